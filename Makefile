@@ -1,0 +1,107 @@
+# Everything a developer does, one target each. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock"
+define resolve
+	$(UV_COMPILE) $(2) -o $(1)/requirements.txt pyproject.toml
+	$(UV_COMPILE) $(2) -c $(1)/requirements.txt --group dev -o $(1)/requirements-dev.txt pyproject.toml
+	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt
+endef
+
+.PHONY: help up install test test-slow check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+up: $(VENV)/.installed ## Start everything (make up ARGS="--port 9000 --data DIR")
+	@exec $(BIN)/atelier up $(ARGS)
+
+install: $(VENV)/.installed ## Make the virtual environment from the lock
+
+test: $(VENV)/.dev ## Run the tests (ARGS="tests/queue -x" for some)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
+
+test-slow: $(VENV)/.dev ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	@$(MAKE) --no-print-directory lock-check
+	$(BIN)/python -m scripts.migration
+	@$(MAKE) --no-print-directory proto-check
+	@$(MAKE) --no-print-directory api-check
+
+format: $(VENV)/.dev ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+BUF := npx --yes @bufbuild/buf@1.75.0
+
+proto: $(VENV)/.dev ## Write the Python of the .proto files
+	$(BIN)/python -m scripts.proto
+
+proto-check: $(VENV)/.dev ## Is the Python of the .proto files fresh, are they well made, do they break no client
+	$(BIN)/python -m scripts.proto --check
+	@if command -v npx >/dev/null; then cd proto && $(BUF) lint && $(BUF) breaking --against released.binpb; \
+	elif [ -n "$$CI" ]; then echo "buf needs npx" >&2; exit 1; else echo "no npx: buf was not asked"; fi
+
+proto-release: ## Remember the .proto files as what clients of this release rely on
+	cd proto && $(BUF) build --exclude-source-info -o released.binpb
+
+BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay books tasks files
+bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipeline relay" for some)
+	@for each in $(BENCHMARKS); do echo "## $$each"; PYTHONPATH=. $(BIN)/python benchmarks/$$each.py || exit; done
+
+SPECTRAL := tests/api/node_modules
+
+api-check: $(VENV)/.dev ## Lint the OpenAPI document: spectral with OWASP's rules (needs node)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory spectral; \
+	elif [ -n "$$CI" ]; then echo "spectral needs npm" >&2; exit 1; else echo "no npm: spectral was not asked"; fi
+
+spectral: $(SPECTRAL)/.installed
+	@mkdir -p .stamps && $(BIN)/python -m scripts.openapi > .stamps/openapi.json
+	$(SPECTRAL)/.bin/spectral lint .stamps/openapi.json --fail-severity hint
+
+$(SPECTRAL)/.installed: tests/api/package.json
+	npm install --prefix tests/api --no-package-lock --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+fuzz: $(VENV)/.dev ## Try the API with made-up requests for minutes (FUZZ=2000 for longer)
+	ATELIER_TEST_FUZZ=$(or $(FUZZ),200) $(BIN)/python -m pytest tests/api/test_schema.py $(ARGS)
+
+docs: $(VENV)/.dev ## Write the reference pages that are made from the program
+	$(BIN)/python -m scripts.reference
+
+migration: $(VENV)/.dev ## Write the migration that the models ask for (MESSAGE="add books")
+	$(BIN)/python -m scripts.migration "$(MESSAGE)"
+
+lock: $(VENV)/.dev ## Resolve the dependencies anew into requirements*.txt (ARGS=--upgrade for newer ones)
+	$(call resolve,.,$(ARGS))
+
+lock-check: $(VENV)/.dev
+	@rm -rf .stamps && mkdir -p .stamps && cp requirements.txt requirements-dev.txt .stamps
+	$(call resolve,.stamps,)
+	@diff -q requirements.txt .stamps/requirements.txt && diff -q requirements-dev.txt .stamps/requirements-dev.txt \
+	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

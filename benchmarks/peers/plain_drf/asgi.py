@@ -1,0 +1,10 @@
+"""The peer under uvicorn, which serves Atelier, too."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "benchmarks.peers.plain_drf.settings")
+application = get_asgi_application()

@@ -1,0 +1,10 @@
+"""Atelier's own Django slice under Django's ASGI handler, to compare with `atelier.files.mount`."""
+
+from __future__ import annotations
+
+from django.core.asgi import get_asgi_application
+
+from atelier.files import house
+
+house.move_in(house.here().settings)
+application = get_asgi_application()

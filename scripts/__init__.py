@@ -1,0 +1,1 @@
+"""What developers run: reference pages, migrations."""

@@ -1,0 +1,1 @@
+"""Atelier: a self-hosted workshop for pictures and files."""

@@ -1,0 +1,65 @@
+"""Tells every process at once which sessions have ended; without Redis they find out within a minute.
+
+Knows no table: what is announced here has been committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from atelier.auth import Authenticator
+
+CHANNEL = "atelier:revoked"
+SESSION, USER = "session", "user"
+REDIS_SECONDS = 1.0  # who signs out waits no longer than this for the others to be told
+AGAIN_SECONDS = 1.0  # between attempts to listen
+
+log = logging.getLogger(__name__)
+
+
+async def announce(
+    redis: Redis, authenticator: Authenticator, *, session_id: str | None = None, user_id: int | None = None
+) -> None:
+    """Forget the tokens of a session or user here, now, and elsewhere as soon as the word arrives."""
+    authenticator.drop(session_id=session_id, user_id=user_id)
+    word = f"{SESSION} {session_id}" if session_id else f"{USER} {user_id}"
+    try:
+        async with asyncio.timeout(REDIS_SECONDS):
+            await redis.publish(CHANNEL, word)
+    except (RedisError, OSError, TimeoutError) as error:
+        log.warning("other processes learn within a minute of an ended session: %s", error)
+
+
+async def follow(redis: Redis, authenticator: Authenticator) -> None:
+    """Forget what other processes announce, until cancelled."""
+    while True:
+        try:
+            await _listen(redis, authenticator)
+        except (RedisError, OSError) as error:
+            log.warning("not hearing of ended sessions at once: %s", error)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+async def _listen(redis: Redis, authenticator: Authenticator) -> None:
+    async with redis.pubsub() as channel:
+        await channel.subscribe(CHANNEL)
+        async for message in channel.listen():
+            if message["type"] == "subscribe":
+                authenticator.clear()  # whatever was announced while nobody listened
+            elif message["type"] == "message":
+                _forget(authenticator, message["data"].decode(errors="replace"))
+
+
+def _forget(authenticator: Authenticator, word: str) -> None:
+    kind, _, name = word.partition(" ")
+    if kind == SESSION:
+        authenticator.drop(session_id=name)
+    elif kind == USER and name.isdecimal():
+        authenticator.drop(user_id=int(name))

@@ -1,0 +1,180 @@
+"""Accounts over HTTP: parse, call, shape."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import parse_qs
+
+import orjson
+from fastapi import APIRouter, Path, Request, Response
+
+from atelier.accounts import revocations, service
+from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
+from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
+from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
+from atelier.http.conditional import if_match, record_response
+from atelier.http.idempotency import Key, once
+from atelier.http.json import dumps, json_response
+from atelier.http.problems import responses
+from atelier.http.resources import Res
+from atelier.http.strict import Decimal
+
+if TYPE_CHECKING:
+    from atelier.accounts.models import User
+    from atelier.http.resources import Resources
+
+FORM = "application/x-www-form-urlencoded"
+FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it
+FORM_FIELDS = 16
+UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: tokens are kept by nobody on the way
+
+router = APIRouter(tags=["accounts"])
+UserId = Annotated[
+    int,
+    Decimal,
+    Path(
+        description="The account; one can delete only one's own.",
+        examples=[7],
+        json_schema_extra={"minimum": 1, "maximum": 2**63 - 1},  # said, not enforced: any other number is nobody's
+    ),
+]
+
+
+def _created(user: User) -> Response:
+    account = Account.model_validate(user)
+    return json_response(account.model_dump(), 201, {"Location": "/api/users/me", "ETag": f'"{account.etag}"'})
+
+
+@router.post("/users", status_code=201, response_model=Account, responses=responses(409, 422, 503), deprecated=True)
+@router.post("/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 503))
+async def register(resources: Res, body: Registration, key: Key = None) -> Response:
+    """Make an account. An address, however its letters are cased, has one."""
+    password = body.password.get_secret_value()
+    # Keyed: a plain digest of a password at rest would invite guessing.
+    fingerprint = resources.tokens.digest("register", orjson.dumps([body.email, password]))
+    hours = resources.settings.idempotency_hours
+    async with once(resources.database, service.REGISTRATIONS, key, fingerprint, hours=hours) as run:
+        if run.replay:
+            return run.replay
+        await service.register(
+            resources.database,
+            resources.passwords,
+            email=body.email,
+            password=password,
+            before_commit=lambda session, user: run.keep(session, _created(user)),
+        )
+        return run.answer
+
+
+_CREDENTIALS: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            FORM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["username", "password"],
+                    "maxProperties": FORM_FIELDS,
+                    "properties": {
+                        "grant_type": {"type": "string", "enum": ["password"]},
+                        "username": {"type": "string", "minLength": 1, "maxLength": EMAIL_MAX},
+                        "password": {
+                            "type": "string",
+                            "minLength": 1,
+                            "maxLength": PASSWORD_MAX,
+                            "format": "password",
+                        },
+                    },
+                    "example": {"username": "anna@example.org", "password": "a quiet workshop"},
+                }
+            }
+        },
+    }
+}
+
+
+@router.post(
+    TOKEN_URL, response_model=Pair, responses=responses(400, 401, 413, 415, 422, 429, 503), openapi_extra=_CREDENTIALS
+)
+async def token(request: Request, resources: Res) -> Response:
+    """Sign in by the password form of OAuth 2."""
+    form = await _form(request)
+    if missing := [name for name in ("username", "password") if not form.get(name)]:
+        raise Invalid(
+            "The form is not complete.", errors=[{"loc": ["body", m], "msg": "Field required"} for m in missing]
+        )
+    if form.get("grant_type", "password") != "password":
+        raise Invalid("Only the grant type `password` is offered here.", slug="unsupported-grant-type")
+    pair = await service.login(
+        resources.database,
+        resources.tokens,
+        resources.passwords,
+        resources.logins,
+        username=form["username"],
+        password=form["password"],
+        client=request.client.host if request.client else "",
+        days=resources.settings.refresh_token_days,
+    )
+    return json_response(pair.model_dump(), headers=UNSEEN)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a URL-encoded form; of a repeated field the form says nothing certain, so it is refused."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise Unsupported(f"Send the form as {FORM}.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_LIMIT:
+            raise TooLarge(f"The form is larger than {FORM_LIMIT} bytes.")
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS)
+    except ValueError as error:
+        raise Malformed("The form could not be read.") from error
+    if repeated := [name for name, values in fields.items() if len(values) > 1]:
+        raise Invalid("A field is repeated.", errors=[{"loc": ["body", r], "msg": "Given twice"} for r in repeated])
+    return {name: values[0] for name, values in fields.items()}
+
+
+async def _revoked(resources: Resources, session_id: str) -> None:
+    await revocations.announce(resources.redis, resources.authenticator, session_id=session_id)
+
+
+@router.post(REFRESH_URL, response_model=Pair, responses=responses(401, 422))
+async def refresh(resources: Res, body: Refresh) -> Response:
+    """Exchange a refresh token for the next pair. It works once; a second use ends the session."""
+    pair = await service.refresh(
+        resources.database,
+        resources.tokens,
+        partial(_revoked, resources),
+        refresh_token=body.refresh_token,
+        days=resources.settings.refresh_token_days,
+    )
+    return json_response(pair.model_dump(), headers=UNSEEN)
+
+
+@router.post("/api/auth/logout", status_code=204, responses=responses(401))
+async def logout(resources: Res, user: CurrentUser) -> Response:
+    """Sign out: the access token and every refresh token of this session are dead."""
+    await service.logout(resources.database, partial(_revoked, resources), user)
+    return Response(status_code=204)
+
+
+@router.get("/api/users/me", response_model=Account, responses=responses(401))
+async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
+    """Who I am."""
+    account = await service.me(resources.database, user.user_id)
+    return record_response(request, dumps(account.model_dump()), account.etag)
+
+
+@router.delete("/user/{user_id}", status_code=204, responses=responses(401, 403, 412, 422), deprecated=True)
+@router.delete("/api/users/{user_id}", status_code=204, responses=responses(401, 403, 412, 422))
+async def delete(request: Request, resources: Res, user_id: UserId, user: CurrentUser) -> Response:
+    """Delete my account with all my tasks, images and files."""
+    if user_id != user.user_id:
+        raise Forbidden("Only its owner can delete an account.")
+    async with resources.database.session() as session:
+        await service.delete_account(session, user_id, resources.forget, if_match(request))
+    await revocations.announce(resources.redis, resources.authenticator, user_id=user_id)
+    return Response(status_code=204)

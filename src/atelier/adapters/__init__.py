@@ -1,0 +1,1 @@
+"""What stands behind the ports: one folder per port, one file per implementation."""

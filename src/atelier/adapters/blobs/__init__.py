@@ -1,0 +1,82 @@
+"""The port of the blob store: bytes under keys, written once and never changed. Knows no table, user or picture."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from datetime import datetime, timedelta
+    from pathlib import Path
+
+KEY_LIMIT = 255  # characters; below the limits of S3 (1024) and of Linux paths (4096)
+SHARD_DIGITS = 3  # 4,096 folders per prefix: some 2,500 files in each at ten million blobs
+RANDOM_BYTES = 16
+
+_SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"  # no leading dot: neither `..` nor a name of the store's own
+_KEY = re.compile(rf"{_SEGMENT}(/{_SEGMENT})*")
+_PREFIX = re.compile(rf"({_SEGMENT}/)*({_SEGMENT})?")
+
+
+class Stat(NamedTuple):
+    """What the store knows of one blob: its size in bytes and when it was written, in UTC."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class Blobs(Protocol):
+    """What every store does, and `path`, which lets the HTTP layer send local files without reading them.
+
+    A key that `check_key` refuses is a ValueError everywhere: keys are made by Atelier, never by a client.
+    """
+
+    async def put(self, key: str, source: bytes | Path) -> None:
+        """Store `source` for good before returning; a file is taken over and is gone afterwards.
+
+        Raises Conflict when the key exists (that blob stays as it is) and Unavailable when there is no space.
+        """
+
+    async def get(self, key: str) -> bytes:
+        """The whole blob. Raises NotFound."""
+
+    def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to but without `stop`, in pieces. Raises NotFound before the first piece."""
+
+    async def stat(self, key: str) -> Stat:
+        """Size and time of one blob. Raises NotFound."""
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Remove blobs for good; one that is missing is no error."""
+
+    def list(self, prefix: str = "") -> AsyncIterator[Stat]:
+        """Every blob whose key begins with `prefix`, in no particular order and in flat memory."""
+
+    async def sweep_temporary(self, older_than: timedelta) -> int:
+        """Remove what killed processes left unfinished and nobody has written to for that long; how many."""
+
+    def path(self, key: str) -> Path | None:
+        """Where the blob lies, or would lie, on this machine; None when the store is elsewhere."""
+
+
+def check_key(key: str) -> str:
+    """The key itself. Raises ValueError when it is no relative path of safe names."""
+    if len(key) > KEY_LIMIT or not _KEY.fullmatch(key):
+        raise ValueError(f"not a blob key: {key!r}")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The prefix itself. Raises ValueError when no key can begin so."""
+    if len(prefix) > KEY_LIMIT or not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"not a blob prefix: {prefix!r}")
+    return prefix
+
+
+def new_key(prefix: str, suffix: str) -> str:
+    """A key that nobody else has and nobody can guess: `images/3fa/9c...e1-original.jpg`."""
+    name = secrets.token_hex(RANDOM_BYTES)
+    return check_key(f"{prefix}/{name[:SHARD_DIGITS]}/{name[SHARD_DIGITS:]}-{suffix}")

@@ -1,0 +1,1 @@
+"""Books: one catalogue for everybody, over HTTP and over gRPC."""

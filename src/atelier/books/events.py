@@ -1,0 +1,19 @@
+"""What is announced about books: the event types and the data that each carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import date
+
+CREATED = "book.created"
+UPDATED = "book.updated"
+DELETED = "book.deleted"
+TYPES = (CREATED, UPDATED, DELETED)
+SUBJECTS = "books/"  # and the id
+
+
+def state(title: str, author: str, publication_date: date) -> dict[str, Any]:
+    """The facts about a book; its `id` is among an event's data, too."""
+    return {"title": title, "author": author, "publication_date": publication_date.isoformat()}

@@ -1,0 +1,46 @@
+"""How a book looks from outside: the JSON record, and the form in which the cache keeps it with its entity tag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+
+if TYPE_CHECKING:
+    import asyncpg
+
+COLUMNS = "id, title, author, publication_date, sequence"
+SELECT_ONE = f"SELECT {COLUMNS} FROM books WHERE id = any($1::bigint[])"
+
+
+class Tagged(NamedTuple):
+    """A record as ready JSON, and its strong entity tag without quotes."""
+
+    etag: str
+    record: bytes
+
+
+def cache_key(book_id: int) -> str:
+    """Where a book lives in the cache."""
+    return f"book:{book_id}"
+
+
+def record(row: asyncpg.Record) -> dict[str, Any]:
+    """The JSON record of the contract; `row` holds `COLUMNS`."""
+    return {
+        "id": row["id"],
+        "title": row["title"],
+        "author": row["author"],
+        "publication_date": row["publication_date"],
+    }
+
+
+def encode(row: asyncpg.Record) -> bytes:
+    """The tag, a newline, the record."""
+    return b"%d\n%b" % (row["sequence"], orjson.dumps(record(row)))
+
+
+def decode(value: bytes) -> Tagged:
+    """What `encode` made."""
+    etag, _, body = value.partition(b"\n")
+    return Tagged(etag.decode(), body)

@@ -1,0 +1,132 @@
+"""Books over HTTP: parse, call, shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from atelier.books import queries, service
+from atelier.books.records import record
+from atelier.books.schemas import BookChange, BookDetails, BookRecord
+from atelier.books.texts import LIMIT
+from atelier.http.auth import CurrentUser
+from atelier.http.conditional import if_match, record_response
+from atelier.http.idempotency import Key, fingerprint, once, scope
+from atelier.http.json import dumps, json_response
+from atelier.http.paging import Page
+from atelier.http.problems import responses
+from atelier.http.resources import Res
+from atelier.http.shortcuts import Shortcut
+from atelier.http.strict import Decimal
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.auth import Principal
+    from atelier.http.resources import Resources
+
+CREATE = "POST /api/books"
+FIRST_TAG = "1"  # of a new book
+
+router = APIRouter(prefix="/api/books", tags=["books"])
+Id = Annotated[int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])]
+Filter = Annotated[str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")]
+
+
+@router.get("/{book_id}", response_model=BookRecord, responses=responses(401, 404, 422))
+async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
+    """A book."""
+    return await _read(request, book_id, user, res)
+
+
+@router.get("", response_model=list[BookRecord], responses=responses(401, 422))
+async def index(
+    user: CurrentUser,  # noqa: ARG001 - any user may
+    res: Res,
+    page: Page,
+    author: Filter = "",
+    title: Filter = "",
+) -> Response:
+    """The catalogue, newest first."""
+    filters = queries.Filters(author=author, title=title)
+    rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
+    return page.response([record(row) for row in rows])
+
+
+@router.post("", status_code=201, response_model=BookRecord, responses=responses(400, 401, 409, 415, 422, 503))
+async def create(body: BookDetails, user: CurrentUser, res: Res, key: Key = None) -> Response:
+    """Add a book."""
+    details = service.Details(body.title, body.author, body.publication_date)
+    if key is None:
+        return _created(await service.create(res.database, details), details)
+    mark = fingerprint(body.title, body.author, body.publication_date)
+    hours = res.settings.idempotency_hours
+    async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
+        if run.replay:
+            return run.replay
+
+        async def keep(session: AsyncSession, book_id: int) -> None:
+            await run.keep(session, _created(book_id, details))
+
+        await service.create_once(res.database, details, keep)
+        return run.answer
+
+
+@router.put("/{book_id}", response_model=BookRecord, responses=responses(400, 401, 404, 412, 415, 422, 503))
+async def replace(
+    request: Request,
+    book_id: Id,
+    body: BookDetails,
+    user: CurrentUser,  # noqa: ARG001 - any user may
+    res: Res,
+) -> Response:
+    """Replace all that is said of a book."""
+    book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
+    return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
+
+
+@router.patch("/{book_id}", response_model=BookRecord, responses=responses(400, 401, 404, 412, 415, 422, 503))
+async def change(
+    request: Request,
+    book_id: Id,
+    body: BookChange,
+    user: CurrentUser,  # noqa: ARG001 - any user may
+    res: Res,
+) -> Response:
+    """Change some of what is said of a book."""
+    book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
+    return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
+
+
+@router.delete("/{book_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
+    """Remove a book."""
+    await service.delete(res.database, res.cache, book_id, expected=if_match(request))
+    return Response(status_code=204)
+
+
+async def _read(request: Request, book_id: int, _: Principal, res: Resources) -> Response:
+    book = await queries.find(res.database, res.cache, book_id, seconds=res.settings.cache_seconds)
+    return record_response(request, book.record, book.etag)
+
+
+def _created(book_id: int, details: service.Details) -> Response:
+    body = _json(book_id, details.title, details.author, details.publication_date)
+    return json_response(body, 201, {"Location": f"/api/books/{book_id}", "ETag": f'"{FIRST_TAG}"'})
+
+
+def _json(book_id: int, title: str, author: str, publication_date: date) -> bytes:
+    fields: dict[str, Any] = {
+        "id": book_id,
+        "title": title,
+        "author": author,
+        "publication_date": publication_date,
+    }
+    return dumps(fields)
+
+
+SHORTCUTS = (Shortcut("/api/books/{book_id}", _read),)

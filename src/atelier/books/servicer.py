@@ -1,0 +1,106 @@
+"""Books over gRPC: read the request, call, shape. Each change is encoded once for all who watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atelier.books import events, queries
+from atelier.errors import Invalid, Unavailable
+from atelier.proto.books.v1 import books_pb2 as pb
+from atelier.proto.books.v1.books_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
+from atelier.rpc.paging import page_size, page_token, read_token
+from atelier.tail import Tail
+
+if TYPE_CHECKING:
+    import asyncpg
+    import grpc
+    from grpc.aio import ServicerContext
+
+    from atelier.database import Database
+    from atelier.outbox import Sent
+
+    Context = ServicerContext[Any, Any]
+
+SERVICE = "atelier.books.v1.BookService"
+LIST = "ListBooks"  # what page tokens belong to, with the filters
+CHANGES = {
+    events.CREATED: pb.BOOK_CHANGE_TYPE_CREATED,
+    events.UPDATED: pb.BOOK_CHANGE_TYPE_UPDATED,
+    events.DELETED: pb.BOOK_CHANGE_TYPE_DELETED,
+}
+
+
+def open_tail(database: Database) -> Tail[bytes]:
+    """The changes of books as ready answers of WatchBooks."""
+    return Tail(database, events.TYPES, _change)
+
+
+class BookServicer(BookServiceServicer):
+    """BookService on the database of the HTTP API."""
+
+    def __init__(self, database: Database, tail: Tail[bytes]) -> None:
+        self._database = database
+        self._tail = tail
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Make a server answer for this service."""
+        add_BookServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
+
+    async def GetBook(self, request: pb.GetBookRequest, _: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
+        """One book."""
+        if request.id < 1:
+            raise _invalid("id", "must be 1 or more")
+        return pb.GetBookResponse(book=_book(await queries.row(self._database, request.id)))
+
+    async def ListBooks(self, request: pb.ListBooksRequest, _: Context) -> pb.ListBooksResponse:  # noqa: N802 - as above
+        """A page of books."""
+        size, query = page_size(request.page_size), (LIST, request.author, request.title)
+        before = read_token(request.page_token, *query)
+        # Before the rows: who watches after this position sees every change that the page does not show.
+        sequence = await self._tail.position() if before is None else 0
+        filters = queries.Filters(author=request.author, title=request.title)
+        rows = await queries.page(self._database, filters, before=before, limit=size + 1)
+        shown = rows[:size]
+        return pb.ListBooksResponse(
+            books=map(_book, shown),
+            next_page_token=page_token(shown[-1]["id"], *query) if len(rows) > size else "",
+            sequence=sequence,
+        )
+
+    async def WatchBooks(self, request: pb.WatchBooksRequest, context: Context) -> None:  # noqa: N802 - as above
+        """Every change after a position, then every change as it comes."""
+        after = request.after_sequence
+        if after < 0:
+            raise _invalid("after_sequence", "must not be negative")
+        async for batch in self._tail.follow(after):
+            for _, change in batch.items:
+                await context.write(change)
+            if not batch.items:
+                await context.write(pb.WatchBooksResponse(sequence=batch.position))
+        raise Unavailable("The server is going down; watch again after the last sequence.", retry_after=0)
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
+
+
+def _book(row: asyncpg.Record) -> pb.Book:
+    return pb.Book(
+        id=row["id"],
+        title=row["title"],
+        author=row["author"],
+        publication_date=row["publication_date"].isoformat(),
+        etag=str(row["sequence"]),
+    )
+
+
+def _change(sent: Sent) -> bytes:
+    event = sent.event
+    change = pb.BookChange(
+        event_id=event.id,
+        type=CHANGES[event.type],
+        time=event.time,
+        book_sequence=event.sequence,
+        book=pb.Book(**event.data, etag=str(event.sequence)),
+    )
+    return pb.WatchBooksResponse(sequence=sent.position, change=change).SerializeToString()

@@ -1,0 +1,25 @@
+"""The words of a book: normalised, on one line, free of characters that no store or screen can hold."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LIMIT = 300  # characters of a title or an author's name, after normalisation
+RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising: it cannot become short enough
+FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
+
+
+def line(text: str) -> str:
+    """`text` in NFC, every run of white space one blank. Raises ValueError for control characters."""
+    if len(text) > RAW_LIMIT:
+        return text
+    words = " ".join(unicodedata.normalize("NFC", text).split())
+    if any(unicodedata.category(character) in FORBIDDEN for character in words):
+        raise ValueError("control characters are not allowed")
+    return words
+
+
+def folded(text: str) -> str:
+    """What texts that differ in case, composition and white space alone have in common."""
+    composed = unicodedata.normalize("NFC", " ".join(text.split()))
+    return unicodedata.normalize("NFC", composed.casefold())

@@ -1,0 +1,89 @@
+"""Settings to adapters: the only place that names a concrete bus or blob store. Knows no database and no role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.engines import running
+from atelier.errors import Unavailable
+from atelier.queue import Queue
+
+if TYPE_CHECKING:
+    from atelier.adapters.blobs import Blobs
+    from atelier.adapters.bus import Bus
+    from atelier.settings import Settings
+
+PROCESS, STORE = "process", "store"
+STORE_LIMIT = 256  # rendered pictures are large: the processor waits for the archiver rather than fill memory
+DEAD_LIMIT = 100  # dead letters kept of each queue: they hold pictures
+# Who subscribes to what: the relay declares them all before it sends, so that none misses what came before it.
+SUBSCRIPTIONS = {"processor": ("image.*",), "grpc": ("book.*",)}
+REDIS_TIMEOUT = 5.0  # seconds for a command; blocking reads bring their own
+REDIS_CONNECTIONS = 128
+
+
+def open_redis(settings: Settings) -> Redis:
+    """The queue's and the cache's engine. Retries are decided where the command is sent, not here."""
+    return Redis.from_url(
+        redis_url(settings),
+        max_connections=REDIS_CONNECTIONS,
+        socket_connect_timeout=REDIS_TIMEOUT,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def open_bus(settings: Settings, redis: Redis) -> Bus:
+    """RabbitMQ when its URL is set, else Redis Streams."""
+    if settings.amqp_url is not None:
+        from atelier.adapters.bus.rabbitmq import RabbitBus  # noqa: PLC0415 - its client is large
+
+        return RabbitBus(settings.amqp_url.get_secret_value())
+    from atelier.adapters.bus.streams import StreamsBus  # noqa: PLC0415 - as above
+
+    return StreamsBus(redis)
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    """The directory store."""
+    return DirectoryBlobs(settings.blobs_folder)
+
+
+def process_queue(settings: Settings, redis: Redis) -> Queue:
+    """Jobs for the image processor."""
+    return Queue(redis, PROCESS, limit=settings.queue_limit, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT)
+
+
+def store_queue(settings: Settings, redis: Redis) -> Queue:
+    """Jobs for the archiver."""
+    return Queue(redis, STORE, limit=STORE_LIMIT, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT)
+
+
+def database_url(settings: Settings) -> str:
+    """The database's URL."""
+    return _url(settings, "database_url", "database")
+
+
+def redis_url(settings: Settings) -> str:
+    """Redis's URL."""
+    return _url(settings, "redis_url", "Redis")
+
+
+def _url(settings: Settings, name: str, what: str) -> str:
+    """The URL that is set, else that of the engine which `atelier up` runs on the same data folder."""
+    chosen = getattr(settings, name)
+    url = chosen.get_secret_value() if chosen is not None else running.noted(settings.data, name)
+    if url is None:
+        raise Unavailable(f"no {what}: set ATELIER_{name.upper()}, or start `atelier up` on {settings.data}")
+    return url
+
+
+def secret(settings: Settings) -> str:
+    """The key that signs tokens."""
+    if settings.secret is None:
+        raise Unavailable("no secret: set ATELIER_SECRET (32 bytes or more) or start with `atelier up`")
+    return settings.secret.get_secret_value()

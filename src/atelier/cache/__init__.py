@@ -1,0 +1,8 @@
+"""The cache of records and small pictures on Redis, and the one of blobs in this process."""
+
+from __future__ import annotations
+
+from atelier.cache.aside import Cache
+from atelier.cache.memory import Memory
+
+__all__ = ["Cache", "Memory"]

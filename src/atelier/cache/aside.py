@@ -1,0 +1,273 @@
+"""Cache-aside on Redis that is never stale after an acknowledged write.
+
+One Redis key per cached key holds a value, a *lease* (a reader loads it) or a *fence* (a writer is about to commit).
+A reader stores what it loaded only while its lease stands; a writer's fence ends every lease and keeps new ones out
+until the write is committed. Reads work without Redis; writes do not. Knows nothing of what it keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from atelier.cache import scripts
+from atelier.cache.batcher import Batcher
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from redis.asyncio.connection import AbstractConnection
+    from redis.commands.core import AsyncScript
+
+log = logging.getLogger("atelier.cache")
+
+LEASE_MS = 3000  # above the time a load takes; a reader that dies keeps others from filling for so long
+FENCE_MS = 30_000  # twice the longest statement: a commit that takes longer finds its fence gone
+WAIT_SECONDS = 0.1  # how long a reader waits for one in another process that is loading the same
+POLL_SECONDS = 0.01
+PROBE_SECONDS = 1.0  # between looks whether Redis is back
+TIMEOUT_SECONDS = 0.5  # connect or command: a read is better served by the source than by a slow cache
+LOOKUPS, FILLS = 256, 16  # keys per round trip; fills carry values of up to a megabyte each
+
+REDIS_ERRORS = (RedisError, OSError)
+RUN_ID = re.compile(r"run_id:([0-9a-f]+)")
+
+VALUE, LEASE, FENCE = b"v", b"l", b"f"  # the first byte of what a key holds
+
+
+class _Fill(NamedTuple):
+    """A value that a reader loaded under a lease; empty when there is nothing to keep."""
+
+    key: str
+    lease: bytes
+    value: bytes
+    ttl_ms: int
+
+
+class _Loading(NamedTuple):
+    """A reader of this process that is loading under a lease; its value is cancelled when it fails."""
+
+    lease: bytes
+    value: asyncio.Future[bytes | None]
+
+
+class _Absent(NamedTuple):
+    """Nothing is cached; the reader holds this lease now."""
+
+    lease: bytes
+
+
+class _Away:
+    """Redis cannot be asked."""
+
+
+AWAY: Final = _Away()
+Found = bytes | _Absent | _Away
+
+
+def _is(found: Found, kind: bytes) -> TypeGuard[bytes]:
+    return isinstance(found, bytes) and found[:1] == kind
+
+
+class Cache:
+    """The cache of one process. Counts `hits` and `misses`.
+
+    It talks over connections of its own, with short timeouts, to where the given client's lead.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._redis = Redis(connection_pool=self._own_pool(redis.connection_pool))
+        self._look_script = self._redis.register_script(scripts.LOOK)
+        self._fill_script = self._redis.register_script(scripts.FILL)
+        self._fence_script = self._redis.register_script(scripts.FENCE)
+        self._drop_script = self._redis.register_script(scripts.DROP)
+        self._peek = Batcher(self._peek_many, LOOKUPS)
+        self._look = Batcher(self._look_many, LOOKUPS)
+        self._fill = Batcher(self._fill_many, FILLS)
+        self._loading: dict[str, _Loading] = {}
+        self._leases = (f"l{secrets.token_hex(8)}{number}".encode() for number in count())
+        # Keys carry Redis's run id: what a restart brings back from disk may lack the last fences, so it is not ours.
+        self._run_id = ""
+        self._away = False
+        self._probe: asyncio.Task[None] | None = None
+
+    async def get(self, key: str) -> bytes | None:
+        """The cached value, if there is one. Never raises for want of Redis."""
+        return self._counted(await self._peek(key))
+
+    async def get_or_load(
+        self, key: str, loader: Callable[[], Awaitable[bytes | None]], ttl: float, limit: int | None = None
+    ) -> bytes | None:
+        """The cached value, else what `loader` reads from the source, kept for `ttl` seconds.
+
+        Nothing is kept of None, of an empty value and of one longer than `limit` bytes. Loaders of one key are alike:
+        of many readers at once one loads and the others take its result, unless a write came between.
+        """
+        found = await self._look_or_wait(key)
+        if (value := self._counted(found)) is not None:
+            return value
+        if (loading := self._loading_under(key, found)) is not None:
+            await asyncio.wait([loading])
+            return await loader() if loading.cancelled() else loading.result()
+        if isinstance(found, _Absent):
+            return await self._load(_Fill(key, found.lease, b"", int(ttl * 1000)), loader, limit)
+        return await loader()
+
+    async def fence(self, keys: Collection[str]) -> None:
+        """Before the commit of a change, holding the rows' locks: forget the keys and let nobody fill them.
+
+        Raises Unavailable when Redis cannot be reached: the change must not be committed then.
+        """
+        if not keys:
+            return
+        problem: Exception | None = None
+        for _ in range(2):  # again after a restart of Redis: of the first attempt's connection, or under its eyes
+            try:
+                if await self._run(self._fence_script, keys, FENCE_MS):
+                    return
+            except REDIS_ERRORS as error:
+                problem = error
+        raise Unavailable("the cache cannot be reached", retry_after=1) from problem
+
+    async def drop(self, keys: Collection[str]) -> None:
+        """After the commit: let readers fill again. When that fails the fence ends by itself.
+
+        After a failed commit leave the fence alone: the server may still be about to commit.
+        """
+        try:
+            if keys and not await self._run(self._drop_script, keys):
+                await self._run(self._drop_script, keys)
+        except REDIS_ERRORS as error:
+            log.warning("%d keys stay fenced for a while: %s", len(keys), error)
+
+    async def close(self) -> None:
+        """Return every connection."""
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._redis.aclose()
+        await self._redis.connection_pool.disconnect()
+
+    def _own_pool(self, theirs: ConnectionPool) -> ConnectionPool:
+        own = {
+            "socket_timeout": TIMEOUT_SECONDS,
+            "socket_connect_timeout": TIMEOUT_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+            "redis_connect_func": self._connected,
+        }
+        return ConnectionPool(connection_class=theirs.connection_class, **theirs.connection_kwargs | own)
+
+    async def _connected(self, connection: AbstractConnection) -> None:
+        """On every new connection: learn which run of Redis it leads to, before a command goes out."""
+        await connection.on_connect()
+        await connection.send_command("INFO", "server")
+        found = RUN_ID.search(str(await connection.read_response()))
+        self._run_id = found[1] if found else ""
+
+    def _counted(self, found: Found) -> bytes | None:
+        if _is(found, VALUE):
+            self.hits += 1
+            return found[1:]
+        self.misses += 1
+        return None
+
+    async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:  # noqa: ANN401 - any script's
+        """A script's answer; None when Redis was restarted meanwhile, so that the keys were the former run's."""
+        if not self._run_id:
+            await self._redis.ping()
+        run_id = self._run_id
+        answer = await script([f"cache:{run_id}:{key}" for key in keys], args)
+        return answer if self._run_id == run_id else None
+
+    async def _look_or_wait(self, key: str) -> Found:
+        """What the key holds; while a reader in another process is loading it, wait a little for the value."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + WAIT_SECONDS
+        while not self._away:
+            found = await self._look(key)
+            if not _is(found, LEASE) or self._loading_under(key, found) or clock() > deadline:
+                return found
+            await asyncio.sleep(POLL_SECONDS)
+        return AWAY
+
+    def _loading_under(self, key: str, found: Found) -> asyncio.Future[bytes | None] | None:
+        """The value that this process is loading under the lease that was found.
+
+        It is as good as one's own: no write ended between the lease and the look, so the load sees every earlier write.
+        """
+        lease = found.lease if isinstance(found, _Absent) else found
+        loading = self._loading.get(key)
+        return loading.value if loading and loading.lease == lease else None
+
+    async def _load(
+        self, fill: _Fill, loader: Callable[[], Awaitable[bytes | None]], limit: int | None
+    ) -> bytes | None:
+        """Load under a lease, tell the readers that wait for it, and keep the value if the lease still stands."""
+        loading = self._loading[fill.key] = _Loading(fill.lease, asyncio.get_running_loop().create_future())
+        try:
+            value = await loader()
+            loading.value.set_result(value)
+            if value and (limit is None or len(value) <= limit):
+                fill = fill._replace(value=VALUE + value)
+            await self._fill(fill)
+        finally:
+            if not loading.value.done():
+                loading.value.cancel()
+                self._fill(fill)  # as it is, empty, it ends the lease
+            if self._loading.get(fill.key) is loading:
+                del self._loading[fill.key]
+        return value
+
+    async def _peek_many(self, keys: Sequence[str]) -> list[Found]:
+        return await self._look_many(keys, b"")
+
+    async def _look_many(self, keys: Sequence[str], lease: bytes | None = None) -> list[Found]:
+        """What every key holds; those that hold nothing get a lease."""
+        lease = next(self._leases) if lease is None else lease
+        names = list(dict.fromkeys(keys))
+        try:
+            answer = None if self._away else await self._run(self._look_script, names, lease, LEASE_MS)
+        except REDIS_ERRORS as error:
+            answer = None
+            self._leave(error)
+        if answer is None:
+            return [AWAY] * len(keys)
+        found = dict(zip(names, answer, strict=True))
+        return [_Absent(lease) if found[key] is None else found[key] for key in keys]
+
+    async def _fill_many(self, fills: Sequence[_Fill]) -> list[bool]:
+        """Keep every value whose lease stands; whether it stood."""
+        arguments = [part for fill in fills for part in (fill.lease, fill.value, fill.ttl_ms)]
+        try:
+            answer = None if self._away else await self._run(self._fill_script, [f.key for f in fills], *arguments)
+        except REDIS_ERRORS as error:
+            answer = None
+            self._leave(error)
+        return [bool(stood) for stood in answer] if answer else [False] * len(fills)
+
+    def _leave(self, problem: Exception) -> None:
+        """Do without Redis until a probe finds it again, so that readers need not find out one by one."""
+        if not self._away:
+            log.warning("reading without Redis: %s", problem)
+            self._away = True
+            self._probe = asyncio.get_running_loop().create_task(self._return())
+
+    async def _return(self) -> None:
+        while self._away:
+            await asyncio.sleep(PROBE_SECONDS)
+            with suppress(*REDIS_ERRORS):
+                await self._redis.ping()
+                self._away = False
+                log.info("Redis is back")

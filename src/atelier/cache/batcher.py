@@ -1,0 +1,59 @@
+"""Many tasks ask, one call answers: what is asked for in one loop turn goes out together. Knows not what is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class Batcher(Generic[Item, Answer]):
+    """Does in one call what many tasks ask for at a time; one call is under way, the next collects meanwhile.
+
+    Who asks while a call is under way gets its answer from the next: an earlier one might be older than the question.
+    """
+
+    def __init__(self, call: Callable[[Sequence[Item]], Awaitable[list[Answer]]], limit: int) -> None:
+        self._call = call
+        self._limit = limit
+        self._asked: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._calling: asyncio.Task[None] | None = None
+
+    def __call__(self, item: Item) -> asyncio.Future[Answer]:
+        """The answer to come."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self._asked.append((item, future))
+        if self._calling is None:
+            self._calling = loop.create_task(self._answer())
+        return future
+
+    async def _answer(self) -> None:
+        try:
+            while self._asked:
+                asked, self._asked = self._asked[: self._limit], self._asked[self._limit :]
+                try:
+                    answers = await self._call([item for item, _ in asked])
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
+                    _fail([future for _, future in asked], error)
+                else:
+                    _settle([future for _, future in asked], answers)
+        finally:
+            self._calling = None
+
+
+def _settle(futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
+    for future, answer in zip(futures, answers, strict=True):
+        if not future.done():  # not cancelled
+            future.set_result(answer)
+
+
+def _fail(futures: Sequence[asyncio.Future[Answer]], error: Exception) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)

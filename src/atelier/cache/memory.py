@@ -1,0 +1,32 @@
+"""An LRU of bytes in this process, for blobs, which never change under their keys. Knows no other process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+LARGEST_SHARE = 8  # one blob may take this part of the room, so that a large one does not drive out everything else
+
+
+class Memory:
+    """The most recently used blobs, up to `max_bytes`, in this process. Fit for what never changes under its key."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._values: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str) -> bytes | None:
+        """The value, if it is still here."""
+        value = self._values.get(key)
+        if value is not None:
+            self._values.move_to_end(key)
+        return value
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a value, at the expense of those not used for longest; one above an eighth of the room is not kept."""
+        if len(value) > self.max_bytes // LARGEST_SHARE:
+            return
+        self.bytes += len(value) - len(self._values.pop(key, b""))
+        self._values[key] = value
+        while self.bytes > self.max_bytes:
+            self.bytes -= len(self._values.popitem(last=False)[1])

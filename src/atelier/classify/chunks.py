@@ -1,0 +1,143 @@
+"""Chunks: a few thousand pictures as one job for any machine that sees the same files, and its outcome as one file.
+
+A chunk may be done twice, late or by two machines at once: its file appears whole or not at all, and the run that
+ordered it takes each picture's line once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from atelier.classify.disk import append, sync_folder
+from atelier.classify.engine import Engine, Means
+from atelier.classify.outcomes import Entry, Failure, Kind, Result
+from atelier.classify.pool import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ALIVE_SECONDS = 5.0
+"""Between two signs of life of a chunk that is being done."""
+
+DONE, PART, OBSOLETE = ".done", ".part", "obsolete"
+RESULT, FAILURE = b"+", b"-"
+
+
+class Piece(msgspec.Struct, array_like=True):
+    """One picture of a chunk; names are bytes, which travel as base64."""
+
+    n: int
+    path: bytes
+    retried: Kind | Literal[""] = ""
+
+
+class Chunk(msgspec.Struct):
+    """A job: which pictures, how, and where the outcome goes."""
+
+    name: str
+    folder: str
+    root: bytes
+    pieces: list[Piece]
+    url: str
+    headers: list[tuple[str, str]]
+    rotate: bool
+    resize: bool
+    pixels: int
+    seconds: float
+    memory: int
+    timeout: float
+    tries: int
+    concurrency: int
+
+    @property
+    def done(self) -> Path:
+        """The file that holds its outcome once it is done."""
+        return Path(self.folder) / (self.name + DONE)
+
+    def means(self) -> Means:
+        """How it is done: one process, as Celery runs one job per core."""
+        work = Work(self.root, self.rotate, self.resize, self.pixels, seconds=self.seconds, memory=self.memory)
+        return Means(work, self.url, tuple(self.headers), 1, self.concurrency, self.timeout, self.tries)
+
+
+class Outcome:
+    """The lines of a chunk, gathered in a file of its own that becomes the outcome when all are there."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        self.path = Path(chunk.folder) / f"{chunk.name}.{uuid.uuid4().hex}{PART}"
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._turn = asyncio.Lock()
+
+    async def result(self, line: Result) -> None:
+        """Record an answer."""
+        await self._write(RESULT + msgspec.json.encode(line))
+
+    async def failure(self, line: Failure) -> None:
+        """Record a failure."""
+        await self._write(FAILURE + msgspec.json.encode(line))
+
+    async def _write(self, line: bytes) -> None:
+        async with self._turn:
+            for seconds in append(self._descriptor, line + b"\n"):
+                await asyncio.sleep(seconds)
+
+    def finish(self) -> None:
+        """Make it the outcome, durably."""
+        os.fsync(self._descriptor)
+        self.path.replace(self._chunk.done)
+        sync_folder(self._chunk.done.parent)
+
+    def close(self) -> None:
+        """Close the file, and remove it if it did not become the outcome."""
+        os.close(self._descriptor)
+        self.path.unlink(missing_ok=True)
+
+
+async def do(chunk: Chunk) -> str:
+    """Do a chunk, unless it is done already or its run has been forgotten; says which."""
+    if chunk.done.exists():
+        return "done before"
+    try:
+        outcome = Outcome(chunk)
+    except FileNotFoundError:
+        return OBSOLETE
+    try:
+        engine = Engine(chunk.means(), outcome)
+        await engine.run(lambda: _feed(engine, chunk), [_live(outcome.path)])
+        outcome.finish()
+    finally:
+        outcome.close()
+    return f"{len(chunk.pieces)} pictures"
+
+
+async def _feed(engine: Engine, chunk: Chunk) -> None:
+    for piece in chunk.pieces:
+        await engine.put(Entry(piece.n, piece.path, 0, piece.retried))
+    await engine.idle()
+
+
+async def _live(path: Path) -> None:
+    while True:
+        await asyncio.sleep(ALIVE_SECONDS)
+        os.utime(path)
+
+
+def read(path: Path) -> Iterator[Result | Failure]:
+    """The lines of an outcome."""
+    with path.open("rb") as file:
+        for line in file:
+            if line[:1] == RESULT:
+                yield _results.decode(line[1:])
+            else:
+                yield _failures.decode(line[1:])
+
+
+_results = msgspec.json.Decoder(Result)
+_failures = msgspec.json.Decoder(Failure)

@@ -1,0 +1,228 @@
+"""Has chunks done by Celery workers on any number of machines, and takes in what they made, each picture once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+from atelier.classify.chunks import DONE, Chunk, Piece, read
+from atelier.classify.jobs import sender
+from atelier.classify.outcomes import Failure
+from atelier.retry import Outage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from pathlib import Path
+
+    from atelier.classify.engine import Means, Recorder
+    from atelier.classify.journal import Journal
+    from atelier.classify.outcomes import Entry
+
+AHEAD = 256
+"""Chunks ordered and not yet done: enough for as many cores, each with one waiting."""
+
+POLL_SECONDS = 0.2
+"""Between two looks for outcomes."""
+
+STANDSTILL_SECONDS = 900.0
+"""Without any sign of life from any chunk for so long, the oldest is ordered again: the queue may have been wiped."""
+
+_log = logging.getLogger(__name__)
+
+
+class Ordered:
+    """A chunk that is being done somewhere; `number` tells its place in the queue, times are monotonic."""
+
+    def __init__(self, chunk: Chunk, number: int) -> None:
+        self.chunk = chunk
+        self.number = number
+        self.missing = {piece.n for piece in chunk.pieces}
+        self.begun: float | None = None
+        self.alive = time.monotonic()
+        self._stamp = 0.0
+
+    def sign(self, stamp: float) -> bool:
+        """Take note of its file's time; says whether that is a sign of life."""
+        if stamp == self._stamp:
+            return False
+        self._stamp, self.alive = stamp, time.monotonic()
+        self.begun = self.begun or self.alive
+        return True
+
+    def ordered_again(self, number: int) -> None:
+        """It is at the end of the queue now, and asks only for what is missing."""
+        self.chunk.pieces = [piece for piece in self.chunk.pieces if piece.n in self.missing]
+        self.number, self.begun, self.alive = number, None, time.monotonic()
+
+
+def lost(ordered: list[Ordered], life: float, now: float, silence: float) -> list[Ordered]:
+    """Which chunks nobody is doing: begun and silent, overtaken in the queue, or the oldest at a standstill."""
+    found = [one for one in ordered if one.begun is not None and now - one.alive > silence]
+    begun = [one.number for one in ordered if one.begun is not None and now - one.begun > silence]
+    latest = max(begun, default=-1)
+    found += [one for one in ordered if one.begun is None and one.number < latest]
+    if not found and ordered and now - life > STANDSTILL_SECONDS:
+        found = [min(ordered, key=lambda one: one.number)]
+    return found
+
+
+class Cluster:
+    """The counterpart of `Engine` for many machines."""
+
+    def __init__(
+        self, means: Means, recorder: Recorder, journal: Journal, broker: str, *, size: int, silence: float
+    ) -> None:
+        self.window = AHEAD * size
+        self.draining = False
+        self.waiting = False
+        self._means = means
+        self._recorder = recorder
+        self._journal = journal
+        self._size = size
+        self._silence = silence
+        self._send = sender(broker)
+        self._outage = Outage(_log, "the Celery broker")
+        self._ordered: dict[str, Ordered] = {}
+        self._cut: list[Piece] = []
+        self._name = ""
+        self._count = 0
+        self._life = time.monotonic()
+        self._room = asyncio.Semaphore(AHEAD)
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def drain(self) -> None:
+        """Order nothing more; what is ordered is taken in by the next run."""
+        self.draining = True
+        self._idle.set()
+        self._room.release()  # whoever waits for room need not any more
+
+    async def run(self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]) -> None:
+        """Run until `feed` returns, and `beside` it whatever else a run needs."""
+        self._folder.mkdir(exist_ok=True)
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(work) for work in [*beside, self._take_in()]]
+            await feed()
+            for task in others:
+                task.cancel()
+        if not self.draining:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def put(self, entry: Entry) -> None:
+        """Add a picture to the chunk being cut; after a kill, chunks of the walk are cut at the same numbers again."""
+        name = self._name_of(entry)
+        if self._cut and (name != self._name or len(self._cut) >= self._size):
+            await self._order()
+        self._name = name if not self._cut else self._name
+        self._cut.append(Piece(entry.n, entry.path, entry.retried))
+        self._idle.clear()
+
+    async def idle(self) -> None:
+        """Wait until every chunk is taken in, or given up because the run ends."""
+        if self._cut and not self.draining:
+            await self._order()
+        await self._idle.wait()
+
+    @property
+    def _folder(self) -> Path:
+        """Where outcomes appear; of this run alone, so that a forgotten run's late chunks are dropped."""
+        return self._journal.files.folder / f"chunks-{self._journal.state.run}"
+
+    def _name_of(self, entry: Entry) -> str:
+        state = self._journal.state
+        if state.phase == "walk":
+            return f"walk-{state.round}-{entry.n // self._size}"
+        return self._name if self._cut else f"retry-{state.round}-{entry.after}"
+
+    async def _order(self) -> None:
+        chunk = self._chunk()
+        self._cut = []
+        await self._room.acquire()
+        if self.draining:
+            return
+        self._count += 1
+        self._ordered[chunk.name] = Ordered(chunk, self._count)
+        if not chunk.done.exists():  # else an earlier run had it done
+            await self._sent(chunk)
+
+    def _chunk(self) -> Chunk:
+        work, means = self._means.work, self._means
+        return Chunk(
+            name=self._name,
+            folder=str(self._folder.resolve()),
+            root=work.root,
+            pieces=self._cut,
+            url=means.url,
+            headers=list(means.headers),
+            rotate=work.rotate,
+            resize=work.resize,
+            pixels=work.pixels,
+            seconds=work.seconds,
+            memory=work.memory,
+            timeout=means.timeout,
+            tries=means.tries,
+            concurrency=max(1, means.concurrency // means.workers),
+        )
+
+    async def _sent(self, chunk: Chunk) -> None:
+        while not self.draining:
+            try:
+                await asyncio.to_thread(self._send, chunk)
+            except Exception as error:  # noqa: BLE001 - transports raise their own errors, and all mean the same
+                await self._outage.failed(error)
+            else:
+                self._outage.over()
+                return
+
+    async def _take_in(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            for name in await asyncio.to_thread(self._outcomes):
+                await self._taken(self._ordered[name])
+            for ordered in lost(list(self._ordered.values()), self._life, time.monotonic(), self._silence):
+                await self._again(ordered)
+
+    def _outcomes(self) -> list[str]:
+        """The ordered chunks that are done; signs of life of the others are noted."""
+        done = []
+        for path in self._folder.iterdir():
+            name = path.name.split(".")[0]
+            if name not in self._ordered:
+                continue
+            if self._ordered[name].sign(_changed(path)):
+                self._life = time.monotonic()
+            if path.name.endswith(DONE):
+                done.append(name)
+        return done
+
+    async def _taken(self, ordered: Ordered) -> None:
+        for line in read(ordered.chunk.done):
+            if line.n in ordered.missing:
+                ordered.missing.discard(line.n)
+                await (self._recorder.failure(line) if isinstance(line, Failure) else self._recorder.result(line))
+        await self._journal.checkpoint()  # the lines are durable before their source goes
+        ordered.chunk.done.unlink()
+        if ordered.missing:
+            await self._again(ordered)
+            return
+        del self._ordered[ordered.chunk.name]
+        self._room.release()
+        if not self._ordered and not self._cut:
+            self._idle.set()
+
+    async def _again(self, ordered: Ordered) -> None:
+        _log.warning("chunk %s is ordered again", ordered.chunk.name)
+        self._count += 1
+        self._life = time.monotonic()
+        ordered.ordered_again(self._count)
+        await self._sent(ordered.chunk)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

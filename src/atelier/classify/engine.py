@@ -1,0 +1,137 @@
+"""Transforms pictures in processes and asks the service about them, on this machine; what comes of each is recorded.
+
+Knows neither where pictures come from nor where outcomes go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from atelier.classify.gate import Drained, Gate
+from atelier.classify.handoff import Handoff, Room
+from atelier.classify.http1 import Client, Endpoint
+from atelier.classify.outcomes import Failed, Failure, Result, failure, result
+from atelier.classify.pool import Pool, Work
+from atelier.classify.remote import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
+    from atelier.classify.outcomes import Entry, Transformed
+
+BYTES_IN_HAND = 32 << 20
+"""Of transformed pictures that wait for, or are in, a request."""
+
+
+class Recorder(Protocol):
+    """Where outcomes go; a picture is done when its line is recorded."""
+
+    async def result(self, line: Result) -> None:
+        """Record an answer."""
+
+    async def failure(self, line: Failure) -> None:
+        """Record a failure."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what pictures are classified: the processes' work and number; the service, how it is asked."""
+
+    work: Work
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    workers: int
+    concurrency: int
+    timeout: float = 60.0
+    tries: int = 5
+
+
+class Engine:
+    """`run` a feeding function, which may `put` pictures and wait until all of them are done (`idle`)."""
+
+    window = 65_536
+    """Pictures between the oldest that is not done and the newest begun: bounds what a checkpoint must list."""
+
+    def __init__(self, means: Means, recorder: Recorder) -> None:
+        self._means = means
+        self._recorder = recorder
+        self._gate = Gate()
+        self._client = Client(Endpoint(means.url, means.headers), means.timeout)
+        self._remote = Remote(self._client, self._gate, means.tries)
+        self._room = Room(BYTES_IN_HAND)
+        self._handoff = Handoff(2 * means.workers)
+        self._ready: asyncio.Queue[tuple[Entry, Transformed]] = asyncio.Queue(means.concurrency)
+        self._in_hand = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the service is taken to be down."""
+        return self._gate.shut
+
+    @property
+    def draining(self) -> bool:
+        """Whether the run is being ended early."""
+        return self._gate.draining
+
+    def drain(self) -> None:
+        """Finish what is being asked, unless it waits for the service; the rest stays to be done."""
+        self._gate.drain()
+
+    async def run(self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]) -> None:
+        """Run until `feed` returns, and `beside` it whatever else a run needs."""
+        pool = Pool(self._means.work, self._handoff.next, self._handoff.now, self._transformed)
+        async with asyncio.TaskGroup() as group:
+            others = [group.create_task(work) for work in beside]
+            tending = [group.create_task(pool.tend()) for _ in range(self._means.workers)]
+            others += [group.create_task(self._send()) for _ in range(self._means.concurrency)]
+            await feed()
+            await self._handoff.close()
+            await asyncio.gather(*tending)
+            for task in others:
+                task.cancel()
+        self._client.close()
+
+    async def put(self, entry: Entry) -> None:
+        """Begin a picture, when there is room for it."""
+        self._in_hand += 1
+        self._idle.clear()
+        await self._handoff.put(entry)
+
+    async def idle(self) -> None:
+        """Wait until every picture that was begun is done, or given up because the run ends."""
+        await self._idle.wait()
+
+    async def _transformed(self, entry: Entry, outcome: Transformed | Failed) -> None:
+        if isinstance(outcome, Failed):
+            await self._recorder.failure(failure(entry, outcome))
+            self._finished()
+        else:
+            await self._room.take(len(outcome.jpeg))
+            await self._ready.put((entry, outcome))
+
+    async def _send(self) -> None:
+        while True:
+            entry, picture = await self._ready.get()
+            with contextlib.suppress(Drained):
+                await self._classify(entry, picture)
+            await self._room.free(len(picture.jpeg))
+            self._finished()
+
+    async def _classify(self, entry: Entry, picture: Transformed) -> None:
+        try:
+            answer = await self._remote.classify(picture)
+        except Failed as failed:
+            await self._recorder.failure(failure(entry, failed))
+        else:
+            await self._recorder.result(result(entry, picture, answer))
+
+    def _finished(self) -> None:
+        self._in_hand -= 1
+        if not self._in_hand:
+            self._idle.set()

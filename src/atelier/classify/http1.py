@@ -1,0 +1,228 @@
+"""HTTP/1.1 as a client, as little of it as sending a picture and reading a small answer needs, at 25 us a request.
+
+A connection serves one request at a time and is kept alive. It knows no redirects, no cookies and no proxies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import httptools
+
+from atelier.errors import AtelierError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ANSWER_MOST = 1 << 20
+"""Bytes of an answer; a service that sends more has gone mad."""
+
+CONNECT_SECONDS = 10.0
+
+
+class BadURL(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """The URL cannot be used."""
+
+    slug = "bad-url"
+
+
+class BadAnswer(Exception):  # noqa: N818 - a kind, as in atelier.errors
+    """The other side does not speak HTTP."""
+
+
+class Stale(ConnectionError):  # noqa: N818 - a kind
+    """A connection kept alive was closed before it answered: the request may be sent again."""
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer."""
+
+    status: int = 0
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Endpoint:
+    """A URL taken apart: where to connect, and how to ask."""
+
+    def __init__(self, url: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise BadURL(f"{url!r}: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise BadURL(f"{url!r} is not an http:// or https:// URL")
+        self.host = parts.hostname
+        self.port = port or (443 if parts.scheme == "https" else 80)
+        self.ssl = ssl.create_default_context() if parts.scheme == "https" else None
+        self.path = parts.path.rstrip("/")
+        self.query = parts.query
+        name = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode()
+        given = [("Host", name if port is None else f"{name}:{port}"), ("User-Agent", "atelier"), *headers]
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            given.append(("Authorization", "Basic " + base64.b64encode(user.encode()).decode()))
+        for header, value in given:
+            if not header.isascii() or any(char in header + value for char in "\r\n\0"):
+                raise BadURL(f"{header!r} cannot be sent as a header")
+        self.headers = "".join(f"{header}: {value}\r\n" for header, value in given).encode("latin-1", "replace")
+
+    def post(self, target: str, media_type: str, body: bytes) -> bytes:
+        """A POST request, whole."""
+        head = f"POST {target} HTTP/1.1\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n".encode()
+        return b"".join((head, self.headers, b"\r\n", body))
+
+
+class Connection(asyncio.Protocol):
+    """One connection; `request` sends bytes and waits for one answer."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._used = False
+        self.alive = True
+        self._parser = httptools.HttpResponseParser(self)
+        self._reset()
+
+    async def request(self, data: bytes) -> Response:
+        """Send a request; ConnectionError, Stale or BadAnswer when it has no answer. Cancelled, it is closed."""
+        if self._transport is None or not self.alive:
+            raise Stale
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(data)
+        try:
+            return await self._answer
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it at once."""
+        self.alive = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = transport  # type: ignore[assignment] # a stream's transport, which the types cannot say
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(BadAnswer(f"not HTTP: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Called by asyncio."""
+        if (
+            error is None
+            and self._headed
+            and self._response.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
+        ):
+            self._deliver()  # an answer without a length ends with its connection
+        stale = self._used and not self._started
+        self._fail(
+            Stale()
+            if stale
+            else error
+            if isinstance(error, OSError)
+            else ConnectionResetError("closed before it answered")
+        )
+
+    def on_status(self, _reason: bytes) -> None:
+        """Called by httptools."""
+        self._started = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools."""
+        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Called by httptools."""
+        self._headed = True
+
+    def on_body(self, body: bytes) -> None:
+        """Called by httptools."""
+        self._size += len(body)
+        if self._size > ANSWER_MOST:
+            self._fail(BadAnswer(f"an answer of more than {ANSWER_MOST} bytes"))
+            return
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Called by httptools."""
+        if self._parser.get_status_code() < 200:  # noqa: PLR2004 - 100 Continue and the like come before the answer
+            self._reset()
+            return
+        if not self._parser.should_keep_alive():
+            self.close()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        response, answer = self._response, self._answer
+        response.status, response.body = self._parser.get_status_code(), b"".join(self._body)
+        self._used, self._answer = True, None
+        self._reset()
+        if answer is None:
+            self.close()  # an answer that nobody asked for
+        elif not answer.done():
+            answer.set_result(response)
+
+    def _reset(self) -> None:
+        self._response = Response()
+        self._body: list[bytes] = []
+        self._size = 0
+        self._started = self._headed = False
+
+    def _fail(self, error: Exception) -> None:
+        answer, self._answer = self._answer, None
+        self.close()
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+
+
+class Client:
+    """Connections to one endpoint, kept alive and used again, the latest first."""
+
+    def __init__(self, endpoint: Endpoint, seconds: float) -> None:
+        self.endpoint = endpoint
+        self._seconds = seconds
+        self._idle: list[Connection] = []
+
+    async def post(self, target: str, media_type: str, body: bytes) -> Response:
+        """Send a POST request; OSError (TimeoutError, ConnectionError) or BadAnswer when there is no answer to it."""
+        data = self.endpoint.post(target, media_type, body)
+        async with asyncio.timeout(self._seconds):
+            while self._idle:
+                connection = self._idle.pop()
+                try:
+                    return await self._asked(connection, data)
+                except Stale:
+                    continue
+            return await self._asked(await self._connected(), data)
+
+    async def _asked(self, connection: Connection, data: bytes) -> Response:
+        response = await connection.request(data)
+        if connection.alive:
+            self._idle.append(connection)
+        return response
+
+    async def _connected(self) -> Connection:
+        point = self.endpoint
+        async with asyncio.timeout(CONNECT_SECONDS):
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(Connection, point.host, point.port, ssl=point.ssl)
+        return connection
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        while self._idle:
+            self._idle.pop().close()

@@ -1,0 +1,81 @@
+"""Celery carries chunks to the machines and nothing else: outcomes are files, so a lost message loses no work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from celery import Celery, signals
+from kombu.entity import Queue
+
+from atelier.classify.chunks import Chunk, do
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUEUE = "atelier.classify"
+TASK = "atelier.classify.chunk"
+
+VISIBLE_SECONDS = 6 * 3600
+"""How long Redis waits for a chunk before it gives it to another worker as well; a chunk takes minutes."""
+
+RETRY_SECONDS = 5
+"""Before a chunk that failed as a whole (a full disk, a missing mount) is begun again."""
+
+_log = logging.getLogger(__name__)
+
+
+def make_app(broker: str) -> Celery:
+    """The Celery application; chunks are acknowledged when done, one at a time per process."""
+    app = Celery(QUEUE, broker=broker)
+    quorum = {"x-queue-type": "quorum"} if broker.startswith(("amqp", "pyamqp")) else None
+    app.conf.update(
+        task_queues=[Queue(QUEUE, routing_key=QUEUE, queue_arguments=quorum)],  # type: ignore[no-untyped-call] # nor kombu
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_serializer="json",
+        accept_content=["json"],
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={} if quorum else {"visibility_timeout": VISIBLE_SECONDS, "socket_timeout": 30},
+    )
+    if quorum:
+        app.conf.broker_transport_options = {"confirm_publish": True}
+    app.task(name=TASK, autoretry_for=(Exception,), max_retries=None, default_retry_delay=RETRY_SECONDS)(classify_chunk)
+    return app
+
+
+def classify_chunk(order: str) -> None:
+    """Do one chunk, given as JSON."""
+    chunk = msgspec.json.decode(order, type=Chunk)
+    said = asyncio.run(do(chunk))
+    _log.info("chunk %s: %s", chunk.name, said)
+
+
+def sender(broker: str) -> Callable[[Chunk], None]:
+    """A function that sends a chunk; it raises what Celery raises when the broker is away."""
+    app = make_app(broker)
+
+    def send(chunk: Chunk) -> None:
+        order = msgspec.json.encode(chunk).decode()
+        app.send_task(TASK, (order,), queue=QUEUE, retry=False)
+
+    return send
+
+
+def serve(broker: str, concurrency: int) -> None:
+    """Work until told to stop."""
+    signals.setup_logging.connect(_log_plainly, weak=False)
+    arguments = ["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE]
+    make_app(broker).worker_main([*arguments, "--without-gossip", "--without-mingle"])
+
+
+def _log_plainly(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+    """Celery resets logging unless somebody claims it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,0 +1,78 @@
+"""The report of a run, or of many shards together: for people as text, for machines as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from atelier.classify.journal import Files, peek
+from atelier.classify.stats import Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MILLISECOND_US = 1000
+KIND_WORDS = {
+    "vanished": "vanished before it was read",
+    "unreadable": "unreadable",
+    "not_an_image": "not an image",
+    "damaged": "damaged",
+    "too_large": "too large",
+    "too_slow": "took too long to decode",
+    "crashed": "crashed the decoder",
+    "unreachable": "no answer from the service",
+    "remote_4xx": "refused by the service (4xx)",
+    "remote_5xx": "error of the service (5xx)",
+    "bad_answer": "bad answer of the service",
+}
+
+
+def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The report as JSON has it: times in milliseconds, sizes in bytes."""
+    return {
+        "classified": totals.classified,
+        "failed": totals.failed,
+        "classes": dict(sorted(totals.classes.items(), key=lambda item: (-item[1], item[0]))),
+        "request_ms": totals.elapsed_us.summary(MILLISECOND_US),
+        "jpeg_bytes": totals.size.summary(1),
+        "failures": dict(sorted(totals.failures.items())),
+    } | (extra or {})
+
+
+def merged(results: Iterable[Path]) -> dict[str, Any]:
+    """The report of several runs together, of shards say; they may be going on."""
+    return summary(Totals().merge(peek(Files(path))[1] for path in results))
+
+
+def text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"classified {report['classified']:,}, failed {report['failed']:,}"]
+    if "pending" in report:
+        found = f"{report['found']:,} found" + (" so far" if report["walking"] else "")
+        lines[0] += f", still to do {report['pending']:,} ({found})"
+    lines += [f"  {label}: {count:,}" for label, count in list(report["classes"].items())[:SHOWN_CLASSES]]
+    if len(report["classes"]) > SHOWN_CLASSES:
+        lines.append(f"  and {len(report['classes']) - SHOWN_CLASSES:,} classes more")
+    lines.append("request time " + _measure(report["request_ms"], "ms", 1))
+    lines.append("JPEG size " + _measure(report["jpeg_bytes"], "bytes", 0))
+    lines += [f"failed, {KIND_WORDS[kind]}: {count:,}" for kind, count in report["failures"].items()]
+    if report.get("folders_unreadable"):
+        lines.append(f"folders that cannot be read: {report['folders_unreadable']:,}")
+    if stats := report.get("stats"):
+        lines.append(
+            f"statistics sent {stats['sent']:,}, lost {stats['lost']:,}"
+            + (f" ({stats['error']})" if stats["error"] else "")
+        )
+    if report["failed"] and "failures_file" in report:
+        lines.append(f"failures are listed in {report['failures_file']}; try them again with --retry-failed")
+    return "\n".join(lines)
+
+
+SHOWN_CLASSES = 20
+
+
+def _measure(values: dict[str, float | None], unit: str, digits: int) -> str:
+    if values["avg"] is None:
+        return "min/avg/max: none"
+    shown = {name: f"{value:,.{digits}f}" for name, value in values.items() if value is not None}
+    return f"min/avg/max {shown['min']}/{shown['avg']}/{shown['max']} {unit}, p50 {shown['p50']}, p99 {shown['p99']}"

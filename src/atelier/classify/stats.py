@@ -1,0 +1,154 @@
+"""The totals of a run: exact counts, sums, minima and maxima, quantiles from a sketch; mergeable, of constant size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from ddsketch.ddsketch import DDSketch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from atelier.classify.outcomes import Failure, Result
+
+RELATIVE_ACCURACY = 0.01
+"""Of the quantiles; counts, sums, minima and maxima are exact."""
+
+CLASSES_MOST = 10_000
+"""Different classes counted one by one; a service that invents a class per picture must not fill the memory."""
+
+OTHER_CLASSES = "(other classes)"
+
+
+class Measured(msgspec.Struct):
+    """A measure as it is stored: integers (microseconds, bytes), so that sums are exact in any order."""
+
+    count: int = 0
+    total: int = 0
+    least: int = 0
+    most: int = 0
+    bins: list[tuple[int, int]] = []
+
+
+class Stored(msgspec.Struct):
+    """Totals as they are stored."""
+
+    elapsed_us: Measured
+    size: Measured
+    classes: dict[str, int]
+    failures: dict[str, int]
+
+
+class Measure:
+    """Count, sum, minimum, maximum (exact) and quantiles (to 1 %) of integers."""
+
+    def __init__(self, stored: Measured | None = None) -> None:
+        stored = stored or Measured()
+        self.count, self.total, self.least, self.most = stored.count, stored.total, stored.least, stored.most
+        self._sketch = _sketch(stored)
+
+    def add(self, value: int) -> None:
+        """Add one value."""
+        self.least = min(self.least, value) if self.count else value
+        self.most = max(self.most, value)
+        self.count += 1
+        self.total += value
+        self._sketch.add(value)
+
+    def merge(self, other: Measure) -> None:
+        """Add all the values of another."""
+        if other.count:
+            self.least = min(self.least, other.least) if self.count else other.least
+            self.most = max(self.most, other.most)
+            self.count += other.count
+            self.total += other.total
+            self._sketch.merge(other._sketch)
+
+    def quantile(self, share: float) -> float | None:
+        """The value that this share of all values does not exceed; none of no values."""
+        value = self._sketch.get_quantile_value(share)
+        return None if value is None else min(max(float(value), self.least), self.most)
+
+    def summary(self, unit: int) -> dict[str, float | None]:
+        """Minimum, average, maximum, median and 99th percentile in a unit of so many."""
+        if not self.count:
+            return dict.fromkeys(("min", "avg", "max", "p50", "p99"))
+        quantiles = {"p50": self.quantile(0.5), "p99": self.quantile(0.99)}
+        exact = {"min": self.least / unit, "avg": self.total / self.count / unit, "max": self.most / unit}
+        return exact | {name: None if value is None else round(value / unit, 3) for name, value in quantiles.items()}
+
+    def stored(self) -> Measured:
+        """As it is stored."""
+        store = self._sketch._store  # noqa: SLF001 - its own wire form grows each time it is read back, and rounds its base
+        bins = [(key, int(count)) for key, count in enumerate(store.bins, store.offset) if count]
+        return Measured(self.count, self.total, self.least, self.most, bins)
+
+
+def _sketch(stored: Measured) -> Any:  # noqa: ANN401 - ddsketch has no types
+    sketch: Any = DDSketch(RELATIVE_ACCURACY)
+    mapping = sketch._mapping  # noqa: SLF001 - the value in the middle of a bin comes back to that bin
+    for key, count in stored.bins:
+        sketch.add(mapping.value(key), count)
+    if zeros := stored.count - sum(count for _, count in stored.bins):
+        sketch.add(0.0, zeros)
+    return sketch
+
+
+class Totals:
+    """What has come of the pictures so far."""
+
+    def __init__(self, stored: Stored | None = None) -> None:
+        self.elapsed_us = Measure(stored.elapsed_us if stored else None)
+        self.size = Measure(stored.size if stored else None)
+        self.classes = dict(stored.classes) if stored else {}
+        self.failures = dict(stored.failures) if stored else {}
+
+    @property
+    def classified(self) -> int:
+        """Pictures with an answer."""
+        return self.elapsed_us.count
+
+    @property
+    def failed(self) -> int:
+        """Pictures whose last try failed."""
+        return sum(self.failures.values())
+
+    def result(self, line: Result) -> None:
+        """Count a classified picture."""
+        self._forgive(line.retried)
+        self.elapsed_us.add(round(line.elapsed_ms * 1000))
+        self.size.add(line.size)
+        self._label(line.label, 1)
+
+    def failure(self, line: Failure) -> None:
+        """Count a picture that failed."""
+        self._forgive(line.retried)
+        self.failures[line.kind] = self.failures.get(line.kind, 0) + 1
+
+    def merge(self, others: Iterable[Totals]) -> Totals:
+        """Add the totals of others, of other shards say."""
+        for other in others:
+            self.elapsed_us.merge(other.elapsed_us)
+            self.size.merge(other.size)
+            for label, count in other.classes.items():
+                self._label(label, count)
+            for kind, count in other.failures.items():
+                self.failures[kind] = self.failures.get(kind, 0) + count
+        return self
+
+    def stored(self) -> Stored:
+        """As they are stored."""
+        return Stored(self.elapsed_us.stored(), self.size.stored(), dict(self.classes), dict(self.failures))
+
+    def _forgive(self, kind: str) -> None:
+        """Take the failure back that a picture was counted for before it was tried again."""
+        if kind:
+            self.failures[kind] -= 1
+            if not self.failures[kind]:
+                del self.failures[kind]
+
+    def _label(self, label: str, count: int) -> None:
+        if label not in self.classes and len(self.classes) >= CLASSES_MOST:
+            label = OTHER_CLASSES
+        self.classes[label] = self.classes.get(label, 0) + count

@@ -1,0 +1,89 @@
+"""Sends time, class and size of each answer to a statistics service: in batches, beside the work, never in its way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from atelier.classify.http1 import BadAnswer, Client, Endpoint
+
+if TYPE_CHECKING:
+    from atelier.classify.outcomes import Result
+
+BATCH_MOST = 500
+"""Samples per request."""
+
+BATCH_SECONDS = 1.0
+"""The longest that a sample waits for others."""
+
+HELD_MOST = 20_000
+"""Samples kept while the service is slow or away; beyond that the oldest are dropped, and counted."""
+
+TIMEOUT_SECONDS = 10.0
+
+
+class Sample(msgspec.Struct):
+    """What the statistics service gets of one answer."""
+
+    elapsed_ms: float
+    label: str = msgspec.field(name="class")
+    size: int
+
+
+class Telemetry:
+    """Takes samples at once and sends them in the background; a batch that cannot be sent is dropped."""
+
+    def __init__(self, url: str) -> None:
+        endpoint = Endpoint(url)
+        self._client = Client(endpoint, TIMEOUT_SECONDS)
+        self._target = (endpoint.path or "/") + (f"?{endpoint.query}" if endpoint.query else "")
+        self._held: list[Sample] = []
+        self.sent = 0
+        self.dropped = 0
+        self.last_error = ""
+
+    def add(self, line: Result) -> None:
+        """Take a sample."""
+        self._held.append(Sample(line.elapsed_ms, line.label, line.size))
+        if len(self._held) > HELD_MOST:
+            del self._held[:BATCH_MOST]
+            self.dropped += BATCH_MOST
+
+    async def run(self) -> None:
+        """Send batches until cancelled."""
+        while True:
+            await asyncio.sleep(BATCH_SECONDS)
+            while self._held:
+                await self._send()
+
+    async def finish(self, seconds: float = 2 * TIMEOUT_SECONDS) -> None:
+        """Send what is left, if that takes no longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._held:
+                    await self._send()
+        self.dropped += len(self._held)
+        self._held.clear()
+        self._client.close()
+
+    async def _send(self) -> None:
+        batch, self._held = self._held[:BATCH_MOST], self._held[BATCH_MOST:]
+        try:
+            response = await self._client.post(self._target, "application/json", msgspec.json.encode(batch))
+        except (OSError, BadAnswer) as error:
+            self._lost(batch, str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            self._held[:0] = batch
+            raise
+        else:
+            if 200 <= response.status < 300:  # noqa: PLR2004 - taken
+                self.sent += len(batch)
+            else:
+                self._lost(batch, f"status {response.status}")
+
+    def _lost(self, batch: list[Sample], reason: str) -> None:
+        self.dropped += len(batch)
+        self.last_error = reason

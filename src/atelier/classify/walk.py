@@ -1,0 +1,212 @@
+"""Walks a directory breadth first into the walk log; on resume it lists again only the folders that have changed.
+
+The log is also the queue of folders still to list, so memory does not grow with the tree. Knows nothing of pictures
+but their names' endings.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from atelier.classify.newcomers import Newcomers
+from atelier.classify.walklog import FRAME_NAMES, Section, WalkWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ENDINGS = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png")
+
+UNSETTLED_NS = 2_000_000_000
+"""A folder changed less than this before it was listed may change again within the same tick of its clock."""
+
+PUBLISH_SECONDS = 0.25
+"""Found pictures are handed on after this at the latest: the start of a run waits for the first of them."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What to walk: a directory, with or without its folders, and which of `shards` equal parts of it (from 0)."""
+
+    root: bytes
+    recursive: bool
+    shard: int = 0
+    shards: int = 1
+
+    def wants(self, path: bytes) -> bool:
+        """Whether this name is a picture's, and of this shard."""
+        return path.lower().endswith(ENDINGS) and (self.shards == 1 or zlib.crc32(path) % self.shards == self.shard)
+
+
+class Found(NamedTuple):
+    """One entry of a folder."""
+
+    name: bytes
+    folder: bool
+
+
+class Walk:
+    """One walk; `publish(count)` is told when pictures are durably in the log, `unreadable` of folders that are not."""
+
+    def __init__(
+        self, what: Walked, path: Path, publish: Callable[[int], None], unreadable: Callable[[bytes, str], None]
+    ) -> None:
+        self._what = what
+        self._scratch = path.parent
+        self._writer = WalkWriter(path)
+        self._publish = publish
+        self._unreadable = unreadable
+        self._published = time.monotonic()
+        self._synced = 0
+        self._whole = True  # whether the last listing reached its folder's end
+
+    def run(self) -> None:
+        """Bring the log up to date with the directory."""
+        self._sync()
+        changed, listed, partial = self._compare()
+        if changed or partial is not None:
+            self._list_again(changed, partial)
+            listed += partial is not None
+        for number, folder in enumerate(self._folders()):
+            if number >= listed:
+                self._list(folder)
+        self._sync()
+
+    def _compare(self) -> tuple[set[bytes], int, bytes | None]:
+        """Which folders have changed, how many are listed, and which one was being listed when the walk was cut."""
+        changed: set[bytes] = set()
+        listed, partial = 0, None
+        for section in self._sections():
+            if section.complete:
+                listed += section.fresh
+                self._note(section, changed)
+            if section.fresh:
+                partial = None if section.complete else section.folder
+        return changed, listed, partial
+
+    def _note(self, section: Section, changed: set[bytes]) -> None:
+        try:
+            same = section.mtime_ns == os.stat(self._absolute(section.folder)).st_mtime_ns  # noqa: PTH116 - names are bytes
+        except FileNotFoundError:
+            same = True  # its pictures will be found missing one by one
+        except OSError:
+            same = False
+        (changed.discard if same else changed.add)(section.folder)
+
+    def _list_again(self, changed: set[bytes], partial: bytes | None) -> None:
+        newcomers = Newcomers(self._scratch)
+        folders = changed | ({partial} if partial is not None else set())
+        for path in self._known(folders):
+            newcomers.known(path)
+        times = {folder: self._relist(folder, newcomers) for folder in folders}
+        for path in newcomers.new():
+            folder, _, name = path.removesuffix(b"/").rpartition(b"/")
+            add = self._writer.folder if path.endswith(b"/") else self._writer.name
+            add(folder, name, fresh=folder == partial)
+            self._due()
+        for folder in sorted(folders, key=lambda folder: folder == partial):
+            self._writer.complete(folder, times[folder], fresh=folder == partial)
+
+    def _known(self, folders: set[bytes]) -> Iterator[bytes]:
+        log = self._writer.log
+        for frame in log.frames():
+            sections = log.sections(frame)
+            if not any(section.folder in folders for section in sections):
+                continue
+            names = iter(log.names(frame))
+            for section in sections:
+                own = [next(names) for _ in range(section.names)]
+                if section.folder in folders:
+                    yield from (_join(section.folder, name) for name in own)
+                    yield from (_join(section.folder, name) + b"/" for name in section.folders)
+
+    def _relist(self, folder: bytes, newcomers: Newcomers) -> int:
+        settled = self._settled(folder)
+        for found in self._entries(folder):
+            newcomers.listed(_join(folder, found.name) + (b"/" if found.folder else b""))
+        return settled if self._whole else 0
+
+    def _folders(self) -> Iterator[bytes]:
+        """Every folder in the order found, the directory itself first; ends when nothing is left to be found."""
+        yield b""
+        offset = 0
+        while True:
+            for frame in self._writer.log.frames(offset):
+                offset = frame.end
+                for section in self._writer.log.sections(frame):
+                    yield from (_join(section.folder, name) for name in section.folders)
+            if not self._writer.flush():
+                return
+
+    def _list(self, folder: bytes) -> None:
+        settled = self._settled(folder)
+        for found in self._entries(folder):
+            add = self._writer.folder if found.folder else self._writer.name
+            add(folder, found.name, fresh=True)
+            self._due()
+        self._writer.complete(folder, settled if self._whole else 0, fresh=True)
+        self._due()
+
+    def _entries(self, folder: bytes) -> Iterator[Found]:
+        recursive, wants = self._what.recursive, self._what.wants
+        prefix = folder + b"/" if folder else b""
+        self._whole = True
+        try:
+            with os.scandir(self._absolute(folder)) as entries:
+                for entry in entries:
+                    if wants(prefix + entry.name) and _is_file(entry):
+                        yield Found(entry.name, folder=False)
+                    elif recursive and _is_folder(entry):
+                        yield Found(entry.name, folder=True)
+        except OSError as error:
+            self._whole = False
+            self._unreadable(folder, error.strerror or type(error).__name__)
+
+    def _settled(self, folder: bytes) -> int:
+        """The time of a folder's last change, or 0 when a later change might not show in it."""
+        try:
+            changed = os.stat(self._absolute(folder)).st_mtime_ns  # noqa: PTH116 - names are bytes
+        except OSError:
+            return 0
+        return changed if time.time_ns() - changed > UNSETTLED_NS else 0
+
+    def _absolute(self, folder: bytes) -> bytes:
+        return os.path.join(self._what.root, folder)  # noqa: PTH118 - names are bytes, which pathlib refuses
+
+    def _sections(self) -> Iterator[Section]:
+        log = self._writer.log
+        for frame in log.frames():
+            yield from log.sections(frame)
+
+    def _due(self) -> None:
+        full = self._writer.count - self._synced >= FRAME_NAMES
+        if full or (self._writer.count > self._synced and time.monotonic() - self._published > PUBLISH_SECONDS):
+            self._sync()
+
+    def _sync(self) -> None:
+        self._writer.sync()
+        self._synced, self._published = self._writer.count, time.monotonic()
+        self._publish(self._writer.count)
+
+
+def _is_file(entry: os.DirEntry[bytes]) -> bool:
+    """A link to a folder is not followed, so links can make no loop; a broken one is left to fail when it is opened."""
+    try:
+        return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not entry.is_dir())
+    except OSError:
+        return True
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder else name

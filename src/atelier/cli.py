@@ -1,0 +1,129 @@
+"""The `atelier` command: each subcommand imports its role lazily, so that none pays for another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atelier.errors import AtelierError
+from atelier.settings import Settings, load
+
+app = typer.Typer(
+    help="Atelier: a self-hosted workshop for pictures and files.", no_args_is_help=True, add_completion=False
+)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")]
+Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API.")]
+USAGE_ERROR = 2
+
+
+def main() -> None:
+    """The entry point: errors of use are one line and exit code 2, never a traceback."""
+    try:
+        app()
+    except AtelierError as error:
+        typer.secho(f"atelier: {error.detail or error.title}", fg=typer.colors.RED, err=True)
+        raise SystemExit(USAGE_ERROR) from None
+
+
+@app.command()
+def up(data: Data = None, port: Port = None) -> None:
+    """Start everything: engines, migrations, every role."""
+    from atelier.roles.up import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data, port)))
+
+
+@app.command()
+def api(data: Data = None, port: Port = None) -> None:
+    """The HTTP API."""
+    from atelier.roles.api import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data, port)))
+
+
+@app.command()
+def processor(data: Data = None) -> None:
+    """The image processor."""
+    from atelier.roles.processor import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def archiver(data: Data = None) -> None:
+    """The archiver: stores what the image processor made."""
+    from atelier.roles.archiver import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def relay(data: Data = None) -> None:
+    """The relay: carries the outbox to the event bus, and offers lost jobs again."""
+    from atelier.roles.relay import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def grpc(data: Data = None) -> None:
+    """The books gRPC service."""
+    from atelier.roles.grpc import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Bring the database to the newest schema."""
+    from atelier.roles.migrate import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def check(
+    data: Data = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every original and compare its digest.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagree."""
+    from atelier.roles.check import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data), deep=deep))
+
+
+@app.command()
+def doctor(data: Data = None) -> None:
+    """Show every setting, where its value came from, and what can be reached."""
+    from atelier.roles.doctor import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@app.command()
+def jobs(
+    queue: Annotated[str | None, typer.Argument(help="process or store; none: both.")] = None,
+    data: Data = None,
+    resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,  # noqa: FBT002 - a flag
+    purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Show the queues and their dead letters; send those again, or throw them away."""
+    from atelier.roles.jobs import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def classify(context: typer.Context) -> None:
+    """Classify a directory of pictures by a remote service (`atelier classify --help`)."""
+    from atelier.classify.cli import main as run  # noqa: PLC0415 - lazily, as every role
+
+    run(context.args)
+
+
+def _settings(data: Path | None, port: int | None = None) -> Settings:
+    chosen = {"data": data, "port": port}
+    return load(**{name: value for name, value in chosen.items() if value is not None})

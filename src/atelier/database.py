@@ -1,0 +1,158 @@
+"""PostgreSQL: the declarative base, the engine for transactions, the pool for hot reads, and UTC datetimes.
+
+Knows no table of any slice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from sqlalchemy import DateTime, MetaData, event, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from atelier.cache.batcher import Batcher
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.engine import Dialect
+
+STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
+
+CONNECT_SECONDS = 5
+LOOK_UPS = 256  # rows by id of one round trip
+RETRY_SECONDS = 2  # an engine that was killed is back by then
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    """The base of every table that Alembic owns."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """`timestamptz` that takes aware datetimes only and gives them back in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - hook
+        """Refuse naive datetimes: some drivers would guess a zone."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("naive datetime")
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - hook
+        """In UTC, whatever the server's zone."""
+        return value and value.astimezone(UTC)
+
+
+class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
+    """A connection whose statements leave no state behind: to reset it on return would double the round trips."""
+
+    def get_reset_query(self) -> str:
+        """Nothing to do."""
+        return ""
+
+
+def _refuse_closed(connection: Any, *_: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+    """Have the pool open a new connection in place of one whose server has gone: its loss is known without asking."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+class Database:
+    """One process's connections: `begin()` for transactions, `fetch()` for hot reads without the ORM.
+
+    `url` is `postgresql://...` (libpq's form, sockets by `?host=`). Connections are opened on first use.
+    """
+
+    def __init__(self, url: str, *, connections: int = 10) -> None:
+        self.url = url
+        self._connections = connections
+        options = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "atelier"}
+        self.engine: AsyncEngine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"),
+            pool_size=connections,
+            max_overflow=connections,
+            async_creator=self._connect,
+        )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._options = options
+        self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+        self._look_ups: dict[str, Batcher[int, asyncpg.Record | None]] = {}
+
+    async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pools' own options
+        options |= {"timeout": CONNECT_SECONDS, "server_settings": self._options}
+        try:
+            return await asyncpg.connect(self.url, **options)
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+            raise Unavailable("the database does not answer", retry_after=RETRY_SECONDS) from error
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """A unit of work. The use case commits; leaving without a commit rolls back."""
+        async with self._sessions() as session:
+            yield session
+
+    async def pool(self) -> asyncpg.Pool:
+        """The driver's own pool, for hot reads."""
+        if self._pool is None:
+            async with self._opening:
+                if self._pool is None:
+                    self._pool = await asyncpg.create_pool(
+                        self.url,
+                        min_size=1,
+                        max_size=self._connections,
+                        connect=self._connect,
+                        connection_class=_Unchanged,
+                    )
+        return self._pool
+
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:  # noqa: ANN401 - values of any column
+        """Rows of one statement, read outside any transaction."""
+        rows: list[asyncpg.Record] = await (await self.pool()).fetch(query, *args)
+        return rows
+
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:  # noqa: ANN401 - as above
+        """The first row of one statement, or None."""
+        return await (await self.pool()).fetchrow(query, *args)
+
+    async def by_id(self, query: str, key: int) -> asyncpg.Record | None:
+        """The row whose `id` is `key`; what is asked for while one look-up is under way shares the next.
+
+        `query` is a constant that selects rows, their `id` among them, by `$1::bigint[]`.
+        """
+        look_up = self._look_ups.get(query)
+        if look_up is None:
+            look_up = self._look_ups[query] = Batcher(partial(self._rows, query), LOOK_UPS)
+        return await look_up(key)
+
+    async def _rows(self, query: str, keys: Sequence[int]) -> list[asyncpg.Record | None]:
+        rows = {row["id"]: row for row in await self.fetch(query, keys)}
+        return [rows.get(key) for key in keys]
+
+    async def close(self) -> None:
+        """Return every connection."""
+        if self._pool is not None:
+            await self._pool.close()
+        await self.engine.dispose()

@@ -1,0 +1,35 @@
+"""Where the embedded engines of a data folder are reached, for commands that run beside `atelier up`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE = "engines.json"
+
+
+def note(folder: Path, urls: Mapping[str, str]) -> None:
+    """Write down the URLs, by the name of their setting, for this machine's user alone."""
+    draft = folder / f"{FILE}.new"
+    draft.touch(mode=0o600)
+    draft.write_bytes(orjson.dumps(dict(urls)))
+    draft.replace(folder / FILE)
+
+
+def noted(folder: Path, name: str) -> str | None:
+    """The URL of an engine that runs, or ran until its supervisor was killed; None when it was stopped in order."""
+    try:
+        urls = orjson.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return urls.get(name) if isinstance(urls, dict) else None
+
+
+def forget(folder: Path) -> None:
+    """The engines have been stopped."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""The kinds of error a client can cause or meet; each edge (HTTP, gRPC, DRF) maps them to its own codes.
+
+Knows no status codes. A subclass's docstring is its title; `slug` is the stable name under which it is documented.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AtelierError(Exception):
+    """Something went wrong."""
+
+    slug = "error"
+
+    def __init__(self, detail: str = "", *, slug: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.slug = slug or type(self).slug
+        self.retry_after = retry_after
+
+    @property
+    def title(self) -> str:
+        """The class's docstring, without its full stop."""
+        return (type(self).__doc__ or "Error").splitlines()[0].rstrip(".")
+
+
+class NotFound(AtelierError):  # noqa: N818 - kinds read as answers: "not found", not "not found error"
+    """There is no such thing here."""
+
+    slug = "not-found"
+
+
+class Conflict(AtelierError):  # noqa: N818 - a kind
+    """The request contradicts the present state."""
+
+    slug = "conflict"
+
+
+class Invalid(AtelierError):  # noqa: N818 - a kind
+    """The request is not acceptable as it stands."""
+
+    slug = "invalid"
+
+    def __init__(
+        self, detail: str = "", *, slug: str | None = None, errors: list[dict[str, Any]] | None = None
+    ) -> None:
+        super().__init__(detail, slug=slug)
+        self.errors = errors or []
+
+
+class Malformed(AtelierError):  # noqa: N818 - a kind
+    """The request could not be read."""
+
+    slug = "malformed"
+
+
+class Unauthenticated(AtelierError):  # noqa: N818 - a kind
+    """A valid bearer token is needed."""
+
+    slug = "unauthenticated"
+
+
+class Forbidden(AtelierError):  # noqa: N818 - a kind
+    """This is not yours to do."""
+
+    slug = "forbidden"
+
+
+class TooLarge(AtelierError):  # noqa: N818 - a kind
+    """The body is larger than the limit."""
+
+    slug = "too-large"
+
+
+class Unsupported(AtelierError):  # noqa: N818 - a kind
+    """This kind of content is not supported."""
+
+    slug = "unsupported"
+
+
+class PreconditionFailed(AtelierError):  # noqa: N818 - a kind
+    """The object has changed since you read it."""
+
+    slug = "precondition-failed"
+
+
+class TooManyRequests(AtelierError):  # noqa: N818 - a kind
+    """Too many attempts; wait before the next."""
+
+    slug = "too-many-requests"
+
+
+class Unavailable(AtelierError):  # noqa: N818 - a kind
+    """The service cannot take this right now; try again."""
+
+    slug = "unavailable"

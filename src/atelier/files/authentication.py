@@ -1,0 +1,62 @@
+"""The house's bearer tokens, for DRF: verified by `atelier.auth`, or already by the API that embeds this slice."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import connection
+from rest_framework.authentication import BaseAuthentication
+
+from atelier.files import house
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from rest_framework.request import Request
+
+    from atelier.auth import Claims, Principal
+
+T = TypeVar("T")
+
+PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can make such a key
+CHALLENGE = 'Bearer realm="atelier"'
+_ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revoked_at IS NULL"
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`request.user` is the principal. Raises Unauthenticated."""
+
+    def authenticate(self, request: Request) -> tuple[Principal, None]:
+        """Who asks."""
+        known = request.META.get(PRINCIPAL)
+        if known is not None:
+            return known, None
+        authorization = request.META.get("HTTP_AUTHORIZATION")
+        return at_once(house.here().authenticator.authenticate(authorization)), None
+
+    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - DRF's signature
+        """What 401 says."""
+        return CHALLENGE
+
+
+async def is_alive(claims: Claims) -> bool:
+    """Whether the session of a token still stands; it blocks its thread, which has no event loop."""
+    try:
+        family = uuid.UUID(claims.session_id)
+    except ValueError:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(_ALIVE, [family, claims.user_id])
+        return cursor.fetchone() is not None
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("it had to wait")

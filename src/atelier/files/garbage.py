@@ -1,0 +1,58 @@
+"""Every blob is at every moment referred to by a row or listed in `blob_garbage`: that list, on Django's connection.
+
+The statements are those of `atelier.garbage`, which stands on SQLAlchemy; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import connection
+from django.utils import timezone
+
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTENT = timedelta(hours=1)  # far above the time in which a file that has been received is committed
+READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
+
+INTEND = "INSERT INTO blob_garbage (key, after, intent) SELECT unnest(%s::text[]), %s, true"
+CLAIM = """
+    WITH locked AS MATERIALIZED (
+        SELECT key, after FROM blob_garbage WHERE key = any(%s) AND intent ORDER BY key FOR UPDATE
+    )
+    DELETE FROM blob_garbage USING locked
+    WHERE blob_garbage.key = locked.key AND locked.after > clock_timestamp()
+    RETURNING blob_garbage.key
+"""
+DISCARD = f"""
+    INSERT INTO blob_garbage (key, after, intent)
+    SELECT key, clock_timestamp() + interval '{READERS_SECONDS} seconds', false
+    FROM (SELECT DISTINCT unnest(%s::text[]) AS key) AS discarded
+    ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
+"""
+
+
+def intend(keys: Sequence[str]) -> None:
+    """Announce, before they are written and outside any transaction, blobs that are garbage unless claimed in time."""
+    with connection.cursor() as cursor:
+        cursor.execute(INTEND, [list(keys), timezone.now() + INTENT])
+
+
+def claim(keys: Sequence[str]) -> None:
+    """Take blobs off the list in the transaction of the row that refers to them. Raises Unavailable when too late."""
+    if not keys:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, [list(keys)])
+        if len(cursor.fetchall()) < len(set(keys)):
+            raise Unavailable("the upload took too long; send it again", retry_after=1)
+
+
+def discard(keys: Sequence[str]) -> None:
+    """Put blobs on the list in the transaction that removes the last reference to them."""
+    with connection.cursor() as cursor:
+        cursor.execute(DISCARD, [list(keys)])

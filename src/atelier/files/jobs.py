@@ -1,0 +1,104 @@
+"""The Celery job: look at one file and say what was found. Offered after the commit, and again when a job was lost."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
+from atelier.files import house, service
+from atelier.files.celery import QUEUE, app, queue
+from atelier.files.models import File, Status
+from atelier.imaging.failures import DecodeFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atelier.files.kinds import Inspection
+
+NAME = "atelier.files.process"
+REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, without one long lock
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name=NAME)
+def process(file_id: int, version: int) -> None:
+    """Process one file at one version."""
+    from atelier.files.workshop import inspect  # noqa: PLC0415 - only workers have decoders
+
+    run(file_id, version, inspect)
+
+
+def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> None:
+    """Do what `process` does, with any way of looking. What another attempt may mend is left to the reconciler."""
+    file = service.begin(file_id, version)
+    if file is None:
+        return
+    limit = house.here().settings.job_attempts
+    if file.attempts > limit:
+        service.fail(file_id, version, "not-processed", f"given up after {limit} attempts that did not end")
+        return
+    try:
+        found = inspect(file)
+    except NotFound:
+        service.fail(file_id, version, "content-missing", "the content is gone")
+    except Unavailable:
+        log.warning("file %s: nothing can look at it right now; it will be offered again", file_id, exc_info=True)
+    except DecodeFailed as failure:
+        if file.attempts < limit:
+            offer(file)
+        else:
+            service.fail(file_id, version, *service.failure(failure))
+    except (Invalid, Unsupported) as refusal:
+        service.fail(file_id, version, *service.failure(refusal))
+    else:
+        service.finish(file_id, version, found)
+
+
+def offer(file: File) -> bool:
+    """Send the job of a file whose row is committed. False when the broker does not take it: the row is the truth."""
+    try:
+        process.apply_async((file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False)
+    except Exception as error:  # noqa: BLE001 - brokers' clients raise what they like; all of it means "not sent"
+        log.warning("file %s: the broker did not take its job; it will be offered again: %r", file.pk, error)
+        return False
+    return True
+
+
+def reoffer() -> int:
+    """Send again the jobs of rows that are not final and whose jobs the broker no longer has; how many.
+
+    The broker knows only how many jobs wait. Of the rows that were offered longer ago than the limit, as many as jobs
+    wait may just be waiting for their turn; the others, the oldest ones, have lost theirs or are being worked on.
+    """
+    try:
+        files = _lost(waiting())
+        return sum([offer(file) for file in files])
+    finally:
+        house.disconnect()
+
+
+def _lost(waiting_jobs: int) -> list[File]:
+    now = timezone.now()
+    before = now - timedelta(seconds=house.here().settings.reconcile_seconds)
+    stale = File.objects.filter(status=Status.QUEUED, offered_at__lt=before)
+    count = min(REOFFER_BATCH, stale.count() - waiting_jobs)
+    if count <= 0:
+        return []
+    with transaction.atomic():
+        files = list(stale.order_by("offered_at").select_for_update(skip_locked=True)[:count])
+        File.objects.filter(pk__in=[file.pk for file in files]).update(offered_at=now)
+    return files
+
+
+def waiting() -> int:
+    """Jobs that wait at the broker. Raises kombu's OperationalError when it is away."""
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)  # later than this the next round tries
+        declared = queue(house.here().settings)(connection.default_channel).queue_declare()
+        return int(declared.message_count)

@@ -1,0 +1,145 @@
+"""This slice's part of the OpenAPI document, by drf-spectacular."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+
+from atelier.files.serializers import FileSerializer, UploadSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+View = TypeVar("View", bound="Callable[..., Any]")
+
+TAG = "files"
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+MEDIA_TYPE = "application/problem+json"
+_FILE = OpenApiResponse(OpenApiTypes.BINARY, "The content.")
+_PART = OpenApiResponse(None, "The part of the content that Range asked for.")
+_SAME = OpenApiResponse(None, "What the client has is the present one.")
+_ID = OpenApiParameter(
+    "file_id",
+    {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+    OpenApiParameter.PATH,
+    description="The file.",
+)
+_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
+    OpenApiParameter.HEADER,
+    description="Makes the request safe to repeat: the same key and content are answered from the first run.",
+)
+_MATCH = OpenApiParameter(
+    "If-Match",
+    {"type": "string", "maxLength": 1000},
+    OpenApiParameter.HEADER,
+    description="The entity tag that was read.",
+)
+_FILTERS = [
+    OpenApiParameter("status", str, enum=["queued", "processed", "failed"], description="Only files of this status."),
+    OpenApiParameter(
+        "kind",
+        str,
+        enum=["image", "text", "csv", "json", "pdf", "archive", "other"],
+        description="Only files of this kind.",
+    ),
+]
+# What an operation takes and gives when all goes well, and the errors that are its own.
+OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "upload": (
+        {
+            "request": {"multipart/form-data": UploadSerializer},
+            "responses": {201: FileSerializer},
+            "parameters": [_KEY],
+        },
+        (400, 409, 413, 415, 422, 503),
+    ),
+    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, (422,)),
+    "detail": ({"responses": {200: FileSerializer, 304: _SAME}, "parameters": [_ID]}, (404,)),
+    "delete": ({"responses": {204: None}, "parameters": [_ID, _MATCH]}, (404, 412)),
+    "retry": ({"request": None, "responses": {202: FileSerializer}, "parameters": [_ID, _MATCH]}, (404, 409, 412)),
+    "content": ({"responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID]}, (404, 416)),
+    "thumbnail": (
+        {"responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID]},
+        (404, 416),
+    ),
+}
+ERRORS = {
+    400: "The request could not be read",
+    404: "There is no such thing here",
+    409: "The request contradicts the present state",
+    412: "The object has changed since you read it",
+    413: "The body is larger than the limit",
+    415: "This kind of content is not supported",
+    416: "The range lies outside the content",
+    422: "The request is not acceptable as it stands",
+    503: "The service cannot take this right now; try again",
+}
+
+
+def describe(name: str) -> Callable[[View], View]:
+    """Document a view's method as the operation of that name."""
+    known, errors = OPERATIONS[name]
+    described: Callable[[View], View] = extend_schema(
+        tags=[TAG], extensions={"x-errors": list(errors), "x-name": name}, **known
+    )
+    return described
+
+
+class Operation(AutoSchema):
+    """Operation ids and deprecation by path: what stands at the root is the seed's spelling."""
+
+    def get_operation_id(self) -> str:
+        """`files.upload`; at the root `files.upload.root`."""
+        name = (self.get_extensions() or {})["x-name"]
+        return f"{TAG}.{name}{'' if self._canonical else '.root'}"
+
+    def is_deprecated(self) -> bool:
+        """Whether there is a better address for the same."""
+        return not self._canonical
+
+    def get_tags(self) -> list[str]:
+        """One for all."""
+        return [TAG]
+
+    @property
+    def _canonical(self) -> bool:
+        return bool(self.path.startswith("/api/"))
+
+
+class Bearer(OpenApiAuthenticationExtension):
+    """The scheme under which the whole document knows the house's tokens."""
+
+    target_class = "atelier.files.authentication.BearerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:  # noqa: ARG002 - the signature
+        """For the document of this slice alone."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+def document() -> dict[str, Any]:
+    """The paths and components of this slice; the scheme and the shape of problems are those of the whole."""
+    from atelier.files import urls  # noqa: PLC0415 - views are described before their addresses exist
+
+    schema: dict[str, Any] = SchemaGenerator(patterns=urls.documented).get_schema(public=True)
+    schema["components"].pop("securitySchemes", None)
+    paths = {}
+    for path, item in schema["paths"].items():
+        for operation in item.values():
+            operation.pop("x-name")
+            for status in operation.pop("x-errors"):
+                operation["responses"][str(status)] = _problem(status)
+        paths[re.sub(r"\{(\w+)\}", r"{\1}", path)] = item
+    return {"paths": paths, "components": schema["components"]}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {"description": ERRORS[status], "content": {MEDIA_TYPE: {"schema": PROBLEM}}}

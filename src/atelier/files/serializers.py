@@ -1,0 +1,83 @@
+"""How a file looks from outside, and what an upload brings."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+from rest_framework import serializers
+
+from atelier.files.models import File
+
+ROOT = "/api/files/"
+
+
+class FileFailureSerializer(serializers.Serializer):
+    """Why a file could not be processed."""
+
+    reason = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class FileSerializer(serializers.ModelSerializer):
+    """A file as seen by its owner."""
+
+    # The fields are for OpenAPI: walking them costs four times the plain record that `to_representation` makes.
+    file = serializers.CharField(help_text="Where the content is.")
+    thumbnail = serializers.CharField(allow_null=True, help_text="Where a small picture of an image is.")
+    result = serializers.DictField(allow_null=True, help_text="What was found; its members depend on the kind.")
+    error = FileFailureSerializer(allow_null=True)
+    url = serializers.CharField()
+
+    class Meta:
+        """What is public, in its order."""
+
+        model = File
+        fields = (
+            "id",
+            "file",
+            "name",
+            "content_type",
+            "kind",
+            "size",
+            "sha256",
+            "uploaded_at",
+            "processed",
+            "status",
+            "result",
+            "error",
+            "thumbnail",
+            "url",
+        )
+        read_only_fields = fields
+
+    def to_representation(self, file: File) -> dict[str, Any]:
+        """The record."""
+        url = f"{ROOT}{file.pk}/"
+        return {
+            "id": file.pk,
+            "file": f"{url}content",
+            "name": file.name,
+            "content_type": file.content_type,
+            "kind": file.kind,
+            "size": file.size,
+            "sha256": file.sha256,
+            "uploaded_at": file.uploaded_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "processed": file.processed,
+            "status": file.status,
+            "result": file.result,
+            "error": file.error,
+            "thumbnail": f"{url}thumbnail" if file.thumbnail else None,
+            "url": url,
+        }
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The record itself: DRF would wrap it for forms, and ask each field to do so."""
+        return self.to_representation(self.instance)
+
+
+class UploadSerializer(serializers.Serializer):
+    """The multipart body of an upload."""
+
+    file = serializers.FileField(help_text="The file, of any kind.")

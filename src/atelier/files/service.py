@@ -1,0 +1,159 @@
+"""What people and workers do with files: create, retry, delete; begin, finish. One use case, one transaction.
+
+Knows no HTTP and no broker.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
+from atelier.files import events, garbage
+from atelier.files.kinds.detect import detect
+from atelier.files.models import File, Status
+from atelier.files.storage import original_key, thumbnail_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from atelier.files.kinds import Inspection
+    from atelier.files.uploads import Received
+
+# A crash of the database may forget an attempt, so its count does not wait for the disk.
+BEGIN = """
+    WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
+    UPDATE files SET attempts = attempts + 1 FROM lazily
+    WHERE id = %s AND version = %s AND status = %s RETURNING files.*
+"""
+
+log = logging.getLogger(__name__)
+
+
+def store(upload: Received) -> str:
+    """Put an upload on disk, listed as garbage until a row claims it; its key. Not within a transaction."""
+    return str(default_storage.save(original_key(), upload))
+
+
+def create(owner_id: int, upload: Received, key: str) -> File:
+    """Make the row of a stored upload, and its event, in the caller's transaction."""
+    found = detect(upload.head, whole=len(upload.head) == upload.size)
+    file = File(
+        owner_id=owner_id,
+        file=key,
+        name=upload.given_name,
+        content_type=found.content_type,
+        kind=found.kind,
+        size=upload.size,
+        sha256=upload.sha256,
+    )
+    try:
+        file.save(force_insert=True)
+    except IntegrityError as error:
+        raise Unauthenticated("the account is gone") from error
+    events.announce(file, events.UPLOADED)
+    garbage.claim([key])
+    return file
+
+
+def find(owner_id: int, file_id: int) -> File:
+    """A file of this owner. Raises NotFound for anybody else's as for one that does not exist."""
+    file = File.objects.filter(owner_id=owner_id, pk=file_id).first()
+    if file is None:
+        raise NotFound("no such file")
+    found: File = file
+    return found
+
+
+def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
+    """Have a failed file processed anew. Raises Conflict for one that has not failed."""
+    with transaction.atomic():
+        file = _locked(owner_id, file_id, expected)
+        if file.status != Status.FAILED:
+            raise Conflict(f"this file is {file.status}; only a failed one can be retried", slug="not-failed")
+        file.status, file.error, file.attempts, file.version = Status.QUEUED, None, 0, file.version + 1
+        file.updated_at = file.offered_at = timezone.now()
+        file.save()
+    return file
+
+
+def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None:
+    """Delete a file: row, event, blobs. A kill at any point leaves nothing that is not collected later."""
+    with transaction.atomic():
+        file = _locked(owner_id, file_id, expected)
+        garbage.discard(file.keys)
+        file.sequence += 1
+        events.announce(file, events.DELETED)
+        keys = file.keys
+        file.delete()
+    try:
+        default_storage.delete_all(keys)
+    except OSError:
+        log.warning("blobs of a deleted file are left to the collector", exc_info=True)
+
+
+def _locked(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
+    file = File.objects.select_for_update().filter(owner_id=owner_id, pk=file_id).first()
+    if file is None:
+        raise NotFound("no such file")
+    if not expected(file.etag):
+        raise PreconditionFailed("the file has changed since this entity tag")
+    found: File = file
+    return found
+
+
+def begin(file_id: int, version: int) -> File | None:
+    """Count an attempt; None when there is nothing to do: gone, changed, or final."""
+    begun: list[File] = list(File.objects.raw(BEGIN, [file_id, version, Status.QUEUED]))
+    return begun[0] if begun else None
+
+
+def finish(file_id: int, version: int, found: Inspection) -> bool:
+    """Make a result true, at most once; False when the row has gone or moved on."""
+    key = None
+    if found.thumbnail:
+        key = str(default_storage.save(thumbnail_key(found.thumbnail.extension), ContentFile(found.thumbnail.data)))
+    with transaction.atomic():
+        file = _fenced(file_id, version)
+        if file is None:
+            return False
+        file.kind, file.content_type, file.result = found.kind, found.content_type, found.result
+        file.thumbnail, file.status, file.processed, file.error = key, Status.PROCESSED, True, None
+        garbage.claim([key] if key else [])
+        _settle(file, events.PROCESSED)
+    return True
+
+
+def fail(file_id: int, version: int, reason: str, detail: str) -> bool:
+    """Record that a file cannot be processed, and why; False when the row has gone or moved on."""
+    with transaction.atomic():
+        file = _fenced(file_id, version)
+        if file is None:
+            return False
+        file.status, file.error = Status.FAILED, {"reason": reason, "detail": detail}
+        _settle(file, events.FAILED)
+    return True
+
+
+def _fenced(file_id: int, version: int) -> File | None:
+    file: File | None = (
+        File.objects.select_for_update().filter(pk=file_id, version=version, status=Status.QUEUED).first()
+    )
+    return file
+
+
+def _settle(file: File, type_: str) -> None:
+    file.sequence += 1
+    file.updated_at = timezone.now()
+    file.save()
+    events.announce(file, type_)
+
+
+def failure(error: AtelierError) -> tuple[str, str]:
+    """Reason and detail of an error, for the file's owner."""
+    return error.slug, error.detail or error.title

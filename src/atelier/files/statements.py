@@ -1,0 +1,27 @@
+"""What others say about the table `files` in plain SQL: no Django here, so that every role may ask."""
+
+from __future__ import annotations
+
+# The blobs that rows refer to, for `atelier check`; only originals have a digest to compare with.
+REFERENCED = """
+    SELECT file AS key, sha256 FROM files
+    UNION ALL
+    SELECT thumbnail, NULL FROM files WHERE thumbnail IS NOT NULL
+"""
+
+# Deletes every file of one user with its event, and leaves the blobs to the collector: all of it in one statement.
+FORGET = """
+    WITH gone AS (
+        DELETE FROM files WHERE owner_id = :owner_id RETURNING *
+    ), announced AS (
+        INSERT INTO outbox (type, subject, sequence, data)
+        SELECT 'file.deleted', 'files/' || id, sequence + 1, jsonb_build_object(
+            'id', id, 'owner_id', owner_id, 'name', name, 'content_type', content_type, 'kind', kind,
+            'size', size, 'sha256', sha256, 'status', status, 'version', version, 'error', error
+        ) FROM gone ORDER BY id
+    )
+    INSERT INTO blob_garbage (key, after, intent)
+    SELECT key, clock_timestamp() + interval '10 seconds', false
+    FROM gone, unnest(ARRAY[file, thumbnail]) AS key WHERE key IS NOT NULL
+    ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
+"""

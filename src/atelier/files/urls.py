@@ -1,0 +1,29 @@
+"""The addresses: those of the contract, the seed's at the root, and each with or without its last slash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import path
+
+from atelier.files import problems, views
+
+PREFIXES = ("/api/upload", "/api/files", "/upload", "/files")
+ROUTES: tuple[tuple[str, Any], ...] = (
+    ("api/upload/", views.Upload),
+    ("api/files/", views.Files),
+    ("api/files/<int:file_id>/", views.Detail),
+    ("api/files/<int:file_id>/content", views.Content),
+    ("api/files/<int:file_id>/thumbnail", views.Thumbnail),
+    ("api/files/<int:file_id>/retry", views.Retry),
+    ("upload/", views.Upload),
+    ("files/", views.Files),
+)
+
+documented = [path(route, view.as_view()) for route, view in ROUTES]
+twins = [path(route[:-1] if route[-1] == "/" else f"{route}/", view.as_view()) for route, view in ROUTES]
+urlpatterns = documented + twins
+
+handler400 = problems.bad_request
+handler404 = problems.not_found
+handler500 = problems.server_error

@@ -1,0 +1,147 @@
+"""Files over HTTP, by DRF: parse, call, shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.http import HttpResponse
+from django.utils.http import parse_etags
+from rest_framework.generics import ListAPIView
+from rest_framework.renderers import JSONRenderer
+from rest_framework.views import APIView
+
+from atelier.errors import Malformed, NotFound
+from atelier.files import content, idempotency, jobs, service
+from atelier.files.models import File, Kind, Status
+from atelier.files.openapi import describe
+from atelier.files.paging import invalid
+from atelier.files.serializers import FileSerializer
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
+
+UPLOAD = "POST /api/upload"
+FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
+
+
+class Upload(APIView):
+    """Where files come in."""
+
+    @describe("upload")
+    def post(self, request: Request) -> HttpResponse:
+        """Upload a file of any kind; it is looked at in the background."""
+        upload = request.data.get("file")
+        if upload is None or isinstance(upload, str):
+            raise Malformed("Send the file as multipart/form-data, in the part `file`.", slug="no-file")
+        if upload.size == 0:
+            raise Malformed("The file is empty.", slug="empty-file")
+        owner = request.user.user_id
+        key = request.META.get(idempotency.HEADER)
+        once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
+        return once.look() or self._create(owner, upload, once)
+
+    def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:  # noqa: ANN401 - `Received`
+        stored = service.store(upload)
+        with transaction.atomic():
+            if replay := once.take():
+                return replay
+            file = service.create(owner, upload, stored)
+            answer = record(file, 201)
+            answer["Location"] = f"/api/files/{file.pk}/"
+            once.keep(answer)
+            transaction.on_commit(lambda: jobs.offer(file))
+        return answer
+
+
+class Files(ListAPIView):
+    """All of one's files."""
+
+    serializer_class = FileSerializer
+
+    @describe("index")
+    def get(self, request: Request) -> HttpResponse:
+        """My files, newest first."""
+        return self.list(request)
+
+    def get_queryset(self) -> QuerySet[File]:
+        """The caller's, narrowed to what the query asks."""
+        rows = File.objects.filter(owner_id=self.request.user.user_id)
+        for name, choices in FILTERS.items():
+            if (value := self.request.GET.get(name)) is not None:
+                if value not in choices:
+                    raise invalid(name, f"One of {', '.join(choices)} is needed")
+                rows = rows.filter(**{name: value})
+        return rows
+
+
+class Detail(APIView):
+    """One file's record."""
+
+    @describe("detail")
+    def get(self, request: Request, file_id: int) -> HttpResponse:
+        """The record of a file."""
+        file = service.find(request.user.user_id, file_id)
+        known = [tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))]
+        if known == ["*"] or file.etag in known:
+            return HttpResponse(status=304, headers={"ETag": file.etag, "Cache-Control": content.PRIVATE})
+        return record(file)
+
+    @describe("delete")
+    def delete(self, request: Request, file_id: int) -> HttpResponse:
+        """Delete a file: its record and its content."""
+        service.delete(request.user.user_id, file_id, content.if_match(request))
+        return HttpResponse(status=204)
+
+
+class Retry(APIView):
+    """Another try."""
+
+    @describe("retry")
+    def post(self, request: Request, file_id: int) -> HttpResponse:
+        """Process a failed file anew."""
+        file = service.retry(request.user.user_id, file_id, content.if_match(request))
+        jobs.offer(file)
+        return record(file, 202)
+
+
+class Content(APIView):
+    """The bytes."""
+
+    @describe("content")
+    def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
+        """The file itself, as it was uploaded."""
+        file = service.find(request.user.user_id, file_id)
+        key, moment = str(file.file.name), file.uploaded_at
+        return content.respond(
+            request, key, size=file.size, modified=moment, media_type=file.content_type, name=file.name
+        )
+
+
+class Thumbnail(APIView):
+    """A small picture."""
+
+    @describe("thumbnail")
+    def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
+        """The thumbnail of an image."""
+        file = service.find(request.user.user_id, file_id)
+        if file.thumbnail is None:
+            raise NotFound("this file has no thumbnail")
+        about = file.result["thumbnail"]
+        key, moment = file.thumbnail, file.updated_at
+        return content.respond(
+            request,
+            key,
+            size=about["size"],
+            modified=moment,
+            media_type=about["content_type"],
+            name=key.rpartition("-")[2],
+        )
+
+
+def record(file: File, status: int = 200) -> HttpResponse:
+    """The record as JSON, with its entity tag."""
+    body = JSONRenderer().render(FileSerializer(file).data)
+    headers = {"ETag": file.etag, "Cache-Control": content.PRIVATE}
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)

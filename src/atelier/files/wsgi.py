@@ -1,0 +1,10 @@
+"""The slice alone under any WSGI server: `granian --interface wsgi atelier.files.wsgi:application`."""
+
+from __future__ import annotations
+
+from django.core.wsgi import get_wsgi_application
+
+from atelier.files import house
+
+house.move_in(house.here().settings)
+application = get_wsgi_application()

@@ -1,0 +1,135 @@
+"""The whole HTTP application around the slices' routers. Opens no connection and names no slice."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from fastapi.routing import APIRoute
+from starlette.middleware.exceptions import ExceptionMiddleware
+
+from atelier.http import docs, health, openapi, problems
+from atelier.http.metrics import Metrics
+from atelier.http.middleware import Edge, Elsewhere
+from atelier.http.shortcuts import Shortcut, Shortcuts
+from atelier.http.strict import adopt
+from atelier.http.upload import spool_folder, sweep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from fastapi import APIRouter
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from atelier.http.health import Check
+    from atelier.http.resources import Resources
+
+    Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+    Document = dict[str, Any]
+
+
+class Api(FastAPI):
+    """FastAPI with our own outermost layer in place of its four, and our own OpenAPI document."""
+
+    elsewhere: Elsewhere | None = None
+    body_limit: int
+    parts: Sequence[Callable[[], Document]] = ()
+    shortcuts: Shortcuts | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Straight to the stack: FastAPI's own telemetry, which nobody here uses, looks for itself on each request."""
+        scope["app"] = self
+        if self.middleware_stack is None:
+            self.middleware_stack = self.build_middleware_stack()
+        await self.middleware_stack(scope, receive, send)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """`Edge`, what others added, handled exceptions, the exit stack that FastAPI's handlers need, the routes."""
+        app: ASGIApp = AsyncExitStackMiddleware(self.router)
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for middleware, args, kwargs in reversed(self.user_middleware):
+            app = middleware(app, *args, **kwargs)
+        return Edge(
+            app,
+            body_limit=self.body_limit,
+            metrics=self.state.metrics,
+            elsewhere=self.elsewhere,
+            shortcuts=self.shortcuts,
+        )
+
+    def openapi(self) -> Document:
+        """The document of all parts, made once."""
+        if self.openapi_schema is None:
+            document = openapi.build(self.routes)
+            for part in self.parts:
+                document = openapi.merge(document, part())
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def create_app(
+    resources: Resources,
+    routers: Sequence[APIRouter],
+    lifespan: Lifespan | None = None,
+    *,
+    elsewhere: Elsewhere | None = None,
+    parts: Sequence[Callable[[], Document]] = (),
+    checks: Mapping[str, Check] | None = None,
+    shortcuts: Sequence[Shortcut] = (),
+) -> FastAPI:
+    """The application. Routing is linear: give the hottest routers first.
+
+    `elsewhere` is another ASGI application with path prefixes of its own (Django), `parts` make the OpenAPI documents
+    of such, `checks` are the dependencies that `/readyz` asks (default: database, Redis, blobs), `shortcuts` are the
+    hottest reads.
+    """
+    settings = resources.settings
+    app = Api(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_lifespan(lifespan))
+    app.body_limit = settings.body_limit
+    app.elsewhere = elsewhere
+    app.parts = parts
+    app.shortcuts = Shortcuts(shortcuts, resources) if shortcuts else None
+    app.state.resources = resources
+    app.state.metrics = Metrics(settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None)
+    app.state.checks = checks if checks is not None else health.dependencies(resources)
+    for router in (*routers, health.router, docs.router):
+        _take(app, router)
+    _keep_literal(app)
+    problems.install(app)
+    return app
+
+
+def _take(app: FastAPI, router: APIRouter) -> None:
+    """Add a router's routes one by one: `include_router` would match each request twice."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            adopt(route)
+        app.router.routes.append(route)
+
+
+def _keep_literal(app: FastAPI) -> None:
+    """Keep a literal path to itself: `DELETE /api/users/me` is a 405, not a 422 about a user called "me"."""
+    routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
+    literal = [route.path for route in routes if "{" not in route.path]
+    for route in routes:
+        taken = "|".join(re.escape(path) for path in literal if route.path_regex.match(path) and "{" in route.path)
+        if taken:
+            route.path_regex = re.compile(f"(?!(?:{taken})$){route.path_regex.pattern}")
+
+
+def _lifespan(given: Lifespan | None) -> Lifespan:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(sweep, spool_folder(app.state.resources.settings))
+            await stack.enter_async_context(app.state.metrics.shared())
+            if given:
+                await stack.enter_async_context(given(app))
+            yield
+
+    return lifespan

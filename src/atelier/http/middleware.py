@@ -1,0 +1,245 @@
+"""The outermost layer of the API, in plain ASGI: request id, body limit, slashes, HEAD, headers, metrics, access log.
+
+It sees every request once and every answer once; nothing that fails inside leaves without being a problem. Knows no
+route and no slice; what lies under the prefixes of another application goes there as it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from atelier.http.problems import from_exception, from_status
+from atelier.http.sendfile import HEAD
+from atelier.logs import request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from starlette.types import Message, Receive, Scope, Send
+
+    from atelier.http.metrics import Metrics
+    from atelier.http.shortcuts import Shortcuts
+
+LINGER_SECONDS = 30.0  # a body over the limit is read and thrown away for so long: closing at once loses the answer
+LINGER_IDLE_SECONDS = 5.0  # when nothing more comes
+CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that went away
+UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
+SECRETS_UNDER = "/api/auth/"  # answers from here are kept by nobody
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged at DEBUG
+_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
+
+access = logging.getLogger("atelier.access")
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another ASGI application on the same port, and the path prefixes that are its own."""
+
+    app: ASGIApp
+    prefixes: tuple[str, ...]
+
+    def prefix(self, path: str) -> str:
+        """The prefix that a path is or lies below; none: empty."""
+        if not path.startswith(self.prefixes):
+            return ""
+        below = f"{path}/"
+        return next((prefix for prefix in self.prefixes if below.startswith(f"{prefix}/")), "")
+
+
+class BodyTooLarge(HTTPException):
+    """Raised by `receive` once a body is over the limit; an HTTPException, because FastAPI turns others into 400."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The limit is {limit} bytes.")
+
+
+class Edge:
+    """The application as the server sees it."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        body_limit: int,
+        metrics: Metrics,
+        elsewhere: Elsewhere | None = None,
+        shortcuts: Shortcuts | None = None,
+    ) -> None:
+        self.app = app
+        self.limit = body_limit
+        self.metrics = metrics
+        self.elsewhere = elsewhere
+        self.shortcuts = shortcuts
+        self._prefix = secrets.token_hex(4).encode()
+        self._count = itertools.count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; anything that is not HTTP passes."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(self, scope, receive, send)
+        token = request_id.set(exchange.id.decode())
+        try:
+            await exchange.run()
+        finally:
+            request_id.reset(token)
+
+    def new_id(self) -> bytes:
+        """An id that no other request has; no secret, so it need not be random."""
+        return b"%b-%x" % (self._prefix, next(self._count))
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = (
+        "_edge", "_foreign", "_over", "_read", "_receive", "_received", "_send", "_since", "id", "scope", "status",
+    )  # fmt: skip
+
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        self._since = time.perf_counter()
+        self._edge = edge
+        self._receive, self._send = receive, send
+        self._received = 0
+        self._read = self._over = self._foreign = False
+        self.status = 0
+        self.scope = scope
+        given = length = b""
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = value
+            elif name == b"x-request-id":
+                given = value
+        self.id = given if given and _ID.fullmatch(given) else edge.new_id()
+        if length and int(length) > edge.limit:
+            self._over = True
+
+    async def run(self) -> None:
+        """Have it answered, whatever happens, and record it."""
+        try:
+            await self._answer()
+        except ClientDisconnect:
+            pass
+        except Exception as error:  # noqa: BLE001 - the last line: it is logged and becomes a problem
+            await self._fail(error)
+        finally:
+            self._record()
+
+    async def _answer(self) -> None:
+        edge, scope = self._edge, self.scope
+        if self._over:
+            raise BodyTooLarge(edge.limit)
+        if unreadable(scope):
+            await from_status(400, "The address is not valid UTF-8, or holds a NUL.")(scope, self.receive, self.send)
+            return
+        elsewhere = edge.elsewhere
+        path = scope["path"]
+        if elsewhere and elsewhere.prefix(path):
+            self._foreign = True
+            await elsewhere.app(scope, self.receive, self.send)
+            return
+        if path[-1:] == "/" and len(path) > 1:
+            scope["path"] = path[:-1]
+        if scope["method"] == "HEAD":
+            self.scope = scope = {**scope, "method": "GET", HEAD: True}  # the server goes by its own copy
+        if edge.shortcuts and (answer := edge.shortcuts.find(scope, self.receive)):
+            await (await answer)(scope, self.receive, self.send)
+            return
+        await edge.app(scope, self.receive, self.send)
+
+    async def receive(self) -> Message:
+        """The server's next message. Raises BodyTooLarge as soon as the body is."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            self._read = not message.get("more_body", False)
+            if self._received > self._edge.limit:
+                self._over = True
+                raise BodyTooLarge(self._edge.limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on, with our headers; nothing of a body to HEAD."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._headers(message.get("headers", ()))}
+        elif HEAD in self.scope:
+            if message.get("more_body", False):
+                return
+            message = {"type": "http.response.body", "body": b""}
+        if self._over and not self._read and message["type"] == "http.response.body" and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    def _headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        ours = [(b"x-request-id", self.id), _NOSNIFF]
+        if self._over:
+            ours.append(_CLOSE)
+        if self.scope["path"].startswith(SECRETS_UNDER):
+            ours.append(_NO_STORE)
+        if self._foreign or len(ours) > 2:  # noqa: PLR2004 - the usual two are nobody else's
+            names = {name for name, _ in ours}
+            headers = [header for header in headers if header[0].lower() not in names]
+        return [*headers, *ours]
+
+    async def _linger(self) -> None:
+        """Read on until the client has seen the answer and stops, or long enough."""
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                more = True
+                while more:
+                    async with asyncio.timeout(LINGER_IDLE_SECONDS):
+                        more = (await self._receive()).get("more_body", False)
+        except TimeoutError:
+            pass
+
+    async def _fail(self, error: Exception) -> None:
+        response = from_exception(error)
+        if not self.status:  # else the server cuts the connection: half an answer must not look whole
+            await response(self.scope, self.receive, self.send)
+
+    def _record(self) -> None:
+        seconds = time.perf_counter() - self._since
+        scope, status = self.scope, self.status or CLOSED_BY_CLIENT
+        method = "HEAD" if HEAD in scope else scope["method"]
+        self._edge.metrics.observe(method, self._route(), status, seconds)
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        if access.isEnabledFor(level):
+            client = scope.get("client") or ("-",)
+            path = (scope.get("raw_path") or b"-").decode("latin-1")
+            access.log(level, "%s %s %s %d %.1f ms", client[0], method, path, status, seconds * 1000)
+
+    def _route(self) -> str:
+        if self._foreign and self._edge.elsewhere:
+            return self._edge.elsewhere.prefix(self.scope["path"])
+        return getattr(self.scope.get("route"), "path", UNMATCHED)
+
+
+def unreadable(scope: Scope) -> bool:
+    """Whether path or query, percent-decoded, are not UTF-8 or hold a NUL, which no column can."""
+    query, path = scope["query_string"], scope.get("raw_path") or b""
+    if b"%" not in query and b"%" not in path:
+        return False
+    decoded = unquote_to_bytes(path + b"?" + query)
+    try:
+        return "\0" in decoded.decode()
+    except UnicodeDecodeError:
+        return True

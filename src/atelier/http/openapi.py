@@ -1,0 +1,160 @@
+"""The one OpenAPI 3.1 document: FastAPI's routes, completed, and the documents of other parts merged into it.
+
+Completed means: every operation says its security (none, when public), its errors as problem+json, and an operation id
+that reads well in generated clients; every integer its width, every page its length.
+"""
+
+from __future__ import annotations
+
+import copy
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from atelier.http import problems
+from atelier.http.paging import MAX_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from starlette.routing import BaseRoute
+
+    Document = dict[str, Any]
+
+OPENAPI = "3.1.0"
+TITLE = "Atelier"
+DESCRIPTION = (
+    "A self-hosted workshop for pictures and files. Sign in at `POST /api/auth/token` and send the access token as "
+    "`Authorization: Bearer ...`. Errors are `application/problem+json` (RFC 9457). Lists are newest first; the next "
+    'page is in `Link: <...>; rel="next"`.'
+)
+LICENSE = {"name": "MIT", "identifier": "MIT"}
+CONTACT = {"name": "Atelier"}
+TAGS = {
+    "images": "Pictures: uploaded, rendered in the background, captioned, served.",
+    "accounts": "Who you are: register, sign in, sign out, leave.",
+    "books": "One shared catalogue.",
+    "tasks": "Pictures to be worked on by people, each handed out once.",
+    "files": "Files of any kind, looked at in the background.",
+    "health": "Whether the service is alive and ready, and what it has done.",
+}
+METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
+ANY_PROBLEM = {
+    "description": "Any other problem.",
+    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")  # its own shape of a 422, which nobody here sends
+
+
+def build(routes: Sequence[BaseRoute]) -> Document:
+    """The document of these routes."""
+    name_operations(routes)
+    document = get_openapi(
+        title=TITLE,
+        version=version("atelier"),
+        openapi_version=OPENAPI,
+        description=DESCRIPTION,
+        routes=routes,
+        servers=[{"url": "/"}],
+        contact=dict(CONTACT),
+        license_info=dict(LICENSE),
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in FASTAPI_ERRORS:
+        schemas.pop(name, None)
+    schemas["Problem"] = problems.SCHEMA
+    for _, operation in operations(document):
+        _complete(operation)
+    _widen(document)
+    document["tags"] = _tags(document)
+    return document
+
+
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    """Every operation, with its method and path as one word: `get /api/images`."""
+    for path, item in document.get("paths", {}).items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield f"{method} {path}", operation
+
+
+def name_operations(routes: Iterable[BaseRoute]) -> None:
+    """Give each route an operation id: `images.upload`; a second path of the same function gets a number."""
+    taken: set[str] = set()
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        if route.operation_id is None:
+            base = ".".join([*(str(tag) for tag in route.tags[:1]), route.name.strip("_")])
+            ids = (base, *(f"{base}.{number}" for number in range(2, len(taken) + 3)))
+            route.operation_id = next(name for name in ids if name not in taken)
+        taken.add(route.operation_id)
+
+
+def _complete(operation: Document) -> None:
+    operation.setdefault("security", [])
+    answers = operation.setdefault("responses", {})
+    if operation["security"]:
+        answers.setdefault("401", problems.describe(401))
+    if "requestBody" in operation:
+        for status in (400, 413, 415, 422):
+            answers.setdefault(str(status), problems.describe(status))
+    if problems.MEDIA_TYPE not in answers.get("422", {}).get("content", {problems.MEDIA_TYPE: {}}):
+        answers["422"] = problems.describe(422)
+    answers.setdefault("500", problems.describe(500))
+    answers.setdefault("default", ANY_PROBLEM)
+    operation["responses"] = dict(sorted(answers.items()))
+    if any(parameter.get("name") == "cursor" for parameter in operation.get("parameters", ())):
+        page = answers["200"]["content"]["application/json"]["schema"]
+        page.setdefault("maxItems", MAX_LIMIT)
+
+
+def _widen(schema: object) -> None:
+    """Say of every integer that has no format that it is one of 64 bits: generated clients take 32 otherwise."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("integer", ["string", "integer"]):
+            schema.setdefault("format", "int64")
+        for part in schema.values():
+            _widen(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _widen(part)
+
+
+def _tags(document: Document) -> list[Document]:
+    """The tags in use, in the order of `TAGS`, then the unknown ones."""
+    used = {tag for _, operation in operations(document) for tag in operation.get("tags", ())}
+    names = [tag for tag in TAGS if tag in used] + sorted(used - TAGS.keys())
+    return [{"name": name, "description": TAGS[name]} if name in TAGS else {"name": name} for name in names]
+
+
+def merge(document: Document, other: Document) -> Document:
+    """Both documents in one. Raises ValueError when they claim the same path, operation id or component differently.
+
+    What `other` has is completed like our own; an operation of it without `security` inherits its document's.
+    """
+    merged, other = copy.deepcopy(document), copy.deepcopy(other)
+    for _, operation in operations(other):
+        if "security" in other:
+            operation.setdefault("security", other["security"])
+        _complete(operation)
+    if shared := merged["paths"].keys() & other.get("paths", {}).keys():
+        raise ValueError(f"two parts describe {', '.join(sorted(shared))}")
+    merged["paths"].update(other.get("paths", {}))
+    for section, components in other.get("components", {}).items():
+        _join(merged.setdefault("components", {}).setdefault(section, {}), components)
+    ids = [operation["operationId"] for _, operation in operations(merged)]
+    if twice := {name for name in ids if ids.count(name) > 1}:
+        raise ValueError(f"two operations are called {', '.join(sorted(twice))}")
+    _widen(merged)
+    described = {tag["name"]: tag for tag in other.get("tags", ())}
+    merged["tags"] = [described.get(tag["name"], {}) | tag for tag in _tags(merged)]
+    return merged
+
+
+def _join(into: Document, components: Document) -> None:
+    for name, component in components.items():
+        if into.setdefault(name, component) != component:
+            raise ValueError(f"two parts have a component {name}, and they differ")

@@ -1,0 +1,248 @@
+"""Errors as problem+json (RFC 9457): the one table from kinds to status codes, and the handlers that apply it.
+
+Nothing of an unexpected error leaves but an id that is also in the log. Knows no slice; slugs are in
+docs/reference/errors.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from fastapi.exceptions import RequestValidationError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+
+from atelier import errors
+from atelier.errors import AtelierError, Invalid, Unavailable
+from atelier.http.json import Ready, dumps, raw_headers
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+BASE = "/problems/"  # a type is a reference relative to the server
+STATUSES: dict[type[AtelierError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.Unsupported: 415,
+    errors.Invalid: 422,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+}
+KINDS = {status: kind for kind, status in STATUSES.items()}
+# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own mistakes.
+OTHERS: dict[int, tuple[str, str]] = {
+    405: ("method-not-allowed", "This method is not offered here"),
+    406: ("not-acceptable", "This cannot be given in the form asked for"),
+    416: ("range-not-satisfiable", "The range lies outside the content"),
+    431: ("headers-too-large", "The head of the request is too large"),
+    500: ("internal-error", "Something went wrong on our side"),
+}
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_RETRY_SECONDS = 30  # somebody has to make room
+RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
+# Classes and codes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
+UNSTORABLE = ("22",)  # data exceptions: NUL in a text, a number out of range
+AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
+
+log = logging.getLogger(__name__)
+
+
+def problem(
+    status: int,
+    slug: str,
+    title: str,
+    detail: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,  # noqa: ANN401 - extension members are any JSON
+) -> Response:
+    """A problem response; `members` are its extension members."""
+    body = {"type": BASE + slug, "title": title, "status": status}
+    if detail:
+        body["detail"] = detail
+    return Ready(dumps(body | members), status, raw_headers(MEDIA_TYPE.encode(), headers))
+
+
+def status_of(error: AtelierError) -> int:
+    """The status of an error's kind; 500 for those that are nobody's request's fault."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+
+
+def from_error(error: AtelierError) -> Response:
+    """The problem of an error that a use case raised."""
+    status = status_of(error)
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="atelier"'
+    members = {"errors": error.errors} if isinstance(error, Invalid) and error.errors else {}
+    return problem(status, error.slug, error.title, error.detail, headers=headers, **members)
+
+
+def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """The problem of a bare status."""
+    if kind := KINDS.get(status):
+        slug, title = kind.slug, kind().title
+    else:
+        slug, title = OTHERS.get(status, (HTTPStatus(status).phrase.lower().replace(" ", "-"), ""))
+    phrase = HTTPStatus(status).phrase
+    return problem(status, slug, title or phrase, "" if detail == phrase else detail, headers=headers)
+
+
+def from_validation(found: Sequence[Mapping[str, Any]]) -> Response:
+    """The problem of a request that does not fit its schema. What was sent is not repeated: it may be a password."""
+    return from_error(
+        Invalid("Some values are not acceptable.", errors=[{"loc": list(e["loc"]), "msg": e["msg"]} for e in found])
+    )
+
+
+def from_exception(error: Exception) -> Response:
+    """The problem of whatever was raised where no handler of the framework is."""
+    if isinstance(error, HTTPException):
+        return from_status(error.status_code, error.detail, error.headers)
+    if isinstance(error, AtelierError) and status_of(error) != HTTPStatus.INTERNAL_SERVER_ERROR:
+        return from_error(error)
+    return unexpected(error)
+
+
+def unexpected(error: Exception) -> Response:
+    """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
+    if known := dependency_error(error):
+        log.warning("answered %s: %s", known.slug, type(error).__name__, exc_info=error)
+        return from_error(known)
+    error_id = secrets.token_hex(8)
+    log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
+    slug, title = OTHERS[500]
+    return problem(500, slug, title, "The log says more under this error_id.", error_id=error_id)
+
+
+def dependency_error(error: Exception) -> AtelierError | None:
+    """What a driver's error means for the client: a value that no column holds, or a dependency that is away."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | PoolTimeoutError | ConnectionError):
+        return Unavailable("A service that this needs is not reachable.", retry_after=RETRY_SECONDS)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return Unavailable("The disk takes no more.", retry_after=FULL_RETRY_SECONDS)
+    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
+    if state.startswith(UNSTORABLE):
+        return Invalid("A value cannot be stored: a NUL character, or a number out of range.")
+    if state.startswith(AWAY) or _broke_off(error):
+        return Unavailable("The database is not reachable.", retry_after=RETRY_SECONDS)
+    return None
+
+
+def _broke_off(error: Exception) -> bool:
+    """Whether a connection to the database was found closed, which has no SQLSTATE."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)  # that is a bad argument
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as a problem."""
+    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+        AtelierError: _kind,
+        RequestValidationError: _validation,
+        HTTPException: _http,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def _kind(_: Request, error: AtelierError) -> Response:
+    return from_exception(error)
+
+
+async def _validation(_: Request, error: RequestValidationError) -> Response:
+    return from_validation(error.errors())
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(allowed(request))
+    return from_status(error.status_code, error.detail, headers)
+
+
+def allowed(request: Request) -> list[str]:
+    """Every method that the request's path has, whichever route offers it."""
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        for method in getattr(route, "methods", None) or ():
+            if method not in methods and _matches(route, request, method):
+                methods.add(method)
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+def _matches(route: Any, request: Request, method: str) -> bool:  # noqa: ANN401 - any route
+    return bool(route.matches({**request.scope, "method": method})[0].value)
+
+
+_SCHEMA = {"$ref": "#/components/schemas/Problem"}
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What `responses=` of a route takes, for these error statuses."""
+    return {status: describe(status) for status in statuses}
+
+
+def describe(status: int) -> dict[str, Any]:
+    """The OpenAPI response object of an error status, with an example."""
+    if kind := KINDS.get(status):
+        slug, title = kind.slug, kind().title
+    else:
+        slug, title = OTHERS[status]
+    example: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
+    if kind is Invalid:
+        example["errors"] = [{"loc": ["body", "title"], "msg": "Field required"}]
+    described: dict[str, Any] = {
+        "description": title,
+        "content": {MEDIA_TYPE: {"schema": _SCHEMA, "example": example}},
+    }
+    if header := _HEADERS.get(status):
+        described["headers"] = {header: {"schema": {"type": "string"}}}
+    return described
+
+
+_HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "description": "An error, as RFC 9457 has it.",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "examples": [BASE + "not-found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["loc", "msg"],
+                "properties": {
+                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
+                    "msg": {"type": "string"},
+                },
+            },
+        },
+        "error_id": {"type": "string", "description": "With 500: the id under which the log says more."},
+    },
+}

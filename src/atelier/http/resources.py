@@ -1,0 +1,59 @@
+"""What the routes of one process work with, and how they ask for it. Opens and closes nothing itself."""
+
+# ruff: noqa: TC004 - a dataclass does not evaluate its annotations, and importing every adapter here would make cycles
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+
+from atelier.auth import Passwords
+from atelier.cache import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from redis.asyncio import Redis
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.auth import Authenticator, Tokens
+    from atelier.cache import Cache
+    from atelier.database import Database
+    from atelier.http.ratelimit import LoginLimit
+    from atelier.queue import Queue
+    from atelier.settings import Settings
+
+    Forget = Callable[[AsyncSession, int], Awaitable[None]]  # deletes what a leaving user owns, in that transaction
+
+
+MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache
+
+
+@dataclass(slots=True, kw_only=True)
+class Resources:
+    """Connections, stores and secrets of an API process; `app.state.resources`."""
+
+    settings: Settings
+    database: Database
+    redis: Redis
+    blobs: Blobs
+    cache: Cache
+    tokens: Tokens
+    authenticator: Authenticator
+    logins: LoginLimit
+    process_queue: Queue
+    passwords: Passwords = field(default_factory=Passwords)
+    memory: Memory = field(default_factory=lambda: Memory(MEMORY_BYTES))
+    forget: tuple[Forget, ...] = ()
+
+
+async def resources(request: Request) -> Resources:
+    """The process's resources."""
+    found: Resources = request.app.state.resources
+    return found
+
+
+Res = Annotated[Resources, Depends(resources)]

@@ -1,0 +1,123 @@
+"""Bytes on their way out: from memory, from a file of this machine, or streamed from a store elsewhere, in flat memory.
+
+The event loop does not wait for a disk: what the page cache holds is read at once, the rest in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from atelier.adapters.blobs import Blobs
+from atelier.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
+
+HEAD = "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
+CHUNK_BYTES = 256 * 1024  # of one read: large enough that the hop to a thread does not matter, small in memory
+CACHED_ONLY = getattr(os, "RWF_NOWAIT", None)  # Linux: read what the page cache holds, else fail at once
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBlob:
+    """A blob that is not on this machine, and its size in bytes."""
+
+    blobs: Blobs
+    key: str
+    size: int
+
+
+def content_of(blobs: Blobs, key: str, size: int) -> Path | RemoteBlob:
+    """A blob as `picture_response` takes it: its file where there is one."""
+    return blobs.path(key) or RemoteBlob(blobs, key, size)
+
+
+class Streamed(Response):
+    """The bytes from `start` up to but without `stop`, in pieces. Takes the descriptor over when `source` is one."""
+
+    def __init__(
+        self, source: int | RemoteBlob, start: int, stop: int, status: int, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.status_code = status
+        self.raw_headers = [*headers, (b"content-length", str(stop - start).encode())]
+        self.body = b""
+        self.background = None
+        self._source, self._start, self._stop = source, start, stop
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it all. Raises OSError when the content ends early: the client must not take it for whole."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            left = 0 if scope.get(HEAD) else self._stop - self._start
+            if left:
+                async for chunk in self._chunks():
+                    left -= len(chunk)
+                    await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
+                if left:
+                    raise OSError("the content is shorter than it was")
+            else:
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            self.close()
+        if self.background is not None:
+            await self.background()
+
+    def close(self) -> None:
+        """Give the descriptor back; a response that is never sent must be closed."""
+        if isinstance(self._source, int) and self._source >= 0:
+            os.close(self._source)
+            self._source = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _chunks(self) -> AsyncIterator[bytes]:
+        if isinstance(self._source, int):
+            return read_file(self._source, self._start, self._stop)
+        return self._source.blobs.stream(self._source.key, self._start, self._stop)
+
+
+def open_file(path: Path) -> tuple[int, int]:
+    """A descriptor and the size in bytes. Raises NotFound.
+
+    Opening stays on the loop: it reads a folder's entry, which is in memory but for the first time.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound("The content is gone.") from error
+    return descriptor, os.fstat(descriptor).st_size
+
+
+async def read_file(descriptor: int, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes of a file from `start` up to but without `stop`; ends early when the file does."""
+    loop = asyncio.get_running_loop()
+    while start < stop:
+        length = min(CHUNK_BYTES, stop - start)
+        chunk = read_cached(descriptor, length, start)
+        if chunk is None:
+            chunk = await loop.run_in_executor(None, os.pread, descriptor, length, start)
+        if not chunk:
+            return
+        start += len(chunk)
+        yield chunk
+
+
+def read_cached(descriptor: int, length: int, offset: int) -> bytes | None:
+    """Up to `length` bytes that need no disk; None when there are none, or the file system cannot tell."""
+    if CACHED_ONLY is None:
+        return None
+    buffer = bytearray(length)
+    try:
+        count = os.preadv(descriptor, [buffer], offset, CACHED_ONLY)
+    except OSError:  # not in memory (EAGAIN), or not offered by this file system (EOPNOTSUPP)
+        return None
+    return bytes(memoryview(buffer)[:count])

@@ -1,0 +1,103 @@
+"""What the archiver does with a processed picture: keep its renditions, then say so in one fenced transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from atelier import garbage, outbox
+from atelier.adapters.blobs import new_key
+from atelier.images import events
+from atelier.images.models import FAILED, QUEUED, READY, Image
+from atelier.images.records import cache_key
+from atelier.messages import Outcome, RejectImage, StoreImage, utcnow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.cache import Cache
+    from atelier.database import Database
+    from atelier.imaging.recipe import Rendition
+
+INTENT = timedelta(minutes=15)  # far above the time in which a batch is stored
+SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
+
+
+async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequence[Outcome]) -> None:
+    """Make every outcome true at most once: blobs first, then all rows and events in one transaction.
+
+    An outcome whose row has gone, has moved to another version or is already ready changes nothing.
+    """
+    written = await _write(database, blobs, outcomes)
+    async with database.session() as session:
+        current = await _lock(session, outcomes)
+        changed = [image for outcome in outcomes if (image := await _apply(session, current, outcome, written))]
+        keys = [cache_key(image.id) for image in changed]
+        await cache.fence(keys)
+        await session.commit()
+    await cache.drop(keys)
+
+
+async def _write(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) -> dict[int, list[dict[str, Any]]]:
+    """Write the renditions of each outcome under fresh keys: outcome's identity -> rendition records."""
+    records: dict[int, list[dict[str, Any]]] = {}
+    pictures: list[tuple[str, Rendition]] = []
+    for outcome in outcomes:
+        if isinstance(outcome, StoreImage):
+            keyed = [(new_key("images", f"{r.name}.{SUFFIXES[r.format]}"), r) for r in outcome.renditions]
+            records[id(outcome)] = [_record(key, rendition) for key, rendition in keyed]
+            pictures += keyed
+    if pictures:
+        await garbage.intend(database, [key for key, _ in pictures], utcnow() + INTENT)
+        await asyncio.gather(*(blobs.put(key, rendition.data) for key, rendition in pictures))
+    return records
+
+
+def _record(key: str, rendition: Rendition) -> dict[str, Any]:
+    return {
+        "name": rendition.name,
+        "width": rendition.width,
+        "height": rendition.height,
+        "size": len(rendition.data),
+        "format": rendition.format,
+        "blob": key,
+    }
+
+
+async def _lock(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int, Image]:
+    """The rows concerned, locked in one order so that two archivers never wait for each other in a circle."""
+    ids = {outcome.image_id for outcome in outcomes}
+    rows = await session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id).with_for_update())
+    return {image.id: image for image in rows}
+
+
+async def _apply(
+    session: AsyncSession, current: dict[int, Image], outcome: Outcome, written: dict[int, list[dict[str, Any]]]
+) -> Image | None:
+    image = current.get(outcome.image_id)
+    if image is None or image.version != outcome.version or image.status == READY:
+        return None
+    if isinstance(outcome, RejectImage):
+        if image.status != QUEUED:
+            return None
+        image.status, image.error = FAILED, {"reason": outcome.reason, "detail": outcome.detail}
+        _announce(session, image, events.FAILED)
+        return image
+    records = written[id(outcome)]
+    await garbage.discard(session, [old["blob"] for old in image.renditions])
+    await garbage.claim(session, [record["blob"] for record in records])
+    image.status, image.error, image.renditions = READY, None, records
+    _announce(session, image, events.PROCESSED)
+    return image
+
+
+def _announce(session: AsyncSession, image: Image, type_: str) -> None:
+    image.sequence += 1
+    image.updated_at = utcnow()
+    outbox.record(session, type_, events.subject(image.id), image.sequence, events.state(image))

@@ -1,0 +1,39 @@
+"""What is announced about pictures: the event types and the data that each carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atelier.images.models import Image
+
+CREATED = "image.created"
+UPDATED = "image.updated"
+DELETED = "image.deleted"
+PROCESSED = "image.processed"
+FAILED = "image.failed"
+
+
+def subject(image_id: int) -> str:
+    """The aggregate that an event is about."""
+    return f"images/{image_id}"
+
+
+def state(image: Image) -> dict[str, Any]:
+    """The facts about a picture that a subscriber may want, without asking back."""
+    return {
+        "id": image.id,
+        "owner_id": image.owner_id,
+        "title": image.title,
+        "description": image.description,
+        "tags": image.tags,
+        "format": image.format,
+        "width": image.width,
+        "height": image.height,
+        "size": image.size,
+        "sha256": image.sha256,
+        "status": image.status,
+        "version": image.version,
+        "error": image.error,
+        "renditions": [{key: value for key, value in r.items() if key != "blob"} for r in image.renditions],
+    }

@@ -1,0 +1,77 @@
+"""Offering pictures to the image processor: right after the commit, and again by the reconciler when a job was lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, update
+
+from atelier.errors import AtelierError
+from atelier.images.models import QUEUED, Image
+from atelier.imaging.recipe import Recipe
+from atelier.messages import ProcessImage, encode, utcnow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.queue import Queue
+    from atelier.settings import Settings
+
+REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
+CLOCK_SLACK = timedelta(seconds=2)  # between the database's clock and the queue's
+
+
+def recipe(settings: Settings, description: str) -> Recipe:
+    """What to make of a picture with this description."""
+    font = str(settings.caption_font) if settings.caption_font else None
+    return Recipe(sizes=settings.sizes, caption=description, caption_size=settings.caption_size, caption_font=font)
+
+
+def process_job(settings: Settings, image: Image, picture: bytes | None = None) -> ProcessImage:
+    """The job that renders `image`; `picture` travels inside when it is given and small enough."""
+    small = picture if picture is not None and len(picture) <= settings.inline_limit else None
+    return ProcessImage(
+        image_id=image.id,
+        version=image.version,
+        description=image.description,
+        received_at=image.received_at,
+        recipe=recipe(settings, image.description),
+        blob=image.blob,
+        picture=small,
+    )
+
+
+async def offer(queue: Queue, job: ProcessImage) -> bool:
+    """Send a job whose row is committed. False when the queue would not take it: the reconciler will offer it again."""
+    try:
+        await queue.send(encode(job))
+    except AtelierError:
+        return False
+    return True
+
+
+async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
+    """Send again the job of every row that is still queued although its job is on neither queue; how many were sent.
+
+    Jobs leave a queue only when they are done and queues are read in order, so a row that was offered before the oldest
+    outstanding job of either queue has lost its own. Rows behind that job are still waiting for their turn.
+    """
+    now = utcnow()
+    before = now - timedelta(seconds=settings.reconcile_seconds)
+    for queue in (process, store):
+        oldest = await queue.oldest_time()
+        if oldest is not None:
+            before = min(before, oldest - CLOCK_SLACK)
+    lost = (
+        select(Image.id)
+        .where(Image.status == QUEUED, Image.offered_at < before)
+        .order_by(Image.offered_at)
+        .limit(REOFFER_BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    statement = update(Image).where(Image.id.in_(lost)).values(offered_at=now).returning(Image)
+    images = (await session.scalars(statement)).all()
+    await session.commit()
+    sent = [await offer(process, process_job(settings, image)) for image in images]
+    return sum(sent)

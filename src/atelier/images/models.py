@@ -1,0 +1,50 @@
+"""The `images` table: one row is one picture, its renditions and where its processing stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Integer, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from atelier.database import Base, UtcDateTime
+
+QUEUED, READY, FAILED = "queued", "ready", "failed"
+
+
+class Image(Base):
+    """A picture. `version` fences processing; `sequence` counts the picture's events and is its ETag."""
+
+    __tablename__ = "images"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
+    title: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    blob: Mapped[str] = mapped_column(Text, unique=True)
+    format: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(Text)
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Text)
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
+    status: Mapped[str] = mapped_column(Text)
+    error: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
+    renditions: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    version: Mapped[int] = mapped_column(Integer)
+    sequence: Mapped[int] = mapped_column(Integer)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    offered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint("status in ('queued', 'ready', 'failed')", name="status"),
+        Index("ix_images_owner_id_id", "owner_id", text("id DESC")),
+        Index("ix_images_tags", "tags", postgresql_using="gin"),
+        # The reconciler looks only at rows that are not final; this index holds only those.
+        Index("ix_images_offered_at", "offered_at", postgresql_where=text("status = 'queued'")),
+    )

@@ -1,0 +1,63 @@
+"""Reading pictures: by id through the cache, and lists by keyset. No ORM; rows leave as ready bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from atelier.errors import NotFound
+from atelier.images.records import COLUMNS, SELECT_ONE, Cached, cache_key, cached, decode_cached, encode_cached, record
+
+if TYPE_CHECKING:
+    from atelier.cache import Cache
+    from atelier.database import Database
+
+LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; None means anything."""
+
+    status: str | None = None
+    tag: str | None = None
+    q: str | None = None
+
+
+async def find(database: Database, cache: Cache, *, owner_id: int, image_id: int, seconds: int) -> Cached:
+    """An image of this owner. Raises NotFound for anybody else's as for one that does not exist."""
+
+    async def load() -> bytes | None:
+        row = await database.by_id(SELECT_ONE, image_id)
+        return None if row is None else encode_cached(cached(row))
+
+    value = await cache.get_or_load(cache_key(image_id), load, ttl=seconds)
+    image = decode_cached(value) if value else None
+    if image is None or image.owner_id != owner_id:
+        raise NotFound("no such image")
+    return image
+
+
+async def page(
+    database: Database, *, owner_id: int, filters: Filters, before: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """Up to `limit` records of this owner, newest first, with ids below `before`."""
+    where, values = ["owner_id = $1"], [owner_id]
+    for clause, value in _clauses(filters, before):
+        values.append(value)
+        where.append(clause.replace("?", f"${len(values)}"))
+    query = f"SELECT {COLUMNS} FROM images WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT {int(limit)}"
+    return [record(row) for row in await database.fetch(query, *values)]
+
+
+def _clauses(filters: Filters, before: int | None) -> list[tuple[str, Any]]:
+    clauses: list[tuple[str, Any]] = []
+    if before is not None:
+        clauses.append(("id < ?", before))
+    if filters.status is not None:
+        clauses.append(("status = ?", filters.status))
+    if filters.tag is not None:
+        clauses.append(("tags @> ARRAY[?]", filters.tag))
+    if filters.q is not None:
+        clauses.append(("(title ILIKE ? OR description ILIKE ?)", f"%{filters.q.translate(LIKE_SPECIALS)}%"))
+    return clauses

@@ -1,0 +1,141 @@
+"""How a picture's row looks from outside: the JSON record, and the compact form in which reads keep it in the cache.
+
+Hot reads come here with a driver row and leave with ready bytes; the ORM is not involved.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from atelier.http.json import dumps
+
+if TYPE_CHECKING:
+    from atelier.images.models import Image
+
+COLUMNS = (
+    "id, owner_id, title, description, tags, blob, format, media_type, width, height, size, sha256, metadata, "
+    "status, error, renditions, version, sequence, received_at, updated_at"
+)
+SELECT_ONE = f"SELECT {COLUMNS} FROM images WHERE id = any($1::bigint[])"
+MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png"}
+FAVOURITES = ("captioned", "upright", "original")  # what `GET /api/images/{id}` serves: the first of these that exists
+HIDDEN = frozenset({"blob"})
+
+
+class Picture(msgspec.Struct, frozen=True, array_like=True):
+    """One servable file of an image."""
+
+    name: str
+    blob: str
+    media_type: str
+    size: int
+
+    @property
+    def etag(self) -> str:
+        """Blobs never change under their key, so the random part of the key is the content's tag."""
+        return self.blob.rpartition("/")[2].partition("-")[0]
+
+
+class Cached(msgspec.Struct, frozen=True, array_like=True):
+    """What a read needs to know of an image: who may see it, the record as ready JSON, and its files."""
+
+    owner_id: int
+    sequence: int
+    status: str
+    error: str
+    title: str
+    updated_at: datetime
+    record: bytes
+    pictures: dict[str, Picture]
+
+    @property
+    def etag(self) -> str:
+        """The record's strong entity tag, without quotes."""
+        return str(self.sequence)
+
+    def favourite(self) -> Picture:
+        """The processed picture: captioned, else upright, else the original, which then is upright itself."""
+        return next(self.pictures[name] for name in FAVOURITES if name in self.pictures)
+
+    @property
+    def rendered(self) -> bool:
+        """Whether any rendition is there to be served, of this version or the one before."""
+        return len(self.pictures) > 1
+
+
+def cache_key(image_id: int) -> str:
+    """Where an image's `Cached` lives in the cache."""
+    return f"image:{image_id}"
+
+
+def record(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a driver row or any mapping with these columns
+    """The JSON record of contract; `row` holds `COLUMNS`, JSON columns as text."""
+    url = f"/api/images/{row['id']}"
+    renditions = orjson.loads(row["renditions"])
+    return {
+        "id": row["id"],
+        "title": row["title"],
+        "description": row["description"],
+        "tags": row["tags"],
+        "file_path": row["blob"],
+        "uploaded_at": row["received_at"],
+        "received_at": row["received_at"],
+        "format": row["format"],
+        "resolution": f"{row['width']}x{row['height']}",
+        "width": row["width"],
+        "height": row["height"],
+        "size": row["size"],
+        "sha256": row["sha256"],
+        "status": row["status"],
+        "error": row["error"] and orjson.Fragment(row["error"]),
+        "metadata": orjson.Fragment(row["metadata"]),
+        "renditions": [
+            {key: value for key, value in r.items() if key not in HIDDEN} | {"url": f"{url}/renditions/{r['name']}"}
+            for r in renditions
+        ],
+        "url": url,
+    }
+
+
+def row_of(image: Image) -> dict[str, Any]:
+    """An ORM object as the driver would give its row."""
+    row = {column: getattr(image, column) for column in COLUMNS.split(", ") if column != "metadata"}
+    return row | {
+        "metadata": orjson.dumps(image.details),
+        "renditions": orjson.dumps(image.renditions),
+        "error": image.error and orjson.dumps(image.error),
+    }
+
+
+def cached(row: Any) -> Cached:  # noqa: ANN401 - a driver row or any mapping with these columns
+    """The compact form of `row`."""
+    files = [Picture("original", row["blob"], row["media_type"], row["size"])]
+    files += [
+        Picture(r["name"], r["blob"], MEDIA_TYPES[r["format"]], r["size"]) for r in orjson.loads(row["renditions"])
+    ]
+    error = orjson.loads(row["error"]) if row["error"] else {}
+    return Cached(
+        owner_id=row["owner_id"],
+        sequence=row["sequence"],
+        status=row["status"],
+        error=error.get("detail", ""),
+        title=row["title"],
+        updated_at=row["updated_at"],
+        record=dumps(record(row)),
+        pictures={picture.name: picture for picture in files},
+    )
+
+
+encode_cached = msgspec.msgpack.Encoder().encode
+decode_cached = msgspec.msgpack.Decoder(Cached).decode
+
+# The blobs that rows refer to, for `atelier check`; only originals have a digest to compare with.
+REFERENCED = """
+    SELECT blob AS key, sha256 FROM images
+    UNION ALL
+    SELECT rendition ->> 'blob', NULL FROM images, jsonb_array_elements(renditions) AS rendition
+"""

@@ -1,0 +1,231 @@
+"""Pictures over HTTP: parse, call, shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from atelier.errors import Unavailable
+from atelier.http.auth import CurrentUser
+from atelier.http.conditional import if_match, record_response
+from atelier.http.idempotency import Key, Run, fingerprint, once, scope
+from atelier.http.json import dumps
+from atelier.http.paging import Page
+from atelier.http.problems import responses
+from atelier.http.resources import Res
+from atelier.http.shortcuts import Shortcut
+from atelier.http.strict import Decimal
+from atelier.http.upload import receive
+from atelier.images import jobs, pictures, queries, service, texts
+from atelier.images.records import record, row_of
+from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.auth import Principal
+    from atelier.http.resources import Resources
+    from atelier.http.upload import Upload
+    from atelier.images.models import Image
+    from atelier.images.records import Cached
+    from atelier.settings import Settings
+
+NAME = "^[0-9a-z]+$"  # of a rendition
+FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
+UPLOAD = "POST /api/images"
+INLINE_DEPTH = 100  # jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
+FULL_RETRY_SECONDS = 5  # a full queue moves by hundreds in that time
+
+router = APIRouter(prefix="/api/images", tags=["images"])
+Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The image.", examples=[42])]
+
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The part of the picture that Range asked for."},
+    304: {"description": "The picture that the client has is the present one."},
+}
+FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": ImageForm.model_json_schema()}},
+    }
+}
+
+
+@router.get("/{image_id}/info", response_model=ImageRecord, responses=responses(401, 404, 422))
+async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+    """The record of an image."""
+    return await _info(request, image_id, user, res)
+
+
+@router.get("/{image_id}", response_class=Response, responses=PICTURE | responses(401, 404, 416, 422))
+async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+    """The processed picture itself: captioned if it has a description, else upright."""
+    return await _picture(request, image_id, user, res)
+
+
+@router.get("/{image_id}/renditions/{name}", response_class=Response, responses=PICTURE | responses(401, 404, 416, 422))
+async def rendition(
+    request: Request,
+    image_id: Id,
+    name: Annotated[
+        str,
+        Path(
+            max_length=50,
+            json_schema_extra={"pattern": NAME},  # said, not enforced: any other name is a 404
+            description="A name in the record's `renditions`, or `original`.",
+            examples=["500x500", "gray", "captioned", "original"],
+        ),
+    ],
+    user: CurrentUser,
+    res: Res,
+) -> Response:
+    """One rendition of an image, or its original."""
+    image = await _find(res, user.user_id, image_id)
+    return await pictures.respond(request, res, image, pictures.named(image, name))
+
+
+@router.get("", response_model=list[ImageRecord], responses=responses(401, 422))
+async def index(
+    user: CurrentUser,
+    res: Res,
+    page: Page,
+    status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
+    tag: Annotated[str | None, Query(max_length=texts.TAG_LIMIT, description="Only images with this tag.")] = None,
+    q: Annotated[
+        str | None, Query(max_length=200, description="Only images with this in title or description.")
+    ] = None,
+) -> Response:
+    """My images, newest first."""
+    filters = queries.Filters(status, tag, q)
+    records = await queries.page(
+        res.database, owner_id=user.user_id, filters=filters, before=page.before, limit=page.fetch
+    )
+    return page.response(records)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=ImageRecord,
+    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    openapi_extra=FORM,
+)
+async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
+    """Upload a picture; it is processed in the background."""
+    crowded = await _require_room(res) > INLINE_DEPTH
+    settings = res.settings
+    async with receive(request, settings, FILE_PARTS) as received:
+        words = _words(received, settings)
+        original = service.Original(received.file.content, received.file.sha256, received.file.size)
+        mark = fingerprint(original.sha256, words.title, words.description, words.tags)
+        hours = settings.idempotency_hours
+        async with once(res.database, scope(user.user_id, UPLOAD), key, mark, hours=hours) as run:
+            if run.replay:
+                return run.replay
+            small = original.content if isinstance(original.content, bytes) and not crowded else None
+            image = await service.create(
+                res.database,
+                res.blobs,
+                settings,
+                owner_id=user.user_id,
+                original=original,
+                words=words,
+                before_commit=_keep(run),
+            )
+            await jobs.offer(res.process_queue, jobs.process_job(settings, image, small))
+            return run.answer
+
+
+@router.patch("/{image_id}", response_model=ImageRecord, responses=responses(400, 401, 404, 412, 422, 503))
+async def change(request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res) -> Response:
+    """Change title, description or tags. A new description makes a new caption; until then the old one is served."""
+    return await _change(request, res, user.user_id, image_id, body)
+
+
+@router.put("/{image_id}", response_model=ImageRecord, responses=responses(400, 401, 404, 412, 422, 503))
+async def replace(request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res) -> Response:
+    """Replace title, description and tags."""
+    return await _change(request, res, user.user_id, image_id, body)
+
+
+@router.delete("/{image_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+    """Delete an image: its record, original and renditions."""
+    await service.delete(
+        res.database, res.blobs, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
+    )
+    return Response(status_code=204)
+
+
+async def _info(request: Request, image_id: int, user: Principal, res: Resources) -> Response:
+    image = await _find(res, user.user_id, image_id)
+    return record_response(request, image.record, image.etag)
+
+
+async def _picture(request: Request, image_id: int, user: Principal, res: Resources) -> Response:
+    image = await _find(res, user.user_id, image_id)
+    return await pictures.respond(request, res, image, pictures.favourite(image))
+
+
+async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
+    return await queries.find(
+        res.database, res.cache, owner_id=owner_id, image_id=image_id, seconds=res.settings.cache_seconds
+    )
+
+
+async def _require_room(res: Resources) -> int:
+    """How many jobs wait; refuses before the body is read while the queue is full.
+
+    Without Redis uploads are taken: rows are the truth.
+    """
+    try:
+        depth = await res.process_queue.depth()
+    except Unavailable:
+        return 0
+    if depth >= res.settings.queue_limit:
+        raise Unavailable(
+            "too many pictures are waiting to be processed", slug="queue-full", retry_after=FULL_RETRY_SECONDS
+        )
+    return depth
+
+
+def _words(received: Upload, settings: Settings) -> service.Words:
+    fields = received.fields
+    given = fields.get("title", "").strip() or received.file.name or "untitled"
+    return service.Words(
+        title=texts.title(given),
+        description=texts.description(fields.get("description", ""), settings.description_limit),
+        tags=texts.tags(fields.getlist("tags")),
+    )
+
+
+def _keep(run: Run) -> Any:  # noqa: ANN401 - the callback that `service.create` declares
+    async def keep(session: AsyncSession, image: Image) -> None:
+        location = {"Location": f"/api/images/{image.id}", "ETag": f'"{image.sequence}"'}
+        await run.keep(session, Response(dumps(record(row_of(image))), 201, location, "application/json"))
+
+    return keep
+
+
+async def _change(
+    request: Request, res: Resources, owner_id: int, image_id: int, body: ImageChange | ImageReplacement
+) -> Response:
+    words = service.Words(
+        title=None if body.title is None else texts.title(body.title),
+        description=None
+        if body.description is None
+        else texts.description(body.description, res.settings.description_limit),
+        tags=None if body.tags is None else texts.tags(body.tags),
+    )
+    image, again = await service.change(
+        res.database, res.cache, owner_id=owner_id, image_id=image_id, words=words, expected=if_match(request)
+    )
+    if again:
+        await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))
+    return record_response(request, dumps(record(row_of(image))), str(image.sequence))
+
+
+SHORTCUTS = (Shortcut("/api/images/{image_id}/info", _info), Shortcut("/api/images/{image_id}", _picture))

@@ -1,0 +1,92 @@
+"""The shapes of picture records and requests, as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal["queued", "ready", "failed"]
+Text = Annotated[str, Field(max_length=10_000)]  # the service holds the true limits, after normalisation
+Tags = Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=200)]
+
+
+class Rendition(BaseModel):
+    """One picture made from the original."""
+
+    name: str = Field(examples=["500x500"])
+    width: int = Field(examples=[500])
+    height: int = Field(examples=[375])
+    size: int = Field(description="Bytes.", examples=[31480])
+    format: str = Field(examples=["JPEG"])
+    url: str = Field(examples=["/api/images/42/renditions/500x500"])
+
+
+class Failure(BaseModel):
+    """Why a picture could not be processed."""
+
+    reason: str = Field(examples=["bad-picture"])
+    detail: str = Field(examples=["the file ends in the middle of the picture"])
+
+
+class ImageRecord(BaseModel):
+    """A picture as seen by its owner."""
+
+    id: int = Field(examples=[42])
+    title: str = Field(examples=["Crossing"])
+    description: str = Field(examples=["С начала фазы запрещающего сигнала прошло: 7 секунд"])
+    tags: list[str] = Field(examples=[["traffic", "night"]])
+    file_path: str = Field(
+        description="Key of the original in the blob store.", examples=["images/3f/9a…/original.jpg"]
+    )
+    uploaded_at: datetime
+    received_at: datetime
+    format: str = Field(examples=["JPEG"])
+    resolution: str = Field(description="Width x height as displayed, in pixels.", examples=["640x480"])
+    width: int = Field(examples=[640])
+    height: int = Field(examples=[480])
+    size: int = Field(description="Bytes of the original.", examples=[81356])
+    sha256: str
+    status: Status
+    error: Failure | None = None
+    metadata: dict[str, Any] = Field(
+        description="What the file says: camera, date, GPS, ICC profile, bit depth, frames."
+    )
+    renditions: list[Rendition]
+    url: str = Field(examples=["/api/images/42"])
+
+
+class ImageForm(BaseModel):
+    """The multipart body of an upload."""
+
+    file: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture; also accepted as `image`.")
+    description: Text = Field("", description="At most 200 Unicode characters after NFC; becomes the caption.")
+    title: Text = Field("", description="1 to 300 characters; left out: the file's name.")
+    tags: Tags = Field([], description="Repeated, or separated by commas.")
+
+
+class ImageChange(BaseModel):
+    """What PATCH may change; a field left out stays."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "Crossing at dusk"}]}
+    )
+
+    title: Text | None = None
+    description: Text | None = None
+    tags: Tags | None = None
+
+
+class ImageReplacement(BaseModel):
+    """All that PUT replaces."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"title": "Crossing", "description": "Seven seconds", "tags": ["traffic"]}]},
+    )
+
+    title: Text
+    description: Text
+    tags: Tags

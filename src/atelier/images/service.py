@@ -1,0 +1,202 @@
+"""What people do with pictures: create, change, delete. One use case, one transaction, an explicit commit.
+
+Knows no HTTP; dependencies are arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+
+from atelier import garbage, outbox
+from atelier.adapters.blobs import new_key
+from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
+from atelier.images import events
+from atelier.images.models import QUEUED, Image
+from atelier.images.records import cache_key
+from atelier.imaging.probe import Probe, probe
+from atelier.imaging.recipe import Limits
+from atelier.messages import utcnow
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.cache import Cache
+    from atelier.database import Database
+    from atelier.settings import Settings
+
+# The data is that of `events.state`; a test compares the two.
+_FORGET = f"""
+    WITH gone AS (
+        DELETE FROM images WHERE owner_id = :owner RETURNING *
+    ), announced AS (
+        {outbox.INSERT}
+        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, jsonb_build_object(
+            'id', id, 'owner_id', owner_id, 'title', title, 'description', description, 'tags', to_jsonb(tags),
+            'format', format, 'width', width, 'height', height, 'size', size, 'sha256', sha256, 'status', status,
+            'version', version, 'error', error,
+            'renditions', (SELECT coalesce(jsonb_agg(r - 'blob'), '[]') FROM jsonb_array_elements(renditions) AS r)
+        ) FROM gone
+    )
+    INSERT INTO blob_garbage (key, after, intent)
+    SELECT blob, clock_timestamp(), false FROM gone
+    UNION ALL
+    SELECT r ->> 'blob', clock_timestamp(), false FROM gone, jsonb_array_elements(gone.renditions) AS r
+"""
+
+INTENT = timedelta(hours=1)  # far above the time in which an upload that has been received is committed
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """An uploaded file: its bytes in memory or spooled at a path, already hashed and counted."""
+
+    content: bytes | Path
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a picture, already normalised; None leaves a field as it is."""
+
+    title: str | None = None
+    description: str | None = None
+    tags: list[str] | None = None
+
+
+async def create(
+    database: Database,
+    blobs: Blobs,
+    settings: Settings,
+    *,
+    owner_id: int,
+    original: Original,
+    words: Words,
+    before_commit: Callable[[AsyncSession, Image], Awaitable[None]],
+) -> Image:
+    """Keep an upload: probe it, put it on disk, then commit its row and `image.created`.
+
+    Raises Unsupported for what is not a picture and Invalid for one that is too large. The job is the caller's to send.
+    """
+    received_at = utcnow()
+    seen = await asyncio.to_thread(_probe, original.content, Limits(pixels=settings.pixel_limit))
+    key = new_key("images", f"original.{EXTENSIONS[seen.format]}")
+    await garbage.intend(database, [key], received_at + INTENT)
+    await blobs.put(key, original.content)
+    image = _new_image(owner_id, key, original, seen, words, received_at)
+    async with database.session() as session:
+        session.add(image)
+        try:
+            await session.flush()
+        except IntegrityError as error:
+            raise Unauthenticated("the account is gone") from error
+        outbox.record(session, events.CREATED, events.subject(image.id), image.sequence, events.state(image))
+        await garbage.claim(session, [key])
+        await before_commit(session, image)
+        await session.commit()
+    return image
+
+
+def _probe(content: bytes | Path, limits: Limits) -> Probe:
+    return probe(content if isinstance(content, bytes) else content.read_bytes(), limits)
+
+
+def _new_image(owner_id: int, key: str, original: Original, seen: Probe, words: Words, received_at: datetime) -> Image:
+    return Image(
+        owner_id=owner_id,
+        title=words.title,
+        description=words.description or "",
+        tags=words.tags or [],
+        blob=key,
+        format=seen.format,
+        media_type=seen.media_type,
+        width=seen.width,
+        height=seen.height,
+        size=original.size,
+        sha256=original.sha256,
+        details=seen.metadata,
+        status=QUEUED,
+        error=None,
+        renditions=[],
+        version=1,
+        sequence=1,
+        received_at=received_at,
+        updated_at=received_at,
+        offered_at=received_at,
+    )
+
+
+async def change(
+    database: Database, cache: Cache, *, owner_id: int, image_id: int, words: Words, expected: Callable[[str], bool]
+) -> tuple[Image, bool]:
+    """Change the words of a picture; the row, and whether it must be rendered anew because its description changed.
+
+    `expected` judges the present entity tag (If-Match); False raises PreconditionFailed.
+    """
+    async with database.session() as session:
+        image = await _mine(session, owner_id, image_id, expected)
+        again = words.description is not None and words.description != image.description
+        for field in ("title", "description", "tags"):
+            if (value := getattr(words, field)) is not None:
+                setattr(image, field, value)
+        now = utcnow()
+        image.sequence, image.updated_at = image.sequence + 1, now
+        if again:
+            image.version, image.status, image.error, image.offered_at = image.version + 1, QUEUED, None, now
+        outbox.record(session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image))
+        await cache.fence([cache_key(image.id)])
+        await session.commit()
+    await cache.drop([cache_key(image.id)])
+    return image, again
+
+
+async def delete(
+    database: Database, blobs: Blobs, cache: Cache, *, owner_id: int, image_id: int, expected: Callable[[str], bool]
+) -> None:
+    """Delete a picture: row, files and cache. A kill at any point leaves nothing that is not collected later."""
+    async with database.session() as session:
+        image = await _mine(session, owner_id, image_id, expected)
+        keys = _keys(image)
+        await garbage.discard(session, keys)
+        image_sequence = image.sequence + 1
+        outbox.record(session, events.DELETED, events.subject(image.id), image_sequence, events.state(image))
+        await session.delete(image)
+        await cache.fence([cache_key(image_id)])
+        await session.commit()
+    await cache.drop([cache_key(image_id)])
+    await blobs.delete(keys)  # gone at once; were we killed before this line, the collector would do it
+
+
+async def forget(session: AsyncSession, owner_id: int) -> None:
+    """Delete every picture of one owner within the caller's transaction; the files become garbage with its commit.
+
+    In one statement, however many there are. Cached records need no fence: only their owner could ask for them.
+    """
+    await session.execute(text("SET LOCAL statement_timeout = 0"))
+    await session.execute(text(_FORGET), {"owner": owner_id})
+
+
+async def _mine(session: AsyncSession, owner_id: int, image_id: int, expected: Callable[[str], bool]) -> Image:
+    image = await session.scalar(
+        select(Image).where(Image.id == image_id, Image.owner_id == owner_id).with_for_update()
+    )
+    if image is None:
+        raise NotFound("no such image")
+    if not expected(str(image.sequence)):
+        raise PreconditionFailed("the image has changed since this entity tag")
+    return image
+
+
+def _keys(image: Image) -> list[str]:
+    return [image.blob, *(rendition["blob"] for rendition in image.renditions)]

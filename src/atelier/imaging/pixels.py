@@ -1,0 +1,59 @@
+"""Pixels in memory: their type, buffers that a thread uses again, and turning them upright."""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from atelier.imaging.memory import KEPT_BYTES, keep_freed_pages
+
+cv2.setNumThreads(1)
+keep_freed_pages()
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+
+class Buffers(threading.local):
+    """Memory that a thread uses again, one piece per purpose; a view of it dies with the next picture."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Pixels] = {}
+
+    def take(self, purpose: str, *shape: int) -> Pixels:
+        """Returns uninitialised memory of this shape."""
+        size = int(np.prod(shape))
+        buffer = self.kept.get(purpose)
+        if buffer is None or buffer.size < size:
+            buffer = np.empty(size, np.uint8)
+            if size <= KEPT_BYTES:
+                self.kept[purpose] = buffer
+        return buffer[:size].reshape(shape)
+
+
+BUFFERS = Buffers()
+
+
+# EXIF orientation: what cv2 must do with the stored pixels to show them upright.
+ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+FLIPS = {2: 1, 4: 0}
+
+
+def upright(pixels: Pixels, orientation: int, out: Pixels | None = None) -> Pixels:
+    """Applies an EXIF orientation (1..8) to pixels of shape (height, width, channels)."""
+    if orientation == 1:
+        return pixels
+    flat = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    target = out[..., 0] if out is not None and out.shape[2] == 1 else out
+    if orientation in ROTATIONS:
+        turned = cv2.rotate(flat, ROTATIONS[orientation], dst=target)
+    elif orientation in FLIPS:
+        turned = cv2.flip(flat, FLIPS[orientation], dst=target)
+    else:
+        turned = cv2.transpose(flat, dst=target)
+        if orientation == 7:  # noqa: PLR2004 - transverse: mirrored along the other diagonal
+            turned = cv2.rotate(turned, cv2.ROTATE_180, dst=target)
+    return np.atleast_3d(turned)

@@ -1,0 +1,149 @@
+"""Decoders: bytes to pixels. The header has chosen the decoder before, and half a picture is an error."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simplejpeg
+
+from atelier.imaging.errors import BadPicture
+from atelier.imaging.pixels import BUFFERS, Pixels
+
+if TYPE_CHECKING:
+    from atelier.imaging.headers import Header
+
+# Warnings of libjpeg that leave every pixel in place; cameras and old editors cause them.
+HARMLESS_WARNINGS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform", "JFIF")
+SIZE_DIFFERS = "The picture is not of the size that its header says."
+# Everything that Pillow has been seen to raise on damaged files.
+PILLOW_ERRORS = (OSError, ValueError, TypeError, IndexError, KeyError, SyntaxError, RuntimeError, MemoryError, EOFError)
+
+
+@dataclass(slots=True)
+class Raster:
+    """Stored (not yet upright) pixels of shape (height, width, channels): 1 grey, 2 with alpha, 3 RGB, 4 with alpha.
+
+    `canvas` is the memory they begin, with the spare rows that were asked for below them.
+    """
+
+    pixels: Pixels
+    canvas: Pixels
+    icc: bytes = b""
+
+    @property
+    def alpha(self) -> bool:
+        """Whether the last channel is opacity."""
+        return self.pixels.shape[2] in (2, 4)
+
+
+def decode(picture: bytes, header: Header, *, spare_rows: int = 0, exact: bool = True, divisor: int = 1) -> Raster:
+    """Decodes a picture whose header has passed the limits.
+
+    The pixels lie in a buffer of the thread, followed by `spare_rows` rows that the caller may write on. Without
+    `exact`, colours of subsampled JPEGs are replicated instead of interpolated: right for what is shrunk afterwards.
+    A JPEG comes at its size over `divisor` (1, 2, 4 or 8; rounded up), which saves most of its inverse transform;
+    the other formats know no such thing and come whole.
+
+    Raises:
+        BadPicture: the decoder refused it.
+    """
+    if header.format == "JPEG" and header.channels in (1, 3):
+        return _jpeg(picture, header, spare_rows, divisor, exact=exact)
+    pixels, icc = (_bmp(picture), b"") if header.format == "BMP" else _vips(picture, header)
+    return _spare(pixels, icc, spare_rows)
+
+
+def _jpeg(picture: bytes, header: Header, spare_rows: int, divisor: int, *, exact: bool) -> Raster:
+    space = "GRAY" if header.channels == 1 else "RGB"
+    rows, columns = -(-header.height // divisor), -(-header.width // divisor)
+    canvas = BUFFERS.take("decode", rows + spare_rows, columns, header.channels)
+    least = {"min_height": rows, "min_width": columns} if divisor > 1 else {}
+    try:
+        pixels = simplejpeg.decode_jpeg(picture, space, fastupsample=not exact, buffer=canvas, **least)
+    except ValueError as error:
+        if not any(warning in str(error) for warning in HARMLESS_WARNINGS):
+            raise BadPicture(str(error)) from error
+        return _spare(*_vips(picture, header), spare_rows)
+    if pixels.shape != (rows, columns, header.channels):
+        raise BadPicture(SIZE_DIFFERS)
+    return Raster(pixels, canvas, header.icc)
+
+
+def _bmp(picture: bytes) -> Pixels:
+    from PIL import Image  # noqa: PLC0415 - only this format needs it
+
+    try:
+        with Image.open(io.BytesIO(picture), formats=["BMP", "DIB"]) as image:
+            mode = image.mode if image.mode in ("L", "RGB", "RGBA") else "L" if image.mode == "1" else "RGB"
+            pixels = np.asarray(image.convert(mode))
+    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
+        raise BadPicture(str(error)) from error
+    return _opaque(np.atleast_3d(pixels))
+
+
+def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
+    from atelier.imaging.vips import VipsError  # noqa: PLC0415 - the first use must come after a fork
+
+    try:
+        image = _open_vips(picture, header)
+        if (image.width, image.height) != (header.width, header.height):
+            raise BadPicture(SIZE_DIFFERS)
+        icc = header.icc if image.interpretation in ("srgb", "rgb", "rgb16", "b-w", "grey16") else b""
+        image = _eight_bits(image)
+        pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
+    except VipsError as error:
+        raise BadPicture(_reason(error)) from error
+    return _opaque(pixels), icc
+
+
+def _open_vips(picture: bytes, header: Header) -> Any:  # noqa: ANN401 - pyvips has no types
+    from atelier.imaging.vips import Image  # noqa: PLC0415 - the same
+
+    load = {
+        "JPEG": Image.jpegload_buffer,
+        "PNG": Image.pngload_buffer,
+        "WEBP": Image.webpload_buffer,
+        "GIF": Image.gifload_buffer,
+        "TIFF": Image.tiffload_buffer,
+    }[header.format]
+    return load(picture, access="sequential", fail_on="error")
+
+
+def _eight_bits(image: Any) -> Any:  # noqa: ANN401 - pyvips has no types
+    """Brings any interpretation to 8-bit grey or sRGB, alpha kept."""
+    if image.interpretation == "cmyk":
+        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
+    grey = image.interpretation in ("b-w", "grey16")
+    if image.bands > (2 if grey else 4):
+        image = image.extract_band(0, n=3)
+    if image.interpretation == "multiband":
+        image = image.copy(interpretation="b-w" if image.bands < 3 else "srgb")  # noqa: PLR2004 - channels
+    if image.interpretation not in ("b-w", "srgb") or image.format != "uchar":
+        image = image.colourspace("b-w" if grey else "srgb")
+    return image.cast("uchar")
+
+
+def _reason(error: Exception) -> str:
+    """The first line that libvips gives as the cause, without its function's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[1] if len(lines) > 1 else lines[0] if lines else "undecodable")[:200]
+
+
+def _opaque(pixels: Pixels) -> Pixels:
+    """Drops an alpha channel that hides nothing."""
+    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:  # noqa: PLR2004 - fully opaque
+        return np.ascontiguousarray(pixels[..., :-1])
+    return pixels
+
+
+def _spare(pixels: Pixels, icc: bytes, rows: int) -> Raster:
+    """Moves pixels into the thread's buffer when the caller wants to write below them."""
+    if not rows:
+        return Raster(pixels, pixels, icc)
+    height, width, channels = pixels.shape
+    canvas = BUFFERS.take("decode", height + rows, width, channels)
+    canvas[:height] = pixels
+    return Raster(canvas[:height], canvas, icc)

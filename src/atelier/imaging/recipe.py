@@ -1,0 +1,42 @@
+"""Plain data that says which renditions to make, what came out, and how much a picture may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Which renditions to make of a picture.
+
+    Each of `sizes` is "WIDTHxHEIGHT" in pixels and also the name of its rendition. `caption_font` is the
+    path of a TrueType or OpenType file, or None for the one that comes with the package.
+    """
+
+    sizes: tuple[str, ...]
+    gray: bool = True
+    caption: str = ""
+    caption_size: int = 12
+    caption_font: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One picture made from another; `format` is "JPEG" or "PNG", sides in pixels."""
+
+    name: str
+    width: int
+    height: int
+    format: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a picture may cost; checked on its header, before any decoder sees it."""
+
+    pixels: int = 50_000_000
+    # A JPEG's side ends at 65,500 pixels, and renditions are JPEG.
+    side: int = 65_000
+    # UTF-8 bytes of the metadata as JSON.
+    metadata: int = 16_384

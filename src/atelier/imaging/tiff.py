@@ -1,0 +1,127 @@
+"""Reads the directories of TIFF, which EXIF uses too: tags and their values, never pixels.
+
+Written for hostile bytes: every count and offset is bounded, a loop of directories ends, and what cannot be read is
+absent.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+# Tag types by number: (struct code, bytes). 5 and 10 are rationals and are read as two integers.
+TYPES: dict[int, tuple[str, int]] = {
+    1: ("B", 1),
+    2: ("s", 1),
+    3: ("H", 2),
+    4: ("I", 4),
+    5: ("II", 8),
+    6: ("b", 1),
+    7: ("s", 1),
+    8: ("h", 2),
+    9: ("i", 4),
+    10: ("ii", 8),
+    11: ("f", 4),
+    12: ("d", 8),
+    13: ("I", 4),
+    16: ("Q", 8),
+    17: ("q", 8),
+    18: ("Q", 8),
+}
+ASCII, UNDEFINED = 2, 7
+RATIONALS = (5, 10)
+
+# More entries than any writer makes; a directory of 65,535 is an attack on our time.
+MAX_ENTRIES = 1_000
+# Values read of one tag: enough for every tag we look at, profiles aside, which are read as bytes.
+MAX_VALUES = 1_024
+MAX_DIRECTORIES = 10_000
+
+Value = int | float
+Entry = tuple[int, int, int]  # type, count, offset of the value in the file
+
+
+class NotTiff(ValueError):  # noqa: N818 - a verdict, turned into a kind by its callers
+    """The bytes do not start like a TIFF."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tiff:
+    """The directories of a TIFF or an EXIF block."""
+
+    data: bytes
+    order: str  # "<" or ">", as struct writes byte order
+    big: bool
+    first: int
+
+    @classmethod
+    def open(cls, data: bytes) -> Tiff:
+        """Reads the eight (BigTIFF: sixteen) bytes of the header."""
+        order = {b"II": "<", b"MM": ">"}.get(data[:2])
+        if order is None or len(data) < 8:  # noqa: PLR2004 - the header's length
+            raise NotTiff("no byte order mark")
+        version, first = struct.unpack(order + "HI", data[2:8])
+        if version == 43 and len(data) >= 16:  # noqa: PLR2004 - BigTIFF's version and header length
+            return cls(data, order, True, struct.unpack(order + "Q", data[8:16])[0])  # noqa: FBT003 - a field
+        if version != 42:  # noqa: PLR2004 - the version of every other TIFF
+            raise NotTiff("no TIFF version")
+        return cls(data, order, False, first)  # noqa: FBT003 - a field
+
+    def directory(self, offset: int) -> tuple[dict[int, Entry], int]:
+        """Returns the tags of the directory at `offset` and the offset of the next one (0: none)."""
+        count_code, entry_code, next_code = ("Q", "HHQ", "Q") if self.big else ("H", "HHI", "I")
+        width = struct.calcsize("<" + next_code)
+        try:
+            (count,) = struct.unpack_from(self.order + count_code, self.data, offset)
+        except struct.error:
+            return {}, 0
+        start = offset + struct.calcsize("<" + count_code)
+        size = struct.calcsize("<" + entry_code) + width
+        tags: dict[int, Entry] = {}
+        for place in range(start, start + min(count, MAX_ENTRIES) * size, size):
+            if place + size > len(self.data):
+                return tags, 0
+            tag, kind, values = struct.unpack_from(self.order + entry_code, self.data, place)
+            tags.setdefault(tag, (kind, values, place + size - width))
+        end = start + count * size
+        after = struct.unpack_from(self.order + next_code, self.data, end)[0] if end + width <= len(self.data) else 0
+        return tags, after
+
+    def count_directories(self) -> int:
+        """How many pages the file has, as far as they can be followed."""
+        seen: set[int] = set()
+        offset = self.first
+        while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
+            tags, after = self.directory(offset)
+            if not tags:
+                break
+            seen.add(offset)
+            offset = after
+        return max(1, len(seen))
+
+    def raw(self, entry: Entry | None, limit: int) -> bytes:
+        """At most `limit` bytes of a value; none when the value does not lie inside the file."""
+        if entry is None or entry[0] not in TYPES:
+            return b""
+        kind, count, place = entry
+        size = count * TYPES[kind][1]
+        width = 8 if self.big else 4
+        if size > width:
+            (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, place)
+        return self.data[place : place + min(size, limit)] if place + size <= len(self.data) else b""
+
+    def numbers(self, entry: Entry | None) -> list[Value]:
+        """A value as numbers; a rational is one float, and one over zero is left out."""
+        if entry is None or entry[0] not in TYPES or entry[0] in (ASCII, UNDEFINED):
+            return []
+        code, size = TYPES[entry[0]]
+        data = self.raw(entry, MAX_VALUES * size)
+        flat = struct.unpack(f"{self.order}{len(data) // size * len(code)}{code[0]}", data)
+        if entry[0] not in RATIONALS:
+            return list(flat)
+        return [top / bottom for top, bottom in zip(flat[::2], flat[1::2], strict=True) if bottom]
+
+    def number(self, entry: Entry | None, default: int = 0) -> int:
+        """The first number of a value, as an integer."""
+        numbers = self.numbers(entry)
+        return int(numbers[0]) if numbers and isinstance(numbers[0], int) else default

@@ -1,0 +1,80 @@
+"""What `classify` sends of a picture: upright, rotated, halved, with its magic number, as JPEG."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from atelier.imaging.colour import significant
+from atelier.imaging.encode import MAX_JPEG_SIDE, encode
+from atelier.imaging.errors import BadPicture, TooManyPixels
+from atelier.imaging.headers import read_header
+from atelier.imaging.magic import magic_number
+from atelier.imaging.metadata import SIDEWAYS, orientation
+from atelier.imaging.pixels import BUFFERS, upright
+from atelier.imaging.probe import check
+from atelier.imaging.raster import decode
+from atelier.imaging.recipe import Limits
+
+if TYPE_CHECKING:
+    from atelier.imaging.headers import Header
+    from atelier.imaging.pixels import Pixels
+
+QUALITY = 80
+# The EXIF orientation that equals first showing upright what has orientation N, then turning it 90 degrees
+# counter-clockwise: one pass over the pixels instead of two.
+COUNTER_CLOCKWISE = {1: 8, 2: 5, 3: 6, 4: 7, 5: 4, 6: 1, 7: 2, 8: 3}
+
+
+def transform(
+    picture: bytes, *, rotate: bool = True, resize: bool = True, limits: Limits | None = None
+) -> tuple[bytes, tuple[float, ...]]:
+    """Makes a picture upright, turns it 90 degrees counter-clockwise, halves its sides (rounded down, at least 1).
+
+    Returns the JPEG and the magic number of the pixels that went into it: one value per channel in RGB order, or one
+    for grey. Transparent pictures are laid on white. A colour profile is carried along, other metadata is not.
+
+    Raises:
+        NotAnImage, TooManyPixels, BadPicture: see atelier.imaging.errors.
+    """
+    limits = limits or Limits()
+    header = read_header(picture)
+    check(header, limits)
+    turn = orientation(header)
+    turn = COUNTER_CLOCKWISE[turn] if rotate else turn
+    try:
+        raster = decode(picture, header, divisor=2 if resize else 1)
+        pixels = _on_white(raster.pixels)
+        pixels = _halved(pixels, header) if resize else pixels
+        pixels = np.ascontiguousarray(upright(pixels, turn, out=_turned(pixels, turn)))
+    except cv2.error as error:
+        raise BadPicture(str(error)) from error
+    if max(pixels.shape) > MAX_JPEG_SIDE:
+        raise TooManyPixels(f"A side of {max(pixels.shape)} pixels does not fit into a JPEG.")
+    return encode(pixels, QUALITY, significant(raster.icc))[1], magic_number(pixels)
+
+
+def _halved(pixels: Pixels, header: Header) -> Pixels:
+    """Half the header's size, rounded down; pixels that the decoder has halved lose their rounded-up edge at most."""
+    rows, columns = max(1, header.height // 2), max(1, header.width // 2)
+    if pixels.shape[:2] == (header.height, header.width):
+        even = pixels[: max(1, rows * 2), : max(1, columns * 2)]
+        return np.atleast_3d(cv2.resize(even, (columns, rows), interpolation=cv2.INTER_AREA))
+    return pixels[:rows, :columns]
+
+
+def _turned(pixels: Pixels, turn: int) -> Pixels:
+    """Memory for the turned pixels."""
+    rows, columns, channels = pixels.shape
+    shape = (columns, rows) if turn in SIDEWAYS else (rows, columns)
+    return BUFFERS.take("turned", *shape, channels)
+
+
+def _on_white(pixels: Pixels) -> Pixels:
+    """Blends transparent pixels with white."""
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    colours, opacity = pixels[..., :-1].astype(np.uint32), pixels[..., -1:].astype(np.uint32)
+    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)

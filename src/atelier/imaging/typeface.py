@@ -1,0 +1,211 @@
+"""Measures and draws single lines of text in one font at one size; knows nothing of paragraphs or pictures.
+
+Most captions consist of letters that neither join nor combine: their glyphs are drawn once and kept as cells. What
+needs more (right-to-left, combining marks, Indic scripts) goes to raqm where Pillow has it, else to `bidi`.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, features
+
+from atelier.errors import Invalid
+from atelier.imaging import bidi
+
+BUNDLED_FONT = Path(__file__).with_name("fonts") / "DejaVuSans.ttf"
+# Glyph cells kept per font and size; a caption in Chinese may bring hundreds of new ones.
+MAX_CELLS = 2_000
+# Scripts in which every letter stands alone: (first, last) code points.
+PLAIN_SCRIPTS = (
+    (0x0020, 0x007E),
+    (0x00A0, 0x02FF),
+    (0x0370, 0x0482),
+    (0x048A, 0x058F),
+    (0x10A0, 0x10FF),
+    (0x1E00, 0x1FFF),
+    (0x2010, 0x2027),
+    (0x202F, 0x205E),
+    (0x2070, 0x20CF),
+    (0x2100, 0x2BFF),
+    (0x2E80, 0x3029),
+    (0x3030, 0x3098),
+    (0x309B, 0xA4CF),
+    (0xAC00, 0xD7A3),
+    (0xF900, 0xFAFF),
+    (0xFF01, 0xFFEF),
+    (0x1F300, 0x1F3FA),
+    (0x1F400, 0x1FAFF),
+    (0x20000, 0x3FFFF),
+)
+
+
+@cache
+def plain(char: str) -> bool:
+    """Whether a character can be drawn without looking at its neighbours."""
+    code = ord(char)
+    return code != 0xAD and any(first <= code <= last for first, last in PLAIN_SCRIPTS)  # noqa: PLR2004 - soft hyphen
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a line's ink and advance lie, in pixels from its origin on the base line; y grows downwards."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Pixels from the leftmost to the rightmost."""
+        return self.right - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A glyph: its ink, where that lies from the origin, and how far the next one stands."""
+
+    ink: NDArray[np.uint8]
+    left: int
+    top: int
+    advance: int
+
+
+class Typeface:
+    """A font at a size in pixels."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        shaping = features.check_feature("raqm")
+        layout = ImageFont.Layout.RAQM if shaping else ImageFont.Layout.BASIC
+        self.shaped = ImageFont.truetype(io.BytesIO(data), size, layout_engine=layout)
+        self.basic = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
+        self.shaping = bool(shaping)
+        self.size = size
+        self.ascent, self.descent = self.basic.getmetrics()
+        self._cells: dict[str, Cell] = {}
+
+    def extent(self, text: str, *, rtl: bool = False) -> Extent:
+        """Measures one line."""
+        if not all(map(plain, text)):
+            return self._shaped_extent(text, rtl=rtl)
+        left = top = right = bottom = pen = 0
+        for char in text:
+            cell = self.cell(char)
+            rows, columns = cell.ink.shape
+            left, top = min(left, pen + cell.left), min(top, cell.top)
+            pen_right = pen + cell.left + columns
+            pen += cell.advance
+            right, bottom = max(right, pen, pen_right), max(bottom, cell.top + rows)
+        return Extent(left, top, right, bottom)
+
+    def draw(self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool = False) -> None:
+        """Draws one line with its origin at (x, y); what lies outside the field is cut off."""
+        if not all(map(plain, text)):
+            field[:] = self._shaped_drawing(field, x, y, text, rtl=rtl)
+            return
+        for char in text:
+            cell = self.cell(char)
+            _stamp(field, cell.ink, x + cell.left, y + cell.top)
+            x += cell.advance
+
+    def cell(self, char: str) -> Cell:
+        """A glyph, drawn at most once."""
+        cell = self._cells.get(char)
+        if cell is None:
+            if len(self._cells) >= MAX_CELLS:
+                self._cells.clear()
+            cell = self._cells[char] = self._draw_cell(char)
+        return cell
+
+    def _draw_cell(self, char: str) -> Cell:
+        left, top, right, bottom = (int(side) for side in self.basic.getbbox(char, anchor="ls"))
+        image = Image.new("L", (max(0, right - left), max(0, bottom - top)))
+        ImageDraw.Draw(image).text((-left, -top), char, font=self.basic, fill=255, anchor="ls")
+        ink = np.asarray(image).copy()
+        return Cell(ink, left, top, round(self.basic.getlength(char)))
+
+    def _shaped_extent(self, text: str, *, rtl: bool) -> Extent:
+        line, direction = self._line(text, rtl=rtl)
+        left, top, right, bottom = self.shaped.getbbox(line, anchor="ls", direction=direction)
+        advance = self.shaped.getlength(line, direction=direction)
+        return Extent(min(0, int(left)), int(top), max(int(right), int(advance + 0.999)), int(bottom))
+
+    def _shaped_drawing(self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool) -> NDArray[np.uint8]:
+        line, direction = self._line(text, rtl=rtl)
+        image = Image.fromarray(field)
+        ImageDraw.Draw(image).text((x, y), line, font=self.shaped, fill=255, anchor="ls", direction=direction)
+        return np.asarray(image)
+
+    def _line(self, text: str, *, rtl: bool) -> tuple[str, str | None]:
+        if self.shaping:
+            return text, "rtl" if rtl else "ltr"
+        return bidi.visual(text, rtl=rtl), None
+
+
+def _stamp(field: NDArray[np.uint8], ink: NDArray[np.uint8], x: int, y: int) -> None:
+    """Lays ink on a field, keeping the brighter pixel where glyphs overlap."""
+    rows, columns = ink.shape
+    height, width = field.shape
+    if x < 0 or y < 0 or x + columns > width or y + rows > height:
+        ink = ink[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)]
+        x, y = max(0, x), max(0, y)
+        rows, columns = ink.shape
+    part = field[y : y + rows, x : x + columns]
+    np.maximum(part, ink, out=part)
+
+
+@lru_cache(maxsize=8)
+def _font_bytes(path: str | None) -> bytes:
+    try:
+        return (Path(path) if path else BUNDLED_FONT).read_bytes()
+    except OSError as error:
+        raise Invalid(f"The font of the caption cannot be read: {error.strerror}.", slug="bad-font") from error
+
+
+@lru_cache(maxsize=32)
+def typeface(path: str | None, size: int) -> Typeface:
+    """Loads a font; None is the one that comes with the package.
+
+    Raises:
+        Invalid: no such file, or no font in it.
+    """
+    try:
+        return Typeface(_font_bytes(path), size)
+    except OSError as error:
+        raise Invalid("The font of the caption is not one that FreeType reads.", slug="bad-font") from error
+
+
+def clusters(text: str) -> list[str]:
+    """Splits text into grapheme clusters: marks, joiners, modifiers and flags stay together (UAX #29)."""
+    found: list[str] = []
+    for char in text:
+        if found and _extends(found[-1], char):
+            found[-1] += char
+        else:
+            found.append(char)
+    return found
+
+
+JOINER, NON_JOINER = "\u200d", "\u200c"
+FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+SKIN_TONES = range(0x1F3FB, 0x1F400)
+HANGUL_MEDIALS_AND_FINALS = range(0x1160, 0x1200)
+
+
+def _extends(cluster: str, char: str) -> bool:
+    code = ord(char)
+    if code < 0x300:  # noqa: PLR2004 - no marks below
+        return False
+    if char in (JOINER, NON_JOINER) or cluster[-1] == JOINER:
+        return True
+    if code in FLAG_LETTERS:
+        return len(cluster) == 1 and ord(cluster) in FLAG_LETTERS
+    extending = code in SKIN_TONES or code in HANGUL_MEDIALS_AND_FINALS
+    return extending or unicodedata.category(char) in ("Mn", "Me", "Mc")

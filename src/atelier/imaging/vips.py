@@ -1,0 +1,20 @@
+"""libvips, set up for strangers' files: one thread, no cache, no loader that its authors distrust.
+
+Imported at the first decode that needs it and no earlier: libvips hangs in a child forked after its first use.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("VIPS_CONCURRENCY", "1")
+os.environ.setdefault("VIPS_WARNING", "0")
+
+import pyvips  # reads its environment now
+
+pyvips.concurrency_set(1)
+pyvips.cache_set_max(0)
+pyvips.block_untrusted_set(True)  # noqa: FBT003 - positional in pyvips
+
+VipsError = pyvips.Error
+Image = pyvips.Image

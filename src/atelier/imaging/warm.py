@@ -1,0 +1,31 @@
+"""Loads all that imaging may need later, for a process that is about to give up its files; makes nothing."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from atelier.imaging.colour import to_srgb
+from atelier.imaging.metadata import profile_name
+from atelier.imaging.recipe import Recipe
+from atelier.imaging.renditions import render
+from atelier.imaging.transform import transform
+
+
+def warm_up(caption_font: str | None = None) -> None:
+    """Renders the smallest pictures that touch every library, plugin, codec and font.
+
+    Raises:
+        Invalid: the font cannot be loaded.
+    """
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile_name(profile)
+    recipe = Recipe(("1x1",), caption="\u05d0\u0301 a", caption_font=caption_font)
+    for mode, kind in (("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("RGB", "BMP"), ("RGB", "TIFF")):
+        buffer = io.BytesIO()
+        Image.new(mode, (3, 3)).save(buffer, kind, icc_profile=profile)
+        render(recipe, buffer.getvalue())
+        transform(buffer.getvalue())
+    to_srgb(np.zeros((1, 1, 3), np.uint8), profile)

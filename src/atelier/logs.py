@@ -1,0 +1,271 @@
+"""Standard logging to the console and to `<data>/logs/<role>.log`: one line shape, request ids, no secrets.
+
+Knows no role and no framework; `uvicorn`, `celery` and `django` log through the root logger that is set up here.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import logging.handlers
+import os
+import re
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TextIO, cast
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import TextIOBase
+    from pathlib import Path
+    from types import TracebackType
+
+    from atelier.settings import Settings
+
+FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
+FILES_KEPT = 5  # rotated files of each role
+SECRET_CHARACTERS = 8  # shorter ones are taken out of URLs only
+BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+QUIET = (
+    "uvicorn",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "PIL",
+    "pyvips",
+)  # INFO of these is one line a request or picture
+LINE = "_atelier_line"  # of a record: the finished line
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+REDACTIONS = (
+    (re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), "***"),  # a JSON Web Token
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{20,}", re.IGNORECASE), r"\1 ***"),
+    (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@"),
+    (
+        re.compile(
+            r"""((?:password|passwd|secret|token|authorization|api[_-]?key)['"]?\s*[:=]\s*(?:b?['"])?(?:(?:Bearer|Basic)\s+)?)"""
+            r"""(?!\*\*\*)[^\s'",&}]+""",
+            re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+    (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>"),
+    (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>"),
+)
+
+
+class Redactor:
+    """Takes secrets out of text: what looks like one, and the ones that the settings hold."""
+
+    def __init__(self, known: tuple[str, ...] = ()) -> None:
+        self.known = tuple(sorted(known, key=len, reverse=True))  # one may hold another
+
+    def __call__(self, text: str) -> str:
+        """The text with `***` where a secret was."""
+        for secret in self.known:
+            text = text.replace(secret, "***")
+        for pattern, replacement in REDACTIONS:
+            text = pattern.sub(replacement, text)
+        return text
+
+
+def known_secrets(settings: Settings) -> tuple[str, ...]:
+    """The secret and the passwords inside URLs; not those so short that they are words of any line."""
+    urls = [settings.database_url, settings.redis_url, settings.amqp_url]
+    passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
+    found = {settings.secret.get_secret_value() if settings.secret else "", *passwords, *map(unquote, passwords)}
+    return tuple(secret for secret in found if len(secret) >= SECRET_CHARACTERS)
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-21T05:44:06.123Z INFO atelier.images [request id] message`, then the traceback."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__("{asctime} {levelname} {name} [{request_id}] {message}", style="{")
+        self.redact = redact
+        self._second = (0, "")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - hook
+        """UTC with milliseconds."""
+        second = int(record.created)
+        known, text = self._second
+        if second != known:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, text)
+        return f"{text}.{int(record.msecs):03d}Z"
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's hook
+        """One message is one line: what a client sent must not forge another."""
+        record.request_id = request_id.get()
+        if not record.message.isprintable():
+            record.message = escaped(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole line, traceback included, without secrets; made once for console and file."""
+        line: str | None = record.__dict__.get(LINE)
+        if line is None:
+            line = record.__dict__[LINE] = self.line(record)
+        return line
+
+    def line(self, record: logging.LogRecord) -> str:
+        """What `format` keeps."""
+        return self.redact(super().format(record))
+
+
+class JsonFormatter(TextFormatter):
+    """One JSON object a line: time, level, role, logger, request_id, message, and what `extra` holds."""
+
+    def __init__(self, redact: Redactor, role: str) -> None:
+        super().__init__(redact)
+        self.role = role
+
+    def line(self, record: logging.LogRecord) -> str:
+        """As JSON; values that JSON cannot say are given as text."""
+        line: dict[str, Any] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "role": self.role,
+            "logger": record.name,
+            "request_id": request_id.get(),
+            "message": self.redact(record.getMessage()),
+        }
+        if record.exc_info:
+            line["exception"] = self.redact(self.formatException(record.exc_info))
+        for name in record.__dict__.keys() - STANDARD - line.keys():
+            line[name] = self.redact(str(record.__dict__[name]))
+        return orjson.dumps(line).decode()
+
+
+class _Quiet(logging.Handler):
+    """Says in one line that a line was lost; logging's own report would print the arguments, secrets included."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's hook
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"a log line of {record.name} was lost: {sys.exc_info()[1]!r:.200}\n")
+
+
+class ConsoleHandler(_Quiet, logging.StreamHandler[TextIO]):
+    """A stream; standard error unless told."""
+
+
+class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
+    """A file that is rotated by size, by whichever of several processes meets the limit first."""
+
+    def __init__(self, path: Path, limit: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self.path = path
+        self.limit = limit
+        self.kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write; then rotate when the file has grown enough."""
+        super().emit(record)
+        try:
+            if self.stream and (status := os.fstat(self.stream.fileno())).st_size > self.limit:
+                self._rotate(status.st_ino)
+        except OSError:
+            self.handleError(record)
+
+    def _rotate(self, inode: int) -> None:
+        with _locked(self.path.with_name(f".{self.path.name}.lock")):
+            if inode != self.path.stat().st_ino:
+                return  # another process was faster; the next line goes to the new file
+            for number in range(self.kept - 1, 0, -1):
+                with suppress(FileNotFoundError):
+                    self._numbered(number).replace(self._numbered(number + 1))
+            self.path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def escaped(text: str) -> str:
+    """The text on one line: control characters as Python writes them."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None = None) -> None:
+    """Send everything this process logs to the console (standard error) and to the role's file. May be called again.
+
+    A folder that cannot be written costs the file, not the role: it is said on the console.
+    """
+    skip_lookups()
+    redact = Redactor(known_secrets(settings))
+    formatter = JsonFormatter(redact, role) if settings.log_format == "json" else TextFormatter(redact)
+    handlers: list[logging.Handler] = [ConsoleHandler(cast("TextIO | None", console))]
+    problem = None
+    try:
+        settings.logs_folder.mkdir(parents=True, exist_ok=True)
+        handlers.append(FileHandler(settings.logs_folder / f"{role}.log"))
+    except OSError as error:
+        problem = error
+    _install(handlers, formatter, settings.log_level)
+    _report_unhandled()
+    if problem:
+        logging.getLogger(__name__).warning("no log file, console only: %s", problem)
+
+
+def _install(handlers: list[logging.Handler], formatter: logging.Formatter, level: str) -> None:
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    root.setLevel(max(logging.INFO, logging.getLevelName(level)))  # DEBUG is for our own code: libraries log values
+    logging.getLogger("atelier").setLevel(level)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def skip_lookups() -> None:
+    """Spare each line the search for its caller, thread and process: no line shows them."""
+    logging._srcfile = None  # noqa: SLF001 - documented: howto/logging.html#optimization
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def _report_unhandled() -> None:
+    """Tracebacks of the main thread, other threads and finalisers; asyncio logs its own."""
+    log = logging.getLogger("atelier.unhandled")
+    logging.captureWarnings(capture=True)
+
+    def of_main(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, traceback)
+        else:
+            log.critical("unhandled exception", exc_info=(kind, error, traceback))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            log.critical(
+                "unhandled exception in a thread", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+            )
+
+    def of_finaliser(args: sys.UnraisableHookArgs) -> None:
+        if args.exc_value is not None:
+            info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("exception that nobody could catch: %s", args.err_msg, exc_info=info)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = of_main, of_thread, of_finaliser

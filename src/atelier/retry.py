@@ -1,0 +1,110 @@
+"""Calling again what failed for a passing reason: the `retry` decorator, and the pauses and log lines of an outage.
+
+Knows nothing of what is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import random
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Coroutine
+
+Function = TypeVar("Function", bound="Callable[..., object]")
+
+JITTER = 0.5  # a pause is this share of its length at least, so that many waiters do not come back together
+
+
+def retry(
+    times: int = 3,
+    delay: float = 1,
+    exceptions: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Callable[[Function], Function]:
+    """Call a function, or a coroutine function, up to `times` times in all, sleeping `delay` seconds between calls.
+
+    Errors that are not `exceptions` pass at once and the last of those that are is raised; cancellation always passes.
+    The decorated function keeps its signature, name and docstring. Raises ValueError when `times` is below 1 or `delay`
+    below 0.
+    """
+    if times < 1:
+        raise ValueError("times must be at least 1")
+    if delay < 0:
+        raise ValueError("delay must not be negative")
+
+    def decorate(function: Function) -> Function:
+        wrap = _coroutine_function if inspect.iscoroutinefunction(function) else _function
+        return cast("Function", wrap(cast("Callable[..., Any]", function), times, delay, exceptions))
+
+    return decorate
+
+
+def _function(
+    function: Callable[..., Any], times: int, delay: float, exceptions: type[Exception] | tuple[type[Exception], ...]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def again(*args: object, **kwargs: object) -> object:
+        for _ in range(times - 1):
+            try:
+                return function(*args, **kwargs)
+            except exceptions:
+                time.sleep(delay)
+        return function(*args, **kwargs)
+
+    return again
+
+
+def _coroutine_function(
+    function: Callable[..., Coroutine[Any, Any, Any]],
+    times: int,
+    delay: float,
+    exceptions: type[Exception] | tuple[type[Exception], ...],
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    @functools.wraps(function)
+    async def again(*args: object, **kwargs: object) -> object:
+        for _ in range(times - 1):
+            try:
+                return await function(*args, **kwargs)
+            except asyncio.CancelledError:
+                raise
+            except exceptions:
+                await asyncio.sleep(delay)
+        return await function(*args, **kwargs)
+
+    return again
+
+
+def pause(attempt: int, first: float, longest: float) -> float:
+    """Seconds to wait after the `attempt`-th failure (from 1): doubling from `first` to `longest`, less jitter."""
+    doublings = min(attempt - 1, 32)  # beyond that every `longest` is reached, and a float would overflow in the end
+    return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)  # noqa: S311 - spreads load, guards nothing
+
+
+class Outage:
+    """Remembers that a server is away: one log line when it goes and one when it is back, growing pauses between."""
+
+    FIRST = 0.05  # seconds; a restarting engine is back in a few tenths
+    LONGEST = 2.0  # seconds
+
+    def __init__(self, log: logging.Logger, server: str) -> None:
+        self._log = log
+        self._server = server
+        self._failures = 0
+
+    async def failed(self, error: BaseException) -> None:
+        """Note a failed try, and wait before the next."""
+        if not self._failures:
+            self._log.warning("%s is unavailable, trying again: %s: %s", self._server, type(error).__name__, error)
+        self._failures += 1
+        await asyncio.sleep(pause(self._failures, self.FIRST, self.LONGEST))
+
+    def over(self) -> None:
+        """Note that the server answers."""
+        if self._failures:
+            self._log.info("%s is back", self._server)
+            self._failures = 0

@@ -1,0 +1,97 @@
+"""One file is one process. What all of them share is here: logs first, signals to a stop event, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import itertools
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from atelier import logs
+from atelier.errors import AtelierError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from atelier.adapters.bus import Bus
+    from atelier.settings import Settings
+
+CANCEL_AGAIN_SECONDS = 0.1
+
+log = logging.getLogger("atelier")
+
+
+def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
+    """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`; the exit code."""
+    logs.setup(name, settings)
+    import uvloop  # noqa: PLC0415 - a role's own loop; the command line does not pay for it
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_signal(name, settings, run))
+    return 0
+
+
+async def _until_signal(
+    name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
+) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    freeze()
+    log.info("%s is up", name)
+    await run(settings, stop)
+    log.info("%s is down", name)
+
+
+async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyncio.Event) -> None:
+    """Log every event that matches a pattern until `stop`; among a service's processes each event goes to one."""
+    role = logging.getLogger(f"atelier.{service}")
+    async for delivery in bus.subscribe(service, patterns, stop=stop):
+        event = delivery.event
+        role.info("event %s %s #%d %s", event.type, event.subject, event.sequence, event.id)
+        try:
+            await delivery.ack()
+        except AtelierError:
+            role.warning("event %s not acknowledged; it will come again", event.id)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks until they are over: redis-py swallows a cancellation that comes while it connects."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+
+
+def freeze() -> None:
+    """Take what start-up left out of the collector's sight and let it run rarely: its pauses were most of the p99."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+@contextmanager
+def worker_name(role: str, settings: Settings) -> Iterator[str]:
+    """This worker's name on its queue: host, role and the lowest number that no living worker here has.
+
+    A worker that takes a dead one's place takes its name too, and with it at once the jobs it held. A socket in Linux's
+    abstract namespace holds the number; the kernel frees it with the process.
+    """
+    host = socket.gethostname()
+    if sys.platform != "linux":
+        yield f"{host}-{role}-{os.getpid()}"
+        return
+    instance = hashlib.sha256(str(settings.data.absolute()).encode()).hexdigest()[:16]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
+        for number in itertools.count():
+            with suppress(OSError):
+                holder.bind(f"\0atelier-{instance}-{role}-{number}")
+                break
+        yield f"{host}-{role}-{number}"

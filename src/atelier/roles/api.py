@@ -1,0 +1,125 @@
+"""The HTTP API: assembles the slices' routers over one set of resources and serves them with uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from atelier import bootstrap, logs
+from atelier.accounts import revocations
+from atelier.accounts import service as accounts_service
+from atelier.accounts.routes import router as accounts
+from atelier.auth import Authenticator, Tokens
+from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
+from atelier.books.routes import router as books
+from atelier.cache import Cache
+from atelier.database import Database
+from atelier.errors import AtelierError
+from atelier.http.app import create_app
+from atelier.http.protocol import Protocol
+from atelier.http.ratelimit import LoginLimit
+from atelier.http.resources import Resources
+from atelier.http.upload import spool_folder, sweep
+from atelier.images import service as images_service
+from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
+from atelier.images.routes import router as images
+from atelier.roles import end, freeze, mounted
+from atelier.tasks import service as tasks_service
+from atelier.tasks.routes import router as tasks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
+
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier")
+
+ROUTERS = (images, tasks, books, accounts)  # routing is linear: the hottest first
+SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
+DRAIN_SECONDS = 10  # for requests that run when SIGTERM comes
+BACKLOG = 2048  # connections waiting to be accepted
+
+
+def main(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    logs.setup("api", settings)
+    listener = listen(settings)
+    config = uvicorn.Config(
+        build(settings),
+        http=Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_keep_alive=75,
+        backlog=BACKLOG,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket; several API processes share one port when the settings say so."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.api_workers > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise AtelierError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+    return listener
+
+
+def build(settings: Settings) -> FastAPI:
+    """The whole application; connections are opened by its lifespan and closed with it."""
+    resources = open_resources(settings)
+    elsewhere, django = mounted.mount(settings, resources.authenticator)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sweep(spool_folder(settings))
+        following = asyncio.create_task(revocations.follow(resources.redis, resources.authenticator))
+        freeze()
+        log.info("api is up")
+        try:
+            yield
+        finally:
+            await end(following)
+            resources.passwords.close()
+            await asyncio.to_thread(django.close)
+            await resources.cache.close()
+            await resources.database.close()
+            await resources.redis.aclose()
+            log.info("api is down")
+
+    return create_app(resources, ROUTERS, lifespan, elsewhere=elsewhere, parts=(mounted.document,), shortcuts=SHORTCUTS)
+
+
+def open_resources(settings: Settings) -> Resources:
+    """What the routes work with."""
+    redis = bootstrap.open_redis(settings)
+    database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
+    tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
+    return Resources(
+        settings=settings,
+        database=database,
+        redis=redis,
+        blobs=bootstrap.open_blobs(settings),
+        cache=cache,
+        tokens=tokens,
+        authenticator=Authenticator(tokens, partial(accounts_service.is_alive, database)),
+        logins=LoginLimit(redis, settings.logins_per_minute),
+        process_queue=bootstrap.process_queue(settings, redis),
+        forget=(images_service.forget, tasks_service.forget, mounted.forget),
+    )

@@ -1,0 +1,78 @@
+"""The archiver: takes `store` jobs, writes files, then rows and events; acknowledges after the commit."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from atelier import bootstrap, messages
+from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
+from atelier.cache import Cache
+from atelier.database import Database
+from atelier.images import archive
+from atelier.roles import run_role, worker_name
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.messages import Outcome
+    from atelier.queue import Job
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier.archiver")
+
+NOT_STORED = "its renditions could not be stored"
+BATCH = 16  # pictures that share one transaction when they wait together
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    return run_role("archiver", settings, run)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Store pictures until `stop`; what was begun is finished first."""
+    redis = bootstrap.open_redis(settings)
+    database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
+    archiver = Archiver(database, bootstrap.open_blobs(settings), cache)
+    queue = bootstrap.store_queue(settings, redis)
+    try:
+        with worker_name("archiver", settings) as name:
+            await queue.consume_batches(archiver.store, consumer=name, batch=BATCH, on_dead=archiver.give_up, stop=stop)
+    finally:
+        await cache.close()
+        await database.close()
+        await redis.aclose()
+
+
+class Archiver:
+    """Stores what the image processor made."""
+
+    def __init__(self, database: Database, blobs: Blobs, cache: Cache) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._cache = cache
+
+    async def store(self, jobs: list[Job]) -> None:
+        """Store a batch in one transaction; the queue brings its jobs one by one when that fails."""
+        outcomes = [outcome for job in jobs if (outcome := _read(job)) is not None]
+        await archive.store(self._database, self._blobs, self._cache, outcomes)
+
+    async def give_up(self, job: Job, reason: str) -> None:
+        """Mark the picture of a job whose attempts are used up as failed."""
+        outcome = _read(job)
+        if outcome is not None:
+            log.error("image %d is given up: %s", outcome.image_id, reason)
+            failure = messages.RejectImage(outcome.image_id, outcome.version, "not-stored", NOT_STORED)
+            await archive.store(self._database, self._blobs, self._cache, [failure])
+
+
+def _read(job: Job) -> Outcome | None:
+    try:
+        return messages.decode_outcome(job.body)
+    except msgspec.DecodeError:
+        log.exception("job %s is malformed and dropped", job.id)
+        return None

@@ -1,0 +1,192 @@
+"""`atelier doctor`: every setting, where it came from, and whether what it names can be reached. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from atelier.engines.binaries import find_postgres, find_valkey
+from atelier.errors import AtelierError
+from atelier.imaging.seccomp import seccomp_available
+from atelier.logs import Redactor, known_secrets
+from atelier.roles.up.console import address
+from atelier.roles.up.preflight import DISK_BYTES, SECRET, PortTaken, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atelier.settings import Settings
+
+CONNECT_SECONDS = 5
+OLDEST_POSTGRES = 15
+OK, WARNING, FAILED = "ok", "warning", "FAILED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+def main(settings: Settings) -> int:
+    """Print all of it; 1 when something fails."""
+    redact = Redactor(known_secrets(settings))
+    findings = examine(settings)
+    lines = ["Settings", *setting_lines(settings, redact), "", "Checks"]
+    lines += [f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(any(found.verdict == FAILED for found in findings))
+
+
+def setting_lines(settings: Settings, redact: Redactor) -> list[str]:
+    """Name, value and source of each setting, in columns."""
+    rows = [(name, redact(shown(getattr(settings, name)))) for name in type(settings).model_fields]
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    values = min(values, 60)  # one long path must not push every source off the screen
+    sources = settings.sources()
+    return [f"  {name:<{names}}  {value:<{values}}  {sources[name]}" for name, value in rows]
+
+
+def shown(value: object) -> str:
+    """A value as an operator would write it; secrets masked, URLs without their password."""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return _without_password(text) if "://" in text else "***"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _without_password(url: str) -> str:
+    masked = re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
+    return re.sub(r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE)
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at each thing once; a failure of one says nothing about the next."""
+    looks: dict[str, Callable[[Settings], str]] = {
+        "data": _data,
+        "database": _database,
+        "redis": _redis,
+        "bus": _bus,
+        "secret": _secret,
+        "port": _port,
+    }
+    return [_look(name, look, settings) for name, look in looks.items()] + [_seccomp()]
+
+
+def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name, OK, look(settings))
+    except AtelierError as error:
+        return Finding(name, FAILED, error.detail or error.title)
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "not reachable"
+        return Finding(name, FAILED, _one_line(error))
+
+
+def _data(settings: Settings) -> str:
+    folder = _existing(settings.data.absolute())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise AtelierError(f"{folder} cannot be written by this user")
+    free = shutil.disk_usage(folder).free
+    if free < DISK_BYTES:
+        raise AtelierError(f"the disk of {folder} has {free // 1024**2} MiB left")
+    new = "" if folder == settings.data.absolute() else " (will be made)"
+    return f"{settings.data.absolute()}{new}, {free / 1024**3:.1f} GiB free"
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _database(settings: Settings) -> str:
+    if settings.database_url is None:
+        folder = find_postgres(settings.postgres_bin)
+        return f"embedded: {_output(folder / 'postgres')} in {folder}"
+    import psycopg  # noqa: PLC0415 - only when there is a server to ask
+
+    url = settings.database_url.get_secret_value()
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        version = connection.info.server_version // 10_000
+    if version < OLDEST_POSTGRES:
+        raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
+    return f"PostgreSQL {version} answers"
+
+
+def _redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        program = find_valkey(settings.valkey_bin)
+        return f"embedded: {_output(program)} at {program}"
+    from redis import Redis  # noqa: PLC0415 - only when there is a server to ask
+
+    url = settings.redis_url.get_secret_value()
+    with Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS) as client:
+        facts = client.info()
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
+    return f"{facts.get('server_name', 'redis')} {facts.get('valkey_version') or facts['redis_version']} answers"
+
+
+def _bus(settings: Settings) -> str:
+    if settings.amqp_url is None:
+        return "Redis Streams"
+    return asyncio.run(_rabbitmq(settings.amqp_url.get_secret_value()))
+
+
+async def _rabbitmq(url: str) -> str:
+    import aio_pika  # noqa: PLC0415 - only when there is a server to ask
+
+    connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
+    await connection.close()
+    return "RabbitMQ answers"
+
+
+def _secret(settings: Settings) -> str:
+    if settings.secret is not None:
+        return "set"
+    path = settings.data / SECRET
+    return f"kept in {path}" if path.exists() else f"`atelier up` will make one in {path}"
+
+
+def _port(settings: Settings) -> str:
+    try:
+        free_port(settings.host, settings.port, "port")
+    except PortTaken:
+        from atelier.roles.up.health import is_healthy  # noqa: PLC0415 - rarely needed
+
+        if asyncio.run(is_healthy(settings.host, settings.port)):
+            return f"{address(settings)} answers"
+        raise
+    return f"{settings.host}:{settings.port} is free"
+
+
+def _seccomp() -> Finding:
+    if seccomp_available():
+        return Finding("sandbox", OK, "seccomp confines the image decoders")
+    return Finding("sandbox", WARNING, "no seccomp here: decoders are confined by limits alone")
+
+
+def _output(program: Path) -> str:
+    done = subprocess.run(  # noqa: S603 - an engine that we looked up
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=CONNECT_SECONDS
+    )
+    if done.returncode:
+        raise AtelierError(f"{program} does not run: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,55 @@
+"""`atelier grpc`: BookService over the API's database; logs every `book.*` event to the console (seed 001)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from atelier import bootstrap
+from atelier.accounts import revocations
+from atelier.accounts import service as accounts_service
+from atelier.auth import Authenticator, Tokens
+from atelier.books.servicer import SERVICE, BookServicer, open_tail
+from atelier.database import Database
+from atelier.roles import end, log_events, run_role
+from atelier.rpc.server import Server
+
+if TYPE_CHECKING:
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier.grpc")
+
+NAME = "grpc"
+DRAIN_SECONDS = 10.0  # for calls that run when SIGTERM comes
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    return run_role(NAME, settings, run)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve and log until `stop`; calls under way are finished first."""
+    redis = bootstrap.open_redis(settings)
+    bus = bootstrap.open_bus(settings, redis)
+    database = Database(bootstrap.database_url(settings))
+    tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
+    authenticator = Authenticator(tokens, partial(accounts_service.is_alive, database))
+    tail = open_tail(database)
+    servicer = BookServicer(database, tail)
+    following = asyncio.create_task(revocations.follow(redis, authenticator))
+    try:
+        server = Server(authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1)
+        port = server.listen(settings.host, settings.grpc_port)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(tail.run(stop))
+            tasks.create_task(log_events(bus, NAME, bootstrap.SUBSCRIPTIONS[NAME], stop))
+            log.info("listening on %s port %d", settings.host, port)
+            await server.serve(stop, partial(database.fetchrow, "SELECT 1"), DRAIN_SECONDS)
+    finally:
+        await end(following)
+        await database.close()
+        await bus.close()
+        await redis.aclose()

@@ -1,0 +1,54 @@
+"""`atelier jobs`: what waits on the queues, what died there, and sending that again or throwing it away."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from atelier import bootstrap
+
+if TYPE_CHECKING:
+    from atelier.queue import Queue
+    from atelier.settings import Settings
+
+SHOWN = 50  # dead letters listed per queue
+
+
+def main(settings: Settings, name: str | None, *, resend: bool, purge: bool) -> int:
+    """Show, resend or purge; 2 for a queue that does not exist."""
+    return asyncio.run(_run(settings, name, resend=resend, purge=purge))
+
+
+async def _run(settings: Settings, name: str | None, *, resend: bool, purge: bool) -> int:
+    console = Console(highlight=False)
+    redis = bootstrap.open_redis(settings)
+    try:
+        queues = {q.name: q for q in (bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis))}
+        if name is not None and name not in queues:
+            console.print(f"no queue {name!r}; there are {', '.join(queues)}")
+            return 2
+        for queue in queues.values() if name is None else [queues[name]]:
+            if resend:
+                console.print(f"{queue.name}: {await queue.resend_all()} sent again")
+            elif purge:
+                console.print(f"{queue.name}: {await queue.purge()} thrown away")
+            else:
+                await _show(queue, console)
+    finally:
+        await redis.aclose()
+    return 0
+
+
+async def _show(queue: Queue, console: Console) -> None:
+    oldest = await queue.oldest_time()
+    since = f", oldest since {oldest:%Y-%m-%d %H:%M:%S} UTC" if oldest else ""
+    console.print(f"{queue.name}: {await queue.depth()} waiting{since}")
+    letters = await queue.dead(SHOWN)
+    if letters:
+        table = Table("id", "died", "deliveries", "reason")
+        for letter in letters:
+            table.add_row(letter.id, f"{letter.died_at:%Y-%m-%d %H:%M:%S}", str(letter.deliveries), letter.reason)
+        console.print(table)

@@ -1,0 +1,63 @@
+"""The files slice as other roles see it: mounted in the API, deleted with an account, offered again by the relay.
+
+Django and Celery are imported when they are needed: most commands never do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from atelier.files.statements import FORGET
+from atelier.http.middleware import Elsewhere
+from atelier.http.upload import spool_folder
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.auth import Authenticator
+    from atelier.files.mount import Mount
+    from atelier.settings import Settings
+
+
+def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
+    """Django under its own prefixes, for requests with a token that the API has verified; and what to close."""
+    from atelier.files import house  # noqa: PLC0415 - see above
+
+    house.move_in(settings)
+    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415 - see above
+
+    from atelier.files.mount import Mount  # noqa: PLC0415 - see above
+    from atelier.files.urls import PREFIXES  # noqa: PLC0415 - see above
+
+    django = Mount(get_wsgi_application(), authenticate=authenticator.authenticate, spool=spool_folder(settings))
+    return Elsewhere(django, PREFIXES), django
+
+
+def document() -> dict[str, Any]:
+    """The slice's part of the OpenAPI document."""
+    from atelier.files import openapi  # noqa: PLC0415 - see above
+
+    return openapi.document()
+
+
+async def forget(session: AsyncSession, owner_id: int) -> None:
+    """Delete every file of one owner within the caller's transaction; the blobs become garbage with its commit."""
+    await session.execute(text(FORGET), {"owner_id": owner_id})
+
+
+async def offer_lost_files(settings: Settings) -> int:
+    """Send again the jobs that the broker has lost; how many."""
+    return await asyncio.to_thread(_reoffer, settings)
+
+
+def _reoffer(settings: Settings) -> int:
+    from atelier.files import house  # noqa: PLC0415 - see above
+
+    if house.here().settings is not settings:
+        house.move_in(settings)
+    from atelier.files import jobs  # noqa: PLC0415 - see above
+
+    return jobs.reoffer()

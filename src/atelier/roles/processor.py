@@ -1,0 +1,140 @@
+"""The image processor: takes `process` jobs, renders in a sandbox, sends `store` jobs; logs every `image.*` event.
+
+Knows no database: what it learns it sends on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from atelier import bootstrap, messages
+from atelier.errors import Invalid, NotFound, Unsupported
+from atelier.imaging.recipe import Limits, Rendition
+from atelier.imaging.sandbox import DecodeFailed, Sandbox
+from atelier.queue import Job, Queue, QueueFull, Reject
+from atelier.roles import log_events, run_role, worker_name
+
+if TYPE_CHECKING:
+    from atelier.adapters.blobs import Blobs
+    from atelier.messages import Outcome, ProcessImage
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier.processor")
+
+SERVICE = "processor"
+FULL_PAUSE = 0.05  # seconds between tries while the archiver's queue is full
+FULL_PATIENCE = 30.0  # seconds of that before the job is put off
+TARGET = "atelier.imaging.renditions:render"
+WARM_UP = "atelier.imaging.warm:warm_up"
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    return run_role(SERVICE, settings, run)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Process pictures and log events until `stop`; what was begun is finished first."""
+    redis = bootstrap.open_redis(settings)
+    bus = bootstrap.open_bus(settings, redis)
+    font = str(settings.caption_font) if settings.caption_font else None
+    sandbox = Sandbox(
+        TARGET,
+        list[Rendition],
+        children=settings.processor_workers,
+        seconds=settings.decode_seconds,
+        memory=settings.decode_memory,
+        warm_up=WARM_UP,
+        warm_up_args=(font,),
+    )
+    processor = Processor(settings, bootstrap.open_blobs(settings), sandbox, bootstrap.store_queue(settings, redis))
+    queue = bootstrap.process_queue(settings, redis)
+    try:
+        with worker_name(SERVICE, settings) as name:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(log_events(bus, SERVICE, bootstrap.SUBSCRIPTIONS[SERVICE], stop))
+                await queue.consume(
+                    processor.process,
+                    consumer=name,
+                    concurrency=settings.processor_workers,
+                    on_dead=processor.give_up,
+                    stop=stop,
+                )
+    finally:
+        await sandbox.aclose()
+        await bus.close()
+        await redis.aclose()
+
+
+class Processor:
+    """Renders one job at a time per sandbox child."""
+
+    def __init__(self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue) -> None:
+        self._attempts = settings.job_attempts
+        self._font = str(settings.caption_font) if settings.caption_font else None
+        self._limits = Limits(pixels=settings.pixel_limit)
+        self._blobs = blobs
+        self._sandbox = sandbox
+        self._store = store
+
+    async def process(self, job: Job) -> None:
+        """Render a picture and send what came of it. Raises what another attempt may mend."""
+        message = _read(job)
+        try:
+            outcome = await self._render(message)
+        except DecodeFailed as failure:
+            if job.deliveries < self._attempts:
+                raise
+            outcome = messages.RejectImage(message.image_id, message.version, failure.slug, failure.detail)
+        if outcome is not None:
+            await self._send(outcome)
+
+    async def give_up(self, job: Job, reason: str) -> None:
+        """Report a picture whose attempts are used up, so that its owner learns why."""
+        try:
+            message = _read(job)
+        except Reject:
+            return
+        log.error("image %d is given up: %s", message.image_id, reason)
+        detail = f"it could not be processed in {self._attempts} attempts"
+        await self._send(messages.RejectImage(message.image_id, message.version, "not-processed", detail))
+
+    async def _render(self, message: ProcessImage) -> Outcome | None:
+        try:
+            picture = message.picture if message.picture is not None else await self._blobs.get(message.blob)
+        except NotFound:
+            return None  # deleted since: there is no row left to tell
+        try:
+            # The sandbox can open no other font, not even that of a job from before the setting was changed.
+            recipe = replace(message.recipe, caption_font=self._font)
+            renditions = await self._sandbox.call(recipe, picture, self._limits)
+        except (Invalid, Unsupported) as refusal:
+            return messages.RejectImage(message.image_id, message.version, refusal.slug, refusal.detail)
+        return messages.StoreImage(
+            message.image_id, message.version, message.description, message.received_at, tuple(renditions)
+        )
+
+    async def _send(self, outcome: Outcome) -> None:
+        body, patience = messages.encode(outcome), FULL_PATIENCE
+        while True:
+            try:
+                await self._store.send(body)
+            except QueueFull:  # wait for the archiver and take nothing meanwhile, rather than render twice
+                patience -= FULL_PAUSE
+                if patience <= 0:
+                    raise
+                await asyncio.sleep(FULL_PAUSE)
+            else:
+                return
+
+
+def _read(job: Job) -> ProcessImage:
+    try:
+        return messages.decode_process(job.body)
+    except msgspec.DecodeError as error:
+        raise Reject(f"malformed: {error}") from error

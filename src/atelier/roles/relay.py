@@ -1,0 +1,76 @@
+"""`atelier relay`: carries events to the bus and keeps house: offers lost jobs again, removes what nobody needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from atelier import bootstrap, carrier, garbage, outbox
+from atelier.accounts import service as accounts
+from atelier.carrier import Periodic
+from atelier.database import Database
+from atelier.http import idempotency
+from atelier.images import jobs
+from atelier.roles import mounted, run_role
+from atelier.tasks import handout
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.queue import Queue
+    from atelier.settings import Settings
+
+SOON = 1.0  # seconds: what a time was promised for
+OFTEN = 5.0  # seconds: what somebody waits for
+HOURLY = 3600.0
+UNFINISHED = timedelta(hours=1)  # since somebody last wrote to it: nobody is still at it
+
+
+def main(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT."""
+    return run_role("relay", settings, run)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Carry events and keep house until `stop`."""
+    redis = bootstrap.open_redis(settings)
+    database = Database(bootstrap.database_url(settings))
+    bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
+    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    try:
+        work = periodics(settings, database, blobs, *queues)
+        await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
+    finally:
+        await bus.close()
+        await database.close()
+        await redis.aclose()
+
+
+def periodics(
+    settings: Settings, database: Database, blobs: Blobs, process: Queue, store: Queue
+) -> tuple[Periodic, ...]:
+    """Every periodic work of this house."""
+
+    async def offer_lost_images() -> None:
+        async with database.session() as session:
+            await jobs.reoffer(session, settings, process, store)
+
+    async def prune_outbox() -> None:
+        await outbox.prune(database, timedelta(days=settings.outbox_retention_days))
+
+    return (
+        Periodic(
+            "offer lost files again",
+            min(OFTEN, settings.reconcile_seconds),
+            partial(mounted.offer_lost_files, settings),
+        ),
+        Periodic("offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images),
+        Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
+        Periodic("collect garbage", OFTEN, partial(garbage.collect, database, blobs)),
+        Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
+        Periodic("prune the outbox", HOURLY, prune_outbox),
+        Periodic("purge idempotency keys", HOURLY, partial(idempotency.purge, database, settings.idempotency_hours)),
+        Periodic("purge sessions", HOURLY, partial(accounts.purge, database)),
+    )

@@ -1,0 +1,189 @@
+"""`atelier up`: the supervisor. Starts engines, migrates, keeps every role running, stops all of it in order.
+
+Knows no slice: a role is a command, an engine is a URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atelier import logs
+from atelier.engines import running
+from atelier.roles.up.children import Child, RoleFailed, describe
+from atelier.roles.up.console import Console, Labelled, address, show_start
+from atelier.roles.up.guard import Guard
+from atelier.roles.up.health import is_healthy
+from atelier.roles.up.preflight import free_port, keep_secret, take_folder
+from atelier.roles.up.servers import Server, launches
+from atelier.roles.up.table import MIGRATE, ROLES, Role
+from atelier.settings import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier.up")
+
+HEALTH_SECONDS = 0.05  # between looks at an API that is starting
+FIRST_SECONDS = 5  # that the API may take before the other roles start beside it
+IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet
+
+
+def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
+    """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code. Raises AtelierError when it cannot start."""
+    folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
+    lock = take_folder(folder)
+    try:
+        grpc = settings.grpc_port
+        if any(role.name == "grpc" for role in roles):
+            grpc = free_port(settings.host, grpc, "ATELIER_GRPC_PORT")
+        port = free_port(settings.host, settings.port, "--port")
+        settings = settings.model_copy(update={"data": folder, "port": port, "grpc_port": grpc})
+        console = Console(settings)
+        logs.setup("up", settings, console=Labelled(console, "up"))
+        guard = Guard()
+        try:
+            return asyncio.run(Supervisor(settings, roles, prepare, console, guard).run())
+        finally:
+            guard.close()
+    finally:
+        os.close(lock)
+
+
+class Supervisor:
+    """One run of everything."""
+
+    def __init__(
+        self, settings: Settings, roles: Sequence[Role], prepare: Role | None, console: Console, guard: Guard
+    ) -> None:
+        self._settings = settings
+        self._roles = roles
+        self._prepare = prepare
+        self._console = console
+        self._guard = guard
+        self._servers: dict[str, Server] = {}
+        self._children: list[Child] = []
+        self._stop = asyncio.Event()
+        self._served = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until a signal or a failure that no restart can mend, then stop all of it."""
+        self._listen_to_signals()
+        serving = asyncio.ensure_future(self._serve())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+            return 0
+        finally:
+            stopping.cancel()
+            await self._shut_down(serving)
+
+    async def _serve(self) -> None:
+        await self._start_servers()
+        for server in self._servers.values():
+            await server.ready()
+        running.note(self._settings.data, self._urls())
+        environment = self._environment()
+        if self._prepare and not self._stop.is_set():
+            await self._run_before(self._prepare, environment)
+        children = [child for role in self._roles for child in self._copies(role, environment)]
+        self._children += children
+        kept = [server.keep() for server in self._servers.values()] + [self._keep(child) for child in children]
+        await _all(*kept, self._announce())
+
+    async def _keep(self, child: Child) -> None:
+        """Keep a child running; all but the API let it start first: it is what somebody waits for."""
+        if child.role.name != "api":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._served.wait(), FIRST_SECONDS)
+        await child.keep()
+
+    async def _start_servers(self) -> None:
+        for name, launch in launches(self._settings).items():
+            self._servers[name] = Server(launch)
+            await self._servers[name].start()
+
+    def _copies(self, role: Role, environment: dict[str, str]) -> list[Child]:
+        count = role.copies(self._settings)
+        names = [role.name] if count == 1 else [f"{role.name}-{number}" for number in range(1, count + 1)]
+        return [Child(name, role, environment, self._console, self._guard) for name in names]
+
+    async def _run_before(self, role: Role, environment: dict[str, str]) -> None:
+        child = Child(role.name, role, environment, self._console, self._guard)
+        self._children.append(child)
+        code = await child.run_once()
+        if code:
+            raise RoleFailed(f"{role.name} failed ({describe(code)}): {child.last_line}")
+        log.info("%s is done", role.name)
+
+    def _environment(self) -> dict[str, str]:
+        """What the roles must know: our choices, and the URLs of what we started."""
+        settings = self._settings
+        ours = {"DATA": str(settings.data), "PORT": str(settings.port), "GRPC_PORT": str(settings.grpc_port)}
+        ours |= {name.upper(): url for name, url in self._urls().items()}
+        if settings.secret is None:
+            ours["SECRET"] = keep_secret(settings.data)
+        return os.environ | {"PYTHONUNBUFFERED": "1"} | {PREFIX + name: value for name, value in ours.items()}
+
+    def _urls(self) -> dict[str, str]:
+        return {name: server.engine.url for name, server in self._servers.items()}
+
+    async def _announce(self) -> None:
+        """Show the start screen once the API answers, and not before."""
+        names = {role.name for role in self._roles}
+        began = asyncio.get_running_loop().time()
+        patient = True
+        while "api" in names and not await is_healthy(self._settings.host, self._settings.port):
+            if patient and asyncio.get_running_loop().time() - began > IMPATIENT_SECONDS:
+                patient = False
+                log.warning("the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS)
+            await asyncio.sleep(HEALTH_SECONDS)
+        self._served.set()
+        log.info("Atelier is up at %s", address(self._settings))
+        notes = [note for server in self._servers.values() for note in server.engine.notes]
+        show_start(self._console, self._settings, names, notes)
+
+    async def _shut_down(self, serving: asyncio.Future[None]) -> None:
+        """Roles first, each with its time to drain, all of them at once; engines when nobody needs them."""
+        await asyncio.gather(*(child.stop() for child in self._children))
+        serving.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await serving  # ends what was just being started
+        await asyncio.gather(*(server.stop() for server in self._servers.values()))
+        running.forget(self._settings.data)
+        log.info("Atelier is down")
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # nohup means: go on
+                loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if not self._stop.is_set():
+            log.info("stopping; once more to stop at once")
+            self._stop.set()
+            return
+        for child in self._children:
+            child.kill()
+        for server in self._servers.values():
+            server.kill()
+
+
+async def _all(*coroutines: Coroutine[None, None, None]) -> None:
+    """Run all of them; the first failure ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for coroutine in coroutines:
+                tasks.create_task(coroutine)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -1,0 +1,82 @@
+"""What must be right before anything is started: the folder is ours and writable, ports are free, a secret exists."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from typing import TYPE_CHECKING
+
+from atelier.engines.errors import DiskFull, from_os_error
+from atelier.engines.process import take_lock
+from atelier.errors import AtelierError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK = "atelier.lock"
+SECRET = "secret"  # noqa: S105 - the file's name
+SECRET_LENGTH = 48  # random bytes
+DISK_BYTES = 64 * 1024 * 1024  # less than this is a full disk: engines need room to recover
+LOCK_PATIENCE_SECONDS = 5
+
+
+class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """Another program listens on this port."""
+
+    slug = "port-taken"
+
+
+def take_folder(folder: Path) -> int:
+    """Make the data folder if need be and lock it for this process; the lock's descriptor."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    if free < DISK_BYTES:
+        raise DiskFull(f"The disk of {folder} has {free // 1024**2} MiB left; Atelier needs {DISK_BYTES // 1024**2}.")
+    return take_lock(folder / LOCK, folder, LOCK_PATIENCE_SECONDS)
+
+
+def free_port(host: str, port: int, setting: str) -> int:
+    """The port, once it is known that we can listen on it; any free one for 0."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+            probe.listen(1)
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.") from error
+        raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+
+
+def keep_secret(folder: Path) -> str:
+    """The secret of the data folder, made on the first start; whole or not there at all."""
+    path = folder / SECRET
+    try:
+        if not path.exists():
+            _write_secret(path)
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise from_os_error(error, path) from error
+
+
+def _write_secret(path: Path) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, secrets.token_urlsafe(SECRET_LENGTH).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)

@@ -1,0 +1,1 @@
+"""What gRPC servicers share: who asks, errors as status codes, page tokens, and the server around them."""

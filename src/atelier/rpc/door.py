@@ -1,0 +1,125 @@
+"""The one interceptor of every gRPC server: nobody passes without a token, and errors leave as statuses.
+
+Closed by default: only the services named as open, health and reflection, need no token. Knows no servicer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+from grpc_status.rpc_status import to_status
+
+from atelier.rpc.errors import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from google.protobuf.message import Message
+    from grpc.aio import ServicerContext
+
+    from atelier.auth import Authenticator, Principal
+
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Context = ServicerContext[Any, Any]
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+AUTHORIZATION = "authorization"  # metadata keys are lower case
+AGAIN_SECONDS = 60.0  # between looks whether the token of an open stream is still good
+
+caller: ContextVar[Principal] = ContextVar("caller")  # on whose behalf a method runs
+
+
+class Door(grpc.aio.ServerInterceptor):
+    """Checks tokens and translates errors. Methods are coroutines; streams are written with `context.write`.
+
+    A method may answer with ready bytes instead of a message.
+    """
+
+    def __init__(self, authenticator: Authenticator, open_services: Collection[str] = ()) -> None:
+        self._authenticator = authenticator
+        self._open = tuple(f"/{service}/" for service in open_services)
+        self._guarded: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's handler, guarded; made once for each method."""
+        guarded = self._guarded.get(details.method)
+        if guarded is not None:
+            return guarded
+        handler = await continuation(details)
+        if handler is None or details.method.startswith(self._open):
+            return handler
+        return self._guarded.setdefault(details.method, self._guard(handler))
+
+    def _guard(self, handler: Handler) -> Handler:
+        arity = f"{_ARITY[handler.request_streaming]}_{_ARITY[handler.response_streaming]}"
+        behaviour = getattr(handler, arity)
+        if inspect.isasyncgenfunction(behaviour):
+            raise TypeError(f"{behaviour.__qualname__} yields; it should use context.write")
+        guarded = self._streaming(behaviour) if handler.response_streaming else self._unary(behaviour)
+        make = getattr(grpc, f"{arity}_rpc_method_handler")
+        return cast(
+            "Handler", make(guarded, handler.request_deserializer, _or_ready(handler.response_serializer or bytes))
+        )
+
+    def _unary(self, behaviour: Behaviour) -> Behaviour:
+        known = self._authenticator.known
+
+        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - messages of any method
+            try:
+                value = _authorization(context)
+                caller.set(known(value) or await self._authenticator.authenticate(value))
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - every one of them leaves as a status
+                await _abort(context, error)
+
+        return call
+
+    def _streaming(self, behaviour: Behaviour) -> Behaviour:
+        async def call(request: Any, context: Context) -> None:  # noqa: ANN401 - as above
+            try:
+                value = _authorization(context)
+                caller.set(await self._authenticator.authenticate(value))
+                await self._while_welcome(asyncio.ensure_future(behaviour(request, context)), value)
+            except Exception as error:  # noqa: BLE001 - as above
+                await _abort(context, error)
+
+        return call
+
+    async def _while_welcome(self, streaming: asyncio.Future[Any], value: str) -> None:
+        """Let a stream run until its end, or until its token has expired or was revoked."""
+        try:
+            while not (await asyncio.wait({streaming}, timeout=AGAIN_SECONDS))[0]:
+                await self._authenticator.authenticate(value)
+            streaming.result()
+        finally:
+            streaming.cancel()
+            await asyncio.wait({streaming})
+
+
+def _authorization(context: Context) -> str:
+    for key, value in context.invocation_metadata() or ():
+        if key == AUTHORIZATION:
+            return str(value)
+    return ""
+
+
+async def _abort(context: Context, error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    status = to_status(status_of(error))
+    await context.abort(status.code, status.details, status.trailing_metadata)
+
+
+def _or_ready(serialize: Callable[[Any], bytes]) -> Callable[[Message | bytes], bytes]:
+    return lambda answer: answer if isinstance(answer, bytes) else serialize(answer)
+
+
+_ARITY = {False: "unary", True: "stream"}

@@ -1,0 +1,97 @@
+"""A gRPC server with everything but its servicers: limits, health, reflection, a port that can be shared, drain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from atelier.errors import AtelierError
+from atelier.rpc.door import Door
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from atelier.auth import Authenticator
+
+KIB = 1024
+RECEIVE_BYTES = 256 * KIB  # of one message from a client: ours are small
+SEND_BYTES = 4 * 1024 * KIB  # what clients take unless told otherwise
+METADATA_BYTES = 16 * KIB
+CONCURRENT_CALLS = 4_000  # at once in one process, open streams included; RESOURCE_EXHAUSTED beyond
+CHECK_SECONDS = 2.0  # between looks whether what we depend on is there
+OPTIONS: dict[str, int] = {
+    "grpc.max_receive_message_length": RECEIVE_BYTES,
+    "grpc.max_send_message_length": SEND_BYTES,
+    "grpc.max_metadata_size": METADATA_BYTES,
+    "grpc.absolute_max_metadata_size": METADATA_BYTES,
+    # Streams that are quiet for long: find out when the client's machine has gone, and let clients do the same.
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.keepalive_permit_without_calls": 1,
+    "grpc.http2.min_recv_ping_interval_without_data_ms": 20_000,
+}
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Server:
+    """A server of named services, each added by a function that takes the grpc server."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        services: Mapping[str, Callable[[grpc.aio.Server], None]],
+        *,
+        share_port: bool,
+    ) -> None:
+        door = Door(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
+        options = OPTIONS | {"grpc.so_reuseport": int(share_port)}
+        self._server = grpc.aio.server(
+            interceptors=(door,), options=list(options.items()), maximum_concurrent_rpcs=CONCURRENT_CALLS
+        )
+        self._health = health.aio.HealthServicer()
+        self._names = ("", *services)
+        for add in services.values():
+            add(self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    def listen(self, host: str, port: int) -> int:
+        """Bind; the port. Raises AtelierError when it is taken."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            return self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise AtelierError(f"cannot listen on {address}: {error}") from error
+
+    async def serve(self, stop: asyncio.Event, check: Callable[[], Awaitable[object]], grace_seconds: float) -> None:
+        """Answer until `stop`; then take no more calls, and give those under way `grace_seconds`.
+
+        Health says SERVING while `check` does not raise.
+        """
+        await self._server.start()
+        checking = asyncio.ensure_future(self._tell_health(check))
+        try:
+            await stop.wait()
+        finally:
+            checking.cancel()
+            await self._health.enter_graceful_shutdown()
+            await self._server.stop(grace_seconds)
+
+    async def _tell_health(self, check: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await check()
+            except Exception:  # noqa: BLE001 - whatever it is, we cannot serve
+                status = NOT_SERVING
+            else:
+                status = SERVING
+            for name in self._names:
+                await self._health.set(name, status)
+            await asyncio.sleep(CHECK_SECONDS)

@@ -1,0 +1,255 @@
+"""Every setting, its default and its meaning: environment `ATELIER_*` over `atelier.yaml` over the defaults here.
+
+`docs/reference/settings.md` is made from this class; a test fails when the two part.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
+from yaml import YAMLError
+
+from atelier.errors import AtelierError
+
+PREFIX = "ATELIER_"
+CONFIG_VARIABLE = "ATELIER_CONFIG"
+TEST_PREFIX = "ATELIER_TEST_"
+
+SECRET_BYTES = 32  # of HS256's key: the size of its digest
+MIB = 1024 * 1024
+SCHEMES = {
+    "database_url": ("postgresql", "postgres"),
+    "redis_url": ("redis", "rediss", "unix"),
+    "amqp_url": ("amqp", "amqps"),
+}
+Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
+
+
+class SettingsError(AtelierError):
+    """The settings cannot be used."""
+
+    slug = "settings"
+
+
+class Settings(BaseSettings):
+    """What an operator can choose. Sizes are in bytes and times in seconds unless the name says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    data: Path = Field(
+        Path("data"), description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the secret."
+    )
+    host: str = Field("127.0.0.1", description="Address on which the HTTP API listens.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP API.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the books gRPC service.")
+
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL to use, `postgresql://...`; none: start an embedded one."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis or Valkey to use, `redis://...` or `unix://...`; none: start an embedded one."
+    )
+    amqp_url: SecretStr | None = Field(
+        None, description="RabbitMQ for the event bus, `amqp://...`; none: events travel on Redis Streams."
+    )
+    blobs: Path | None = Field(
+        None, description="Folder of stored pictures and files; none: `blobs` in the data folder."
+    )
+    postgres_bin: Path | None = Field(
+        None, description="Folder with `postgres` and `initdb` for the embedded database; none: the wheel's, then PATH."
+    )
+    postgres_user: str | None = Field(
+        None,
+        description="System user of the embedded database when Atelier runs as root; none: `postgres`, then `nobody`.",
+    )
+    valkey_bin: Path | None = Field(
+        None, description="`valkey-server` or `redis-server` for the embedded queue; none: the wheel's, then PATH."
+    )
+
+    secret: SecretStr | None = Field(
+        None,
+        description="Key that signs tokens, 32 bytes or more; none: `atelier up` makes one in the data folder.",
+    )
+    access_token_seconds: int = Field(900, ge=1, description="Life of an access token.")
+    refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token.")
+    logins_per_minute: int = Field(5, ge=1, description="Failed logins a minute per address and client before 429.")
+
+    body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
+    pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
+    decode_seconds: int = Field(10, ge=1, description="Time one picture may take to decode and render.")
+    decode_memory: int = Field(
+        1024 * MIB, ge=128 * MIB, description="Address space one decode may take, beyond the idle child's own."
+    )
+    description_limit: int = Field(
+        200, ge=1, le=10_000, description="Longest description, in Unicode characters after NFC."
+    )
+    sizes: Annotated[tuple[Size, ...], NoDecode] = Field(
+        ("100x100", "500x500"), description="Renditions made of every picture: it is fitted inside, never enlarged."
+    )
+    caption_font: Path | None = Field(
+        None, description="Font file of captions; none: the DejaVu Sans that comes with Atelier."
+    )
+    caption_size: int = Field(12, ge=4, le=256, description="Font size of captions, in pixels.")
+
+    inline_limit: int = Field(
+        MIB, ge=0, description="Largest picture that travels inside its job; larger ones go by blob key."
+    )
+    queue_limit: int = Field(10_000, ge=1, description="Jobs waiting on one queue before uploads are answered 503.")
+    job_attempts: int = Field(4, ge=1, description="Deliveries of one job before it is a dead letter.")
+    reconcile_seconds: int = Field(
+        30, ge=1, description="A row that is not final and has not moved for this long is offered again."
+    )
+    outbox_retention_days: int = Field(7, ge=1, description="How long sent events stay in the outbox for replays.")
+    idempotency_hours: int = Field(24, ge=1, description="How long an Idempotency-Key replays its first answer.")
+    cache_seconds: int = Field(300, ge=1, description="How long a record or picture stays in the cache.")
+    cache_item_limit: int = Field(MIB, ge=0, description="Largest picture kept in the cache.")
+
+    api_workers: int = Field(1, ge=1, le=64, description="Processes of the HTTP API that share one port.")
+    grpc_workers: int = Field(1, ge=1, le=64, description="Processes of the gRPC service that share one port.")
+    processor_workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Pictures the image processor renders at once, each in its own sandboxed child.",
+    )
+    file_workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Files that a files worker looks at at once, each in a process with a sandboxed child.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of log lines on console and in files.")
+
+    _chosen: frozenset[str] = PrivateAttr(frozenset())  # names given on the command line
+
+    @field_validator("data", "blobs", "postgres_bin", "valkey_bin", "caption_font")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser()
+
+    @field_validator(*SCHEMES)
+    @classmethod
+    def _check_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        schemes = SCHEMES[info.field_name or ""]
+        if value and urlsplit(value.get_secret_value()).scheme not in schemes:
+            raise ValueError(f"should start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and len(value.get_secret_value().encode()) < SECRET_BYTES:
+            raise ValueError(f"should have {SECRET_BYTES} bytes or more")
+        return value
+
+    @field_validator("sizes", mode="before")
+    @classmethod
+    def _split_sizes(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def blobs_folder(self) -> Path:
+        """Where the directory blob store lives."""
+        return self.blobs or self.data / "blobs"
+
+    @property
+    def logs_folder(self) -> Path:
+        """Where each role's log file lives."""
+        return self.data / "logs"
+
+    def sources(self) -> dict[str, str]:
+        """Where each value came from: `command line`, `environment (NAME)`, `file (PATH)` or `default`."""
+        environment, file = set(_environment().values()), _file_keys()
+        return {name: self._source(name, environment, file) for name in type(self).model_fields}
+
+    def _source(self, name: str, environment: set[str], file: set[str]) -> str:
+        if name in self._chosen:
+            return "command line"
+        if name in environment:
+            return f"environment ({PREFIX}{name.upper()})"
+        return f"file ({config_file()})" if name in file else "default"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line over environment over the YAML file."""
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+
+
+def config_file() -> Path:
+    """The YAML file that is read when it exists."""
+    return Path(os.environ.get(CONFIG_VARIABLE, "atelier.yaml"))
+
+
+def load(**chosen: Any) -> Settings:  # noqa: ANN401 - values of any field, as the command line has them
+    """The settings, `chosen` (from the command line) first. Raises SettingsError, which names keys and never values."""
+    unknown = sorted(variable for variable, name in _environment().items() if name not in Settings.model_fields)
+    if unknown:
+        raise SettingsError(f"unknown environment variable {', '.join(unknown)}: see docs/reference/settings.md")
+    if CONFIG_VARIABLE in os.environ and not config_file().is_file():
+        raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file")
+    try:
+        settings = Settings(**chosen)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_complaints(error, set(chosen)))) from None
+    except (YAMLError, TypeError, ValueError, OSError) as error:
+        raise SettingsError(f"{config_file()} cannot be read as YAML settings: {_reason(error)}") from None
+    settings._chosen = frozenset(chosen)  # noqa: SLF001 - its own module
+    return settings
+
+
+def _environment() -> dict[str, str]:
+    """Variables of ours that are set, and the field each one means."""
+    return {
+        variable: variable[len(PREFIX) :].lower()
+        for variable, value in os.environ.items()
+        if variable.upper().startswith(PREFIX)
+        and not variable.upper().startswith(TEST_PREFIX)
+        and variable.upper() != CONFIG_VARIABLE
+        and value
+    }
+
+
+def _file_keys() -> set[str]:
+    """The keys that the file sets."""
+    return set(YamlConfigSettingsSource(Settings, yaml_file=config_file())())
+
+
+def _complaints(error: ValidationError, chosen: set[str]) -> list[str]:
+    """One sentence for each bad value, naming it as the operator wrote it."""
+    variables = {name: variable for variable, name in _environment().items()}
+    sentences = []
+    for problem in error.errors(include_input=False, include_context=False, include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        spelled = f"--{name.replace('_', '-')}" if name in chosen else variables.get(name, f"{name} in {config_file()}")
+        message = (
+            "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
+        )
+        sentences.append(f"{spelled}: {message[0].lower()}{message[1:]}")
+    return sentences
+
+
+def _reason(error: Exception) -> str:
+    """Where the file is wrong, without its words: they may be secrets."""
+    mark = getattr(error, "problem_mark", None)
+    return f"{getattr(error, 'problem', 'bad syntax')}, line {mark.line + 1}" if mark else type(error).__name__

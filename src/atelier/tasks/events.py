@@ -1,0 +1,25 @@
+"""What is announced about tasks: the event types, and the data that each carries as PostgreSQL puts it together."""
+
+from __future__ import annotations
+
+from atelier import outbox
+
+CREATED = "task.created"
+TAKEN = "task.taken"
+RELEASED = "task.released"
+COMPLETED = "task.completed"
+DELETED = "task.deleted"
+
+# The facts that a subscriber may want without asking back, of a row of `tasks`.
+STATE = """
+    jsonb_build_object(
+        'id', id, 'owner_id', owner_id, 'meta', meta, 'free', free, 'taken_at', taken_at, 'leased_until', leased_until,
+        'created_at', created_at, 'format', format, 'media_type', media_type, 'size', size, 'sha256', sha256
+    )
+"""
+
+
+def announce(event: str, rows: str, *, sequence: str = "sequence", reason: str | None = None) -> str:
+    """The INSERT that announces `event` of each of `rows`, a CTE of whole tasks. All arguments are constants."""
+    data = STATE if reason is None else f"{STATE} || jsonb_build_object('reason', '{reason}')"
+    return f"{outbox.INSERT} SELECT '{event}', 'tasks/' || id, {sequence}, {data} FROM {rows}"

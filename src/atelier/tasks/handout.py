@@ -1,0 +1,171 @@
+"""Handing tasks out: take, and with a lease renew, release, complete, expire. Each is one statement.
+
+A lease's token is the number of the event that began it: it grows with every hand-out and is void after the next event,
+so a late holder can harm nobody. Statements run on whatever `Fetch` is given: alone, or in a caller's transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.tasks import events
+from atelier.tasks.records import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import timedelta
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.database import Database
+    from atelier.tasks.floors import Floors
+
+    Row = Mapping[str, Any]
+    Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
+
+PATIENCE_SECONDS = 5.0  # for which a take waits while every free task is locked by others who may yet give it back
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1
+EXPIRE_LIMIT = 1000  # leases ended by one statement
+
+# SKIP LOCKED: no taker waits for another. What follows ($1, true, $3) and is of $1 are its free tasks above $3. Put so,
+# only one index has this order, and no statistics talk the planner into another, along which it would have to
+# step over all that was ever taken.
+TAKE = f"""
+    WITH candidate AS MATERIALIZED (
+        SELECT id FROM tasks WHERE (owner_id, free, id) > ($1, true, $3) AND owner_id <= $1
+        ORDER BY owner_id, free, id LIMIT 1 FOR UPDATE SKIP LOCKED
+    ), taken AS (
+        UPDATE tasks
+        SET free = false, sequence = sequence + 1,
+            taken_at = clock_timestamp(), leased_until = clock_timestamp() + $2::interval
+        FROM candidate WHERE tasks.id = candidate.id RETURNING tasks.*
+    ), announced AS (
+        {events.announce(events.TAKEN, "taken")}
+    )
+    SELECT {COLUMNS} FROM taken
+"""
+_LEFT = """
+    SELECT
+        EXISTS (SELECT 1 FROM tasks WHERE owner_id = $1 AND free) AS free,
+        EXISTS (SELECT 1 FROM tasks WHERE owner_id = $1 AND leased_until <= statement_timestamp()) AS overdue
+"""
+
+_FREED = "SET free = true, taken_at = NULL, leased_until = NULL, sequence = sequence + 1"
+_EXPIRE = f"""
+    WITH overdue AS MATERIALIZED (
+        SELECT id FROM tasks WHERE leased_until <= statement_timestamp() AND ($1::bigint IS NULL OR owner_id = $1)
+        ORDER BY leased_until LIMIT {EXPIRE_LIMIT} FOR UPDATE SKIP LOCKED
+    ), freed AS (
+        UPDATE tasks {_FREED} FROM overdue WHERE tasks.id = overdue.id RETURNING tasks.*
+    ), announced AS (
+        {events.announce(events.RELEASED, "freed", reason="expired")}
+    )
+    SELECT count(*) AS freed FROM freed
+"""
+
+_HELD = "WHERE id = $1 AND owner_id = $2 AND sequence = $3 AND leased_until > clock_timestamp()"
+_RENEW = f"UPDATE tasks SET leased_until = clock_timestamp() + $4::interval {_HELD} RETURNING {COLUMNS}"
+_RELEASE = f"""
+    WITH freed AS (UPDATE tasks {_FREED} {_HELD} RETURNING *), announced AS (
+        {events.announce(events.RELEASED, "freed", reason="released")}
+    )
+    SELECT {COLUMNS} FROM freed
+"""
+_COMPLETE = f"""
+    WITH done AS (UPDATE tasks SET leased_until = NULL, sequence = sequence + 1 {_HELD} RETURNING *), announced AS (
+        {events.announce(events.COMPLETED, "done")}
+    )
+    SELECT {COLUMNS} FROM done
+"""
+_MINE = "SELECT 1 FROM tasks WHERE id = $1 AND owner_id = $2"
+
+
+class NoFreeTask(NotFound):
+    """None of your tasks is free."""
+
+    slug = "no-free-task"
+
+
+class LeaseLost(Conflict):
+    """This lease has ended."""
+
+    slug = "lease-lost"
+
+
+async def take(fetch: Fetch, floors: Floors, owner_id: int, lease: timedelta | None) -> Row:
+    """The oldest free task of this owner, theirs from now on, or until the lease ends. Raises NoFreeTask.
+
+    That there is none is only said when none is to be seen: others that are locked just then may come free again.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        above = floors.get(owner_id)
+        taken = await fetch(TAKE, owner_id, lease, above)
+        if taken is not None:
+            floors.taken(owner_id, taken["id"], above)
+            return taken
+        floors.forget(owner_id)
+        if above:
+            continue
+        left = await fetch(_LEFT, owner_id)
+        if left is not None and left["overdue"] and await _expire(fetch, owner_id):
+            continue
+        if left is None or not (left["free"] or left["overdue"]):
+            raise NoFreeTask
+        if time.monotonic() > deadline:
+            raise Unavailable("The last free tasks are just being handed out or deleted.", retry_after=1)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:
+    """Begin the time of a lease anew. Raises LeaseLost, and NotFound when there is no such task of theirs."""
+    return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
+
+
+async def release(fetch: Fetch, floors: Floors, owner_id: int, task_id: int, token: int) -> Row:
+    """Give a leased task back, free for the next. Raises as `renew` does."""
+    row = await _held(fetch, _RELEASE, owner_id, task_id, token)
+    floors.forget(owner_id)
+    return row
+
+
+async def complete(fetch: Fetch, owner_id: int, task_id: int, token: int) -> Row:
+    """End a lease with the work done: the task stays taken for good. Raises as `renew` does."""
+    return await _held(fetch, _COMPLETE, owner_id, task_id, token)
+
+
+async def expire(database: Database) -> int:
+    """Free the tasks of every lease that has run out; how many."""
+    freed = 0
+    while batch := await _expire(database.fetchrow, None):
+        freed += batch
+    return freed
+
+
+def inside(session: AsyncSession) -> Fetch:
+    """A `Fetch` in the transaction of `session`."""
+
+    async def fetch(statement: str, *values: object) -> Row | None:
+        result = (await (await session.connection()).exec_driver_sql(statement, values)).mappings().first()
+        return None if result is None else dict(result)
+
+    return fetch
+
+
+async def _expire(fetch: Fetch, owner_id: int | None) -> int:
+    row = await fetch(_EXPIRE, owner_id)
+    return int(row["freed"]) if row else 0
+
+
+async def _held(fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, *more: timedelta) -> Row:
+    row = await fetch(statement, task_id, owner_id, token, *more)
+    if row is not None:
+        return row
+    if await fetch(_MINE, task_id, owner_id) is None:
+        raise NotFound("There is no such task.")
+    raise LeaseLost("It ran out, was given back or completed, or never was: take a task anew.")

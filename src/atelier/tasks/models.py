@@ -1,0 +1,56 @@
+"""The tables `tasks` and `task_totals`: what there is to do, who has it, and how much there ever was."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Integer, SmallInteger, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from atelier.database import Base, UtcDateTime
+
+
+class Task(Base):
+    """A picture to be worked on. `sequence` counts the task's events; it is its ETag and the token of its lease."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
+    meta: Mapped[str] = mapped_column(Text)
+    free: Mapped[bool]
+    taken_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    blob: Mapped[str] = mapped_column(Text)
+    format: Mapped[str] = mapped_column(Text)
+    media_type: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Text)
+    sequence: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        # Somebody's free tasks stand together in it, oldest first, and so do those that are taken: decision 31.
+        Index("ix_tasks_owner_id_free_id", "owner_id", "free", "id"),
+        Index("ix_tasks_leased_until", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
+        # A take steps over what was taken since the last vacuum: let that not depend on the table's size.
+        {
+            "postgresql_with": {
+                "autovacuum_vacuum_scale_factor": 0,
+                "autovacuum_vacuum_threshold": 10_000,
+                "autovacuum_vacuum_cost_delay": 0,
+            }
+        },
+    )
+
+
+class TaskTotal(Base):
+    """The sum of `users.tasks_created` over the users of one shard; the total is the sum of a fixed number of rows."""
+
+    __tablename__ = "task_totals"
+
+    shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    created: Mapped[int] = mapped_column(BigInteger)
+
+    # Half of the page stays empty for the next versions of its rows: an update that finds room touches no index.
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)

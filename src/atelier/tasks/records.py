@@ -1,0 +1,43 @@
+"""How a task's row looks from outside: the JSON record, and the columns that it is made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from atelier.http.json import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLUMNS = "id, owner_id, meta, free, taken_at, leased_until, blob, format, media_type, size, sequence, created_at"
+SELECT_ONE = f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])"
+
+# The blobs that rows refer to, for `atelier check`.
+REFERENCED = "SELECT blob AS key, sha256 FROM tasks"
+
+
+def record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON record of the contract; `row` holds `COLUMNS`."""
+    return {
+        "id": row["id"],
+        "meta": row["meta"],
+        "free": row["free"],
+        "taken_at": row["taken_at"],
+        "created_at": row["created_at"],
+        "image": {"url": f"/api/tasks/{row['id']}/image", "format": row["format"], "size": row["size"]},
+    }
+
+
+def etag(row: Mapping[str, Any]) -> str:
+    """The record's strong entity tag, without quotes."""
+    return str(row["sequence"])
+
+
+def leased(row: Mapping[str, Any]) -> bytes:
+    """The record as JSON; with its lease, when it has one, for whoever has just got or kept that."""
+    shown = record(row)
+    until: datetime | None = row["leased_until"]
+    if until is not None:
+        shown["lease"] = {"token": row["sequence"], "expires_at": until.astimezone(UTC)}
+    return dumps(shown)

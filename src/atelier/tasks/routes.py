@@ -1,0 +1,244 @@
+"""Tasks over HTTP: parse, call, shape."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import Field
+
+from atelier.http.auth import CurrentUser
+from atelier.http.conditional import if_match, picture_response, record_response
+from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
+from atelier.http.json import dumps, json_response
+from atelier.http.paging import Page
+from atelier.http.problems import from_status, responses
+from atelier.http.resources import Res
+from atelier.http.sendfile import HEAD, content_of
+from atelier.http.strict import Decimal
+from atelier.tasks import handout, queries, service
+from atelier.tasks.floors import Floors
+from atelier.tasks.formats import SVG
+from atelier.tasks.incoming import incoming
+from atelier.tasks.records import etag, leased, record
+from atelier.tasks.schemas import Holding, NewTask, Renewal, TakenTask, Taking, TaskForm, TaskRecord, TotalCreated
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.http.resources import Resources
+    from atelier.tasks.handout import Fetch, Row
+
+CREATE = "POST /api/tasks"
+TAKE = "POST /api/tasks/take"
+RELEASE = "POST /api/tasks/{task_id}/release"
+COMPLETE = "POST /api/tasks/{task_id}/complete"
+UNSEEN = {"Cache-Control": "no-store"}  # what is handed out is handed out once, not to whoever asks a cache next
+
+router = APIRouter(tags=["tasks"])
+Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The task.", examples=[42])]
+
+
+async def reached(request: Request) -> Floors:
+    """How far this process has handed out; made with the first request."""
+    state = request.app.state
+    if not hasattr(state, "task_floors"):
+        state.task_floors = Floors()
+    found: Floors = state.task_floors
+    return found
+
+
+Reached = Annotated[Floors, Depends(reached)]
+
+PICTURE: dict[int | str, dict[str, Any]] = responses(401, 404, 416, 422) | {
+    200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "The part of the picture that Range asked for."},
+    304: {"description": "The picture that the client has is the present one."},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": NewTask.model_json_schema()},
+            "multipart/form-data": {"schema": TaskForm.model_json_schema()},
+        },
+    }
+}
+TAKEN = responses(401, 404, 409, 422, 503)
+HELD = responses(400, 401, 404, 409, 415, 422, 503)
+
+
+@router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
+async def take_free_task(request: Request, floors: Reached, user: CurrentUser, res: Res, key: Key = None) -> Response:
+    """Take my oldest free task for good. A GET should change nothing: use `POST /api/tasks/take`."""
+    if HEAD in request.scope:  # it would be taken, and nobody would learn which
+        return from_status(405, headers={"Allow": "GET"})
+    return await _take(res, floors, user.user_id, key, None)
+
+
+@router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
+async def take(floors: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None) -> Response:
+    """Take my oldest free task: for good, or for the time of a lease. No two requests get the same one."""
+    return await _take(res, floors, user.user_id, key, body.lease_seconds if body else None)
+
+
+@router.get("/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True)
+@router.get("/api/tasks/total_created", response_model=TotalCreated, responses=responses(401))
+async def total_created(user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
+    """The sum of the counters of all users."""
+    return json_response({"total_tasks_created": await queries.total_created(res.database)})
+
+
+@router.get("/tasks/{task_id}", response_model=TaskRecord, responses=responses(401, 404, 422), deprecated=True)
+@router.get("/api/tasks/{task_id}", response_model=TaskRecord, responses=responses(401, 404, 422))
+async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+    """A task."""
+    row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
+    return record_response(request, dumps(record(row)), etag(row))
+
+
+@router.get(
+    "/tasks/{task_id}/image",
+    response_class=Response,
+    responses=PICTURE,
+    deprecated=True,
+)
+@router.get("/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE)
+async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+    """The picture of a task, byte by byte as it came. What a browser might run is sent as an attachment."""
+    row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
+    name = row["blob"].rpartition("/")[2]
+    return picture_response(
+        request,
+        content_of(res.blobs, row["blob"], row["size"]),
+        media_type=row["media_type"],
+        etag=name.partition("-")[0],  # blobs never change under their key, and its random part is theirs alone
+        modified=row["created_at"],
+        filename=f"task-{task_id}.{name.rpartition('.')[2]}",
+        attachment=row["media_type"] == SVG.media_type,
+    )
+
+
+@router.get("/tasks", response_model=list[TaskRecord], responses=responses(401, 422), deprecated=True)
+@router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 422))
+async def index(
+    user: CurrentUser,
+    res: Res,
+    page: Page,
+    free: Annotated[bool | None, Query(description="Only tasks that are free, or that are not.")] = None,
+) -> Response:
+    """My tasks, newest first."""
+    records = await queries.page(res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch)
+    return page.response(records)
+
+
+@router.post(
+    "/tasks",
+    status_code=201,
+    response_model=TaskRecord,
+    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    openapi_extra=BODY,
+    deprecated=True,
+)
+@router.post(
+    "/api/tasks",
+    status_code=201,
+    response_model=TaskRecord,
+    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    openapi_extra=BODY,
+)
+async def create(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
+    """Make a task of a picture of any image format, sent as base64 in JSON or as multipart; it is kept as it came."""
+    async with incoming(request, res.settings) as (picture, meta):
+        mark = fingerprint(picture.sha256, meta)
+        hours = res.settings.idempotency_hours
+        async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
+            if run.replay:
+                return run.replay
+            await service.create(
+                res.database,
+                res.blobs,
+                owner_id=user.user_id,
+                picture=picture,
+                meta=meta,
+                before_commit=_keep_created(run),
+            )
+            return run.answer
+
+
+@router.post("/api/tasks/{task_id}/renew", response_model=TakenTask, responses=HELD)
+async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Response:
+    """Hold a leased task longer: its lease begins anew. 409 when it has ended."""
+    lease = timedelta(seconds=body.lease_seconds)
+    row = await handout.renew(res.database.fetchrow, user.user_id, task_id, body.token, lease)
+    return _handed(row)
+
+
+@router.post("/api/tasks/{task_id}/release", response_model=TaskRecord, responses=HELD)
+async def release(
+    task_id: Id, body: Holding, floors: Reached, user: CurrentUser, res: Res, key: Key = None
+) -> Response:
+    """Give a leased task back: it is free again. 409 when the lease has ended."""
+    mark = fingerprint(task_id, body.token)
+
+    def work(fetch: Fetch) -> Awaitable[Row]:
+        return handout.release(fetch, floors, user.user_id, task_id, body.token)
+
+    return await _once(res, user.user_id, RELEASE, key, mark, work)
+
+
+@router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
+async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key: Key = None) -> Response:
+    """Say that the work on a leased task is done: it stays taken for good. 409 when the lease has ended."""
+    mark = fingerprint(task_id, body.token)
+
+    def work(fetch: Fetch) -> Awaitable[Row]:
+        return handout.complete(fetch, user.user_id, task_id, body.token)
+
+    return await _once(res, user.user_id, COMPLETE, key, mark, work)
+
+
+@router.delete("/tasks/{task_id}", status_code=204, responses=responses(401, 404, 412, 422, 503), deprecated=True)
+@router.delete("/api/tasks/{task_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+    """Delete a task and its picture. The counter of created tasks stays as it is."""
+    await service.delete(res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request))
+    return Response(status_code=204)
+
+
+async def _take(res: Resources, floors: Floors, owner_id: int, key: str | None, lease_seconds: int | None) -> Response:
+    lease = None if lease_seconds is None else timedelta(seconds=lease_seconds)
+    mark = fingerprint(lease_seconds)
+    return await _once(res, owner_id, TAKE, key, mark, lambda fetch: handout.take(fetch, floors, owner_id, lease))
+
+
+async def _once(
+    res: Resources, owner_id: int, operation: str, key: str | None, mark: bytes, work: Callable[[Fetch], Awaitable[Row]]
+) -> Response:
+    """`work` in one statement, or under a key in one transaction with its answer, kept for whoever asks again."""
+    if key is None:
+        return _handed(await work(res.database.fetchrow))
+    hours = res.settings.idempotency_hours
+    async with res.database.session() as session:
+        run = await within(res.database, session, scope(owner_id, operation), key, mark, hours=hours)
+        if run.replay:
+            return run.replay
+        answer = _handed(await work(handout.inside(session)))
+        await run.keep(session, answer)
+        await session.commit()
+    return answer
+
+
+def _handed(row: Row) -> Response:
+    return json_response(leased(row), headers=UNSEEN | {"ETag": f'"{etag(row)}"'})
+
+
+def _keep_created(run: Run) -> Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]]:
+    async def keep(session: AsyncSession, row: Mapping[str, Any]) -> None:
+        headers = {"Location": f"/api/tasks/{row['id']}", "ETag": f'"{etag(row)}"'}
+        await run.keep(session, json_response(dumps(record(row)), 201, headers))
+
+    return keep

@@ -1,0 +1,157 @@
+"""What people do with their tasks, but for working on them: create, delete. One use case, one transaction.
+
+Knows no HTTP; dependencies are arguments. A user's counter grows in the transaction that makes the task, after which
+nothing lowers it; the sum of all counters is kept beside it, in as many rows as there are shards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, text
+
+from atelier import garbage
+from atelier.adapters.blobs import new_key
+from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
+from atelier.messages import utcnow
+from atelier.tasks import events, formats
+from atelier.tasks.handout import inside
+from atelier.tasks.models import Task
+from atelier.tasks.records import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.adapters.blobs import Blobs
+    from atelier.database import Database
+    from atelier.tasks.formats import Format
+
+INTENT = timedelta(hours=1)  # far above the time in which an image that has been received is committed
+SHARDS = 64  # rows of the total: creators meet on one of them only when they are the same user, or one time in 64
+FORGET_ROWS = 10_000  # tasks deleted by one statement: none may run into the statement timeout
+
+# The user's row before the total's, here as when an account is deleted: whoever waits, waits for nobody who waits.
+_CREATE = f"""
+    WITH owner AS (
+        UPDATE users SET tasks_created = tasks_created + 1 WHERE id = $1 RETURNING id
+    ), counted AS (
+        INSERT INTO task_totals AS total (shard, created) SELECT id % {SHARDS}, 1 FROM owner
+        ON CONFLICT (shard) DO UPDATE SET created = total.created + 1
+    ), made AS (
+        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+        SELECT id, $2, true, $3, $4, $5, $6, $7, 1, $8 FROM owner RETURNING *
+    ), announced AS (
+        {events.announce(events.CREATED, "made")}
+    )
+    SELECT {COLUMNS} FROM made
+"""
+_FORGET = f"""
+    WITH gone AS (
+        DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE owner_id = $1 ORDER BY id LIMIT {FORGET_ROWS})
+        RETURNING *
+    ), discarded AS (
+        INSERT INTO {garbage.TABLE} (key, after, intent)
+        SELECT blob, clock_timestamp() + interval '{garbage.READERS_SECONDS} seconds', false FROM gone
+    ), announced AS (
+        {events.announce(events.DELETED, "gone", sequence="sequence + 1")}
+    )
+    SELECT count(*) AS gone FROM gone
+"""
+_UNCOUNT = f"""
+    UPDATE task_totals SET created = created - users.tasks_created
+    FROM users WHERE users.id = $1 AND shard = users.id % {SHARDS} RETURNING created
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as it came: its bytes in memory or spooled at a path, already hashed and counted."""
+
+    content: bytes | Path
+    sha256: str
+    size: int
+
+
+async def create(
+    database: Database,
+    blobs: Blobs,
+    *,
+    owner_id: int,
+    picture: Picture,
+    meta: str,
+    before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
+) -> Mapping[str, Any]:
+    """Make a task: its image on disk, then in one transaction its row, its owner's count and `task.created`; the row.
+
+    Raises Unsupported for what is no image.
+    """
+    created_at = utcnow()
+    found = await asyncio.to_thread(_identify, picture.content)
+    key = new_key("tasks", f"image.{found.extension}")
+    await garbage.intend(database, [key], created_at + INTENT)
+    await blobs.put(key, picture.content)
+    async with database.session() as session:
+        await garbage.claim(session, [key])
+        values = owner_id, meta, key, found.name, found.media_type, picture.size, picture.sha256, created_at
+        row = await inside(session)(_CREATE, *values)
+        if row is None:
+            raise Unauthenticated("The account is gone.")
+        await before_commit(session, row)
+        await session.commit()
+    return row
+
+
+def _identify(content: bytes | Path) -> Format:
+    if isinstance(content, bytes):
+        return formats.identify(content[: formats.HEAD_BYTES], content[-formats.TAIL_BYTES :])
+    with content.open("rb") as file:
+        head = file.read(formats.HEAD_BYTES)
+        file.seek(-min(formats.TAIL_BYTES, len(head)), 2)
+        return formats.identify(head, file.read())
+
+
+async def delete(
+    database: Database, blobs: Blobs, *, owner_id: int, task_id: int, expected: Callable[[str], bool]
+) -> None:
+    """Delete a task and its image. A kill at any point leaves nothing that is not collected later.
+
+    `expected` judges the present entity tag (If-Match); False raises PreconditionFailed.
+    """
+    async with database.session() as session:
+        task = await _mine(session, owner_id, task_id, expected)
+        await garbage.discard(session, [task.blob])
+        await session.execute(_DELETE, {"id": task_id})
+        await session.commit()
+    await blobs.delete([task.blob])  # gone at once; were we killed before this line, the collector would do it
+
+
+_DELETE = text(f"""
+    WITH gone AS (DELETE FROM tasks WHERE id = :id RETURNING *)
+    {events.announce(events.DELETED, "gone", sequence="sequence + 1")}
+""")
+
+
+async def _mine(session: AsyncSession, owner_id: int, task_id: int, expected: Callable[[str], bool]) -> Task:
+    task = await session.scalar(select(Task).where(Task.id == task_id, Task.owner_id == owner_id).with_for_update())
+    if task is None:
+        raise NotFound("There is no such task.")
+    if not expected(str(task.sequence)):
+        raise PreconditionFailed("The task has changed since this entity tag.")
+    return task
+
+
+async def forget(session: AsyncSession, owner_id: int) -> None:
+    """Delete every task of one owner, and their count from the total, within the caller's transaction.
+
+    The images become garbage with its commit. The caller holds the lock of the user's row, so no task is added.
+    """
+    fetch = inside(session)
+    while (row := await fetch(_FORGET, owner_id)) and row["gone"]:
+        pass
+    await fetch(_UNCOUNT, owner_id)

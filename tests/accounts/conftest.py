@@ -1,0 +1,177 @@
+"""The accounts part of the API over a real database and Valkey, called in process and over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+import uvicorn
+from argon2.profiles import CHEAPEST
+from pydantic import SecretStr
+
+from atelier.accounts import service
+from atelier.accounts.routes import router
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.auth import Authenticator, Passwords, Tokens
+from atelier.cache import Cache
+from atelier.database import Database
+from atelier.http.app import create_app
+from atelier.http.ratelimit import LoginLimit
+from atelier.http.resources import Resources
+from atelier.queue import Queue
+from atelier.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from fastapi import FastAPI
+    from redis.asyncio import Redis
+
+SECRET = "a secret of the tests, long enough to sign"
+
+
+@pytest.fixture
+async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIterator[Resources]:
+    """Everything an API process has, with cheap password hashes."""
+    settings = Settings(data=tmp_path, secret=SecretStr(SECRET))
+    database = Database(database_url)
+    tokens = Tokens(SECRET)
+    made = Resources(
+        settings=settings,
+        database=database,
+        redis=redis,
+        blobs=DirectoryBlobs(tmp_path),
+        cache=Cache(redis),
+        tokens=tokens,
+        authenticator=Authenticator(tokens, partial(service.is_alive, database)),
+        logins=LoginLimit(redis, settings.logins_per_minute),
+        process_queue=Queue(redis, "process", limit=10, attempts=2),
+        passwords=Passwords(CHEAPEST),
+    )
+    yield made
+    await database.close()
+    await made.cache.close()
+    made.passwords.close()
+
+
+@pytest.fixture
+def app(resources: Resources) -> FastAPI:
+    """An application of this slice alone."""
+    return create_app(resources, [router])
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """Calls the application in process."""
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier") as made:
+        yield made
+
+
+@pytest.fixture
+async def online(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    """Calls the application through uvicorn on a loopback socket."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve([listener]))
+    port = listener.getsockname()[1]
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as made:
+        yield made
+    server.should_exit = True
+    await serving
+
+
+class Person:
+    """Somebody with an account, signed in."""
+
+    def __init__(self, client: httpx2.AsyncClient, email: str, user_id: int, pair: Any) -> None:
+        self.client = client
+        self.email = email
+        self.id = user_id
+        self.pair = pair
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request of theirs carries."""
+        return {"Authorization": f"Bearer {self.pair['access_token']}"}
+
+    async def me(self) -> httpx2.Response:
+        """Ask who they are."""
+        return await self.client.get("/api/users/me", headers=self.headers)
+
+    async def refresh(self, token: str | None = None) -> httpx2.Response:
+        """Exchange a refresh token, by default the last one."""
+        body = {"refresh_token": token or self.pair["refresh_token"]}
+        return await self.client.post("/api/auth/refresh", json=body)
+
+    async def logout(self) -> httpx2.Response:
+        """Sign out."""
+        return await self.client.post("/api/auth/logout", headers=self.headers)
+
+    async def delete(self, user_id: int | None = None, path: str = "/api/users") -> httpx2.Response:
+        """Delete an account, by default one's own."""
+        return await self.client.delete(f"{path}/{user_id or self.id}", headers=self.headers)
+
+
+class Door:
+    """Where one comes in."""
+
+    password = "a quiet workshop"
+
+    def __init__(self, client: httpx2.AsyncClient) -> None:
+        self.client = client
+
+    def new_address(self) -> str:
+        """An address that nobody has."""
+        return f"{uuid.uuid4().hex}@example.org"
+
+    async def register(self, email: str, password: str = password, **options: Any) -> httpx2.Response:
+        """Ask for an account."""
+        return await self.client.post("/api/users", json={"email": email, "password": password}, **options)
+
+    async def sign_in(self, email: str, password: str = password) -> httpx2.Response:
+        """Send the password form."""
+        return await self.client.post("/api/auth/token", data={"username": email, "password": password})
+
+    async def enter(self, email: str) -> Person:
+        """Somebody who has an account, signed in."""
+        pair = (await self.sign_in(email)).raise_for_status().json()
+        headers = {"Authorization": f"Bearer {pair['access_token']}"}
+        account = (await self.client.get("/api/users/me", headers=headers)).raise_for_status().json()
+        return Person(self.client, email, account["id"], pair)
+
+    async def person(self) -> Person:
+        """A new account, signed in; its access token has not been seen by any server yet."""
+        email = self.new_address()
+        account = (await self.register(email)).raise_for_status().json()
+        pair = (await self.sign_in(email)).raise_for_status().json()
+        return Person(self.client, email, account["id"], pair)
+
+
+@pytest.fixture
+def door(client: httpx2.AsyncClient) -> Door:
+    """The application in process."""
+    return Door(client)
+
+
+@pytest.fixture
+def online_door(online: httpx2.AsyncClient) -> Door:
+    """The application over a socket."""
+    return Door(online)
+
+
+@pytest.fixture
+async def anna(door: Door) -> Person:
+    """Somebody signed in."""
+    return await door.person()
+
+
+@pytest.fixture
+async def boris(door: Door) -> Person:
+    """Somebody else."""
+    return await door.person()

@@ -1,0 +1,118 @@
+"""Ended sessions are forgotten by every process, as soon as it hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from redis.asyncio import Redis
+
+from atelier.accounts import revocations, service
+from atelier.auth import Authenticator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from conftest import Person
+
+    from atelier.http.resources import Resources
+
+SOON = 10.0  # seconds that a word may take before the test fails
+
+
+@pytest.fixture
+async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
+    """The authenticator of another process, which listens."""
+    there = Authenticator(resources.tokens, partial(service.is_alive, resources.database))
+    async with following(resources.redis, there):
+        yield there
+
+
+@asynccontextmanager
+async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator[None]:
+    """Listens meanwhile."""
+    task = asyncio.create_task(revocations.follow(redis, authenticator))
+    async with asyncio.timeout(SOON):
+        while (await redis.pubsub_numsub(revocations.CHANNEL))[0][1] == 0:
+            await asyncio.sleep(0.01)
+    yield
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def forgotten(authenticator: Authenticator, authorization: str) -> None:
+    """Return once the authenticator does not know the value any more."""
+    async with asyncio.timeout(SOON):
+        while authenticator.known(authorization):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("action", ["logout", "delete"])
+async def test_the_end_of_a_session_reaches_other_processes(
+    anna: Person, elsewhere: Authenticator, action: str
+) -> None:
+    """Long before the minute for which a token is remembered there."""
+    authorization = anna.headers["Authorization"]
+    await elsewhere.authenticate(authorization)
+    assert (await getattr(anna, action)()).status_code == 204
+    await forgotten(elsewhere, authorization)
+
+
+async def test_so_does_the_end_of_a_stolen_family(anna: Person, elsewhere: Authenticator) -> None:
+    """Reuse of a refresh token ends the access tokens everywhere."""
+    authorization = anna.headers["Authorization"]
+    await elsewhere.authenticate(authorization)
+    await anna.refresh()
+    assert (await anna.refresh()).status_code == 401
+    await forgotten(elsewhere, authorization)
+
+
+async def test_others_are_not_forgotten(anna: Person, boris: Person, elsewhere: Authenticator, redis: Redis) -> None:
+    """Nor does rubbish on the channel do harm."""
+    for person in (anna, boris):
+        await elsewhere.authenticate(person.headers["Authorization"])
+    for word in (b"", b"user", b"user x", b"session", b"\xff", "user ²".encode(), b"weather nice"):
+        await redis.publish(revocations.CHANNEL, word)
+    await anna.logout()
+    await forgotten(elsewhere, anna.headers["Authorization"])
+    assert elsewhere.known(boris.headers["Authorization"])
+
+
+async def test_who_begins_to_listen_forgets_what_may_have_ended_before(anna: Person, resources: Resources) -> None:
+    """Words that were said while nobody listened are not said again."""
+    there = Authenticator(resources.tokens, partial(service.is_alive, resources.database))
+    await there.authenticate(anna.headers["Authorization"])
+    async with following(resources.redis, there):
+        await forgotten(there, anna.headers["Authorization"])
+
+
+async def test_without_redis_signing_out_works_here(
+    anna: Person, resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others find out within a minute; the log says so."""
+    async with Redis.from_url("unix:///nowhere/valkey.sock") as nobody:
+        resources.redis = nobody
+        assert (await anna.logout()).status_code == 204
+    assert (await anna.me()).status_code == 401
+    assert "within a minute" in caplog.text
+
+
+async def test_a_listener_without_redis_tries_again_until_it_is_cancelled(
+    resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It does not take its process down."""
+    caplog.set_level(logging.WARNING)
+    async with Redis.from_url("unix:///nowhere/valkey.sock") as nobody:
+        task = asyncio.create_task(revocations.follow(nobody, resources.authenticator))
+        async with asyncio.timeout(SOON):
+            while "not hearing" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task

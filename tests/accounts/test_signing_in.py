@@ -1,0 +1,208 @@
+"""POST /api/auth/token, and the limit on failures."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from argon2 import PasswordHasher
+from argon2.profiles import RFC_9106_LOW_MEMORY
+
+from atelier.auth import Passwords
+from atelier.http import ratelimit
+
+if TYPE_CHECKING:
+    from conftest import Door, Person
+    from fastapi import FastAPI
+    from redis.asyncio import Redis
+
+    from atelier.http.resources import Resources
+
+
+def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
+    """Whether the answer is this problem."""
+    return (
+        answer.status_code == status
+        and answer.headers["content-type"] == "application/problem+json"
+        and answer.json()["type"].endswith(f"/{slug}")
+    )
+
+
+class TestSignIn:
+    """POST /api/auth/token."""
+
+    async def test_it_gives_a_pair(self, door: Door, anna: Person) -> None:
+        """By the password form of OAuth 2, kept by nobody on the way."""
+        answer = await door.sign_in(anna.email)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-store"
+        pair = answer.json()
+        assert set(pair) == {"access_token", "token_type", "expires_in", "refresh_token"}
+        assert (pair["token_type"], pair["expires_in"]) == ("bearer", 900)
+
+    async def test_it_works_over_a_socket(self, online_door: Door) -> None:
+        """From registration to the first request, through a real server."""
+        boris = await online_door.person()
+        assert (await boris.me()).json()["email"] == boris.email
+
+    async def test_the_address_may_be_cased_otherwise(self, door: Door, anna: Person) -> None:
+        """People do not remember how they cased it."""
+        assert (await door.sign_in(anna.email.upper())).status_code == 200
+
+    @pytest.mark.parametrize("password", ["a quiet Workshop", "a quiet workshop ", "x", "x" * 4000, "\u0000"])
+    async def test_a_wrong_password_is_refused(self, door: Door, anna: Person, password: str) -> None:
+        """Whatever it is."""
+        answer = await door.sign_in(anna.email, password)
+        assert is_problem(answer, 401, "wrong-credentials")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    @pytest.mark.parametrize(
+        "email", ["nobody@example.org", "nobody", "a\u0000b@example.org", "' OR 1=1 --", "x" * 3000]
+    )
+    async def test_an_unknown_user_gets_the_same_answer_after_the_same_work(
+        self, door: Door, anna: Person, email: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing tells who has an account: not the answer, and not whether the verifier ran."""
+        verified: list[str | None] = []
+        verify = Passwords.verify
+
+        async def watched(self: Passwords, encoded: str | None, password: str) -> bool:
+            verified.append(encoded)
+            return await verify(self, encoded, password)
+
+        monkeypatch.setattr(Passwords, "verify", watched)
+        wrong, unknown = await door.sign_in(anna.email, "wrong password"), await door.sign_in(email)
+        assert unknown.status_code == wrong.status_code == 401
+        assert unknown.json() == wrong.json()
+        assert [encoded is not None for encoded in verified] == [True, False]
+
+    @pytest.mark.parametrize(
+        ("content_type", "body", "status"),
+        [
+            ("application/x-www-form-urlencoded", b"", 422),
+            ("application/x-www-form-urlencoded", b"username=a", 422),
+            ("application/x-www-form-urlencoded", b"password=a", 422),
+            ("application/x-www-form-urlencoded", b"username=&password=", 422),
+            ("application/x-www-form-urlencoded", b"username=a&username=b&password=c", 422),
+            ("application/x-www-form-urlencoded", b"grant_type=client_credentials&username=a&password=b", 422),
+            ("application/x-www-form-urlencoded", b"username=%FF&password=b", 400),
+            ("application/x-www-form-urlencoded", b"\xff\xfe", 400),
+            ("application/x-www-form-urlencoded", b"&".join(b"a=%d" % n for n in range(50)), 400),
+            ("application/x-www-form-urlencoded", b"username=" + b"a" * 9000, 413),
+            ("application/json", b'{"username": "a", "password": "b"}', 415),
+            ("", b"username=a&password=b", 415),
+        ],
+    )
+    async def test_what_is_no_form_is_refused(
+        self, client: httpx2.AsyncClient, content_type: str, body: bytes, status: int
+    ) -> None:
+        """With the reason, before anybody is looked up."""
+        answer = await client.post("/api/auth/token", content=body, headers={"content-type": content_type})
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+
+    async def test_a_form_with_charset_and_grant_type_is_understood(
+        self, client: httpx2.AsyncClient, anna: Person
+    ) -> None:
+        """As Swagger UI and OAuth libraries send it."""
+        answer = await client.post(
+            "/api/auth/token",
+            data={"grant_type": "password", "username": anna.email, "password": "a quiet workshop", "scope": ""},
+            headers={"content-type": "application/x-www-form-urlencoded; charset=UTF-8"},
+        )
+        assert answer.status_code == 200
+
+    async def test_a_hash_of_old_parameters_is_made_anew(self, door: Door, anna: Person, resources: Resources) -> None:
+        """At the next sign-in, the only moment at which the password is known."""
+        old = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY).hash(door.password)
+        await resources.database.fetch("UPDATE users SET password_hash = $1 WHERE id = $2", old, anna.id)
+        assert (await door.sign_in(anna.email)).status_code == 200
+        row = await resources.database.fetchrow("SELECT password_hash FROM users WHERE id = $1", anna.id)
+        assert row is not None
+        assert row["password_hash"] != old
+        assert (await door.sign_in(anna.email)).status_code == 200
+
+
+class TestLockout:
+    """Five failures a minute per address and client."""
+
+    async def test_the_sixth_attempt_waits(self, door: Door, anna: Person) -> None:
+        """Even with the right password; the answer says how long."""
+        for _ in range(5):
+            assert (await door.sign_in(anna.email, "wrong password")).status_code == 401
+        answer = await door.sign_in(anna.email)
+        assert is_problem(answer, 429, "too-many-requests")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+
+    async def test_a_burst_gets_no_more_attempts(self, door: Door, anna: Person) -> None:
+        """Twenty at once are checked one after the other."""
+        answers = await asyncio.gather(*(door.sign_in(anna.email, "wrong password") for _ in range(20)))
+        assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
+
+    async def test_success_does_not_count(self, door: Door, anna: Person) -> None:
+        """Who knows the password signs in as often as they like, one after the other or at once."""
+        answers = await asyncio.gather(*(door.sign_in(anna.email) for _ in range(8)))
+        assert {answer.status_code for answer in answers} == {200}
+
+    async def test_the_casing_of_the_address_does_not_start_anew(self, door: Door, anna: Person) -> None:
+        """It is one address."""
+        for _ in range(5):
+            await door.sign_in(anna.email.upper(), "wrong password")
+        assert (await door.sign_in(anna.email)).status_code == 429
+
+    async def test_other_addresses_are_not_affected(self, door: Door, anna: Person, boris: Person) -> None:
+        """From the same client."""
+        for _ in range(6):
+            await door.sign_in(anna.email, "wrong password")
+        assert (await door.sign_in(boris.email)).status_code == 200
+
+    async def test_an_unknown_address_is_limited_too(self, door: Door) -> None:
+        """Else the limit would tell who has an account."""
+        email = door.new_address()
+        answers = [(await door.sign_in(email)).status_code for _ in range(6)]
+        assert answers == [401] * 5 + [429]
+
+    async def test_another_client_is_not_locked_out(self, app: FastAPI, door: Door, anna: Person) -> None:
+        """A stranger's failures do not keep the owner out."""
+        for _ in range(6):
+            await door.sign_in(anna.email, "wrong password")
+        elsewhere = httpx2.ASGITransport(app, client=("192.0.2.7", 50000))
+        async with httpx2.AsyncClient(transport=elsewhere, base_url="http://atelier") as client:
+            form = {"username": anna.email, "password": door.password}
+            assert (await client.post("/api/auth/token", data=form)).status_code == 200
+
+    async def test_redis_holds_no_address(self, door: Door, anna: Person, redis: Redis) -> None:
+        """Only a digest."""
+        await door.sign_in(anna.email, "wrong password")
+        keys = [key async for key in redis.scan_iter("*logins*")]
+        assert keys
+        assert not any(anna.email.partition("@")[0].encode() in key for key in keys)
+
+    async def test_without_redis_people_can_sign_in(
+        self, door: Door, anna: Person, resources: Resources, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The limit is off, and the log says so."""
+        from redis.asyncio import Redis as Client  # noqa: PLC0415 - only here
+
+        async with Client.from_url("unix:///nowhere/valkey.sock") as nobody:
+            resources.logins = ratelimit.LoginLimit(nobody, 5)
+            assert (await door.sign_in(anna.email)).status_code == 200
+            assert {(await door.sign_in(anna.email, "wrong password")).status_code for _ in range(7)} == {401}
+        assert "not limited" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("client", "found"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_a_client_is_its_address_or_its_ipv6_network(client: str, found: str) -> None:
+    """Whoever has one IPv6 address has 2 to the 64."""
+    assert ratelimit.network(client) == found

@@ -1,0 +1,101 @@
+"""Every operation of the OpenAPI document, with a request that it would take. A new operation belongs in `RULES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from atelier.http.openapi import operations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx2
+
+PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
+WORDS = {"title": "t", "description": "d", "tags": ["a"]}
+BOOK = {"title": "t", "author": "a", "publication_date": "1869-01-01"}
+HOLDING = {"token": 1}
+
+# What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the operation works on what is
+# the caller's; `shared`, everybody may; `forbidden`, a 403.
+Rule = Literal["hidden", "own", "shared", "forbidden"]
+RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
+    "images.index": ("own", {}),
+    "images.upload": ("own", {"files": {"file": ("a.jpg", PHOTO)}}),
+    "images.info": ("hidden", {}),
+    "images.picture": ("hidden", {}),
+    "images.rendition": ("hidden", {}),
+    "images.change": ("hidden", {"json": WORDS}),
+    "images.replace": ("hidden", {"json": WORDS}),
+    "images.delete": ("hidden", {}),
+    "tasks.index": ("own", {}),
+    "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),
+    "tasks.read": ("hidden", {}),
+    "tasks.image": ("hidden", {}),
+    "tasks.delete": ("hidden", {}),
+    "tasks.take": ("own", {"json": {"lease_seconds": 600}}),
+    "tasks.take_free_task": ("own", {}),
+    "tasks.total_created": ("shared", {}),
+    "tasks.renew": ("hidden", {"json": HOLDING | {"lease_seconds": 60}}),
+    "tasks.release": ("hidden", {"json": HOLDING}),
+    "tasks.complete": ("hidden", {"json": HOLDING}),
+    "books.index": ("shared", {}),
+    "books.create": ("shared", {"json": BOOK}),
+    "books.read": ("shared", {}),
+    "books.change": ("shared", {"json": {"title": "u"}}),
+    "books.replace": ("shared", {"json": BOOK}),
+    "books.delete": ("shared", {}),
+    "files.index": ("own", {}),
+    "files.upload": ("own", {"files": {"file": ("a.jpg", PHOTO)}}),
+    "files.detail": ("hidden", {}),
+    "files.delete": ("hidden", {}),
+    "files.content": ("hidden", {}),
+    "files.retry": ("hidden", {}),
+    "files.thumbnail": ("hidden", {}),
+    "accounts.me": ("own", {}),
+    "accounts.logout": ("own", {}),
+    "accounts.delete": ("forbidden", {}),
+}
+PUBLIC = {
+    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready", "health.metrics",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation; `id` is its operation id without the suffix of its deprecated twin at the root."""
+
+    id: str
+    method: str
+    path: str
+    secured: bool
+
+    @property
+    def rule(self) -> Rule:
+        """What somebody else gets."""
+        return RULES[self.id][0]
+
+    async def send(
+        self, client: httpx2.AsyncClient, values: Mapping[str, object], headers: Mapping[str, str]
+    ) -> httpx2.Response:
+        """Send a request that is well-formed; `values` are those of path parameters, and an unknown one is missed."""
+        body = RULES[self.id][1]
+        path = self.path.format_map(dict(values))
+        return await client.request(self.method.upper(), path, headers=dict(headers), **body)
+
+
+def every(document: dict[str, Any]) -> list[Operation]:
+    """The operations of the document."""
+    found = []
+    for name, described in operations(document):
+        method, _, path = name.partition(" ")
+        id_ = ".".join(described["operationId"].split(".")[:2])
+        found.append(Operation(id_, method, path, bool(described["security"])))
+    return found
+
+
+def secured(document: dict[str, Any]) -> list[Operation]:
+    """Those that need a token."""
+    return [operation for operation in every(document) if operation.secured]

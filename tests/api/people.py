@@ -1,0 +1,64 @@
+"""Users of the whole API, one of each of what they have, and what they are told when something is wrong."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.api.operations import BOOK, PHOTO
+
+if TYPE_CHECKING:
+    import httpx2
+
+PASSWORD = "correct horse battery"
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user with a session."""
+
+    id: int
+    pair: dict[str, Any]
+
+    @property
+    def token(self) -> str:
+        """The access token."""
+        return str(self.pair["access_token"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What a request of theirs carries."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+async def sign_up(client: httpx2.AsyncClient) -> Person:
+    """A new user, signed in."""
+    email = f"{uuid.uuid4()}@example.org"
+    account = await client.post("/api/users", json={"email": email, "password": PASSWORD})
+    pair = await client.post("/api/auth/token", data={"username": email, "password": PASSWORD})
+    return Person(account.json()["id"], pair.json())
+
+
+async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, object]:
+    """One of each of what people have, just made: the values of path parameters."""
+    upload = {"file": ("a.jpg", PHOTO)}
+    image = await client.post("/api/images", files=upload, headers=owner.headers)
+    task = await client.post("/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}, headers=owner.headers)
+    await client.post("/api/tasks/take", json={"lease_seconds": 600}, headers=owner.headers)
+    file = await client.post("/api/upload", files=upload, headers=owner.headers)
+    book = await client.post("/api/books", json=BOOK, headers=owner.headers)
+    made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book}
+    assert {answer.status_code for answer in made.values()} == {201}
+    return {name: answer.json()["id"] for name, answer in made.items()} | {"user_id": owner.id, "name": "original"}
+
+
+def is_problem(answer: httpx2.Response, *statuses: int) -> bool:
+    """Whether an answer is a problem of one of these statuses."""
+    return (
+        answer.status_code in statuses
+        and answer.headers["content-type"] == PROBLEM
+        and answer.json()["status"] == answer.status_code
+        and answer.json()["type"].startswith("/problems/")
+    )

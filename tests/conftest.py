@@ -1,0 +1,159 @@
+"""The engines of a test run: one PostgreSQL and one Valkey for all its workers, a database for each of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from redis.asyncio import Redis
+
+from atelier.engines import Engine, start_postgres, start_valkey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+POSTGRES_VARIABLE = "ATELIER_TEST_POSTGRES_URL"
+REDIS_VARIABLE = "ATELIER_TEST_REDIS_URL"
+AMQP_VARIABLE = "ATELIER_TEST_AMQP_URL"
+AMQP_DEFAULT = "amqp://guest:guest@127.0.0.1:5672/"
+TEMPLATE = "atelier_template"
+TEMPLATE_LOCK = 7241999  # an advisory lock: the first worker makes the template, the others wait for it
+
+
+class Engines:
+    """The run's engines; started by the process that owns the run, known to its workers through the environment."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+        self.running: list[Engine] = []
+
+    def start(self) -> None:
+        """Start what the environment does not name yet."""
+        if not self.folder:
+            self.folder = Path(tempfile.mkdtemp(prefix="atelier-tests-"))
+            self.folder.chmod(0o711)  # when root runs the tests PostgreSQL is another user
+        if POSTGRES_VARIABLE not in os.environ:
+            self._add(start_postgres(self.folder / "postgres", durable=False), POSTGRES_VARIABLE)
+        if REDIS_VARIABLE not in os.environ:
+            self._add(start_valkey(self.folder / "valkey"), REDIS_VARIABLE)
+
+    def _add(self, engine: Engine, variable: str) -> None:
+        self.running.append(engine)
+        os.environ[variable] = engine.url
+
+    def stop(self) -> None:
+        """End them without ceremony: nothing is kept."""
+        for engine in self.running:
+            engine.halt()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+ENGINES = pytest.StashKey[Engines]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget the developer's own settings; with workers, start the engines before them so that they share."""
+    for name in [name for name in os.environ if name.startswith("ATELIER_") and not name.startswith("ATELIER_TEST_")]:
+        del os.environ[name]
+    config.stash[ENGINES] = Engines()
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        config.stash[ENGINES].start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what this process started."""
+    config.stash[ENGINES].stop()
+
+
+def make_schema(url: str) -> None:
+    """Bring an empty database to the newest schema."""
+    from atelier.roles.migrate import migrate  # noqa: PLC0415 - most tests need no tables
+
+    migrate(url)
+
+
+def sibling(url: str, database: str) -> str:
+    """The URL of another database on the same server."""
+    parts = urlsplit(url)
+    return parts._replace(path=f"/{database}").geturl()
+
+
+def create_database(server: str, name: str) -> str:
+    """A new database with the schema; its URL."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (TEMPLATE_LOCK,))
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
+            draft = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
+            connection.execute(f"CREATE DATABASE {draft}")
+            make_schema(sibling(server, draft))
+            connection.execute(f"ALTER DATABASE {draft} RENAME TO {TEMPLATE}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    return sibling(server, name)
+
+
+def drop_database(server: str, name: str) -> None:
+    """Remove a database, whoever is still connected."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(pytestconfig: pytest.Config) -> str:
+    """A PostgreSQL server for this run, its database `atelier` empty."""
+    pytestconfig.stash[ENGINES].start()
+    return os.environ[POSTGRES_VARIABLE]
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_url: str, worker_id: str) -> Iterator[str]:
+    """A database with the newest schema, one for each test worker; its rows stay between tests."""
+    name = f"worker_{worker_id}_{uuid.uuid4().hex[:8]}"
+    yield create_database(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture
+def fresh_database_url(postgres_url: str) -> Iterator[str]:
+    """A database with the newest schema and no rows, for this test alone."""
+    name = f"fresh_{uuid.uuid4().hex}"
+    yield create_database(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config, worker_id: str) -> str:
+    """A Valkey for this run, one logical database for each test worker."""
+    pytestconfig.stash[ENGINES].start()
+    number = int(worker_id.removeprefix("gw")) + 1 if worker_id.startswith("gw") else 0
+    return f"{os.environ[REDIS_VARIABLE]}?db={number}"
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of this worker's Valkey database, empty at the start of the test."""
+    async with Redis.from_url(redis_url) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> str:
+    """A RabbitMQ: named by the environment, or the usual local one; skips without it, but fails under CI."""
+    url = os.environ.get(AMQP_VARIABLE, AMQP_DEFAULT)
+    parts = urlsplit(url)
+    with suppress(OSError), closing(socket.create_connection((parts.hostname, parts.port or 5672), timeout=2)):
+        return url
+    reason = f"no RabbitMQ at {parts.hostname}:{parts.port or 5672}: set {AMQP_VARIABLE}"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,180 @@
+"""The API in this process with Django mounted in it, a real Celery worker beside it, on real engines."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+import httpx2
+import psycopg
+import pytest
+
+from atelier import bootstrap
+from atelier.auth import Tokens
+from atelier.files import house
+from atelier.files.kinds import Inspection, Task
+from atelier.files.kinds.detect import HEAD_BYTES, detect
+from atelier.files.kinds.table import inspect
+from atelier.imaging.sandbox import Sandbox
+from atelier.roles import api
+from atelier.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
+django.setup()  # test modules import models
+
+USER = """
+    INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
+    VALUES (%(email)s, %(email)s, '-', 1, now()) RETURNING id
+"""
+SESSION = """
+    INSERT INTO refresh_families (id, user_id, token_sha256, created_at, expires_at)
+    VALUES (%(id)s, %(user_id)s, '', now(), now() + interval '1 day')
+"""
+PHOTOS = Path(__file__).parents[1] / "photos"
+SETTLE_SECONDS = 60
+people = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str) -> Settings:
+    """Settings of one instance for all tests of a worker."""
+    return Settings(
+        data=tmp_path_factory.mktemp("files"),
+        database_url=database_url,
+        redis_url=redis_url,
+        secret="s" * 32,
+        body_limit=8 * 1024 * 1024,
+        decode_seconds=5,
+        reconcile_seconds=1,
+        file_workers=2,
+    )
+
+
+@pytest.fixture(scope="module")
+async def app(settings: Settings) -> AsyncIterator[httpx2.ASGITransport]:
+    """The application, started and stopped."""
+    application = api.build(settings)
+    async with application.router.lifespan_context(application):
+        yield httpx2.ASGITransport(application)
+    house.disconnect()
+
+
+def account(settings: Settings, email: str) -> tuple[int, str]:
+    """A new account's id and a token."""
+    session = uuid.uuid4()
+    with psycopg.connect(bootstrap.database_url(settings)) as connection:
+        (user_id,) = connection.execute(USER, {"email": email}).fetchone() or (0,)
+        connection.execute(SESSION, {"id": session, "user_id": user_id})
+    return user_id, Tokens(bootstrap.secret(settings)).issue(user_id, str(session))
+
+
+class Person:
+    """A user with a client of their own."""
+
+    def __init__(self, transport: httpx2.ASGITransport) -> None:
+        self.email = f"files{next(people)}-{os.getpid()}@example.org"
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test", timeout=30)
+
+    async def sign_in(self, settings: Settings) -> Person:
+        """Make the account and a session as the API would, without the cost of a password."""
+        self.id, self.token = account(settings, self.email)
+        self.client.headers["Authorization"] = f"Bearer {self.token}"
+        return self
+
+    async def upload(self, content: bytes, name: str = "file.bin", *, expect: int = 201, **more: Any) -> Any:
+        """Upload a file; the answer's JSON."""
+        answer = await self.client.post("/api/upload/", files={"file": (name, content)}, **more)
+        assert answer.status_code == expect, answer.text
+        return answer.json()
+
+    async def settled(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record once it is final."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            found: dict[str, Any] = (await self.client.get(record["url"])).json()
+            if found["status"] != "queued":
+                return found
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+
+
+@pytest.fixture
+async def ada(app: httpx2.ASGITransport, settings: Settings) -> AsyncIterator[Person]:
+    """A signed-in user."""
+    person = await Person(app).sign_in(settings)
+    yield person
+    await person.client.aclose()
+
+
+@pytest.fixture
+async def bob(app: httpx2.ASGITransport, settings: Settings) -> AsyncIterator[Person]:
+    """Another signed-in user."""
+    person = await Person(app).sign_in(settings)
+    yield person
+    await person.client.aclose()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a process of its own reads them."""
+    chosen = settings.model_dump(exclude_unset=True)
+    shown = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in chosen.items()}
+    return dict(os.environ) | {f"ATELIER_{name.upper()}": str(value) for name, value in shown.items()}
+
+
+@contextmanager
+def celery(settings: Settings, log: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`celery -A atelier.files worker` as a process, once it takes jobs."""
+    command = [sys.executable, "-m", "celery", "-A", "atelier.files", "worker", *options]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, env=environment(settings), cwd=settings.data, stdout=output, stderr=output, start_new_session=True
+        )
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while b" ready." not in log.read_bytes():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def worker(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+    """One worker for a module's tests."""
+    with celery(settings, tmp_path_factory.mktemp("worker") / "log") as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox[Inspection]]:
+    """The decoder as a worker has it, with a short limit of time."""
+    with Sandbox(
+        "atelier.files.kinds.table:inspect",
+        Inspection,
+        children=1,
+        seconds=5,
+        memory=512 * 1024 * 1024,
+        warm_up="atelier.files.kinds.warm:warm_up",
+    ) as made:
+        yield made
+
+
+def look(sandbox: Sandbox[Inspection] | None, content: bytes) -> Inspection:
+    """What the decoder finds in a file; without one, what its code finds in this process."""
+    found = detect(content[:HEAD_BYTES], whole=len(content) <= HEAD_BYTES)
+    task = Task(found.kind, found.content_type, 50_000_000)
+    return inspect(task, content) if sandbox is None else sandbox.call_sync(task, content)

@@ -1,0 +1,102 @@
+"""What becomes of errors: the same documents as from the rest of the API, and nothing of what is ours."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.exceptions import TooManyFieldsSent
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
+
+from atelier import errors
+from atelier.errors import AtelierError, Unavailable
+from atelier.files import problems, service
+from atelier.files.uploads import MEMORY_BYTES, Spool
+from atelier.http import problems as house_problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_the_table_is_that_of_the_house() -> None:
+    """The same kinds are the same statuses, whichever framework answers."""
+    assert problems.STATUSES == house_problems.STATUSES
+    assert {status: problems.OTHERS[status] for status in problems.OTHERS} == {
+        status: house_problems.OTHERS[status] for status in problems.OTHERS
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (errors.NotFound("x"), 404, "not-found"),
+        (errors.Invalid("x", slug="own-slug"), 422, "own-slug"),
+        (Http404("secret"), 404, "not-found"),
+        (ParseError("secret"), 400, "malformed"),
+        (UnsupportedMediaType("a/b"), 415, "unsupported"),
+        (TooManyFieldsSent("secret"), 422, "invalid"),
+        (DataError("secret"), 422, "invalid"),
+        (OperationalError("secret"), 503, "unavailable"),
+        (InterfaceError("secret"), 503, "unavailable"),
+        (IntegrityError("secret"), 500, "internal-error"),
+        (AtelierError("secret"), 500, "internal-error"),
+        (APIException("secret"), 500, "internal-error"),
+        (ZeroDivisionError("secret"), 500, "internal-error"),
+    ],
+)
+def test_each_error_is_a_problem(error: Exception, status: int, slug: str) -> None:
+    """With its status and slug, and nothing of a driver's or framework's words."""
+    answer = problems.handle(error, {})
+    body = json.loads(answer.content)
+    assert (answer.status_code, body["status"], body["type"]) == (status, status, f"/problems/{slug}")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert "secret" not in answer.content.decode()
+    assert ("Retry-After" in answer) == (status == 503)
+
+
+def test_what_nobody_expected_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Under the id that the client gets."""
+    with caplog.at_level(logging.ERROR):
+        body = json.loads(problems.handle(ZeroDivisionError("why"), {}).content)
+    assert body["error_id"] in caplog.text
+    assert "ZeroDivisionError: why" in caplog.text
+
+
+def test_handlers_of_django_itself() -> None:
+    """Outside the views it is problems, too."""
+    request: Any = None
+    assert problems.not_found(request, Http404()).status_code == 404
+    assert problems.bad_request(request, ValueError()).status_code == 400
+    assert problems.server_error(request).status_code == 500
+
+
+def test_a_bare_status_has_a_slug() -> None:
+    """Also one that is in no table."""
+    assert json.loads(problems.from_status(418).content)["type"] == "/problems/i'm-a-teapot"
+
+
+def test_a_spool_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    """As a full disk is: the upload can be sent again."""
+    (tmp_path / "spool").write_text("in the way")
+    spool = Spool(tmp_path / "spool", 10 * MEMORY_BYTES)
+    with pytest.raises(Unavailable):
+        spool.add(bytes(MEMORY_BYTES + 1))
+    spool.close()
+
+
+def test_an_interrupted_spool_leaves_nothing(tmp_path: Path) -> None:
+    """Its file goes with it."""
+    spool = Spool(tmp_path, 10 * MEMORY_BYTES)
+    spool.add(bytes(MEMORY_BYTES + 1))
+    assert list(tmp_path.iterdir())
+    spool.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_always_says_something() -> None:
+    """The kind's title where there is no detail."""
+    assert service.failure(errors.Unsupported()) == ("unsupported", "This kind of content is not supported")

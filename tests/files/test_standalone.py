@@ -1,0 +1,113 @@
+"""The slice alone, without the API around it: under an ASGI server and under a WSGI server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from atelier import bootstrap
+from atelier.auth import Tokens
+from atelier.files import house
+from tests.files.conftest import account, environment
+from tests.system.instance import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atelier.settings import Settings
+
+WSGI_SERVER = """
+import sys
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIServer, make_server
+from atelier.files.wsgi import application
+class Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+make_server("127.0.0.1", int(sys.argv[1]), application, Server).serve_forever()
+"""
+COMMANDS = {
+    "asgi": ["-m", "uvicorn", "--log-level", "warning", "atelier.files.asgi:application", "--port"],
+    "wsgi": ["-c", WSGI_SERVER],
+}
+PROBLEM = "application/problem+json"
+
+
+@contextmanager
+def served(settings: Settings, kind: str, log: Path) -> Iterator[str]:
+    """The address of the slice under that kind of server."""
+    port = free_port()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *COMMANDS[kind], str(port)], env=environment(settings), stdout=output, stderr=output
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                httpx2.get(f"http://127.0.0.1:{port}/api/files/")
+                break
+            except httpx2.HTTPError:
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> None:
+    """The same tokens, limits and problems; upload, list, content, delete."""
+    _, token = account(settings, f"{kind}@example.org")
+    with (
+        served(settings, kind, tmp_path / "log") as url,
+        httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client,
+    ):
+        content = bytes(range(256)) * 10_000
+        answer = client.post("/api/upload/", files={"file": ("a.bin", content)})
+        assert answer.status_code == 201, answer.text
+        record = answer.json()
+        assert client.get("/files").json()[0]["id"] == record["id"]
+        assert client.get(record["file"]).content == content
+        assert client.get(record["file"], headers={"Range": "bytes=300-302"}).content == content[300:303]
+        assert client.head(record["file"]).headers["content-length"] == str(len(content))
+        too_large = client.post("/api/upload/", files={"file": ("a", bytes(settings.body_limit + 1))})
+        assert (too_large.status_code, too_large.headers["content-type"]) == (413, PROBLEM)
+        for path, headers in (("/api/files/", {"Authorization": "Bearer x"}), ("/api/files/", {"Authorization": ""})):
+            nobody = client.get(path, headers=headers)
+            assert (nobody.status_code, nobody.headers["content-type"]) == (401, PROBLEM)
+            assert nobody.headers["www-authenticate"].startswith("Bearer")
+        unknown = client.get("/nothing/here")
+        assert (unknown.status_code, unknown.headers["content-type"]) == (404, PROBLEM)
+        assert client.delete(record["url"]).status_code == 204
+        assert client.get(record["url"]).status_code == 404
+
+
+async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
+    """Valid, none, of an ended session, of a session that is none: as the API would answer."""
+    house.move_in(settings)
+    application = importlib.reload(importlib.import_module("atelier.files.asgi")).application
+    user, token = account(settings, "alone@example.org")
+    odd = Tokens(bootstrap.secret(settings)).issue(user, "not-a-uuid")
+    ended = Tokens(bootstrap.secret(settings)).issue(user, str(uuid.uuid4()))
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(application), base_url="http://alone") as client:
+        for given, status in ((token, 200), (odd, 401), (ended, 401), ("", 401)):
+            answer = await client.get("/api/files/", headers={"Authorization": f"Bearer {given}"})
+            assert answer.status_code == status, given
+        too_large = {"file": ("a", bytes(settings.body_limit + 1))}
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await client.post("/api/upload/", files=too_large, headers=headers)).status_code == 413
+        assert (await client.get("/nowhere", headers=headers)).json()["type"] == "/problems/not-found"
+    await asyncio.to_thread(application.close)
+    house.here().portal.close()

@@ -1,0 +1,107 @@
+"""From upload to result through a real worker process, on Redis and on RabbitMQ."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import kombu
+import pytest
+
+from atelier.files import house, jobs
+from atelier.files.celery import QUEUE, queue
+from atelier.files.celery import app as celery_app
+from tests.files import samples
+from tests.files.conftest import PHOTOS, Person, celery
+from tests.system.instance import descendants
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    import httpx2
+
+    from atelier.settings import Settings
+
+FILES = {
+    "image": (PHOTOS / "waterfall_640x480.jpg").read_bytes(),
+    "text": "строка раз\nстрока два\n".encode("cp1251"),
+    "csv": b"a,b\n1,2\n3,4\n",
+    "json": b'{"a": [1, 2]}',
+    "pdf": samples.pdf(),
+    "archive": samples.docx(),
+    "other": bytes(range(256)),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+async def test_each_kind_is_processed(ada: Person, worker: subprocess.Popen[bytes], kind: str) -> None:
+    """The record ends processed, of its kind, with a result."""
+    record = await ada.settled(await ada.upload(FILES[kind]))
+    assert (record["status"], record["processed"], record["kind"]) == ("processed", True, kind)
+    assert record["result"]
+    assert (record["thumbnail"] is not None) == (kind == "image")
+    if record["thumbnail"]:
+        assert (await ada.client.get(record["thumbnail"])).content[:3] == b"\xff\xd8\xff"
+
+
+async def test_what_cannot_be_processed_can_be_retried(ada: Person, worker: subprocess.Popen[bytes]) -> None:
+    """It fails with a reason; a retry has it looked at again, and it fails again."""
+    failed = await ada.settled(await ada.upload(samples.zip_bomb()))
+    assert (failed["status"], failed["processed"], failed["error"]["reason"]) == ("failed", False, "archive-bomb")
+    again = await ada.client.post(f"{failed['url']}retry")
+    assert again.json()["status"] == "queued"
+    assert (await ada.settled(again.json()))["error"]["reason"] == "archive-bomb"
+
+
+async def test_a_killed_worker_is_replaced_and_its_children_end(
+    ada: Person, settings: Settings, tmp_path: Path
+) -> None:
+    """Kill -9 of a pool process costs one attempt; kill -9 of the worker leaves no process behind."""
+    with celery(settings, tmp_path / "log", "--concurrency", "1", "-n", "mortal@%h") as process:
+        (child,) = [pid for pid, words in descendants(process.pid).items() if "celery" in words]
+        os.kill(child, signal.SIGKILL)
+        assert (await ada.settled(await ada.upload(FILES["text"])))["status"] == "processed"
+        family = descendants(process.pid)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 20
+        while [pid for pid in family if _runs(pid)]:
+            assert time.monotonic() < deadline, family
+            time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a file of the kernel
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.rabbitmq
+async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
+    app: httpx2.ASGITransport, settings: Settings, amqp_url: str, tmp_path: Path, database_url: str
+) -> None:
+    """With an AMQP URL the broker is RabbitMQ: upload, job, result; the reconciler can count what waits."""
+    on_rabbit = settings.model_copy(update={"amqp_url": type(settings)(amqp_url=amqp_url).amqp_url})
+    on_rabbit.model_fields_set.add("amqp_url")
+    ada = await Person(app).sign_in(settings)
+    house.move_in(on_rabbit)
+    try:
+        with celery_app.connection_for_write() as connection:
+            assert connection.transport.driver_type == "amqp"
+            queue(on_rabbit)(connection.default_channel).declare()
+            connection.default_channel.queue_purge(QUEUE)
+        record = await ada.upload(FILES["csv"])
+        assert jobs.waiting() == 1
+        with celery(on_rabbit, tmp_path / "log", "--concurrency", "1", "-n", "rabbit@%h"):
+            assert (await ada.settled(record))["status"] == "processed"
+        with kombu.Connection(amqp_url) as connection:  # the same declaration, else RabbitMQ refuses it
+            queue(on_rabbit)(connection.default_channel).declare()
+            connection.default_channel.queue_delete(QUEUE)
+    finally:
+        house.move_in(settings)
+        await ada.client.aclose()

@@ -1,0 +1,169 @@
+"""The CurrentUser dependency and `authenticate`: who passes, who does not, and what is said to them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from atelier.auth import Authenticator, Claims, Principal, Tokens
+from atelier.errors import Unauthenticated
+from atelier.http import problems
+from atelier.http.auth import CurrentUser, authenticate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECRET = "a secret of the tests, long enough to sign"
+SESSION = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
+
+
+class Gate:
+    """What these tests need of a process: an authenticator, the sessions that ended, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.tokens = Tokens(SECRET)
+        self.authenticator = Authenticator(self.tokens, self.alive)
+        self.ended: set[str] = set()
+        self.broken = False
+        self.asked = 0
+
+    async def alive(self, claims: Claims) -> bool:
+        """Whether a session stands."""
+        self.asked += 1
+        if self.broken:
+            raise ConnectionRefusedError
+        return claims.session_id not in self.ended
+
+    def bearer(self, user_id: int = 7, session_id: str = SESSION) -> str:
+        """The Authorization value of a new token."""
+        return f"Bearer {self.tokens.issue(user_id, session_id)}"
+
+
+@dataclass
+class House:
+    """An application with one door, and its gate."""
+
+    app: FastAPI
+    gate: Gate
+    client: httpx2.AsyncClient
+
+    async def knock(self, *authorizations: str, **options: Any) -> httpx2.Response:
+        """Ask who one is."""
+        headers = [("Authorization", value) for value in authorizations]
+        return await self.client.get("/me", headers=headers, **options)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    """Served by uvicorn on a loopback socket."""
+    app = FastAPI()
+    problems.install(app)
+    app.state.resources = gate = Gate()
+
+    @app.get("/me")
+    async def me(user: CurrentUser) -> dict[str, Any]:
+        return {"user_id": user.user_id, "session_id": user.session_id}
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve([listener]))
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+        yield House(app, gate, client)
+    server.should_exit = True
+    await serving
+
+
+async def test_a_valid_token_names_its_user(house: House) -> None:
+    """The route gets user and session."""
+    answer = await house.knock(house.gate.bearer())
+    assert (answer.status_code, answer.json()) == (200, {"user_id": 7, "session_id": SESSION})
+
+
+async def test_the_session_is_asked_for_once(house: House) -> None:
+    """The next requests with this token cost no query."""
+    value = house.gate.bearer()
+    for _ in range(5):
+        assert (await house.knock(value)).status_code == 200
+    assert house.gate.asked == 1
+
+
+async def test_users_are_not_mixed_up(house: House) -> None:
+    """However their requests interleave."""
+    values = {user_id: house.gate.bearer(user_id) for user_id in range(1, 20)}
+    answers = await asyncio.gather(*(house.knock(value) for value in list(values.values()) * 3))
+    assert [answer.json()["user_id"] for answer in answers] == list(values) * 3
+
+
+REFUSED: dict[str, tuple[str, ...]] = {
+    "no header": (),
+    "empty": ("",),
+    "scheme alone": ("Bearer",),
+    "rubbish": ("Bearer x.y.z",),
+    "basic": ("Basic YTpi",),
+    "another scheme": ("Token abc",),
+    "expired": (f"Bearer {Tokens(SECRET, access_seconds=-1).issue(7, SESSION)}",),
+    "another secret": (f"Bearer {Tokens(SECRET[::-1]).issue(7, SESSION)}",),
+    "another audience": (f"Bearer {Tokens(SECRET, audience='elsewhere').issue(7, SESSION)}",),
+    "long": ("Bearer " + "x" * 5000,),
+    "brackets": ("Bearer " + "[" * 3000,),
+    "not ASCII": ("Bearer \u00e9.\u00e9.\u00e9",),
+}
+
+
+@pytest.mark.parametrize("values", REFUSED.values(), ids=REFUSED)
+async def test_anything_else_is_answered_401(house: House, values: tuple[str, ...]) -> None:
+    """As a problem, with the scheme that is wanted, and without asking the database."""
+    answer = await house.knock(*(value.encode("latin-1") for value in values))  # type: ignore[arg-type] - raw bytes, as a client may send
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer ")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"].endswith("/unauthenticated")
+    assert house.gate.asked == 0
+
+
+async def test_a_token_in_the_query_does_not_count(house: House) -> None:
+    """It would end up in logs."""
+    token = house.gate.bearer().removeprefix("Bearer ")
+    assert (await house.knock(params={"access_token": token, "user_id": 7})).status_code == 401
+
+
+async def test_an_ended_session_is_refused(house: House) -> None:
+    """Also when its token was seen before, once it is dropped."""
+    value = house.gate.bearer()
+    assert (await house.knock(value)).status_code == 200
+    house.gate.ended.add(SESSION)
+    house.gate.authenticator.drop(session_id=SESSION)
+    assert (await house.knock(value)).status_code == 401
+
+
+async def test_when_sessions_cannot_be_checked_the_answer_is_no_401(house: House) -> None:
+    """A client must not throw its token away because the database is restarting; what was seen lately still passes."""
+    seen = house.gate.bearer()
+    await house.knock(seen)
+    house.gate.broken = True
+    assert (await house.knock(seen)).status_code == 200
+    with pytest.raises(ConnectionRefusedError):
+        await authenticate(house.gate.bearer(), house.gate)
+
+
+async def test_the_plain_function_serves_other_edges(house: House) -> None:
+    """GRPC metadata and a dispatch in front of FastAPI have no request object."""
+    assert await authenticate(house.gate.bearer(), house.gate) == Principal(7, SESSION)
+    with pytest.raises(Unauthenticated):
+        await authenticate(None, house.gate)
+
+
+async def test_openapi_shows_the_password_form(house: House) -> None:
+    """So that the Authorize button of Swagger UI works."""
+    document = (await house.client.get("/openapi.json")).json()
+    scheme = document["components"]["securitySchemes"]["bearer"]
+    assert scheme["type"] == "oauth2"
+    assert scheme["flows"]["password"]["tokenUrl"] == "/api/auth/token"
+    assert document["paths"]["/me"]["get"]["security"] == [{"bearer": []}]

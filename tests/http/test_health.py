@@ -1,0 +1,84 @@
+"""Alive, ready, measured."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from atelier.http import health
+from atelier.http.app import create_app
+from tests.http.support import in_process, make_resources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from atelier.http.resources import Resources
+    from atelier.settings import Settings
+
+
+async def test_alive_needs_nothing(resources: Resources) -> None:
+    """The process answers though every engine is away."""
+    async with in_process(create_app(resources, [])) as client:
+        answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_ready_when_every_dependency_answers(settings: Settings, database_url: str, redis_url: str) -> None:
+    """Database, Redis and blobs are asked."""
+    resources = make_resources(settings, database_url, redis_url)
+    async with in_process(create_app(resources, [])) as client:
+        answer = await client.get("/readyz")
+    await resources.database.close()
+    await resources.redis.aclose()
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok", "blobs": "ok"}}
+
+
+async def test_not_ready_names_what_is_away(resources: Resources, caplog: pytest.LogCaptureFixture) -> None:
+    """503 says which; why is in the log only."""
+    with caplog.at_level(logging.WARNING):
+        async with in_process(create_app(resources, [])) as client:
+            answer = await client.get("/readyz")
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.json()["checks"] == {"database": "unreachable", "redis": "unreachable", "blobs": "ok"}
+    assert "Error" not in answer.text
+    assert "database is not ready: " in caplog.text
+
+
+async def test_a_folder_that_is_a_file_is_not_ready(resources: Resources, tmp_path: Path) -> None:
+    """Blobs cannot be written below a file."""
+    (tmp_path / "blobs").touch(0o444)
+    async with in_process(create_app(resources, [])) as client:
+        assert (await client.get("/readyz")).json()["checks"]["blobs"] == "unreachable"
+
+
+async def test_dependencies_are_asked_at_once_and_not_for_long(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them waits for the other here; one that never answers is called slow."""
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
+    first, second = asyncio.Event(), asyncio.Event()
+
+    async def one() -> None:
+        first.set()
+        await second.wait()
+
+    async def two() -> None:
+        second.set()
+        await first.wait()
+
+    checks = {"one": one, "two": two, "never": asyncio.Event().wait}
+    async with in_process(create_app(resources, [], checks=checks)) as client:
+        answer = await client.get("/readyz")
+    assert answer.json()["checks"] == {"one": "ok", "two": "ok", "never": "slow"}
+
+
+async def test_metrics_are_in_prometheus_form(resources: Resources) -> None:
+    """With the media type that Prometheus asks for, and the process's own figures."""
+    async with in_process(create_app(resources, [])) as client:
+        answer = await client.get("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "process_resident_memory_bytes" in answer.text

@@ -1,0 +1,74 @@
+"""Counts of one process and of several on one port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from atelier.http.metrics import STALE_SECONDS, Metrics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def counts(metrics: Metrics) -> list[float]:
+    """The counts of `/a`, one for each process."""
+    families = {family.name: family for family in text_string_to_metric_families(metrics.exposition().decode())}
+    found = [sample for sample in families["atelier_http_requests"].samples if sample.labels["route"] == "/a"]
+    assert len({sample.labels.get("worker") for sample in found}) == len(found)
+    return sorted(sample.value for sample in found)
+
+
+async def test_alone_there_is_no_folder() -> None:
+    """One process needs none."""
+    metrics = Metrics()
+    async with metrics.shared():
+        metrics.observe("GET", "/a", 200, 0.001)
+    assert counts(metrics) == [1.0]
+
+
+async def test_several_processes_show_each_other(tmp_path: Path) -> None:
+    """Whoever is asked tells of all, each under its own `worker`, and each family once."""
+    one, two = Metrics(tmp_path), Metrics(tmp_path)
+    one.observe("GET", "/a", 200, 0.001)
+    two.observe("GET", "/a", 200, 0.001)
+    two.observe("GET", "/a", 200, 0.001)
+    async with one.shared(), two.shared():
+        async with asyncio.timeout(10):
+            while len(list(tmp_path.glob("*.prom"))) < 2:
+                await asyncio.sleep(0.01)
+        assert counts(one) == counts(two) == [1.0, 2.0]
+        assert one.exposition().count(b"# TYPE atelier_http_requests_total counter") == 1
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_killed_process_is_forgotten(tmp_path: Path) -> None:
+    """Its last snapshot counts for a while, then it is removed."""
+    dead, other = tmp_path / "1-dead.prom", Metrics()
+    for _ in range(9):
+        other.observe("GET", "/a", 200, 0.001)
+    dead.write_bytes(other.exposition())
+    metrics = Metrics(tmp_path)
+    metrics.observe("GET", "/a", 200, 0.001)
+    assert counts(metrics) == [1.0, 9.0]
+    os.utime(dead, (time.time() - STALE_SECONDS - 1,) * 2)
+    assert counts(metrics) == [1.0]
+    assert not dead.exists()
+
+
+async def test_an_unwritable_folder_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The process goes on, and says that the others do not see it."""
+    (tmp_path / "file").touch()
+    metrics = Metrics(tmp_path / "file" / "metrics")
+    async with metrics.shared():
+        async with asyncio.timeout(10):
+            while "the other processes do not see these metrics" not in caplog.text:
+                await asyncio.sleep(0.01)
+        metrics.observe("GET", "/a", 200, 0.001)
+        assert counts(metrics) == [1.0]

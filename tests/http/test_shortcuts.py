@@ -1,0 +1,111 @@
+"""Shortcuts answer what their routes would, and step aside for everything else."""
+
+# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import pytest
+from fastapi import APIRouter, Path, Request, Response
+
+from atelier.auth import Principal
+from atelier.errors import NotFound
+from atelier.http.app import create_app
+from atelier.http.auth import CurrentUser
+from atelier.http.conditional import record_response
+from atelier.http.resources import Res, Resources
+from atelier.http.shortcuts import Shortcut
+from tests.http.support import in_process
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx2
+
+PATH = "/things/{thing_id}/info"
+router = APIRouter()
+ways: list[str] = []
+
+
+async def answer(request: Request, thing_id: int, user: Principal, _: Resources) -> Response:
+    """What both ways lead to."""
+    if thing_id == 404:
+        raise NotFound("No such thing.")
+    if thing_id == 500:
+        raise RuntimeError("a bug")
+    return record_response(request, b'{"id":%d,"owner":%d}' % (thing_id, user.user_id), "1")
+
+
+async def quick(request: Request, thing_id: int, user: Principal, resources: Resources) -> Response:
+    """The short way."""
+    ways.append("short")
+    return await answer(request, thing_id, user, resources)
+
+
+@router.get(PATH)
+async def thing(request: Request, thing_id: Annotated[int, Path(ge=1)], user: CurrentUser, res: Res) -> Response:
+    """The long way."""
+    ways.append("long")
+    return await answer(request, thing_id, user, res)
+
+
+@pytest.fixture
+async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
+    """A signed-in client whose token has just been verified."""
+    shortcuts = [Shortcut("/others/{other_id}", answer), Shortcut(PATH, quick)]
+    async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
+        client.headers["authorization"] = f"Bearer {resources.tokens.issue(7, 'session')}"
+        await client.get("/things/1/info")
+        assert ways.pop() == "long"
+        ways.clear()
+        yield client
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("number", "status"), [(1, 200), (999_999_999_999_999_999, 200), (404, 404), (500, 500)])
+async def test_the_short_way_says_the_same(client: httpx2.AsyncClient, method: str, number: int, status: int) -> None:
+    """Answer, errors and headers are those of the long way, which a word in the query does not change."""
+    answers = [await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})]
+    client.headers["authorization"] += " "  # the same token, but not as it was remembered
+    answers.append(await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"}))
+    assert ways == ["short", "long"]
+    short, long = ({**found.json(), "error_id": ""} if found.content else {} for found in answers)
+    assert short == long
+    assert [found.status_code for found in answers] == [status, status]
+    if status != 500:
+        assert answers[0].headers == answers[1].headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/things/0/info", 422), ("/things/-1/info", 422), ("/things/x/info", 422), ("/things/01/info", 200),
+        ("/things/1000000000000000000/info", 200), ("/things/1/other", 404), ("/things/%D9%A3/info", 422),
+    ],
+)  # fmt: skip
+async def test_odd_paths_go_the_long_way(client: httpx2.AsyncClient, path: str, status: int) -> None:
+    """Whatever is to be decided is decided in one place."""
+    assert (await client.get(path)).status_code == status
+    assert "short" not in ways
+
+
+@pytest.mark.parametrize("value", ["", "Bearer x", "Basic YTpi"])
+async def test_who_is_not_known_goes_the_long_way(client: httpx2.AsyncClient, value: str) -> None:
+    """And is told so there."""
+    answer = await client.get("/things/1/info", headers={"authorization": value})
+    assert (answer.status_code, "www-authenticate" in answer.headers, ways) == (401, True, [])
+
+
+async def test_other_methods_go_the_long_way(client: httpx2.AsyncClient) -> None:
+    """405 comes from the router."""
+    assert (await client.put("/things/1/info")).status_code == 405
+    assert (await client.get("/things/1/info/")).status_code == 200
+    assert ways == ["short"]
+
+
+async def test_metrics_name_the_same_route(client: httpx2.AsyncClient) -> None:
+    """Both ways are counted together."""
+    await client.get("/things/1/info")
+    text = (await client.get("/metrics")).text
+    assert 'atelier_http_requests_total{method="GET",route="/things/{thing_id}/info",status="200"} 2.0' in text

@@ -1,0 +1,101 @@
+"""The API in this process, with the real image processor and archiver beside it, on real engines."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from atelier.roles import api, archiver, processor
+from atelier.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+PHOTOS = Path(__file__).parents[1] / "photos"
+PASSWORD = "correct horse battery"
+SETTLE_SECONDS = 30
+people = itertools.count()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
+    """Settings of an instance of its own: a data folder, this worker's database, an empty Redis."""
+    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_url, secret="s" * 32, processor_workers=1)
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[httpx2.ASGITransport]:
+    """The application, started and stopped."""
+    application = api.build(settings)
+    async with application.router.lifespan_context(application):
+        yield httpx2.ASGITransport(application)
+
+
+class Person:
+    """A user with a client of their own."""
+
+    def __init__(self, transport: httpx2.ASGITransport) -> None:
+        self.email = f"person{next(people)}@example.org"
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test")
+
+    async def sign_in(self) -> Person:
+        """Make the account and take a token."""
+        account = await self.client.post("/api/users", json={"email": self.email, "password": PASSWORD})
+        assert account.status_code == 201, account.text
+        self.id: int = account.json()["id"]
+        form = {"username": self.email, "password": PASSWORD}
+        answer = await self.client.post("/api/auth/token", data=form)
+        self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return self
+
+    async def upload(self, photo: str = "waterfall_640x480.jpg", *, expect: int = 201, **form: Any) -> dict[str, Any]:
+        """Upload a photograph; the answer."""
+        content = form.pop("content", None) or (PHOTOS / photo).read_bytes()
+        headers = form.pop("headers", None)
+        files = {"file": (form.pop("filename", photo), content, "image/jpeg")}
+        answer = await self.client.post("/api/images", files=files, data=form, headers=headers)
+        assert answer.status_code == expect, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    async def settled(self, image_id: int) -> dict[str, Any]:
+        """The record once it is final."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while True:
+                record: dict[str, Any] = (await self.client.get(f"/api/images/{image_id}/info")).json()
+                if record["status"] != "queued":
+                    return record
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def ada(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
+    """A signed-in user."""
+    person = await Person(app).sign_in()
+    yield person
+    await person.client.aclose()
+
+
+@pytest.fixture
+async def bob(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
+    """Another signed-in user."""
+    person = await Person(app).sign_in()
+    yield person
+    await person.client.aclose()
+
+
+@pytest.fixture
+async def workers(settings: Settings) -> AsyncIterator[None]:
+    """The image processor and the archiver at work."""
+    stop = asyncio.Event()
+    tasks = [asyncio.create_task(role.run(settings, stop)) for role in (processor, archiver)]
+    yield
+    stop.set()
+    await asyncio.gather(*tasks)

@@ -1,0 +1,353 @@
+"""The table of contract, row by row: upload, list, read, change, delete, and what each refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from atelier import garbage
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.database import Database
+from tests.images.conftest import PHOTOS, Person
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atelier.settings import Settings
+
+SEED_TEXT = "С начала фазы запрещающего сигнала прошло: 7 секунд"
+WATERFALL = (PHOTOS / "waterfall_640x480.jpg").read_bytes()
+
+
+def blobs(settings: Settings) -> list[Path]:
+    """Every file in the blob store."""
+    return [path for path in settings.blobs_folder.rglob("*") if path.is_file()]
+
+
+async def test_an_upload_is_answered_with_its_record(ada: Person) -> None:
+    """201 with Location, the queued record, and everything that the header of the file says."""
+    files = {"file": ("waterfall.jpg", WATERFALL, "image/jpeg")}
+    form = {"description": SEED_TEXT, "title": "Crossing", "tags": ["traffic, night", "night"]}
+    answer = await ada.client.post("/api/images", files=files, data=form)
+    record = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == record["url"] == f"/api/images/{record['id']}"
+    assert (
+        record
+        | {
+            "title": "Crossing",
+            "description": SEED_TEXT,
+            "tags": ["traffic", "night"],
+            "format": "JPEG",
+            "resolution": "640x480",
+            "width": 640,
+            "height": 480,
+            "size": len(WATERFALL),
+            "sha256": hashlib.sha256(WATERFALL).hexdigest(),
+            "status": "queued",
+            "error": None,
+            "renditions": [],
+        }
+        == record
+    )
+    assert record["uploaded_at"] == record["received_at"]
+    assert record["received_at"].endswith("Z")
+    assert not record["file_path"].startswith("/")
+
+
+async def test_the_other_part_name_and_the_file_name_serve(ada: Person) -> None:
+    """The picture may come as `image`; without a title the file's name is one."""
+    answer = await ada.client.post("/api/images", files={"image": ("мост.jpg", WATERFALL, "image/jpeg")})
+    assert answer.status_code == 201
+    assert answer.json()["title"] == "мост.jpg"
+
+
+async def test_every_rendition_comes_out(ada: Person, workers: None) -> None:
+    """A described picture is resized, turned grey and captioned below, the photograph above the text unscaled."""
+    record = await ada.settled((await ada.upload(description=SEED_TEXT))["id"])
+    assert record["status"] == "ready"
+    made = {r["name"]: r for r in record["renditions"]}
+    assert made.keys() == {"100x100", "500x500", "gray", "captioned"}
+    for rendition in record["renditions"]:
+        answer = await ada.client.get(rendition["url"])
+        picture = Image.open(io.BytesIO(answer.content))
+        assert picture.size == (rendition["width"], rendition["height"])
+        assert len(answer.content) == rendition["size"]
+    assert (made["100x100"]["width"], made["100x100"]["height"]) == (100, 75)
+    assert (made["500x500"]["width"], made["500x500"]["height"]) == (500, 375)
+    assert (made["gray"]["width"], made["gray"]["height"]) == (640, 480)
+    assert made["captioned"]["width"] == 640
+    assert made["captioned"]["height"] > 480
+    served = await ada.client.get(record["url"])
+    assert served.content == (await ada.client.get(made["captioned"]["url"])).content
+
+
+async def test_without_a_description_the_upright_picture_is_served(ada: Person, workers: None) -> None:
+    """A picture that lies on its side is turned, and there is no caption."""
+    record = await ada.settled((await ada.upload("Landscape_6.jpg"))["id"])
+    answer = await ada.client.get(record["url"])
+    assert Image.open(io.BytesIO(answer.content)).size == (record["width"], record["height"])
+    assert record["width"] > record["height"]
+    assert "captioned" not in {r["name"] for r in record["renditions"]}
+
+
+async def test_a_queued_picture_is_not_ready(ada: Person) -> None:
+    """Before it is processed the picture is a 404 that says so and when to come again; the original is there."""
+    record = await ada.upload()
+    answer = await ada.client.get(record["url"])
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith("not-ready")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (await ada.client.get(record["url"] + "/renditions/gray")).json()["type"].endswith("not-ready")
+    assert (await ada.client.get(record["url"] + "/renditions/original")).content == WATERFALL
+
+
+async def test_a_damaged_picture_fails_with_a_reason(ada: Person, workers: None) -> None:
+    """A truncated file ends failed, says why in its record, and is a 404 `processing-failed`."""
+    record = await ada.settled((await ada.upload(content=WATERFALL[:20_000]))["id"])
+    assert record["status"] == "failed"
+    assert record["error"]["reason"] == "bad-picture"
+    answer = await ada.client.get(record["url"])
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith("processing-failed")
+    assert answer.json()["detail"] == record["error"]["detail"] != ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not a picture",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7\n",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"GIF8",
+        b"\xff\xd8",
+    ],
+)
+async def test_what_is_no_image_is_unsupported(ada: Person, settings: Settings, content: bytes) -> None:
+    """Text, SVG, PDF, EPS and fragments are 415, whatever their name, and nothing of them is kept."""
+    problem = await ada.upload(content=content, expect=415)
+    assert problem["status"] == 415
+    assert not blobs(settings)
+
+
+async def test_an_empty_file_is_refused(ada: Person) -> None:
+    """A file of no bytes is no image."""
+    answer = await ada.client.post("/api/images", files={"file": ("empty.jpg", b"", "image/jpeg")})
+    assert answer.status_code in (415, 422)
+
+
+async def test_an_upload_without_a_file_is_invalid(ada: Person) -> None:
+    """No file part is 422 and names the part."""
+    answer = await ada.client.post("/api/images", files={"description": (None, "x")})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["body", "file"]
+
+
+async def test_a_description_of_201_characters_is_invalid(ada: Person, settings: Settings) -> None:
+    """200 are accepted, 201 are not, and nothing of that upload is kept."""
+    await ada.upload(description="ж" * 201, expect=422)
+    assert not blobs(settings)
+    await ada.upload(description="ж" * 200)
+
+
+async def test_too_many_pixels_are_refused_by_the_header(ada: Person) -> None:
+    """A small file that announces 4 gigapixels never reaches a decoder."""
+    bomb = bytearray(WATERFALL)
+    start = bomb.index(b"\xff\xc0")
+    bomb[start + 5 : start + 9] = b"\xff\x00\xff\x00"
+    problem = await ada.upload(content=bytes(bomb), expect=422)
+    assert problem["type"].endswith("too-many-pixels")
+
+
+async def test_changing_the_description_makes_a_new_caption(ada: Person, workers: None) -> None:
+    """PATCH with a new description queues the picture again; the old picture is served until the new one is there."""
+    first = await ada.settled((await ada.upload(description="one"))["id"])
+    before = (await ada.client.get(first["url"])).content
+    answer = await ada.client.patch(first["url"], json={"description": "two " * 50})
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "queued"
+    assert (await ada.client.get(first["url"])).status_code == 200
+    record = await ada.settled(first["id"])
+    after = (await ada.client.get(first["url"])).content
+    assert record["description"] == "two " * 50
+    assert after != before
+    assert Image.open(io.BytesIO(after)).height > Image.open(io.BytesIO(before)).height
+
+
+async def test_changing_other_words_needs_no_rendering(ada: Person, workers: None) -> None:
+    """Title and tags change at once; the picture stays ready."""
+    first = await ada.settled((await ada.upload(description="one"))["id"])
+    answer = await ada.client.patch(first["url"], json={"title": "New", "tags": ["a"]})
+    assert answer.json() | {"title": "New", "tags": ["a"], "status": "ready", "description": "one"} == answer.json()
+
+
+async def test_put_replaces_all_words(ada: Person) -> None:
+    """PUT needs title, description and tags, and replaces all three."""
+    record = await ada.upload(description="one", tags="a")
+    assert (await ada.client.put(record["url"], json={"title": "New"})).status_code == 422
+    answer = await ada.client.put(record["url"], json={"title": "New", "description": "", "tags": []})
+    assert answer.json() | {"title": "New", "description": "", "tags": []} == answer.json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"title": 7}, {"title": ""}, {"tags": "a"}, {"description": "ж" * 201}, {"nonsense": 1}, {"title": "a\u0000"}, []],
+)
+async def test_bad_changes_are_invalid(ada: Person, body: object) -> None:
+    """Wrong types, empty titles, unknown fields and control characters are 422 and change nothing."""
+    record = await ada.upload(title="Kept")
+    assert (await ada.client.patch(record["url"], json=body)).status_code == 422
+    assert (await ada.client.get(record["url"] + "/info")).json()["title"] == "Kept"
+
+
+async def test_reads_see_every_acknowledged_write(ada: Person) -> None:
+    """A cached record is never stale: each PATCH is seen by the very next read."""
+    record = await ada.upload()
+    for number in range(20):
+        await ada.client.get(record["url"] + "/info")
+        await ada.client.patch(record["url"], json={"title": f"title {number}"})
+        assert (await ada.client.get(record["url"] + "/info")).json()["title"] == f"title {number}"
+
+
+async def test_deleting_leaves_nothing(ada: Person, settings: Settings, workers: None) -> None:
+    """DELETE is 204; afterwards row, files and cache are gone."""
+    record = await ada.settled((await ada.upload(description="one"))["id"])
+    await ada.client.get(record["url"])
+    assert blobs(settings)
+    assert (await ada.client.delete(record["url"])).status_code == 204
+    assert not blobs(settings)
+    for path in ("", "/info", "/renditions/gray", "/renditions/original"):
+        assert (await ada.client.get(record["url"] + path)).status_code == 404
+    assert (await ada.client.delete(record["url"])).status_code == 404
+
+
+async def test_entity_tags_guard_changes(ada: Person) -> None:
+    """If-Match lets only the present version be changed or deleted; 412 otherwise."""
+    record = await ada.upload()
+    tag = (await ada.client.get(record["url"] + "/info")).headers["etag"]
+    changed = await ada.client.patch(record["url"], json={"title": "x"}, headers={"If-Match": tag})
+    assert changed.status_code == 200
+    for stale in (
+        await ada.client.patch(record["url"], json={"title": "y"}, headers={"If-Match": tag}),
+        await ada.client.put(
+            record["url"], json={"title": "y", "description": "", "tags": []}, headers={"If-Match": tag}
+        ),
+        await ada.client.delete(record["url"], headers={"If-Match": tag}),
+    ):
+        assert stale.status_code == 412
+    fresh = {"If-Match": changed.headers["etag"]}
+    assert (await ada.client.delete(record["url"], headers=fresh)).status_code == 204
+
+
+async def test_pictures_are_served_conditionally_and_in_parts(ada: Person) -> None:
+    """ETag and Last-Modified give 304; Range gives 206 and the very bytes; past the end is 416."""
+    url = (await ada.upload())["url"] + "/renditions/original"
+    whole = await ada.client.get(url)
+    assert whole.headers["content-type"] == "image/jpeg"
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    tag, modified = whole.headers["etag"], whole.headers["last-modified"]
+    assert (await ada.client.get(url, headers={"If-None-Match": tag})).status_code == 304
+    assert (await ada.client.get(url, headers={"If-Modified-Since": modified})).status_code == 304
+    part = await ada.client.get(url, headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, WATERFALL[100:200])
+    assert (await ada.client.get(url, headers={"Range": "bytes=-5"})).content == WATERFALL[-5:]
+    assert (await ada.client.get(url, headers={"Range": "bytes=9999999-"})).status_code == 416
+    head = await ada.client.head(url)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == len(WATERFALL)
+
+
+async def test_lists_are_paged_newest_first(ada: Person, bob: Person) -> None:
+    """Pages of two cover all of one's own images, newest first, once each, and nobody else's."""
+    ids = [(await ada.upload(title=f"n{n}"))["id"] for n in range(5)]
+    await bob.upload()
+    found, url = [], "/api/images?limit=2"
+    while url:
+        answer = await ada.client.get(url)
+        found += [record["id"] for record in answer.json()]
+        url = answer.links.get("next", {}).get("url")
+    assert found == ids[::-1]
+
+
+async def test_lists_are_filtered(ada: Person, workers: None) -> None:
+    """`status`, `tag` and `q` narrow the list; wildcards in `q` are plain characters."""
+    red = await ada.settled((await ada.upload(title="Red 100%", tags="colour"))["id"])
+    await ada.settled((await ada.upload(title="Blue", description="a_b", tags="colour,sea"))["id"])
+    bad = await ada.settled((await ada.upload(title="bad", content=WATERFALL[:9000]))["id"])
+
+    async def titles(query: str) -> list[str]:
+        return [record["title"] for record in (await ada.client.get("/api/images?" + query)).json()]
+
+    assert await titles("tag=colour") == ["Blue", red["title"]]
+    assert await titles("status=failed") == [bad["title"]]
+    assert await titles("q=rED") == [red["title"]]
+    assert await titles("q=0%25") == [red["title"]]
+    assert await titles("q=a_b") == ["Blue"]
+    assert await titles("q=a%25b") == []
+    assert (await ada.client.get("/api/images?status=odd")).status_code == 422
+
+
+async def test_an_idempotency_key_replays_the_first_answer(ada: Person, settings: Settings) -> None:
+    """The same key and upload give the same record and one image; other content under the key is 422."""
+    headers = {"Idempotency-Key": "one"}
+    first = await ada.upload(headers=headers, title="a")
+    assert await ada.upload(headers=headers, title="a") == first
+    await ada.upload(headers=headers, title="b", expect=422)
+    assert len((await ada.client.get("/api/images")).json()) == 1
+    assert len(blobs(settings)) == 1
+
+
+async def test_what_is_anothers_does_not_exist(ada: Person, bob: Person, workers: None) -> None:
+    """Every operation on somebody else's image is a 404 like that of an image that never was."""
+    record = await ada.settled((await ada.upload(description="one"))["id"])
+    missing = f"/api/images/{record['id'] + 1000}"
+    for url in (record["url"], missing):
+        for method, path, body in (
+            ("GET", "", None),
+            ("GET", "/info", None),
+            ("GET", "/renditions/original", None),
+            ("PATCH", "", {"title": "x"}),
+            ("PUT", "", {"title": "x", "description": "", "tags": []}),
+            ("DELETE", "", None),
+        ):
+            answer = await bob.client.request(method, url + path, json=body)
+            assert answer.status_code == 404, (method, path)
+            assert answer.json()["type"].endswith("/not-found")
+    assert (await ada.client.get(record["url"])).status_code == 200
+
+
+async def test_leaving_takes_all_pictures_along(
+    ada: Person, bob: Person, settings: Settings, database_url: str, workers: None
+) -> None:
+    """Deleting an account removes its images and files, announces each as its last event said, and spares others."""
+    mine = await ada.settled((await ada.upload(description="mine", tags="a,b"))["id"])
+    kept = await bob.settled((await bob.upload())["id"])
+    assert (await ada.client.delete(f"/api/users/{ada.id}")).status_code == 204
+    assert (await ada.client.get("/api/images")).status_code == 401
+    assert (await bob.client.get(kept["url"])).status_code == 200
+    database = Database(database_url)
+    rows = await database.fetch(
+        "SELECT type, sequence, data::text FROM outbox WHERE subject = $1 ORDER BY id", f"images/{mine['id']}"
+    )
+    assert [(row["type"], row["sequence"]) for row in rows] == [
+        ("image.created", 1),
+        ("image.processed", 2),
+        ("image.deleted", 3),
+    ]
+    assert json.loads(rows[2]["data"]) == json.loads(rows[1]["data"])
+    await garbage.collect(database, DirectoryBlobs(settings.blobs_folder))
+    await database.close()
+    assert {path.relative_to(settings.blobs_folder).as_posix() for path in blobs(settings)} >= {kept["file_path"]}
+    assert len(blobs(settings)) == 1 + len(kept["renditions"])
+
+
+@pytest.mark.parametrize("image_id", ["0", "-1", "x", "9223372036854775808", "1.5"])
+async def test_impossible_ids_are_client_errors(ada: Person, image_id: str) -> None:
+    """An id that no image can have is never a 500."""
+    assert (await ada.client.get(f"/api/images/{image_id}/info")).status_code in (404, 422)

@@ -1,0 +1,192 @@
+"""What keeps the house in order: the check finds what does not agree, lost jobs are offered again, dead ones can be."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atelier import bootstrap
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.database import Database
+from atelier.images import archive, jobs
+from atelier.imaging.recipe import Rendition
+from atelier.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
+from atelier.roles.check import check
+from atelier.roles.processor import Processor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from atelier.settings import Settings
+    from tests.images.conftest import Person
+
+
+@pytest.fixture
+async def database(fresh_database_url: str, settings: Settings) -> AsyncIterator[Database]:
+    """A database of the test's own."""
+    database = Database(fresh_database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def settings(settings: Settings, fresh_database_url: str) -> Settings:
+    """The instance on a database of its own, so that the check sees this test's rows alone."""
+    return settings.model_copy(update={"database_url": type(settings.redis_url)(fresh_database_url)})  # type: ignore[misc,call-arg]
+
+
+async def test_the_check_agrees_with_what_was_made(
+    ada: Person, settings: Settings, database: Database, workers: None
+) -> None:
+    """After uploads, captions anew and deletions, every blob is referred to once and every digest is right."""
+    first = await ada.settled((await ada.upload(description="one"))["id"])
+    await ada.client.patch(first["url"], json={"description": "two"})
+    await ada.settled(first["id"])
+    gone = await ada.settled((await ada.upload())["id"])
+    await ada.client.delete(gone["url"])
+    report = await check(database, DirectoryBlobs(settings.blobs_folder), deep=True)
+    assert report.agrees
+    assert report.references == 5
+
+
+async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
+    ada: Person, settings: Settings, database: Database
+) -> None:
+    """A file that was removed, one that nobody refers to and one that was altered are each found by key."""
+    keys = [(await ada.upload())["file_path"] for _ in range(2)]
+    blobs = DirectoryBlobs(settings.blobs_folder)
+    (settings.blobs_folder / keys[0]).unlink()
+    altered = settings.blobs_folder / keys[1]
+    altered.chmod(0o600)
+    altered.write_bytes(b"other")
+    await blobs.put("images/abc/stray", b"x")
+    report = await check(database, blobs, deep=True)
+    assert (report.missing, report.orphaned, report.corrupt) == ([keys[0]], ["images/abc/stray"], [keys[1]])
+    assert not report.agrees
+
+
+async def test_a_gap_in_the_events_is_found(ada: Person, settings: Settings, database: Database) -> None:
+    """A subject whose events are not numbered without a gap is named."""
+    record = await ada.upload()
+    await ada.client.patch(record["url"], json={"title": "a"})
+    await ada.client.patch(record["url"], json={"title": "b"})
+    await database.fetch("DELETE FROM outbox WHERE subject = $1 AND sequence = 2", f"images/{record['id']}")
+    report = await check(database, DirectoryBlobs(settings.blobs_folder))
+    assert report.gaps == [f"images/{record['id']}"]
+
+
+async def backdate(database: Database, seconds: float) -> None:
+    """Let every row have waited for so long."""
+    await database.fetch("UPDATE images SET offered_at = offered_at - $1::interval", timedelta(seconds=seconds))
+
+
+async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
+    """One round of the reconciler."""
+    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    async with database.session() as session:
+        return await jobs.reoffer(session, settings, *queues)
+
+
+async def test_lost_jobs_are_offered_again(ada: Person, settings: Settings, database: Database, redis: Redis) -> None:
+    """After a wipe the row's job is sent again, once per period, by blob key and at the same version."""
+    record = await ada.upload(description="one")
+    await redis.flushdb()
+    assert await reoffer(settings, database, redis) == 0
+    await backdate(database, 60)
+    assert await reoffer(settings, database, redis) == 1
+    assert await reoffer(settings, database, redis) == 0
+    [(_, fields)] = await redis.xrange("process")
+    job = decode_process(next(iter(fields.values())))
+    assert (job.image_id, job.version, job.blob, job.picture) == (record["id"], 1, record["file_path"], None)
+
+
+async def test_waiting_jobs_are_not_offered_again(
+    ada: Person, settings: Settings, database: Database, redis: Redis
+) -> None:
+    """Rows behind the oldest outstanding job wait for their turn, however long that takes."""
+    await ada.upload()
+    await ada.upload()
+    queue = bootstrap.process_queue(settings, redis)
+    assert await reoffer(settings, database, redis) == 0
+    assert await queue.depth() == 2
+
+
+async def test_final_rows_are_left_alone(
+    ada: Person, settings: Settings, database: Database, redis: Redis, workers: None
+) -> None:
+    """A row that is ready or failed is never offered again."""
+    await ada.settled((await ada.upload())["id"])
+    await backdate(database, 3600)
+    assert await reoffer(settings, database, redis) == 0
+
+
+def outcome(image_id: int, version: int) -> StoreImage:
+    """A processed picture as the image processor would send it."""
+    picture = Rendition("gray", 1, 1, "JPEG", b"jpeg")
+    return StoreImage(image_id, version, "", utcnow(), (picture,))
+
+
+@pytest.mark.parametrize("version", [0, 2])
+async def test_late_and_early_results_change_nothing(
+    ada: Person, settings: Settings, database: Database, redis: Redis, version: int
+) -> None:
+    """A result for another version of the row is dropped, and what was written for it is garbage."""
+    record = await ada.upload()
+    cache = _cache(redis)
+    blobs = DirectoryBlobs(settings.blobs_folder)
+    await archive.store(database, blobs, cache, [outcome(record["id"], version), outcome(record["id"] + 999, 1)])
+    await cache.close()
+    assert (await ada.client.get(record["url"] + "/info")).json()["status"] == "queued"
+    assert (await check(database, blobs)).agrees
+
+
+async def test_a_result_that_comes_twice_counts_once(
+    ada: Person, settings: Settings, database: Database, redis: Redis
+) -> None:
+    """Of equal results, in one batch or after each other, the first is stored and announced, the others are not."""
+    record = await ada.upload()
+    cache = _cache(redis)
+    blobs = DirectoryBlobs(settings.blobs_folder)
+    await archive.store(database, blobs, cache, [outcome(record["id"], 1), outcome(record["id"], 1)])
+    first = (await ada.client.get(record["url"] + "/info")).json()
+    await archive.store(database, blobs, cache, [outcome(record["id"], 1)])
+    late = RejectImage(record["id"], 1, "decode-crashed", "too late")
+    await archive.store(database, blobs, cache, [late])
+    await cache.close()
+    assert (await ada.client.get(record["url"] + "/info")).json() == first
+    assert first["status"] == "ready"
+    rows = await database.fetch("SELECT type FROM outbox WHERE subject = $1", f"images/{record['id']}")
+    assert [row["type"] for row in rows] == ["image.created", "image.processed"]
+    assert (await check(database, blobs)).agrees
+
+
+async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
+    ada: Person, settings: Settings, database: Database, redis: Redis
+) -> None:
+    """A job whose attempts are used up ends the picture failed, with a reason that tells no internals."""
+    record = await ada.upload()
+    store = bootstrap.store_queue(settings, redis)
+    processor = Processor(settings, DirectoryBlobs(settings.blobs_folder), None, store)  # type: ignore[arg-type]
+    job = _Job(encode(ProcessImage(record["id"], 1, "", utcnow(), jobs.recipe(settings, ""), record["file_path"])))
+    await processor.give_up(job, "failed: RuntimeError: /secret/path")  # type: ignore[arg-type]
+    [(_, fields)] = await redis.xrange("store")
+    body = next(iter(fields.values()))
+    assert b"not-processed" in body
+    assert b"/secret/path" not in body
+
+
+class _Job:
+    """A job in a worker's hands."""
+
+    def __init__(self, body: bytes) -> None:
+        self.id, self.body, self.deliveries = "1-0", body, 4
+
+
+def _cache(redis: Redis):  # noqa: ANN202 - the cache
+    from atelier.cache import Cache  # noqa: PLC0415 - only here
+
+    return Cache(redis)

@@ -1,0 +1,124 @@
+"""`atelier doctor`: what it shows, what it hides, and when it fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from atelier.roles.doctor import main
+from atelier.settings import Settings, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "correct-horse-battery-staple-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and a port that is free."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATELIER_PORT", "0")
+    return tmp_path
+
+
+def verdicts(output: str) -> dict[str, str]:
+    """Each check's verdict."""
+    lines = output.partition("Checks\n")[2].splitlines()
+    return {words[1]: words[0] for words in (line.split() for line in lines)}
+
+
+def test_shows_every_setting_and_its_source(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """One line each, with the place that decided."""
+    (folder / "atelier.yaml").write_text("log_level: ERROR\n")
+    assert main(load(data=folder / "data")) == 0
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]}
+    assert rows.keys() == Settings.model_fields.keys()
+    assert rows["port"][2:] == ["environment", "(ATELIER_PORT)"]
+    assert rows["log_level"][1:] == ["ERROR", "file", "(atelier.yaml)"]
+    assert rows["data"][-2:] == ["command", "line"]
+    assert rows["host"][-1] == "default"
+
+
+def test_changes_nothing(folder: Path) -> None:
+    """A look is only a look: the data folder is not made."""
+    assert main(load(data=folder / "data")) == 0
+    assert not (folder / "data").exists()
+
+
+def test_servers_that_answer(
+    database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    """Each is asked, and says its version."""
+    assert main(load(data=folder, database_url=database_url, redis_url=redis_url, secret=SECRET)) == 0
+    output = capsys.readouterr().out
+    assert "PostgreSQL 18 answers" in output
+    assert "valkey 9." in output
+    assert SECRET not in output
+
+
+@pytest.mark.rabbitmq
+def test_a_broker_that_answers(amqp_url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """RabbitMQ is asked too."""
+    assert main(load(data=folder, amqp_url=amqp_url)) == 0
+    assert "RabbitMQ answers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "url"),
+    [
+        ("database", "database_url", "postgresql://ada:hunter2@127.0.0.1:1/atelier"),
+        ("database", "database_url", "postgresql://ada@127.0.0.1:1/atelier?password=hunter2"),
+        ("redis", "redis_url", "redis://:hunter2@127.0.0.1:1/0"),
+        ("bus", "amqp_url", "amqp://ada:hunter2@127.0.0.1:1/"),
+    ],
+)
+def test_a_server_that_does_not_answer(
+    name: str, setting: str, url: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    """It fails, alone, in one line and without the password."""
+    assert main(load(data=folder, **{setting: url})) == 1
+    output = capsys.readouterr().out
+    assert {check for check, verdict in verdicts(output).items() if verdict == "FAILED"} == {name}
+    assert "hunter2" not in output
+    assert "127.0.0.1:1" in output
+
+
+def test_a_queue_that_forgets(redis_url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """A Redis that evicts keys would lose jobs: said before it happens."""
+    from redis import Redis  # noqa: PLC0415 - only here
+
+    with Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            assert main(load(data=folder, redis_url=redis_url)) == 1
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    assert "needs noeviction" in capsys.readouterr().out
+
+
+def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Another program on our port is a failure."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(load(data=folder, port=taken.getsockname()[1])) == 1
+    assert verdicts(capsys.readouterr().out)["port"] == "FAILED"
+
+
+def test_engines_that_are_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """No program to start and no URL set."""
+    assert main(load(data=folder, postgres_bin=folder, valkey_bin=folder / "none")) == 1
+    found = verdicts(capsys.readouterr().out)
+    assert (found["database"], found["redis"]) == ("FAILED", "FAILED")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
+def test_a_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Said before the first start fails on it."""
+    (folder / "data").mkdir(mode=0o500)
+    assert main(load(data=folder / "data")) == 1
+    assert verdicts(capsys.readouterr().out)["data"] == "FAILED"

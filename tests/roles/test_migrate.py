@@ -1,0 +1,47 @@
+"""Migrating: from nothing to the newest schema, nothing the second time, and not believed to be done when it is not."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+import pytest
+
+from atelier.roles.migrate import is_current, migrate
+from tests.conftest import drop_database, sibling
+
+
+@pytest.fixture
+def empty(postgres_url: str):  # noqa: ANN201 - a URL
+    """A database without a table."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield sibling(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+def test_an_empty_database_is_migrated_once(empty: str) -> None:
+    """Nothing is current at first; afterwards it is, and a second run leaves it so."""
+    assert not is_current(empty)
+    migrate(empty)
+    assert is_current(empty)
+    migrate(empty)
+    assert is_current(empty)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE alembic_version SET version_num = '0001'",
+        "DELETE FROM alembic_version",
+        "DELETE FROM django_migrations WHERE app = 'files'",
+        "DROP TABLE django_migrations",
+    ],
+)
+def test_an_older_database_is_not_current(fresh_database_url: str, change: str) -> None:
+    """A database that lacks a step of either tool is to be migrated."""
+    assert is_current(fresh_database_url)
+    with psycopg.connect(fresh_database_url) as connection:
+        connection.execute(change)
+    assert not is_current(fresh_database_url)

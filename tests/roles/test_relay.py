@@ -1,0 +1,601 @@
+"""The relay loses nothing, keeps the order per subject and leaves a gapless log, whatever dies under it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from atelier import carrier as relay
+from atelier import outbox
+from atelier.adapters.bus.rabbitmq import RabbitBus
+from atelier.adapters.bus.streams import StreamsBus
+from atelier.database import Database
+from atelier.engines import start_postgres, start_valkey
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from atelier.adapters.bus import Bus
+    from atelier.messages import Event
+
+SERVICE = "listener"
+# A relay as a process of its own: argv holds the database's URL, the kind of bus, its URL and prefix.
+RELAY = """
+import asyncio, logging, sys
+from redis.asyncio import Redis
+from atelier.adapters.bus.rabbitmq import RabbitBus
+from atelier.adapters.bus.streams import StreamsBus
+from atelier import carrier as relay
+
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+
+async def main(database_url, kind, url, prefix):
+    bus = RabbitBus(url, prefix=prefix) if kind == "rabbitmq" else StreamsBus(Redis.from_url(url), prefix=prefix)
+    await relay.run(database_url, bus, (), asyncio.Event())
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+class Place:
+    """A bus of a kind at a URL, of which tests make as many as they need."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self.kind, self.url = kind, url
+        self.prefix = f"test-{secrets.token_hex(6)}"
+
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[Bus]:
+        """A client."""
+        if self.kind == "rabbitmq":
+            rabbit = RabbitBus(self.url, prefix=self.prefix)
+            yield rabbit
+            await rabbit.close()
+            return
+        async with Redis.from_url(self.url) as redis:
+            yield StreamsBus(redis, prefix=self.prefix)
+
+    async def clear(self) -> None:
+        """Leave nothing behind on a server that others share."""
+        if self.kind == "rabbitmq":
+            async with await aio_pika.connect(self.url) as connection:
+                channel = await connection.channel()
+                for queue in (f"{self.prefix}.{SERVICE}", f"{self.prefix}.{SERVICE}.dead"):
+                    await channel.queue_delete(queue)
+                for exchange in (f"{self.prefix}.events", f"{self.prefix}.dead"):
+                    await channel.exchange_delete(exchange)
+
+
+@pytest.fixture(params=["streams", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    """A bus with a service that has subscribed to everything."""
+    url = request.getfixturevalue("amqp_url" if request.param == "rabbitmq" else "redis_url")
+    place = Place(request.param, url)
+    async with place.bus() as bus:
+        await bus.declare(SERVICE, ["#"])
+        yield place
+    await place.clear()
+
+
+@pytest.fixture
+async def database(fresh_database_url: str) -> AsyncIterator[Database]:
+    """An empty database."""
+    database = Database(fresh_database_url)
+    yield database
+    await database.close()
+
+
+class Recorder:
+    """A bus that keeps what it is given, and fails where a test wants it to."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.batches: list[list[Event]] = []
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Keep them all."""
+        self.batches.append(list(events))
+        self.events += events
+
+    async def declare(self, service: str, patterns: Sequence[str]) -> None:
+        """It keeps everything."""
+
+    async def note(self, position: int) -> None:
+        """It forgets nothing."""
+
+    async def confirmed(self, position: int) -> int:
+        """All of it."""
+        return position
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"the relay has no business with {name}")
+
+
+class Refusing(Recorder):
+    """A bus that often takes only some events of a batch, any of them, and then says that it failed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._chance = random.Random(seed)  # noqa: S311 - reproducible
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Keep all, or any."""
+        if self._chance.random() < 0.5:
+            await super().publish([event for event in events if self._chance.random() < 0.5])
+            raise Unavailable("try again")
+        await super().publish(events)
+
+
+async def write(database: Database, subjects: int, rounds: int, first: int = 1) -> None:
+    """Events of many subjects, one transaction for each round."""
+    for sequence in range(first, first + rounds):
+        await database.fetch(
+            f"{outbox.INSERT} SELECT 'test.event', 'subjects/' || n, $2::int, jsonb_build_object('n', n) "
+            "FROM generate_series(1, $1::int) AS n ORDER BY n",
+            subjects,
+            sequence,
+        )
+
+
+@asynccontextmanager
+async def relaying(database_url: str, bus: Any, *periodics: relay.Periodic) -> AsyncIterator[asyncio.Task[None]]:
+    """A relay in this process, stopped in order at the end."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(relay.run(database_url, bus, periodics, stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+
+
+def start_relay(database: Database, place: Place) -> subprocess.Popen[bytes]:
+    """A relay as a process of its own."""
+    arguments = [database.url, place.kind, place.url, place.prefix]
+    return subprocess.Popen([sys.executable, "-c", RELAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+async def all_sent(database: Database, seconds: float = 30) -> None:
+    """Return when nothing is unsent."""
+    async with asyncio.timeout(seconds):
+        while await database.fetch("SELECT FROM outbox WHERE position IS NULL LIMIT 1"):
+            await asyncio.sleep(0.02)
+
+
+async def some_sent(database: Database, count: int) -> None:
+    """Return when at least `count` are sent."""
+    async with asyncio.timeout(60):
+        while len(await database.fetch("SELECT FROM outbox WHERE position IS NOT NULL")) < count:
+            await asyncio.sleep(0.002)
+
+
+async def positions(database: Database) -> list[int]:
+    """The log's positions, in order."""
+    return [row["position"] for row in await database.fetch("SELECT position FROM outbox ORDER BY position")]
+
+
+async def received(place: Place, count: int) -> list[Event]:
+    """The service's events, each once, until there are `count`."""
+    found: dict[str, Event] = {}
+    stop = asyncio.Event()
+    async with place.bus() as bus, asyncio.timeout(60):
+        async for delivery in bus.subscribe(SERVICE, ["#"], stop=stop):
+            found.setdefault(delivery.event.id, delivery.event)
+            await delivery.ack()
+            if len(found) == count:
+                stop.set()
+    return list(found.values())
+
+
+def assert_in_order(events: Sequence[Event], subjects: int, rounds: int) -> None:
+    """Every subject's first occurrences are there and count from 1."""
+    sequences: dict[str, list[int]] = defaultdict(list)
+    seen: set[str] = set()
+    for event in events:
+        if event.id not in seen:
+            seen.add(event.id)
+            sequences[event.subject].append(event.sequence)
+    assert len(sequences) == subjects
+    assert all(found == list(range(1, rounds + 1)) for found in sequences.values())
+
+
+async def test_everything_arrives_in_order(database: Database, place: Place) -> None:
+    """What was written before and while the relay runs arrives, in order per subject, and so it is in the log."""
+    await write(database, 10, 30)
+    async with place.bus() as bus, relaying(database.url, bus):
+        await write(database, 10, 30, first=31)
+        await all_sent(database)
+    events = await received(place, 600)
+    assert_in_order(events, 10, 60)
+    assert await positions(database) == list(range(1, 601))
+    assert_in_order([sent.event for sent in await outbox.read(database, limit=1000)], 10, 60)
+
+
+async def test_kill_9_while_publishing(database: Database, place: Place) -> None:
+    """Relays killed amid 2,000 events: the next goes on, all arrive in order and positions have no gap."""
+    await write(database, 50, 40)
+    for share in (0.2, 0.5):
+        process = start_relay(database, place)
+        await some_sent(database, int(2000 * share))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert await database.fetch("SELECT FROM outbox WHERE position IS NULL LIMIT 1"), (
+        "killed too late to prove anything"
+    )
+    with start_relay(database, place) as process:
+        await all_sent(database)
+        process.kill()
+    assert_in_order(await received(place, 2000), 50, 40)
+    assert await positions(database) == list(range(1, 2001))
+
+
+@pytest.mark.parametrize("keys", [None, "{prefix}.events:position"], ids=["wiped", "its end lost"])
+async def test_what_the_bus_has_lost_is_sent_again(
+    database: Database, redis: Redis, redis_url: str, keys: str | None
+) -> None:
+    """After a wipe, or with less noted than was stamped, the log is sent again in order, and positions stay."""
+    place = Place("streams", redis_url)
+    await write(database, 10, 30)
+    async with place.bus() as bus, relaying(database.url, bus):
+        await all_sent(database)
+        if keys is None:
+            await redis.flushdb()
+        else:
+            await redis.set(keys.format(prefix=place.prefix), 100)
+        await write(database, 10, 1, first=31)
+        await all_sent(database)
+        assert_in_order(await received(place, 310), 10, 31)
+    assert await positions(database) == list(range(1, 311))
+
+
+async def test_of_two_relays_one_is_active(database: Database, place: Place) -> None:
+    """The second relay stands by, sends nothing twice, and takes over when the first is killed."""
+    first = start_relay(database, place)
+    assert first.stdout
+    while b"active" not in first.stdout.readline():
+        pass
+    with first, start_relay(database, place) as second:
+        assert second.stdout
+        while b"standing by" not in second.stdout.readline():
+            pass
+        await write(database, 5, 10)
+        await all_sent(database)
+        assert await positions(database) == list(range(1, 51))
+        first.kill()
+        await write(database, 5, 10, first=11)
+        await all_sent(database)
+        second.kill()
+    assert await positions(database) == list(range(1, 101))
+    assert_in_order(await received(place, 100), 5, 20)
+
+
+async def test_a_late_commit_is_not_passed_by(database: Database) -> None:
+    """An event whose id is lower than that of one sent already is sent when its transaction commits at last."""
+    bus = Recorder()
+    async with relaying(database.url, bus), database.session() as slow:
+        outbox.record(slow, "test.event", "slow", 1, {})
+        await slow.flush()
+        await write(database, 3, 1)
+        await some_sent(database, 3)
+        await slow.commit()
+        await some_sent(database, 4)
+    assert [event.subject for event in bus.events] == ["subjects/1", "subjects/2", "subjects/3", "slow"]
+    assert await positions(database) == [1, 2, 3, 4]
+
+
+async def test_a_sleeping_relay_is_woken(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event is sent because its writer notified: this relay would not look by itself for an hour."""
+    monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
+    async with relaying(database.url, Recorder()):
+        for sequence in range(1, 6):
+            await asleep(database)
+            await write(database, 1, 1, first=sequence)
+            await all_sent(database)
+    assert await positions(database) == [1, 2, 3, 4, 5]
+
+
+async def asleep(database: Database) -> None:
+    """Return when the relay holds the lock that means sleep."""
+    query = (
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = $2 AND mode = 'ExclusiveLock'"
+    )
+    async with asyncio.timeout(20):
+        while not await database.fetch(query, outbox.LOCKS, outbox.SLEEP_LOCK):
+            await asyncio.sleep(0.005)
+
+
+async def test_no_wake_is_missed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However writers and a relay that falls asleep all the time interleave, no event waits for the next poll."""
+    monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
+
+    async def writer(number: int) -> None:
+        chance = random.Random(number)  # noqa: S311 - reproducible
+        for sequence in range(1, 31):
+            async with database.session() as session:
+                outbox.record(session, "test.event", f"subjects/{number}", sequence, {})
+                await session.flush()
+                await asyncio.sleep(chance.uniform(0, 0.01))
+                await session.commit()
+            await asyncio.sleep(chance.uniform(0, 0.02))
+
+    bus = Recorder()
+    async with relaying(database.url, bus):
+        await asyncio.gather(*(writer(number) for number in range(5)))
+        await all_sent(database, seconds=20)
+    assert_in_order(bus.events, 5, 30)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_bus_that_takes_some(database: Database, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    """A bus that refuses any events of any batch delays them but cannot mix a subject's order."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
+    bus = Refusing(seed)
+    await write(database, 7, 20)
+    async with relaying(database.url, bus):
+        await all_sent(database)
+    assert_in_order(bus.events, 7, 20)
+    assert await positions(database) == list(range(1, 141))
+
+
+async def test_services_are_declared_before_the_first_event(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that has never run misses nothing: its queue is made first, however often the bus must be asked."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
+    asked: list[str] = []
+
+    class Reluctant(Recorder):
+        async def declare(self, service: str, patterns: Sequence[str]) -> None:
+            assert not self.events
+            asked.append(f"{service} {patterns}")
+            if len(asked) == 2:
+                raise Unavailable("once")
+
+    services = {"one": ["a.*"], "two": ["#"]}
+    stop = asyncio.Event()
+    await write(database, 2, 1)
+    task = asyncio.create_task(relay.run(database.url, Reluctant(), (), stop, services=services))
+    await all_sent(database)
+    stop.set()
+    await task
+    assert asked == ["one ['a.*']", "two ['#']", "two ['#']"]
+
+
+async def test_what_was_confirmed_is_not_sent_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the bus refuses half-way through a batch, what it had confirmed before is stamped."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
+
+    class Once(Recorder):
+        async def publish(self, events: Sequence[Event]) -> None:
+            if len(self.batches) == 2:
+                self.batches.append([])
+                raise Unavailable("once")
+            await super().publish(events)
+
+    bus = Once()
+    await write(database, 4, 5)
+    async with relaying(database.url, bus):
+        await all_sent(database)
+    assert Counter(event.id for event in bus.events).most_common(1)[0][1] == 1
+    assert_in_order(bus.events, 4, 5)
+
+
+async def test_redis_stopped_and_started(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the bus is down events wait in the table; when it is back they are sent."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.05, 0.2))
+    valkey = start_valkey(tmp_path / "valkey")
+    place = Place("streams", valkey.url)
+    try:
+        async with place.bus() as bus:
+            await bus.declare(SERVICE, ["#"])
+            async with relaying(database.url, bus):
+                await write(database, 5, 10)
+                await all_sent(database)
+                valkey.stop()
+                await write(database, 5, 10, first=11)
+                await asyncio.sleep(0.5)
+                assert await positions(database) == [*range(1, 51), *[None] * 50]
+                valkey = start_valkey(tmp_path / "valkey")
+                await all_sent(database)
+            assert_in_order(await received(place, 100), 5, 20)
+    finally:
+        valkey.halt()
+    assert await positions(database) == list(range(1, 101))
+
+
+async def test_the_relays_session_is_killed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay whose connection dies gets a new one, and the lock with it, before it stamps anything."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.01, 0.1))
+    bus = Recorder()
+    kill = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name = 'atelier relay' AND datname = current_database()"
+    )
+    async with relaying(database.url, bus):
+        for sequence in range(1, 200):
+            await write(database, 10, 1, first=sequence)
+            if sequence % 20 == 0:
+                await database.fetch(kill)
+        await all_sent(database)
+    assert_in_order(bus.events, 10, 199)
+    assert await positions(database) == list(range(1, 1991))
+
+
+async def test_postgresql_killed_and_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay survives the crash of PostgreSQL and goes on when it is back."""
+    monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.05, 0.2))
+    monkeypatch.setattr(relay, "POLL_SECONDS", 0.1)
+    with tempfile.TemporaryDirectory(prefix="atelier-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # when root runs the tests PostgreSQL is another user
+        postgres = start_postgres(folder / "postgres")
+        bus = Recorder()
+        try:
+            async with relaying(postgres.url, bus):
+                await make_tables(postgres.url)
+                await exchange(postgres.url, first=1)
+                postgres.process.kill()
+                postgres.process.wait()
+                postgres = start_postgres(folder / "postgres")
+                await exchange(postgres.url, first=11)
+        finally:
+            postgres.halt()
+    assert_in_order(bus.events, 3, 20)
+
+
+async def make_tables(url: str) -> None:
+    """The outbox's tables; until now the relay has looked in vain for them."""
+    database = Database(url)
+    metadata = outbox.Outbox.metadata
+    tables = [metadata.tables[model.__tablename__] for model in (outbox.Outbox, outbox.RelayPosition)]
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all, tables=tables)
+    await database.close()
+
+
+async def exchange(url: str, first: int) -> None:
+    """Ten events of three subjects each, written and sent."""
+    database = Database(url)
+    await write(database, 3, 10, first=first)
+    await all_sent(database)
+    assert await positions(database) == list(range(1, 3 * (first + 9) + 1))
+    await database.close()
+
+
+async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None:
+    """Two that believe to be active do not give one event two positions: the second to stamp fails."""
+    await write(database, 2, 1)
+    connection = await asyncpg.connect(database.url)
+    await connection.execute(relay.START)
+    rows = await connection.fetch(relay.UNSENT, [])
+    async with relaying(database.url, Recorder()):
+        await all_sent(database)
+    carrier = relay.Carrier(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    with pytest.raises(RuntimeError, match="2 events were sent, but 0"):
+        await carrier.stamp([row["id"] for row in rows])
+    assert await outbox.bounds(database) == (0, 2)
+    await connection.close()
+
+
+async def test_no_sleep_over_events_committed_meanwhile(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay that found nothing and falls asleep looks once more: who wrote in between did not notify."""
+    monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
+    connection = await asyncpg.connect(database.url)
+    carrier = relay.Carrier(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    assert await carrier.send([]) == []
+    await write(database, 1, 1)
+    async with asyncio.timeout(20):
+        await carrier.sleep()
+    assert await connection.fetchval(f"SELECT pg_advisory_unlock({outbox.LOCKS}, {outbox.SLEEP_LOCK})") is False
+    await connection.close()
+
+
+async def test_readers_of_the_log_are_notified(database: Database) -> None:
+    """Whoever listens hears that the log has grown."""
+    heard = asyncio.Event()
+    listener = await asyncpg.connect(database.url)
+    await listener.add_listener(outbox.SENT_CHANNEL, lambda *_: heard.set())
+    async with relaying(database.url, Recorder()):
+        await write(database, 1, 1)
+        async with asyncio.timeout(20):
+            await heard.wait()
+    assert len(await outbox.read(database)) == 1
+    await listener.close()
+
+
+async def test_periodics(database: Database) -> None:
+    """Each periodic runs again and again, beside one that fails always."""
+    runs: Counter[str] = Counter()
+    enough = asyncio.Event()
+
+    async def good() -> None:
+        runs["good"] += 1
+        if min(runs["good"], runs["bad"]) >= 3:
+            enough.set()
+
+    async def bad() -> None:
+        runs["bad"] += 1
+        raise LookupError("always")
+
+    async with relaying(database.url, Recorder(), *(relay.Periodic(f.__name__, 0.01, f) for f in (bad, good))):
+        async with asyncio.timeout(20):
+            await enough.wait()
+
+
+async def test_only_the_active_relay_runs_periodics(database: Database) -> None:
+    """A relay that stands by reconciles nothing; it begins when it has taken over."""
+    runs: list[str] = []
+    began = asyncio.Event()
+
+    async def work() -> None:
+        runs.append("ran")
+        began.set()
+
+    async with asyncio.timeout(20):
+        async with relaying(database.url, Recorder()):
+            await asleep(database)
+            task = asyncio.create_task(_stand_by(database.url, relay.Periodic("work", 0.01, work), began))
+            await asyncio.sleep(0.3)
+            assert runs == []
+        await task
+    assert runs
+
+
+async def _stand_by(url: str, periodic: relay.Periodic, began: asyncio.Event) -> None:
+    async with relaying(url, Recorder(), periodic):
+        await began.wait()
+
+
+async def test_stopping_finishes_the_batch(database: Database) -> None:
+    """A relay that is stopped while it publishes stamps what it has published."""
+    publishing, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Recorder):
+        async def publish(self, events: Sequence[Event]) -> None:
+            publishing.set()
+            await go_on.wait()
+            await super().publish(events)
+
+    stop = asyncio.Event()
+    await write(database, 3, 1)
+    task = asyncio.create_task(relay.run(database.url, Slow(), (), stop))
+    await publishing.wait()
+    stop.set()
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await task
+    assert await positions(database) == [1, 2, 3]
+
+
+@given(st.lists(st.integers(0, 5)))
+def test_waves(subjects: list[int]) -> None:
+    """Waves hold every row once, none twice of one subject, and each subject's rows in order."""
+    rows: list[Any] = [{"id": n, "subject": subject} for n, subject in enumerate(subjects)]
+    found = relay.waves(rows)
+    assert all(len({row["subject"] for row in wave}) == len(wave) > 0 for wave in found)
+    flat = [row for wave in found for row in wave]
+    assert sorted(flat, key=lambda row: row["id"]) == rows
+    assert all(
+        [row["id"] for row in flat if row["subject"] == s] == [row["id"] for row in rows if row["subject"] == s]
+        for s in set(subjects)
+    )
+    assert len(found) == max(Counter(subjects).values(), default=0)

@@ -1,0 +1,118 @@
+"""The server around the servicers: health, reflection, limits, deadlines, drain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc import StatusCode
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from atelier.books.servicer import SERVICE
+from atelier.roles import grpc as role
+from atelier.rpc.server import RECEIVE_BYTES
+from tests.books.support import sign_in
+from tests.rpc.support import Books, channel_to, refused
+
+if TYPE_CHECKING:
+    from atelier.settings import Settings
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def healthy(channel: grpc.aio.Channel, service: str) -> int:
+    """What health says once it has looked."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    async with asyncio.timeout(10):
+        async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=service)):
+            if answer.status in (SERVING, NOT_SERVING):
+                return int(answer.status)
+    raise AssertionError("the stream ended")
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+async def test_health_needs_no_token(channel: grpc.aio.Channel, service: str) -> None:
+    """The server and the service are SERVING; an unknown one is NOT_FOUND."""
+    assert await healthy(channel, service) == SERVING
+    with refused(StatusCode.NOT_FOUND):
+        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="nothing"))
+
+
+async def test_without_a_database_health_says_so(settings: Settings) -> None:
+    """NOT_SERVING, and calls are UNAVAILABLE with a pause to wait, not INTERNAL."""
+    from tests.rpc.support import serving  # noqa: PLC0415 - only here
+
+    broken = settings.model_copy(update={"database_url": type(settings.secret)("postgresql://x@127.0.0.1:1/none")})
+    async with serving(broken) as port, channel_to(port) as channel:
+        assert await healthy(channel, "") == NOT_SERVING
+        token = await sign_in(settings.database_url.get_secret_value())
+        with refused(StatusCode.UNAVAILABLE):
+            await Books(channel, token).get(1)
+
+
+async def test_reflection_shows_the_service_to_anybody(settings: Settings, channel: grpc.aio.Channel) -> None:
+    """A tool without the .proto file finds the service, its methods and messages."""
+
+    def look() -> tuple[list[str], list[str]]:
+        with grpc.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as plain:
+            database = ProtoReflectionDescriptorDatabase(plain)
+            service = DescriptorPool(database).FindServiceByName(SERVICE)
+            return sorted(database.get_services()), [method.name for method in service.methods]
+
+    services, methods = await asyncio.to_thread(look)
+    assert services == [
+        "atelier.books.v1.BookService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ]
+    assert methods == ["GetBook", "ListBooks", "WatchBooks"]
+
+
+async def test_a_message_above_the_limit_is_refused(books: Books) -> None:
+    """RESOURCE_EXHAUSTED, before it is read to the end."""
+    with refused(StatusCode.RESOURCE_EXHAUSTED):
+        await books.page(author="x" * (RECEIVE_BYTES + 1))
+
+
+async def test_metadata_above_the_limit_is_refused(channel: grpc.aio.Channel) -> None:
+    """So is a header that no token of ours needs."""
+    with refused(StatusCode.RESOURCE_EXHAUSTED):
+        await Books(channel, "Bearer " + "x" * 40_000).page()
+
+
+async def test_a_deadline_ends_the_call_here_too(books: Books) -> None:
+    """DEADLINE_EXCEEDED for the client, and the server lets go of the stream."""
+    with refused(StatusCode.DEADLINE_EXCEEDED):
+        await books.get(1, timeout=0)
+    stream = books.watch(0, timeout=0.5)
+    with refused(StatusCode.DEADLINE_EXCEEDED):
+        while True:
+            await stream.read()
+    async with asyncio.timeout(5):
+        while [task for task in asyncio.all_tasks() if "WatchBooks" in repr(task.get_coro())]:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_taken_port_is_an_error_of_use(settings: Settings, channel: grpc.aio.Channel) -> None:
+    """One process alone does not share its port unless the settings say so."""
+    with pytest.raises(Exception, match="cannot listen"):
+        await role.run(settings, asyncio.Event())
+
+
+async def test_a_stopped_server_finishes_calls_and_ends_streams(settings: Settings, database_url: str) -> None:
+    """On stop a watch is UNAVAILABLE at once, and the role is gone well before the grace has passed."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(role.run(settings, stop))
+    async with channel_to(settings.grpc_port) as channel:
+        stream = Books(channel, await sign_in(database_url)).watch(0)
+        await stream.read()
+        stop.set()
+        with refused(StatusCode.UNAVAILABLE):
+            while True:
+                await stream.read()
+        await asyncio.wait_for(running, role.DRAIN_SECONDS / 2)

@@ -1,0 +1,40 @@
+"""Fixtures of the whole-system tests."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.instance import Instance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Instance]:
+    """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="atelier-system-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        instance = Instance(Path(folder), grpc_port="0", **settings)
+        instance.start()
+        yield instance
+        instance.close()
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    """An instance of the test's own."""
+    with running() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Instance]:
+    """An instance that a module's tests share."""
+    with running() as instance:
+        yield instance

@@ -1,0 +1,175 @@
+"""A running Atelier for the whole-system tests: `atelier up` as a subprocess, its clients, how to kill its parts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import orjson
+from redis import Redis
+
+PASSWORD = "correct horse battery"
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def processes() -> dict[int, tuple[int, list[str]]]:
+    """Every live process: pid -> (parent's pid, command line)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if stat[0] != "Z":
+                    found[int(entry.name)] = (int(stat[1]), words)
+    return found
+
+
+def descendants(root: int) -> dict[int, list[str]]:
+    """The live processes below `root`: pid -> command line."""
+    everyone = processes()
+    below: dict[int, list[str]] = {}
+    grown = {root}
+    while grown:
+        grown = {pid for pid, (parent, _) in everyone.items() if parent in grown and pid not in below}
+        below |= {pid: everyone[pid][1] for pid in grown}
+    return below
+
+
+class Instance:
+    """One `atelier up` on a folder and a port of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "up.log"
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ATELIER_")}
+        self.environment |= {f"ATELIER_{key.upper()}": value for key, value in settings.items()}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.clients: list[httpx2.Client] = []
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    def start(self) -> None:
+        """Start and wait until the API answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "atelier", "up", "--data", str(self.data), "--port", str(self.port)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=self.environment,
+                cwd=self.folder,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self.alive():
+            assert self.process.poll() is None, self.log.read_text()[-4000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+            time.sleep(0.05)
+
+    def alive(self) -> bool:
+        """Whether every dependency is ready."""
+        with contextlib.suppress(httpx2.HTTPError):
+            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        return False
+
+    def stop(self) -> int:
+        """Stop as an operator would; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def close(self) -> None:
+        """Stop, and close every client."""
+        self.stop()
+        for client in self.clients:
+            client.close()
+
+    def kill(self) -> None:
+        """Kill the supervisor alone with -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def members(self) -> dict[int, list[str]]:
+        """The live processes of this instance: pid -> command line."""
+        assert self.process is not None
+        return descendants(self.process.pid)
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of a role (`api`) or the main process of an engine (`postgres`, `valkey`)."""
+        assert self.process is not None
+        children = {pid: words for pid, (parent, words) in processes().items() if parent == self.process.pid}
+        return [pid for pid, words in children.items() if name in (words[-2], Path(words[0]).name.split("-")[0])]
+
+    def slay(self, pid: int) -> None:
+        """Kill one process with -9; it may have ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def survivors(self, family: dict[int, list[str]]) -> dict[int, list[str]]:
+        """Those of an earlier family that still live."""
+        everyone = processes()
+        return {pid: words for pid, words in family.items() if pid in everyone and everyone[pid][1] == words}
+
+    def flush_redis(self) -> None:
+        """Wipe the embedded Valkey."""
+        url = orjson.loads((self.data / "engines.json").read_bytes())["redis_url"]
+        with Redis.from_url(url) as redis:
+            redis.flushall()
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `atelier WORDS` against this instance."""
+        return subprocess.run(
+            [sys.executable, "-m", "atelier", *words, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            cwd=self.folder,
+            timeout=120,
+            check=False,
+        )
+
+    def user(self, email: str = "ada@example.org") -> httpx2.Client:
+        """A client that is logged in as a (new) user."""
+        client = httpx2.Client(base_url=self.url, timeout=30)
+        self.clients.append(client)
+        client.post("/api/users", json={"email": email, "password": PASSWORD})
+        self.login(client, email)
+        return client
+
+    def login(self, client: httpx2.Client, email: str) -> None:
+        """Give the client a fresh access token."""
+        answer = client.post("/api/auth/token", data={"username": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+
+def settled(client: httpx2.Client, image_id: int, seconds: float = 60) -> dict[str, Any]:
+    """The record of an image once it is ready or failed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        record: dict[str, Any] = client.get(f"/api/images/{image_id}/info").json()
+        if record["status"] != "queued":
+            return record
+        assert time.monotonic() < deadline, record
+        time.sleep(0.02)

@@ -1,0 +1,147 @@
+"""Kill -9 at random while uploading: nothing acknowledged is lost or done twice; rows, blobs and events agree."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.system.instance import Instance, settled
+
+PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
+UPLOADS = 300
+KILLS = 15
+PATIENCE = 120  # seconds within which one upload must be acknowledged
+VICTIMS = ("api", "processor", "archiver", "relay", "postgres", "valkey")
+
+
+def upload(client: httpx2.Client, number: int) -> int:
+    """Upload once, however often it must be tried: the idempotency key makes the tries one."""
+    key, deadline = str(uuid.uuid4()), time.monotonic() + PATIENCE
+    form = {"title": f"upload {number}", "description": f"Кадр {number}", "tags": "chaos"}
+    while True:
+        try:
+            files = {"file": (f"{number}.jpg", PHOTO.read_bytes(), "image/jpeg")}
+            answer = client.post("/api/images", data=form, files=files, headers={"Idempotency-Key": key}, timeout=15)
+            if answer.status_code == 201:
+                return int(answer.json()["id"])
+            assert answer.status_code in (409, 500, 503), answer.text
+        except httpx2.HTTPError:
+            pass
+        assert time.monotonic() < deadline, f"upload {number} was never acknowledged"
+        time.sleep(0.2)
+
+
+def kill_at_random(instance: Instance, stop: threading.Event, killed: list[str], dice: random.Random) -> None:
+    """Kill one process of a random role or engine every second or so."""
+    while len(killed) < KILLS and not stop.wait(dice.uniform(0.3, 1.2)):
+        name = VICTIMS[len(killed) % len(VICTIMS)] if len(killed) < len(VICTIMS) else dice.choice(VICTIMS)
+        pids = instance.pids(name)
+        if pids:
+            instance.slay(dice.choice(pids))
+            killed.append(name)
+
+
+def events_seen(instance: Instance) -> dict[str, set[int]]:
+    """The sequences of every subject that the processor logged."""
+    seen: dict[str, set[int]] = defaultdict(set)
+    for line in (instance.data / "logs" / "processor.log").read_text().splitlines():
+        if " event image." in line:
+            _, _, tail = line.partition(" event ")
+            _, subject, sequence, *_ = tail.split()
+            seen[subject].add(int(sequence.removeprefix("#")))
+    return seen
+
+
+def assert_whole(instance: Instance, client: httpx2.Client, ids: list[int]) -> None:
+    """Every acknowledged upload is final, there is nothing else, and rows, blobs and events agree."""
+    assert len(set(ids)) == UPLOADS
+    records = [settled(client, image_id, 180) for image_id in ids]
+    assert {record["status"] for record in records} <= {"ready", "failed"}
+    assert all(record["error"] for record in records if record["status"] == "failed")
+    listed = [record["id"] for record in everything(client)]
+    assert sorted(listed) == sorted(ids)
+    until(lambda: instance.command("check", "--deep").returncode == 0, 60, "rows and blobs do not agree")
+    until(lambda: all(seen_whole(instance, image_id) for image_id in ids), 60, "events are missing")
+
+
+def seen_whole(instance: Instance, image_id: int) -> bool:
+    """Whether the subscriber saw the picture made and finished, without a gap."""
+    return events_seen(instance)[f"images/{image_id}"] == {1, 2}
+
+
+def everything(client: httpx2.Client) -> list[dict[str, object]]:
+    """The whole list, page by page."""
+    found: list[dict[str, object]] = []
+    url: str | None = "/api/images?limit=100"
+    while url:
+        answer = client.get(url)
+        found += answer.json()
+        url = answer.links.get("next", {}).get("url")
+    return found
+
+
+def until(condition, seconds: float, otherwise: str) -> None:  # noqa: ANN001 - any callable
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.5)
+
+
+def upload_while(instance: Instance, client: httpx2.Client, disturb) -> list[int]:  # noqa: ANN001 - any callable
+    """Upload with four clients while `disturb(stop)` runs; the acknowledged ids."""
+    stop = threading.Event()
+    trouble = threading.Thread(target=disturb, args=(stop,))
+    trouble.start()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            ids = list(pool.map(lambda number: upload(client, number), range(UPLOADS)))
+    finally:
+        trouble.join(60)
+        stop.set()
+    until(instance.alive, 60, "the instance did not come back")
+    return ids
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_killing_every_part_at_random_loses_nothing(instance: Instance, seed: int) -> None:
+    """300 uploads under 15 kill -9 of roles and engines all end final, once each; files and events agree."""
+    client, killed = instance.user(), list[str]()
+    dice = random.Random(seed)  # noqa: S311 - a reproducible choice of victims
+    ids = upload_while(instance, client, lambda stop: kill_at_random(instance, stop, killed, dice))
+    assert len(killed) == KILLS
+    assert_whole(instance, client, ids)
+
+
+def test_wiping_redis_in_the_middle_loses_nothing(instance: Instance) -> None:
+    """FLUSHALL while jobs, events and cache are in it costs time, not work."""
+    client = instance.user()
+
+    def wipe(stop: threading.Event) -> None:
+        for _ in range(3):
+            stop.wait(1.5)
+            instance.flush_redis()
+
+    ids = upload_while(instance, client, wipe)
+    assert_whole(instance, client, ids)
+
+
+def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(instance: Instance) -> None:
+    """After kill -9 of `atelier up` its whole family is gone within seconds, and a new start finds all work again."""
+    client = instance.user()
+    ids = [upload(client, number) for number in range(5)]
+    family = instance.members()
+    instance.kill()
+    until(lambda: not instance.survivors(family), 20, f"orphans: {instance.survivors(family)}")
+    instance.start()
+    instance.login(client, "ada@example.org")
+    assert {settled(client, image_id, 90)["status"] for image_id in ids} == {"ready"}
+    assert instance.command("check").returncode == 0

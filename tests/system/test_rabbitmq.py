@@ -1,0 +1,141 @@
+"""RabbitMQ as the bus of a whole instance, behind a proxy that is cut and mended: every event arrives, in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import re
+import secrets
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import aio_pika
+import pytest
+from aio_pika.exceptions import AMQPError
+
+from atelier.adapters.bus import PREFIX
+from atelier.bootstrap import SUBSCRIPTIONS
+from tests.adapters.bus.conftest import Proxy
+from tests.system.conftest import running
+from tests.system.instance import settled
+from tests.system.test_chaos import until, upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx2
+
+    from tests.system.instance import Instance
+
+pytestmark = pytest.mark.rabbitmq
+
+UPLOADS = 100
+FILES = 5
+PAUSES = (0.0, 2.0, 4.0)  # seconds without a broker: connections dropped, and refused for a while
+FILES_QUEUE = "atelier.files"
+EVENT = re.compile(r" event (image\.\w+) (images/\d+) #(\d+) ")
+
+
+@pytest.fixture
+async def vhost(amqp_url: str) -> AsyncIterator[str]:
+    """A virtual host of the test's own where one can be made; else what the instance declares is deleted after it."""
+    name = f"atelier-{secrets.token_hex(4)}"
+    url = urlsplit(amqp_url)._replace(path=f"/{name}").geturl()
+    user = urlsplit(amqp_url).username or "guest"
+    if ctl("add_vhost", name) and ctl("set_permissions", "-p", name, user, ".*", ".*", ".*") and await reachable(url):
+        yield url
+        ctl("delete_vhost", name)
+        return
+    yield amqp_url
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        for service in SUBSCRIPTIONS:
+            await channel.queue_delete(f"{PREFIX}.{service}")
+            await channel.queue_delete(f"{PREFIX}.{service}.dead")
+        await channel.queue_delete(FILES_QUEUE)
+        await channel.exchange_delete(f"{PREFIX}.events")
+
+
+def ctl(*words: str) -> bool:
+    """Run `rabbitmqctl`; whether it is there and did it."""
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(["rabbitmqctl", *words], capture_output=True, check=False, timeout=60).returncode == 0
+    return False
+
+
+async def reachable(url: str) -> bool:
+    """Whether a broker's virtual host takes connections."""
+    with contextlib.suppress(AMQPError, OSError):
+        await (await aio_pika.connect(url)).close()
+        return True
+    return False
+
+
+def events(instance: Instance) -> dict[str, list[tuple[str, int]]]:
+    """What the processor logged of each image: types and sequences in the order in which they came, each once."""
+    seen: dict[str, list[tuple[str, int]]] = {}
+    for type_, subject, sequence in EVENT.findall((instance.data / "logs" / "processor.log").read_text()):
+        found = seen.setdefault(subject, [])
+        if (type_, int(sequence)) not in found:
+            found.append((type_, int(sequence)))
+    return seen
+
+
+async def interrupt(proxy: Proxy, done: asyncio.Event) -> int:
+    """Cut and mend the way to the broker while uploads go on; how often."""
+    for number, pause in enumerate(itertools.cycle(PAUSES)):
+        await asyncio.sleep(0.5)
+        if done.is_set() and number >= len(PAUSES):
+            return number
+        await proxy.cut(refuse=pause > 0)
+        await asyncio.sleep(pause)
+        if pause:
+            await proxy.mend()
+    raise AssertionError
+
+
+def upload_all(client: httpx2.Client) -> list[int]:
+    """A hundred photographs by four hands."""
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda number: upload(client, number), range(UPLOADS)))
+
+
+async def test_a_broker_that_comes_and_goes_loses_no_event(vhost: str) -> None:
+    """100 uploads while the connection to RabbitMQ is cut again and again: no event is missing, none out of order."""
+    parts = urlsplit(vhost)
+    proxy = Proxy(lambda: asyncio.open_connection(parts.hostname, parts.port or 5672))
+    await proxy.mend()
+    address = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+    with contextlib.ExitStack() as stack:
+        instance = await asyncio.to_thread(
+            lambda: stack.enter_context(running(amqp_url=address, reconcile_seconds="2"))
+        )
+        client = await asyncio.to_thread(instance.user)
+        done = asyncio.Event()
+        interrupting = asyncio.create_task(interrupt(proxy, done))
+        ids = await asyncio.to_thread(upload_all, client)
+        files = await asyncio.to_thread(upload_files, client)
+        done.set()
+        assert await interrupting >= len(PAUSES)
+        await asyncio.to_thread(assert_all_arrived, instance, client, ids, files)
+        await asyncio.to_thread(stack.close)
+    await proxy.cut()
+
+
+def upload_files(client: httpx2.Client) -> list[int]:
+    """Some files, whose jobs travel by the same broker."""
+    answers = [client.post("/api/upload", files={"file": ("a.txt", b"text")}) for _ in range(FILES)]
+    assert {answer.status_code for answer in answers} == {201}
+    return [answer.json()["id"] for answer in answers]
+
+
+def assert_all_arrived(instance: Instance, client: httpx2.Client, ids: list[int], files: list[int]) -> None:
+    """Every picture is ready, each of its events came in its turn, and files were looked at, too."""
+    assert {settled(client, image_id, 120)["status"] for image_id in ids} == {"ready"}
+    expected = {f"images/{image_id}": [("image.created", 1), ("image.processed", 2)] for image_id in ids}
+    until(lambda: events(instance) == expected, 60, "events are missing")
+    until(lambda: all(client.get(f"/api/files/{id_}").json()["processed"] for id_ in files), 60, "files are not done")
+    assert instance.command("check", "--deep").returncode == 0

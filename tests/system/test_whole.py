@@ -1,0 +1,47 @@
+"""A fresh instance from start to stop, as its first user meets it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from tests.system.instance import settled
+
+if TYPE_CHECKING:
+    from tests.system.instance import Instance
+
+PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
+
+
+def test_a_photograph_goes_all_the_way(shared: Instance) -> None:
+    """From upload through both queues to the served caption, its files, its events and an agreeing check."""
+    client = shared.user()
+    files = {"file": ("waterfall.jpg", PHOTO.read_bytes(), "image/jpeg")}
+    answer = client.post("/api/images", files=files, data={"description": "Семь секунд"})
+    assert answer.status_code == 201
+    record = settled(client, answer.json()["id"])
+    assert record["status"] == "ready"
+    picture = Image.open(io.BytesIO(client.get(record["url"]).content))
+    assert picture.width == 640
+    assert picture.height > 480
+    check = shared.command("check", "--deep")
+    assert check.returncode == 0, check.stdout
+    jobs = shared.command("jobs")
+    assert "process: 0 waiting" in jobs.stdout
+    doctor = shared.command("doctor")
+    assert doctor.returncode == 0, doctor.stdout
+
+
+def test_stopping_ends_every_process(shared: Instance) -> None:
+    """SIGTERM ends roles and engines in order: exit code 0 and nothing left; a second start finds all data."""
+    client = shared.user("bob@example.org")
+    assert client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).status_code == 201
+    family = shared.members()
+    assert shared.stop() == 0
+    assert not shared.survivors(family)
+    shared.start()
+    shared.login(client, "bob@example.org")
+    assert len(client.get("/api/images").json()) == 1

@@ -1,0 +1,259 @@
+"""API processes killed with -9 in the middle of everything: nothing is handed out twice, lost or leaked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from atelier import garbage
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.auth import Tokens
+from atelier.database import Database
+from atelier.roles.check import check
+from tests.tasks.conftest import picture
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+SECRET = "s" * 32
+START_SECONDS = 60
+TAKERS, TASKS, KILLS = 64, 5_000, 4
+RANDOM = random.Random()  # noqa: S311 - when to kill is no secret
+
+
+class House:
+    """Two API processes over one database, and somebody who kills them."""
+
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+        self.folder = folder
+        self.database = Database(database_url)
+        self.blobs = DirectoryBlobs(folder / "blobs")
+        self.environment = os.environ | {
+            "ATELIER_DATABASE_URL": database_url,
+            "ATELIER_REDIS_URL": redis_url,
+            "ATELIER_SECRET": SECRET,
+        }
+        self.ports = [free_port() for _ in range(2)]
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    async def start(self, port: int) -> None:
+        """Start one and wait until it answers."""
+        with (self.folder / "api.log").open("ab") as log:
+            command = [sys.executable, "-m", "atelier", "api", "--data", str(self.folder), "--port", str(port)]
+            self.processes[port] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+        async with asyncio.timeout(START_SECONDS), httpx2.AsyncClient(timeout=5) as client:
+            while True:
+                with contextlib.suppress(httpx2.HTTPError):
+                    if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
+                        return
+                assert self.processes[port].poll() is None, (self.folder / "api.log").read_text()[-4000:]
+                await asyncio.sleep(0.05)
+
+    async def kill_one(self, port: int) -> None:
+        """With -9, and start another in its place."""
+        self.processes[port].kill()
+        self.processes[port].wait()
+        await self.start(port)
+
+    async def user(self) -> tuple[int, dict[str, str]]:
+        """A user, made by hand, and the headers of their requests."""
+        name = uuid.uuid4()
+        row = await self.database.fetchrow(
+            """WITH made AS (
+                INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
+                VALUES ($1, $1, '', 1, now()) RETURNING id
+            ) INSERT INTO refresh_families (id, user_id, token_sha256, created_at, expires_at)
+            SELECT $2, id, '', now(), now() + interval '1 day' FROM made RETURNING user_id""",
+            f"{name}@example.org",
+            name,
+        )
+        assert row
+        token = Tokens(SECRET, access_seconds=3600).issue(row["user_id"], str(name))
+        return row["user_id"], {"Authorization": f"Bearer {token}"}
+
+    async def sweep(self) -> None:
+        """Let the collector remove everything on its list, as if a day had passed."""
+        await self.database.fetch("UPDATE blob_garbage SET after = now() - interval '1 second'")
+        while await garbage.collect(self.database, self.blobs):
+            await self.database.fetch("UPDATE blob_garbage SET after = now() - interval '1 second' WHERE NOT intent")
+
+    async def stop(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        await self.database.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+async def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> AsyncIterator[House]:
+    """A house of its own, its processes up."""
+    made = House(tmp_path, fresh_database_url, redis_url)
+    try:
+        await asyncio.gather(*(made.start(port) for port in made.ports))
+        yield made
+    finally:
+        await made.stop()
+
+
+class Taker:
+    """A bare HTTP client with one connection at a time, who asks again, elsewhere, until there is an answer."""
+
+    def __init__(self, ports: list[int], headers: dict[str, str]) -> None:
+        self.ports = ports
+        self.headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.broken = 0
+        self.taken: list[int] = []
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def take_all(self) -> None:
+        """Take until there is nothing left, each time under a key of its own."""
+        while True:
+            status, answer = await self._take(uuid.uuid4().hex)
+            if status != 200:
+                assert (status, answer["type"]) == (404, "/problems/no-free-task")
+                self._close()
+                return
+            self.taken.append(answer["id"])
+
+    async def _take(self, key: str) -> tuple[int, Any]:
+        while True:
+            try:
+                status, answer = await self._post(key)
+            except (OSError, asyncio.IncompleteReadError):
+                self.broken += 1
+                self._close()
+                await asyncio.sleep(0.02)
+                continue
+            if status not in (409, 503):
+                return status, answer
+            await asyncio.sleep(0.1)
+
+    async def _post(self, key: str) -> tuple[int, Any]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", RANDOM.choice(self.ports))
+        reader, writer = self._streams
+        request = f"POST /api/tasks/take HTTP/1.1\r\nHost: a\r\n{self.headers}Idempotency-Key: {key}\r\n\r\n"
+        writer.write(request.encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        return int(head.split(b" ", 2)[1]), json.loads(await reader.readexactly(length))
+
+    def _close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
+    """To 64 takers who ask again under their key whenever a process dies under them; none is lost."""
+    user_id, headers = await house.user()
+    await house.database.fetch(
+        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now() FROM generate_series(1, $2) AS n""",
+        user_id,
+        TASKS,
+    )
+    takers = [Taker(house.ports, headers) for _ in range(TAKERS)]
+    taking = [asyncio.create_task(taker.take_all()) for taker in takers]
+    for kill in range(KILLS):
+        await asyncio.sleep(0.1)
+        await house.kill_one(house.ports[kill % 2])
+    await asyncio.gather(*taking)
+    taken = [task_id for taker in takers for task_id in taker.taken]
+    assert sum(taker.broken for taker in takers) >= KILLS
+    rows = await house.database.fetch("SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id)
+    assert len(rows) == TASKS
+    assert sorted(taken) == [row["id"] for row in rows]
+    query = "SELECT count(*) AS events, count(DISTINCT subject) AS subjects FROM outbox WHERE type = 'task.taken'"
+    assert dict((await house.database.fetch(query))[0]) == {"events": TASKS, "subjects": TASKS}
+
+
+async def test_creating_and_deleting_survive_kills(house: House) -> None:
+    """What was acknowledged holds; every file belongs to a row; the counters are what was made."""
+    user_id, headers = await house.user()
+    kept: set[int] = set()
+    unsure: set[int] = set()  # a deletion whose answer was lost with its process
+    stop = asyncio.Event()
+
+    async def work(client: httpx2.AsyncClient) -> None:
+        while not stop.is_set():
+            base = f"http://127.0.0.1:{RANDOM.choice(house.ports)}/api/tasks"
+            with contextlib.suppress(httpx2.HTTPError):
+                files = {"image": picture() + bytes(RANDOM.choice([10, 2 << 20]))}
+                made = await client.post(base, files=files, data={"meta": ""}, headers=headers)
+                if made.status_code == 201:
+                    kept.add(made.json()["id"])
+            if kept and RANDOM.random() < 0.6:
+                task_id = kept.pop()
+                unsure.add(task_id)
+                with contextlib.suppress(httpx2.HTTPError):
+                    if (await client.delete(f"{base}/{task_id}", headers=headers)).status_code == 204:
+                        unsure.discard(task_id)
+
+    async with httpx2.AsyncClient(timeout=60) as client:
+        workers = [asyncio.create_task(work(client)) for _ in range(6)]
+        for kill in range(KILLS):
+            await asyncio.sleep(RANDOM.uniform(0.2, 0.6))
+            await house.kill_one(house.ports[kill % 2])
+        stop.set()
+        await asyncio.gather(*workers)
+    rows = {row["id"] for row in await house.database.fetch("SELECT id FROM tasks")}
+    assert kept <= rows
+    counters = "SELECT tasks_created, (SELECT sum(created) FROM task_totals) AS total FROM users WHERE id = $1"
+    counted = (await house.database.fetch(counters, user_id))[0]
+    made = "SELECT count(*) AS made FROM outbox WHERE type = 'task.created'"
+    assert counted["tasks_created"] == counted["total"] == (await house.database.fetch(made))[0]["made"]
+    await house.sweep()
+    report = await check(house.database, house.blobs, deep=True)
+    assert report.agrees, report
+    assert report.blobs == len(rows)
+    assert not list((house.folder / "blobs").rglob("*.tmp"))
+
+
+async def test_deleting_an_account_survives_kills(house: House) -> None:
+    """All of it is gone, or none of it is; when it is gone, so are, in the end, its files."""
+    people = [await house.user() for _ in range(8)]
+    async with httpx2.AsyncClient(timeout=60) as client:
+        base = f"http://127.0.0.1:{house.ports[0]}"
+        for _, headers in people:
+            for _ in range(5):
+                await client.post(f"{base}/api/tasks", files={"image": picture()}, data={"meta": ""}, headers=headers)
+        leaving = [
+            asyncio.create_task(client.delete(f"{base}/api/users/{user_id}", headers=headers))
+            for user_id, headers in people
+        ]
+        await asyncio.sleep(RANDOM.uniform(0.005, 0.05))
+        await house.kill_one(house.ports[0])
+        answers = await asyncio.gather(*leaving, return_exceptions=True)
+    left = {row["id"] for row in await house.database.fetch("SELECT id FROM users")}
+    for (user_id, _), answer in zip(people, answers, strict=True):
+        assert not (isinstance(answer, httpx2.Response) and answer.status_code == 204 and user_id in left)
+    query = "SELECT owner_id, count(*) AS tasks FROM tasks GROUP BY owner_id"
+    assert {row["owner_id"]: row["tasks"] for row in await house.database.fetch(query)} == dict.fromkeys(left, 5)
+    total = await house.database.fetchrow("SELECT sum(created) AS total FROM task_totals")
+    assert total
+    assert total["total"] == 5 * len(left)
+    await house.sweep()
+    report = await check(house.database, house.blobs, deep=True)
+    assert report.agrees, report
+    assert report.blobs == 5 * len(left)

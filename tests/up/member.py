@@ -1,0 +1,100 @@
+"""A small real role: `python member.py NAME WHAT`. Uses the database and the queue that it is told of."""
+
+# ruff: noqa: T201 - its lines are what the supervisor merges
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+
+
+def serve() -> None:
+    """Answer `/healthz` and `/readyz`, the latter by asking both engines."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                if self.path == "/readyz":
+                    ask()
+                self.send_response(200)
+            except (psycopg.Error, OSError):
+                self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["ATELIER_PORT"])), Handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server.serve_forever()
+
+
+def ask() -> None:
+    """Both engines answer."""
+    with psycopg.connect(os.environ["ATELIER_DATABASE_URL"], connect_timeout=5) as connection:
+        connection.execute("INSERT INTO visits DEFAULT VALUES")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(unquote(urlsplit(os.environ["ATELIER_REDIS_URL"]).path))
+        client.sendall(b"INCR visits\r\n")
+        if not client.recv(100).startswith(b":"):
+            raise OSError("no number")
+
+
+def prepare() -> None:
+    """What migrations do."""
+    with psycopg.connect(os.environ["ATELIER_DATABASE_URL"]) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)")
+
+
+def work() -> None:
+    """Have a child of its own; say so when asked to stop."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    signal.signal(signal.SIGTERM, lambda *_: (child.kill(), print("worker drained"), sys.exit(0)))
+    print(f"worker works with {len(os.environ['ATELIER_SECRET'])} characters of secret")
+    while True:
+        time.sleep(60)
+
+
+def refuse() -> None:
+    """Never stop when asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("stubborn is up")
+    while True:
+        time.sleep(60)
+
+
+def misuse() -> None:
+    """Find the settings wrong."""
+    print("atelier: the colour of the bicycle shed is missing")
+    sys.exit(2)
+
+
+def die() -> None:
+    """Die soon after the start, each time."""
+    time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def talk() -> None:
+    """Say much: a line longer than any buffer, bytes that are not UTF-8, a last line without an end."""
+    sys.stdout.buffer.write(b"x" * 300_000 + b"\n" + b"caf\xe9\nlast words")
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    time.sleep(600)
+
+
+def fail() -> None:
+    """What a broken migration does."""
+    sys.exit("column already exists")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[2]]()
