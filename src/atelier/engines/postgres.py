@@ -178,7 +178,7 @@ def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> 
         env=clean_environment(),
         timeout=INIT_SECONDS,
         pass_fds=(lock,),
-        preexec_fn=follow_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call, no locks taken
+        preexec_fn=follow_parent(signal.SIGKILL),
         **options,
     )
     if done.returncode:
