@@ -156,7 +156,7 @@ def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
     sync = [] if durable else ["--no-sync"]
     fixed = ["-U", USER, "-A", "trust", "-E", "UTF8", "-k", "--no-instructions"]
     _run(home, lock, [home.binaries / "initdb", "-D", draft, *fixed, *locale, *sync])
-    single = [home.binaries / "postgres", "--single", "-D", draft, "postgres"]
+    single: list[str | Path] = [home.binaries / "postgres", "--single", "-D", draft, "postgres"]
     _run(home, lock, single, f"CREATE DATABASE {DATABASE}\n")
 
 
