@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.classify.gate import FAILURES, Drained, Gate
-from atelier.classify.http1 import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response
 from atelier.classify.outcomes import Failed, Transformed
 from atelier.classify.remote import Remote, rest_of
+from atelier.http1 import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from atelier.classify.gate import Drained, Gate
 from atelier.classify.handoff import Handoff, Room
-from atelier.classify.http1 import Client, Endpoint
 from atelier.classify.outcomes import Failed, Failure, Result, failure, result
 from atelier.classify.pool import Pool, Work
 from atelier.classify.remote import Remote
+from atelier.http1 import Client, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from atelier.classify.http1 import BadAnswer
 from atelier.classify.outcomes import Answer, Failed, Kind
+from atelier.http1 import BadAnswer
 from atelier.retry import pause
 
 if TYPE_CHECKING:
     from atelier.classify.gate import Gate
-    from atelier.classify.http1 import Client, Response
     from atelier.classify.outcomes import Transformed
+    from atelier.http1 import Client, Response
 
 LABEL_MOST = 200
 """Characters of a class's name."""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a client, as little of it as sending a picture and reading a small answer needs, at 25 us a request.
+"""HTTP/1.1 as a client, as little of it as sending a picture and reading a bounded answer needs: 25 us a request.
 
 A connection serves one request at a time and is kept alive. It knows no redirects, no cookies and no proxies.
 """
@@ -74,10 +74,10 @@ class Endpoint:
                 raise BadURL(f"{header!r} cannot be sent as a header")
         self.headers = "".join(f"{header}: {value}\r\n" for header, value in given).encode("latin-1", "replace")
 
-    def post(self, target: str, media_type: str, body: bytes) -> bytes:
-        """A POST request, whole."""
-        head = f"POST {target} HTTP/1.1\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n".encode()
-        return b"".join((head, self.headers, b"\r\n", body))
+    def request(self, method: str, target: str, media_type: str = "", body: bytes = b"") -> bytes:
+        """A request, whole; without a media type it has no body."""
+        content = f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n" if media_type else ""
+        return b"".join((f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body))
 
 
 class Connection(asyncio.Protocol):
@@ -199,7 +199,10 @@ class Client:
 
     async def post(self, target: str, media_type: str, body: bytes) -> Response:
         """Send a POST request; OSError (TimeoutError, ConnectionError) or BadAnswer when there is no answer to it."""
-        data = self.endpoint.post(target, media_type, body)
+        return await self.send(self.endpoint.request("POST", target, media_type, body))
+
+    async def send(self, data: bytes) -> Response:
+        """Send a request that the endpoint made; raises as `post` does."""
         async with asyncio.timeout(self._seconds):
             while self._idle:
                 connection = self._idle.pop()
