@@ -237,6 +237,25 @@ async def test_a_collector_passes_by_a_claim(database: Database, blobs: Director
     assert await exists(blobs, key)
 
 
+async def test_nothing_goes_while_a_backup_holds_it(database: Database, blobs: DirectoryBlobs) -> None:
+    """Neither the collector nor a deletion removes a blob while a backup runs; afterwards the collector does."""
+    keys = [await intended(database, blobs) for _ in range(2)]
+    await claim(database, *keys)
+    await discard(database, *keys)
+    await fall_due(database)
+    holder = await asyncpg.connect(database.url)
+    await holder.execute(f"SELECT pg_advisory_lock({garbage.HOLD_LOCK})")
+    assert await garbage.collect(database, blobs) == 0
+    await garbage.remove(database, blobs, keys[:1])
+    assert [await exists(blobs, key) for key in keys] == [True, True]
+    assert await listed(database) == sorted(keys)
+    await holder.close()
+    await garbage.remove(database, blobs, keys[:1])
+    assert [await exists(blobs, key) for key in keys] == [False, True]
+    assert await garbage.collect(database, blobs) == 2
+    assert not await exists(blobs, keys[1])
+
+
 async def waits_for_lock(database: Database) -> None:
     """Return when somebody waits for a lock of this database."""
     query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

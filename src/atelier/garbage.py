@@ -44,6 +44,12 @@ class BlobGarbage(Base):
 
 TABLE = BlobGarbage.__tablename__
 
+# An advisory lock. A backup holds it alone while it copies what its snapshot of the rows refers to: nothing then is
+# removed. Whoever removes asks for it *after* the commit that let go of the blobs: a backup that begins later sees
+# that commit, so the lock need not be held while the blobs go.
+HOLD_LOCK = 7241003
+MAY_REMOVE = f"SELECT pg_try_advisory_xact_lock_shared({HOLD_LOCK})"
+
 # A claim looks at the clock only once it holds the row's lock, and `collect` locks only rows that are due: whichever
 # has the row, the other sees it due or gone. A collector that died half-way, too, leaves an intent past claiming.
 CLAIM = """
@@ -100,8 +106,14 @@ async def discard(session: AsyncSession, keys: Collection[str]) -> None:
         await session.execute(_with_keys(_DISCARD), {"keys": list(keys)})
 
 
+async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
+    """Remove at once what a committed transaction has discarded; while a backup runs, leave it to the collector."""
+    if (await database.fetch(MAY_REMOVE))[0][0]:
+        await blobs.delete(keys)
+
+
 async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:
-    """Remove every blob that is due and say how many; any number of collectors may run at once.
+    """Remove every blob that is due and say how many; any number of collectors may run at once, none beside a backup.
 
     The blobs go first and the rows after them, so that dying in between only means to try again.
     """
@@ -116,6 +128,8 @@ async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) 
 async def _collect_batch(database: Database, blobs: Blobs, limit: int) -> int:
     async with database.session() as session:
         due = (await session.execute(text(DUE), {"limit": limit})).all()
+        if due and not await session.scalar(text(MAY_REMOVE)):
+            return 0
         if due:
             await blobs.delete([row.key for row in due])
             await session.execute(_with_keys(_POSTPONE), {"keys": [row.key for row in due if row.intent]})

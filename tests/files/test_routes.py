@@ -458,3 +458,4 @@ def test_the_statements_about_garbage_are_those_of_the_house() -> None:
     """Django's connection runs what SQLAlchemy's runs."""
     assert garbage.CLAIM.format(keys="%s") == ours.CLAIM
     assert ours.READERS_SECONDS == garbage.READERS_SECONDS
+    assert ours.MAY_REMOVE == garbage.MAY_REMOVE

@@ -28,6 +28,7 @@ CLAIM = """
     WHERE blob_garbage.key = locked.key AND locked.after > clock_timestamp()
     RETURNING blob_garbage.key
 """
+MAY_REMOVE = "SELECT pg_try_advisory_xact_lock_shared(7241003)"  # not while a backup copies
 DISCARD = f"""
     INSERT INTO blob_garbage (key, after, intent)
     SELECT key, clock_timestamp() + interval '{READERS_SECONDS} seconds', false
@@ -56,3 +57,11 @@ def discard(keys: Sequence[str]) -> None:
     """Put blobs on the list in the transaction that removes the last reference to them."""
     with connection.cursor() as cursor:
         cursor.execute(DISCARD, [list(keys)])
+
+
+def may_remove() -> bool:
+    """Whether blobs that a committed transaction has discarded may go at once; else the collector removes them."""
+    with connection.cursor() as cursor:
+        cursor.execute(MAY_REMOVE)
+        (free,) = cursor.fetchone()
+    return bool(free)

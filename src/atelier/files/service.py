@@ -92,7 +92,8 @@ def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None
         keys = file.keys
         file.delete()
     try:
-        default_storage.delete_all(keys)
+        if garbage.may_remove():
+            default_storage.delete_all(keys)
     except OSError:
         log.warning("blobs of a deleted file are left to the collector", exc_info=True)
 

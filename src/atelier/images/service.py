@@ -175,7 +175,7 @@ async def delete(
         await cache.fence([cache_key(image_id)])
         await session.commit()
     await cache.drop([cache_key(image_id)])
-    await blobs.delete(keys)  # gone at once; were we killed before this line, the collector would do it
+    await garbage.remove(database, blobs, keys)  # were we killed before this line, the collector would do it
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:

@@ -128,7 +128,7 @@ async def delete(
         await garbage.discard(session, [task.blob])
         await session.execute(_DELETE, {"id": task_id})
         await session.commit()
-    await blobs.delete([task.blob])  # gone at once; were we killed before this line, the collector would do it
+    await garbage.remove(database, blobs, [task.blob])  # were we killed before this line, the collector would do it
 
 
 _DELETE = text(f"""
