@@ -29,6 +29,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.rendition": ("hidden", {}),
     "images.change": ("hidden", {"json": WORDS}),
     "images.replace": ("hidden", {"json": WORDS}),
+    "images.retry": ("hidden", {}),
     "images.delete": ("hidden", {}),
     "tasks.index": ("own", {}),
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),

@@ -187,6 +187,52 @@ async def test_changing_other_words_needs_no_rendering(ada: Person, workers: Non
     assert answer.json() | {"title": "New", "tags": ["a"], "status": "ready", "description": "one"} == answer.json()
 
 
+async def events_of(database_url: str, image_id: int) -> list[tuple[str, int]]:
+    """Type and sequence of everything that was announced of an image, oldest first."""
+    database = Database(database_url)
+    rows = await database.fetch(
+        "SELECT type, sequence FROM outbox WHERE subject = $1 ORDER BY id", f"images/{image_id}"
+    )
+    await database.close()
+    return [(row["type"], row["sequence"]) for row in rows]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_change_to_what_is_already_so_changes_nothing(ada: Person, database_url: str, method: str) -> None:
+    """The same words keep record and entity tag, and nothing is announced."""
+    record = await ada.upload(title="Same", description="one", tags="a")
+    info = await ada.client.get(record["url"] + "/info")
+    words = {"title": "Same", "description": "one", "tags": ["a"]}
+    answer = await ada.client.request(method, record["url"], json=words)
+    assert answer.status_code == 200
+    assert answer.json() == info.json()
+    assert answer.headers["etag"] == info.headers["etag"]
+    assert await events_of(database_url, record["id"]) == [("image.created", 1)]
+
+
+async def test_a_failed_picture_can_be_tried_again(ada: Person, database_url: str, workers: None) -> None:
+    """A retry is a 202 with the queued record under a new entity tag, is announced, and runs to an end of its own."""
+    failed = await ada.settled((await ada.upload(content=WATERFALL[:20_000], description="one"))["id"])
+    same = await ada.client.patch(failed["url"], json={"description": "one"})
+    assert same.json()["status"] == "failed"
+    stale = await ada.client.post(failed["url"] + "/retry", headers={"If-Match": '"1"'})
+    assert stale.status_code == 412
+    answer = await ada.client.post(failed["url"] + "/retry", headers={"If-Match": same.headers["etag"]})
+    assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (202, "queued", None)
+    assert answer.headers["etag"] != same.headers["etag"]
+    assert (await ada.settled(failed["id"]))["error"] == failed["error"]
+    told = ["image.created", "image.failed", "image.updated", "image.failed"]
+    assert await events_of(database_url, failed["id"]) == list(zip(told, range(1, 5), strict=True))
+
+
+async def test_only_a_failed_picture_can_be_tried_again(ada: Person) -> None:
+    """Any other is a 409 that says how it stands."""
+    record = await ada.upload()
+    answer = await ada.client.post(record["url"] + "/retry")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/not-failed")
+    assert "queued" in answer.json()["detail"]
+
+
 async def test_put_replaces_all_words(ada: Person) -> None:
     """PUT needs title, description and tags, and replaces all three."""
     record = await ada.upload(description="one", tags="a")
@@ -314,6 +360,7 @@ async def test_what_is_anothers_does_not_exist(ada: Person, bob: Person, workers
             ("GET", "/renditions/original", None),
             ("PATCH", "", {"title": "x"}),
             ("PUT", "", {"title": "x", "description": "", "tags": []}),
+            ("POST", "/retry", None),
             ("DELETE", "", None),
         ):
             answer = await bob.client.request(method, url + path, json=body)

@@ -109,6 +109,16 @@ def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folde
     assert verdicts(capsys.readouterr().out)["port"] == "FAILED"
 
 
+def test_a_font_that_is_none(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """It fails here, before it fails every picture."""
+    font = folder / "font.ttf"
+    font.write_bytes(b"no font")
+    assert main(load(data=folder, caption_font=font)) == 1
+    output = capsys.readouterr().out
+    assert verdicts(output)["font"] == "FAILED"
+    assert f"caption_font: {font} cannot be used: it is not a font" in output
+
+
 def test_engines_that_are_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """No program to start and no URL set."""
     assert main(load(data=folder, postgres_bin=folder, valkey_bin=folder / "none")) == 1

@@ -151,6 +151,18 @@ async def replace(request: Request, image_id: Id, body: ImageReplacement, user: 
     return await _change(request, res, user.user_id, image_id, body)
 
 
+@router.post(
+    "/{image_id}/retry", status_code=202, response_model=ImageRecord, responses=responses(401, 404, 409, 412, 422, 503)
+)
+async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+    """Process a failed image anew; 409 `not-failed` for any other."""
+    image = await service.retry(
+        res.database, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
+    )
+    await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))
+    return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
+
+
 @router.delete("/{image_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
 async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete an image: its record, original and renditions."""

@@ -1,4 +1,4 @@
-"""What people do with pictures: create, change, delete. One use case, one transaction, an explicit commit.
+"""What people do with pictures: create, change, retry, delete. One use case, one transaction, an explicit commit.
 
 Knows no HTTP; dependencies are arguments.
 """
@@ -16,9 +16,9 @@ from sqlalchemy.exc import IntegrityError
 
 from atelier import garbage, outbox
 from atelier.adapters.blobs import new_key
-from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
+from atelier.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.images import events
-from atelier.images.models import QUEUED, Image
+from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import cache_key
 from atelier.imaging.probe import Probe, probe
 from atelier.imaging.recipe import Limits
@@ -54,6 +54,7 @@ _FORGET = f"""
 """
 
 INTENT = timedelta(hours=1)  # far above the time in which an upload that has been received is committed
+WORDS = ("title", "description", "tags")
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
 
 
@@ -142,23 +143,44 @@ async def change(
 ) -> tuple[Image, bool]:
     """Change the words of a picture; the row, and whether it must be rendered anew because its description changed.
 
-    `expected` judges the present entity tag (If-Match); False raises PreconditionFailed.
+    Words that are already so change nothing: no event, the same entity tag. `expected` judges the present entity tag
+    (If-Match); False raises PreconditionFailed.
     """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
-        again = words.description is not None and words.description != image.description
-        for field in ("title", "description", "tags"):
-            if (value := getattr(words, field)) is not None:
-                setattr(image, field, value)
-        now = utcnow()
-        image.sequence, image.updated_at = image.sequence + 1, now
-        if again:
-            image.version, image.status, image.error, image.offered_at = image.version + 1, QUEUED, None, now
-        outbox.record(session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image))
-        await cache.fence([cache_key(image.id)])
-        await session.commit()
+        given = {field: value for field in WORDS if (value := getattr(words, field)) is not None}
+        changed = {field: value for field, value in given.items() if value != getattr(image, field)}
+        if not changed:
+            return image, False
+        for field, value in changed.items():
+            setattr(image, field, value)
+        await _update(session, cache, image, again="description" in changed)
     await cache.drop([cache_key(image.id)])
-    return image, again
+    return image, "description" in changed
+
+
+async def retry(
+    database: Database, cache: Cache, *, owner_id: int, image_id: int, expected: Callable[[str], bool]
+) -> Image:
+    """Have a failed picture processed anew; the job is the caller's to send. Raises Conflict for one that has not."""
+    async with database.session() as session:
+        image = await _mine(session, owner_id, image_id, expected)
+        if image.status != FAILED:
+            raise Conflict(f"this image is {image.status}; only a failed one can be retried", slug="not-failed")
+        await _update(session, cache, image, again=True)
+    await cache.drop([cache_key(image.id)])
+    return image
+
+
+async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: bool) -> None:
+    """Commit a change with its event; `again` queues the picture for rendering."""
+    now = utcnow()
+    image.sequence, image.updated_at = image.sequence + 1, now
+    if again:
+        image.version, image.status, image.error, image.offered_at = image.version + 1, QUEUED, None, now
+    outbox.record(session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image))
+    await cache.fence([cache_key(image.id)])
+    await session.commit()
 
 
 async def delete(

@@ -182,6 +182,18 @@ def typeface(path: str | None, size: int) -> Typeface:
         raise Invalid("The font of the caption is not one that FreeType reads.", slug="bad-font") from error
 
 
+def require_typeface(path: Path, size: int) -> None:
+    """Raises Invalid when captions cannot be set in this font at this size."""
+    if not path.is_file():  # a pipe or a device would never end
+        raise Invalid("there is no such file" if not path.exists() else "it is not a file", slug="bad-font")
+    try:
+        face = Typeface(path.read_bytes(), size)
+    except OSError as error:
+        reason = error.strerror or "it is not a font that FreeType reads"
+        raise Invalid(f"{reason[0].lower()}{reason[1:]}", slug="bad-font") from error
+    face.extent("Aя")
+
+
 def clusters(text: str) -> list[str]:
     """Splits text into grapheme clusters: marks, joiners, modifiers and flags stay together (UAX #29)."""
     found: list[str] = []

@@ -17,6 +17,7 @@ from atelier.engines.binaries import find_postgres, find_valkey
 from atelier.errors import AtelierError
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
+from atelier.roles import require_font
 from atelier.roles.up.console import address
 from atelier.roles.up.preflight import DISK_BYTES, SECRET, PortTaken, free_port
 
@@ -83,6 +84,7 @@ def examine(settings: Settings) -> list[Finding]:
         "bus": _bus,
         "secret": _secret,
         "port": _port,
+        "font": _font,
     }
     return [_look(name, look, settings) for name, look in looks.items()] + [_seccomp()]
 
@@ -171,6 +173,11 @@ def _port(settings: Settings) -> str:
             return f"{address(settings)} answers"
         raise
     return f"{settings.host}:{settings.port} is free"
+
+
+def _font(settings: Settings) -> str:
+    require_font(settings)
+    return f"{settings.caption_font or 'DejaVu Sans'} at {settings.caption_size} px"
 
 
 def _seccomp() -> Finding:

@@ -17,7 +17,7 @@ from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
 from atelier.queue import Job, Queue, QueueFull, Reject
-from atelier.roles import log_events, run_role, worker_name
+from atelier.roles import log_events, require_font, run_role, worker_name
 
 if TYPE_CHECKING:
     from atelier.adapters.blobs import Blobs
@@ -34,7 +34,8 @@ WARM_UP = "atelier.imaging.warm:warm_up"
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT."""
+    """Run until SIGTERM or SIGINT. Raises SettingsError for a font that cannot be used."""
+    require_font(settings)
     return run_role(SERVICE, settings, run)
 
 

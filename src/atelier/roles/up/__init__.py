@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.engines import running
+from atelier.roles import require_font
 from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
@@ -38,6 +39,7 @@ IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet
 
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
     """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code. Raises AtelierError when it cannot start."""
+    require_font(settings)
     folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
     lock = take_folder(folder)
     try:
