@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.engines.process import start_time
+from atelier.roles.doctor import main as examine
+from atelier.settings import load
 from tests.up.driver import HOUSE, PATIENCE_SECONDS, House, free_port, parents, until
 
 if TYPE_CHECKING:
@@ -232,6 +234,30 @@ def test_a_taken_port_is_refused(house: Callable[..., House]) -> None:
         taken.listen()
         assert f"Port {running.port} of 127.0.0.1 is taken" in refused(running)
     assert not (running.data / "postgres").exists()
+
+
+def test_one_port_for_two_is_refused(house: Callable[..., House]) -> None:
+    """HTTP and gRPC on the same port: one line that names both settings."""
+    running = house()
+    running.settings["GRPC_PORT"] = str(running.port)
+    assert f"port and grpc_port are both {running.port}" in refused(running)
+
+
+def test_the_doctor_sees_what_runs(house: Callable[..., House], capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside a running instance it asks that one's engines and port, whatever port the settings name; after, none."""
+    running = house().start()
+    assert examine(load(data=running.data)) == 0
+    found = capsys.readouterr().out
+    for words in (
+        f"running as process {running.process.pid}",
+        "PostgreSQL 18 answers, embedded",
+        "answers, embedded",
+        f"http://127.0.0.1:{running.port} answers",
+    ):
+        assert words in found
+    running.end()
+    examine(load(data=running.data))
+    assert "not running" in capsys.readouterr().out
 
 
 def test_a_folder_has_one_instance(house: Callable[..., House]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.roles.doctor import main
+from atelier.roles.up.preflight import keep_secret
 from atelier.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -22,13 +23,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and a port that is free."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ATELIER_PORT", "0")
+    monkeypatch.setenv("ATELIER_GRPC_PORT", "0")
     return tmp_path
 
 
 def verdicts(output: str) -> dict[str, str]:
     """Each check's verdict."""
     lines = output.partition("Checks\n")[2].splitlines()
-    return {words[1]: words[0] for words in (line.split() for line in lines)}
+    return {line[11:21].strip(): line[:10].strip() for line in lines}
 
 
 def test_shows_every_setting_and_its_source(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -81,7 +83,8 @@ def test_a_server_that_does_not_answer(
 ) -> None:
     """It fails, alone, in one line and without the password."""
     assert main(load(data=folder, **{setting: url})) == 1
-    output = capsys.readouterr().out
+    output, errors = capsys.readouterr()
+    assert errors == ""
     assert {check for check, verdict in verdicts(output).items() if verdict == "FAILED"} == {name}
     assert "hunter2" not in output
     assert "127.0.0.1:1" in output
@@ -107,6 +110,25 @@ def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folde
         taken.listen()
         assert main(load(data=folder, port=taken.getsockname()[1])) == 1
     assert verdicts(capsys.readouterr().out)["port"] == "FAILED"
+
+
+def test_one_port_for_two(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """HTTP and gRPC on the same port are a failure before either is started."""
+    assert main(load(data=folder, port=50077, grpc_port=50077)) == 1
+    assert "port and grpc_port are both 50077" in capsys.readouterr().out
+
+
+def test_a_secret_that_is_kept(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """What `atelier up` made is shown as a value with its place, not as none; never the value itself."""
+    assert main(load(data=folder)) == 0
+    assert "will make one" in capsys.readouterr().out
+    kept = keep_secret(folder)
+    assert main(load(data=folder)) == 0
+    output = capsys.readouterr().out
+    row = next(line for line in output.splitlines() if line.split()[:1] == ["secret"])
+    assert row.split()[1] == "***"
+    assert row.endswith(f"kept by `atelier up` ({folder / 'secret'})")
+    assert kept not in output
 
 
 def test_a_font_that_is_none(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -108,6 +108,18 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
     return descriptor
 
 
+def lock_owner(path: Path) -> int | None:
+    """The living process that locked `path` by `take_lock`; None when there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _living_owner(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
     while True:
         try:

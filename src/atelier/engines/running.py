@@ -1,4 +1,4 @@
-"""Where the embedded engines of a data folder are reached, for commands that run beside `atelier up`."""
+"""Where the embedded engines and the ports of a data folder are, for commands that run beside `atelier up`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "engines.json"
 
 
 def note(folder: Path, urls: Mapping[str, str]) -> None:
-    """Write down the URLs, by the name of their setting, for this machine's user alone."""
+    """Write down URLs and ports, by the name of their setting, for this machine's user alone."""
     draft = folder / f"{FILE}.new"
     draft.touch(mode=0o600)
     draft.write_bytes(orjson.dumps(dict(urls)))
@@ -22,7 +22,7 @@ def note(folder: Path, urls: Mapping[str, str]) -> None:
 
 
 def noted(folder: Path, name: str) -> str | None:
-    """The URL of an engine that runs, or ran until its supervisor was killed; None when it was stopped in order."""
+    """The URL of an engine, or a port, that is or was in use until its supervisor was killed; None after a stop."""
     try:
         urls = orjson.loads((folder / FILE).read_bytes())
     except (OSError, ValueError):

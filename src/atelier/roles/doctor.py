@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import shutil
@@ -10,16 +11,19 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from atelier.engines import running
 from atelier.engines.binaries import find_postgres, find_valkey
+from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
 from atelier.roles import require_font
 from atelier.roles.up.console import address
-from atelier.roles.up.preflight import DISK_BYTES, SECRET, PortTaken, free_port
+from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, PortTaken, free_port, require_two_ports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +47,12 @@ class Finding:
 
 def main(settings: Settings) -> int:
     """Print all of it; 1 when something fails."""
+    logging.disable()  # a client's log lines would be a second, rawer account of what a check says in one sentence
     redact = Redactor(known_secrets(settings))
-    findings = examine(settings)
+    try:
+        findings = examine(settings)
+    finally:
+        logging.disable(logging.NOTSET)
     lines = ["Settings", *setting_lines(settings, redact), "", "Checks"]
     lines += [f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings]
     sys.stdout.write("\n".join(lines) + "\n")
@@ -57,6 +65,10 @@ def setting_lines(settings: Settings, redact: Redactor) -> list[str]:
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     values = min(values, 60)  # one long path must not push every source off the screen
     sources = settings.sources()
+    kept = settings.data.absolute() / SECRET
+    if settings.secret is None and kept.exists():
+        rows = [(name, "***" if name == "secret" else value) for name, value in rows]
+        sources["secret"] = f"kept by `atelier up` ({kept})"
     return [f"  {name:<{names}}  {value:<{values}}  {sources[name]}" for name, value in rows]
 
 
@@ -76,7 +88,13 @@ def _without_password(url: str) -> str:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at each thing once; a failure of one says nothing about the next."""
+    """Look at each thing once; a failure of one says nothing about the next.
+
+    Where `atelier up` runs on the data folder, its engines and ports are looked at, not those of the next start.
+    """
+    supervisor = lock_owner(settings.data / LOCK)
+    if supervisor is not None:
+        settings = _as_it_runs(settings)
     looks: dict[str, Callable[[Settings], str]] = {
         "data": _data,
         "database": _database,
@@ -84,9 +102,29 @@ def examine(settings: Settings) -> list[Finding]:
         "bus": _bus,
         "secret": _secret,
         "port": _port,
+        "grpc port": _grpc_port,
         "font": _font,
     }
-    return [_look(name, look, settings) for name, look in looks.items()] + [_seccomp()]
+    instance = Finding("instance", OK, "not running" if supervisor is None else f"running as process {supervisor}")
+    return [instance, *(_look(name, look, settings) for name, look in looks.items()), _seccomp()]
+
+
+def _as_it_runs(settings: Settings) -> Settings:
+    """The settings with the addresses that the running instance wrote down."""
+    found: dict[str, object] = {}
+    for name in ("database_url", "redis_url"):
+        if getattr(settings, name) is None and (url := running.noted(settings.data, name)):
+            found[name] = SecretStr(url)
+    for name in ("port", "grpc_port"):
+        if port := running.noted(settings.data, name):
+            found[name] = int(port)
+    return settings.model_copy(update=found)
+
+
+def _embedded(settings: Settings, name: str) -> str:
+    """What to say of an engine that `atelier up` runs itself."""
+    url: SecretStr | None = getattr(settings, name)
+    return ", embedded" if url and url.get_secret_value() == running.noted(settings.data, name) else ""
 
 
 def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
@@ -124,7 +162,7 @@ def _database(settings: Settings) -> str:
         version = connection.info.server_version // 10_000
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
-    return f"PostgreSQL {version} answers"
+    return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
 
 
 def _redis(settings: Settings) -> str:
@@ -139,7 +177,8 @@ def _redis(settings: Settings) -> str:
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
-    return f"{facts.get('server_name', 'redis')} {facts.get('valkey_version') or facts['redis_version']} answers"
+    version = facts.get("valkey_version") or facts["redis_version"]
+    return f"{facts.get('server_name', 'redis')} {version} answers{_embedded(settings, 'redis_url')}"
 
 
 def _bus(settings: Settings) -> str:
@@ -151,7 +190,11 @@ def _bus(settings: Settings) -> str:
 async def _rabbitmq(url: str) -> str:
     import aio_pika  # noqa: PLC0415 - only when there is a server to ask
 
-    connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError, aio_pika.exceptions.AMQPError) as error:
+        reason = str(error) if isinstance(error, OSError) else "it closed the connection; is there such a virtual host?"
+        raise AtelierError(f"RabbitMQ at {urlsplit(url).hostname}:{urlsplit(url).port or 5672}: {reason}") from None
     await connection.close()
     return "RabbitMQ answers"
 
@@ -164,6 +207,7 @@ def _secret(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
+    require_two_ports(settings)
     try:
         free_port(settings.host, settings.port, "port")
     except PortTaken:
@@ -173,6 +217,16 @@ def _port(settings: Settings) -> str:
             return f"{address(settings)} answers"
         raise
     return f"{settings.host}:{settings.port} is free"
+
+
+def _grpc_port(settings: Settings) -> str:
+    try:
+        free_port(settings.host, settings.grpc_port, "grpc_port")
+    except PortTaken:
+        if lock_owner(settings.data / LOCK) is None:
+            raise
+        return f"{settings.host}:{settings.grpc_port} is taken, by the running instance"
+    return f"{settings.host}:{settings.grpc_port} is free"
 
 
 def _font(settings: Settings) -> str:

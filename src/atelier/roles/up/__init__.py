@@ -20,7 +20,7 @@ from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
 from atelier.roles.up.health import is_healthy
-from atelier.roles.up.preflight import free_port, keep_secret, take_folder
+from atelier.roles.up.preflight import free_port, keep_secret, require_two_ports, take_folder
 from atelier.roles.up.servers import Server, launches
 from atelier.roles.up.table import MIGRATE, ROLES, Role
 from atelier.settings import PREFIX
@@ -40,6 +40,7 @@ IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
     """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code. Raises AtelierError when it cannot start."""
     require_font(settings)
+    require_two_ports(settings)
     folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
     lock = take_folder(folder)
     try:
@@ -93,7 +94,8 @@ class Supervisor:
         await self._start_servers()
         for server in self._servers.values():
             await server.ready()
-        running.note(self._settings.data, self._urls())
+        ports = {"port": str(self._settings.port), "grpc_port": str(self._settings.grpc_port)}
+        running.note(self._settings.data, self._urls() | ports)
         environment = self._environment()
         if self._prepare and not self._stop.is_set():
             await self._run_before(self._prepare, environment)

@@ -17,6 +17,8 @@ from atelier.errors import AtelierError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from atelier.settings import Settings
+
 LOCK = "atelier.lock"
 SECRET = "secret"  # noqa: S105 - the file's name
 SECRET_LENGTH = 48  # random bytes
@@ -57,6 +59,14 @@ def free_port(host: str, port: int, setting: str) -> int:
         if error.errno == errno.EADDRINUSE:
             raise PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.") from error
         raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+
+
+def require_two_ports(settings: Settings) -> None:
+    """Raises PortTaken when HTTP and gRPC shall listen on the same port."""
+    if settings.port == settings.grpc_port != 0:
+        raise PortTaken(
+            f"port and grpc_port are both {settings.port}: choose another --port or another ATELIER_GRPC_PORT."
+        )
 
 
 def keep_secret(folder: Path) -> str:
