@@ -8,10 +8,15 @@ ARGS ?=
 
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock"
+ROLES := api processor archiver relay grpc files migrate
 define resolve
 	$(UV_COMPILE) $(2) -o $(1)/requirements.txt pyproject.toml
 	$(UV_COMPILE) $(2) -c $(1)/requirements.txt --group dev -o $(1)/requirements-dev.txt pyproject.toml
-	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt
+	@mkdir -p $(1)/docker/requirements
+	@echo $(ROLES) | tr ' ' '\n' | xargs -P 4 -I '{}' \
+	  $(UV_COMPILE) -c $(1)/requirements.txt --group role-{} -o $(1)/docker/requirements/{}.txt
+	$(UV_COMPILE) $(2) --group image -o $(1)/docker/requirements/image.txt
+	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt $(1)/docker/requirements/*.txt
 endef
 
 .PHONY: help up install test test-slow check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz
@@ -89,9 +94,11 @@ lock: $(VENV)/.dev ## Resolve the dependencies anew into requirements*.txt (ARGS
 	$(call resolve,.,$(ARGS))
 
 lock-check: $(VENV)/.dev
-	@rm -rf .stamps && mkdir -p .stamps && cp requirements.txt requirements-dev.txt .stamps
+	@rm -rf .stamps && mkdir -p .stamps/docker && cp requirements.txt requirements-dev.txt .stamps
+	@cp -r docker/requirements .stamps/docker
 	$(call resolve,.stamps,)
 	@diff -q requirements.txt .stamps/requirements.txt && diff -q requirements-dev.txt .stamps/requirements-dev.txt \
+	  && diff -qr docker/requirements .stamps/docker/requirements \
 	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }
 
 $(VENV)/bin/python:

@@ -14,7 +14,7 @@ import uvicorn
 from argon2.profiles import CHEAPEST
 from pydantic import SecretStr
 
-from atelier.accounts import service
+from atelier.accounts import families
 from atelier.accounts.routes import router
 from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.auth import Authenticator, Passwords, Tokens
@@ -49,7 +49,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
         blobs=DirectoryBlobs(tmp_path),
         cache=Cache(redis),
         tokens=tokens,
-        authenticator=Authenticator(tokens, partial(service.is_alive, database)),
+        authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=Queue(redis, "process", limit=10, attempts=2),
         passwords=Passwords(CHEAPEST),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
-from atelier.accounts import revocations, service
+from atelier.accounts import families, revocations
 from atelier.auth import Authenticator
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SOON = 10.0  # seconds that a word may take before the test fails
 @pytest.fixture
 async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
     """The authenticator of another process, which listens."""
-    there = Authenticator(resources.tokens, partial(service.is_alive, resources.database))
+    there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
     async with following(resources.redis, there):
         yield there
 
@@ -85,7 +85,7 @@ async def test_others_are_not_forgotten(anna: Person, boris: Person, elsewhere: 
 
 async def test_who_begins_to_listen_forgets_what_may_have_ended_before(anna: Person, resources: Resources) -> None:
     """Words that were said while nobody listened are not said again."""
-    there = Authenticator(resources.tokens, partial(service.is_alive, resources.database))
+    there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
     await there.authenticate(anna.headers["Authorization"])
     async with following(resources.redis, there):
         await forgotten(there, anna.headers["Authorization"])

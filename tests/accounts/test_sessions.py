@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atelier.accounts import service
+from atelier.accounts import families
 
 if TYPE_CHECKING:
     import httpx2
@@ -112,7 +112,7 @@ class TestRefresh:
         """A day after their end; the others stay."""
         old = "UPDATE refresh_families SET expires_at = now() - interval '25 hours' WHERE user_id = $1"
         await resources.database.fetch(old, anna.id)
-        assert await service.purge(resources.database) == 1
+        assert await families.purge(resources.database) == 1
         assert (await boris.refresh()).status_code == 200
 
 

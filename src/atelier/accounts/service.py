@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.auth import Claims, Passwords, Principal, Tokens
+    from atelier.auth import Passwords, Principal, Tokens
     from atelier.database import Database
     from atelier.http.ratelimit import LoginLimit
 
@@ -38,10 +38,7 @@ if TYPE_CHECKING:
 
 SECRET_BYTES = 32  # of a refresh token
 REGISTRATIONS = idempotency.scope(None, "POST /api/users")
-KEEP_DEAD = timedelta(days=1)  # how long an ended family is kept, so that reuse of its tokens is told from rubbish
 _ACCOUNT = "SELECT id, email, tasks_created, created_at FROM users WHERE id = $1"
-_ALIVE = "SELECT 1 FROM refresh_families WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
-_PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
 
 
 class WrongCredentials(Unauthenticated):
@@ -214,20 +211,6 @@ async def delete_account(
     outbox.record(session, events.DELETED, events.subject(user.id), user.sequence + 1, events.state(user))
     await session.execute(delete(User).where(User.id == user_id))
     await session.commit()
-
-
-async def is_alive(database: Database, claims: Claims) -> bool:
-    """Whether the session of a token still stands (and with it its user): for `auth.Authenticator`."""
-    try:
-        family = uuid.UUID(claims.session_id)
-    except ValueError:
-        return False
-    return await database.fetchrow(_ALIVE, family, claims.user_id) is not None
-
-
-async def purge(database: Database) -> int:
-    """Remove families that expired a while ago; how many."""
-    return len(await database.fetch(_PURGE, KEEP_DEAD))
 
 
 def _secret() -> str:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import Header, Response
-from sqlalchemy import CheckConstraint, LargeBinary, SmallInteger, Text, delete, text
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import delete, text
 
-from atelier.database import Base, Database, UtcDateTime
+from atelier.database import Database
 from atelier.errors import Conflict, Invalid
+from atelier.http.kept import REPLAY_HOURS, Kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 
 RUNNING = "running"
 LOCK = timedelta(seconds=60)  # far above the time from key to commit; after it, a run counts as killed
-REPLAY_HOURS = 24
 RETRY_SECONDS = 1  # when the first run is likely to be done
-PURGE_ROWS = 10_000  # per statement: none may run into the statement timeout
 REPLAYED = "Idempotent-Replayed"
 
 Key = Annotated[
@@ -45,27 +42,6 @@ Key = Annotated[
         examples=["6f0c1c58-2f0d-4a43-9a6c-5c2f2b1f3c11"],
     ),
 ]
-
-
-class Kept(Base):
-    """One key's first run: its content's fingerprint, and its answer once there is one.
-
-    `scope` begins with the user's id, or `-` where nobody has signed in yet, and names the operation.
-    """
-
-    __tablename__ = "idempotency_keys"
-
-    scope: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)  # C: prefixes are ranges of the index
-    key: Mapped[str] = mapped_column(Text, primary_key=True)
-    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    state: Mapped[str] = mapped_column(Text)
-    status: Mapped[int | None] = mapped_column(SmallInteger)
-    headers: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
-    body: Mapped[bytes | None] = mapped_column(LargeBinary)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    locked_at: Mapped[datetime] = mapped_column(UtcDateTime)
-
-    __table_args__ = (CheckConstraint("state in ('running', 'done')", name="state"),)
 
 
 # A key is free when nobody has it, when its run was killed, or when its answer is no longer kept.
@@ -90,14 +66,6 @@ _COMPLETE = text("""
     WHERE scope = :scope AND key = :key AND locked_at = :locked_at AND state = 'running' RETURNING key
 """)
 _RELEASE = "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND locked_at = $3 AND state = 'running'"
-_PURGE = """
-WITH gone AS (
-    DELETE FROM idempotency_keys WHERE (scope, key) IN (
-        SELECT scope, key FROM idempotency_keys WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) RETURNING 1
-) SELECT count(*) FROM gone
-"""
-
 log = logging.getLogger(__name__)
 
 
@@ -244,17 +212,6 @@ def scope(user_id: int | None, operation: str) -> str:
 def fingerprint(*values: Any) -> bytes:  # noqa: ANN401 - whatever orjson writes
     """SHA-256 over parsed values (for a file, give its own digest in hex), so that no boundary or key order counts."""
     return hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()
-
-
-async def purge(database: Database, hours: int = REPLAY_HOURS) -> int:
-    """Remove the keys whose answer is no longer replayed; how many."""
-    removed = 0
-    while True:
-        row = await database.fetchrow(_PURGE, timedelta(hours=hours), PURGE_ROWS)
-        count = row["count"] if row else 0
-        removed += count
-        if count < PURGE_ROWS:
-            return removed
 
 
 async def forget(session: AsyncSession, user_id: int) -> None:

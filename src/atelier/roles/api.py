@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from atelier import bootstrap, logs
-from atelier.accounts import revocations
-from atelier.accounts import service as accounts_service
+from atelier.accounts import families, revocations
 from atelier.accounts.routes import router as accounts
 from atelier.auth import Authenticator, Tokens
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
@@ -118,7 +117,7 @@ def open_resources(settings: Settings) -> Resources:
         blobs=bootstrap.open_blobs(settings),
         cache=cache,
         tokens=tokens,
-        authenticator=Authenticator(tokens, partial(accounts_service.is_alive, database)),
+        authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=bootstrap.process_queue(settings, redis),
         forget=(images_service.forget, tasks_service.forget, mounted.forget),

@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atelier import bootstrap
-from atelier.accounts import revocations
-from atelier.accounts import service as accounts_service
+from atelier.accounts import families, revocations
 from atelier.auth import Authenticator, Tokens
 from atelier.books.servicer import SERVICE, BookServicer, open_tail
 from atelier.database import Database
@@ -36,7 +35,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     bus = bootstrap.open_bus(settings, redis)
     database = Database(bootstrap.database_url(settings))
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
-    authenticator = Authenticator(tokens, partial(accounts_service.is_alive, database))
+    authenticator = Authenticator(tokens, partial(families.is_alive, database))
     tail = open_tail(database)
     servicer = BookServicer(database, tail)
     following = asyncio.create_task(revocations.follow(redis, authenticator))

@@ -1,11 +1,10 @@
-"""The files slice as other roles see it: mounted in the API, deleted with an account, offered again by the relay.
+"""The files slice as other roles see it: mounted in the API, deleted with an account.
 
 Django and Celery are imported when they are needed: most commands never do.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -46,18 +45,3 @@ def document() -> dict[str, Any]:
 async def forget(session: AsyncSession, owner_id: int) -> None:
     """Delete every file of one owner within the caller's transaction; the blobs become garbage with its commit."""
     await session.execute(text(FORGET), {"owner_id": owner_id})
-
-
-async def offer_lost_files(settings: Settings) -> int:
-    """Send again the jobs that the broker has lost; how many."""
-    return await asyncio.to_thread(_reoffer, settings)
-
-
-def _reoffer(settings: Settings) -> int:
-    from atelier.files import house  # noqa: PLC0415 - see above
-
-    if house.here().settings is not settings:
-        house.move_in(settings)
-    from atelier.files import jobs  # noqa: PLC0415 - see above
-
-    return jobs.reoffer()

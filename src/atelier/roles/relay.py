@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from atelier import bootstrap, carrier, garbage, outbox
-from atelier.accounts import service as accounts
+from atelier.accounts import families
 from atelier.carrier import Periodic
 from atelier.database import Database
-from atelier.http import idempotency
+from atelier.http import kept
 from atelier.images import jobs
-from atelier.roles import mounted, run_role
+from atelier.roles import lost_files, run_role
 from atelier.tasks import handout
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ def periodics(
         Periodic(
             "offer lost files again",
             min(OFTEN, settings.reconcile_seconds),
-            partial(mounted.offer_lost_files, settings),
+            partial(lost_files.offer, settings),
         ),
         Periodic("offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
         Periodic("collect garbage", OFTEN, partial(garbage.collect, database, blobs)),
         Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
         Periodic("prune the outbox", HOURLY, prune_outbox),
-        Periodic("purge idempotency keys", HOURLY, partial(idempotency.purge, database, settings.idempotency_hours)),
-        Periodic("purge sessions", HOURLY, partial(accounts.purge, database)),
+        Periodic("purge idempotency keys", HOURLY, partial(kept.purge, database, settings.idempotency_hours)),
+        Periodic("purge sessions", HOURLY, partial(families.purge, database)),
     )

@@ -1,0 +1,29 @@
+"""Sessions as roles besides the API see them: does one still stand, and which are long over. Knows no HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atelier.auth import Claims
+    from atelier.database import Database
+
+KEEP_DEAD = timedelta(days=1)  # how long an ended family is kept, so that reuse of its tokens is told from rubbish
+_ALIVE = "SELECT 1 FROM refresh_families WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
+_PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
+
+
+async def is_alive(database: Database, claims: Claims) -> bool:
+    """Whether the session of a token still stands (and with it its user): for `auth.Authenticator`."""
+    try:
+        family = uuid.UUID(claims.session_id)
+    except ValueError:
+        return False
+    return await database.fetchrow(_ALIVE, family, claims.user_id) is not None
+
+
+async def purge(database: Database) -> int:
+    """Remove families that expired a while ago; how many."""
+    return len(await database.fetch(_PURGE, KEEP_DEAD))
