@@ -17,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from atelier.engines import Engine, start_postgres, start_valkey
+from tests.s3 import S3Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -144,6 +145,13 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url) as client:
         await client.flushdb()
         yield client
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server of this worker's own."""
+    with S3Server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from atelier.settings import Settings, SettingsError, load
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PASSWORD = "hunter2-hunter2"
 
@@ -61,6 +58,19 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ATELIER_DATABASE_URL", f"mysql://u:{PASSWORD}@h/d", "ATELIER_DATABASE_URL: should start with postgresql://"),
         ("ATELIER_REDIS_URL", f"http://:{PASSWORD}@h", "ATELIER_REDIS_URL: should start with redis://"),
         ("ATELIER_AMQP_URL", f"u:{PASSWORD}@h", "ATELIER_AMQP_URL: should start with amqp://"),
+        ("ATELIER_BLOBS", "gs://bucket", "ATELIER_BLOBS: should be a folder or s3://bucket/prefix"),
+        ("ATELIER_BLOBS", "s3://", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63"),
+        ("ATELIER_BLOBS", "s3://Bucket", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63"),
+        ("ATELIER_BLOBS", f"s3://u:{PASSWORD}@bucket", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3"),
+        ("ATELIER_BLOBS", "s3://bucket/a//b", "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters"),
+        ("ATELIER_BLOBS", "s3://bucket/../b", "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters"),
+        ("ATELIER_BLOBS", "s3://bucket/" + "a" * 501, "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has"),
+        ("ATELIER_S3_ENDPOINT", "minio:9000", "ATELIER_S3_ENDPOINT: should start with https:// or http://"),
+        ("ATELIER_S3_ENDPOINT", f"http://u:{PASSWORD}@h", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
+        ("ATELIER_S3_ENDPOINT", "http://h/bucket", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
+        ("ATELIER_S3_REGION", "eu central", "ATELIER_S3_REGION: string should match pattern"),
+        ("ATELIER_S3_SECRET_KEY", PASSWORD, "ATELIER_S3_SECRET_KEY: belongs to s3_access_key: set both or neither"),
+        ("ATELIER_S3_ACCESS_KEY", PASSWORD, "belongs to s3_access_key: set both or neither"),
         ("ATELIER_SIZES", "100x100,big", "ATELIER_SIZES: string should match pattern"),
         ("ATELIER_LOG_LEVEL", "LOUD", "ATELIER_LOG_LEVEL: input should be 'DEBUG'"),
         ("ATELIER_CONFIG", "/nowhere/atelier.yaml", "ATELIER_CONFIG names /nowhere/atelier.yaml, which is not a file"),
@@ -112,6 +122,18 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None
     """`~` in a folder means the home, from a file or a compose variable too."""
     monkeypatch.setenv("HOME", str(folder))
     assert load(data="~/pictures").data == folder / "pictures"
+
+
+def test_blobs_are_in_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A path is a folder, beside which uploads are spooled; `s3://` is a bucket and a prefix, spooled for in `data`."""
+    monkeypatch.setenv("HOME", str(folder))
+    local = load(blobs="~/pictures")
+    assert (local.store, local.incoming_folder) == (folder / "pictures", folder / "pictures" / ".incoming")
+    assert load().blobs_folder == load().data / "blobs"
+    remote = load(blobs="s3://my.bucket/some/prefix/", data="d")
+    assert (remote.store, remote.blobs) == (("my.bucket", "some/prefix"), "s3://my.bucket/some/prefix")
+    assert (remote.blobs_folder, remote.incoming_folder) == (None, Path("d/incoming"))
+    assert load(blobs="s3://bucket").store == ("bucket", "")
 
 
 def test_sizes_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
@@ -16,7 +17,7 @@ from atelier.queue import Queue
 if TYPE_CHECKING:
     from atelier.adapters.blobs import Blobs
     from atelier.adapters.bus import Bus
-    from atelier.settings import Settings
+    from atelier.settings import Bucket, Settings
 
 PROCESS, STORE = "process", "store"
 STORE_LIMIT = 256  # rendered pictures are large: the processor waits for the archiver rather than fill memory
@@ -49,8 +50,24 @@ def open_bus(settings: Settings, redis: Redis) -> Bus:
 
 
 def open_blobs(settings: Settings) -> Blobs:
-    """The directory store."""
-    return DirectoryBlobs(settings.blobs_folder)
+    """The store of the settings."""
+    return open_store(settings, settings.store)
+
+
+def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
+    """The store in a folder, or the one in a bucket, to which the settings hold the keys."""
+    if isinstance(place, Path):
+        return DirectoryBlobs(place)
+    from atelier.adapters.blobs.s3 import Access, S3Blobs  # noqa: PLC0415 - its client is large
+
+    key, secret = settings.s3_access_key, settings.s3_secret_key
+    access = Access(
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key=key.get_secret_value() if key else None,
+        secret_key=secret.get_secret_value() if secret else None,
+    )
+    return S3Blobs(place.name, place.prefix, access)
 
 
 def process_queue(settings: Settings, redis: Redis) -> Queue:

@@ -80,10 +80,11 @@ class Redactor:
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
-    """The secret and the passwords inside URLs; not those so short that they are words of any line."""
+    """The secret, the keys of S3 and the passwords inside URLs; not those so short that they are words of any line."""
     urls = [settings.database_url, settings.redis_url, settings.amqp_url]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
-    found = {settings.secret.get_secret_value() if settings.secret else "", *passwords, *map(unquote, passwords)}
+    whole = [one.get_secret_value() for one in (settings.secret, settings.s3_access_key, settings.s3_secret_key) if one]
+    found = {*whole, *passwords, *map(unquote, passwords)}
     return tuple(secret for secret in found if len(secret) >= SECRET_CHARACTERS)
 
 

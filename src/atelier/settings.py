@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -33,7 +34,21 @@ SCHEMES = {
     "redis_url": ("redis", "rediss", "unix"),
     "amqp_url": ("amqp", "amqps"),
 }
+S3 = "s3://"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_PREFIX = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?")
+PREFIX_CHARACTERS = 500  # with a key of 255 below the 1,024 that S3 takes
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
+
+
+class Bucket(NamedTuple):
+    """A store elsewhere: a bucket, and what every key in it begins with."""
+
+    name: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{S3}{self.name}/{self.prefix}".rstrip("/")
 
 
 class SettingsError(AtelierError):
@@ -63,8 +78,23 @@ class Settings(BaseSettings):
     amqp_url: SecretStr | None = Field(
         None, description="RabbitMQ for the event bus, `amqp://...`; none: events travel on Redis Streams."
     )
-    blobs: Path | None = Field(
-        None, description="Folder of stored pictures and files; none: `blobs` in the data folder."
+    blobs: str | None = Field(
+        None,
+        description="Where pictures and files are stored: a folder or `s3://bucket/prefix`; none: `blobs` in the data "
+        "folder.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="Address of an S3 server, `https://...`; none: AWS's, or what `AWS_ENDPOINT_URL` says."
+    )
+    s3_region: str | None = Field(
+        None, pattern=r"^[a-z0-9-]{1,64}$", description="Region of the bucket; none: `AWS_REGION`, then `us-east-1`."
+    )
+    s3_access_key: SecretStr | None = Field(
+        None,
+        description="Access key of the bucket; none: `AWS_ACCESS_KEY_ID`, then the role of the container or machine.",
+    )
+    s3_secret_key: SecretStr | None = Field(
+        None, validate_default=True, description="The access key's secret; set both or neither."
     )
     postgres_bin: Path | None = Field(
         None, description="Folder with `postgres` and `initdb` for the embedded database; none: the wheel's, then PATH."
@@ -136,10 +166,27 @@ class Settings(BaseSettings):
 
     _chosen: frozenset[str] = PrivateAttr(frozenset())  # names given on the command line
 
-    @field_validator("data", "blobs", "postgres_bin", "valkey_bin", "caption_font")
+    @field_validator("data", "postgres_bin", "valkey_bin", "caption_font")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @field_validator("blobs", mode="before")
+    @classmethod
+    def _check_blobs(cls, value: object) -> object:
+        return str(store_place(str(value))) if isinstance(value, str | Path) else value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        return value and _plain_endpoint(value)
+
+    @field_validator("s3_secret_key")
+    @classmethod
+    def _check_pair(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "s3_access_key" in info.data and (value is None) != (info.data["s3_access_key"] is None):
+            raise ValueError("belongs to s3_access_key: set both or neither")
+        return value
 
     @field_validator(*SCHEMES)
     @classmethod
@@ -162,9 +209,19 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
-    def blobs_folder(self) -> Path:
-        """Where the directory blob store lives."""
-        return self.blobs or self.data / "blobs"
+    def store(self) -> Path | Bucket:
+        """Where the blobs are."""
+        return store_place(self.blobs) if self.blobs else self.data / "blobs"
+
+    @property
+    def blobs_folder(self) -> Path | None:
+        """The folder of the blobs; None when they are in a bucket."""
+        return self.store if isinstance(self.store, Path) else None
+
+    @property
+    def incoming_folder(self) -> Path:
+        """Where uploads are spooled: on the file system of local blobs, so that storing one is a rename, not a copy."""
+        return self.blobs_folder / ".incoming" if self.blobs_folder else self.data / "incoming"
 
     @property
     def logs_folder(self) -> Path:
@@ -194,6 +251,30 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over the YAML file."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+
+
+def store_place(text: str) -> Path | Bucket:
+    """A folder, or a bucket where it is written `s3://bucket/prefix`. Raises ValueError, which says how to write it."""
+    if not text.startswith(S3):
+        if "://" in text:
+            raise ValueError("should be a folder or s3://bucket/prefix")
+        return Path(text).expanduser()
+    name, _, prefix = text.removeprefix(S3).partition("/")
+    prefix = prefix.rstrip("/")
+    if not _BUCKET.fullmatch(name):
+        raise ValueError("should be s3://bucket/prefix: a bucket has 3 to 63 small letters, digits, dots and hyphens")
+    if len(prefix) > PREFIX_CHARACTERS or not _BUCKET_PREFIX.fullmatch(prefix):
+        raise ValueError("should be s3://bucket/prefix: a prefix has letters, digits and ._- between single slashes")
+    return Bucket(name, prefix)
+
+
+def _plain_endpoint(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("should start with https:// or http:// and name a host")
+    if "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ValueError("should be a scheme, a host and a port only: keys go into s3_access_key and s3_secret_key")
+    return value.rstrip("/")
 
 
 def config_file() -> Path:

@@ -224,12 +224,12 @@ async def deliver(answer: Answer, send: Send, *, head: bool) -> None:
 
 
 async def _pieces(part: Any) -> Any:  # noqa: ANN401 - `content.Part`, an asynchronous iterator
-    """A part of a file: from memory when it is there, else by threads."""
+    """A part of a file, read in threads where it is not in memory."""
     left = part.stop - part.start
     try:
         descriptor = part.file.fileno()
     except OSError:
-        while chunk := part.read(CHUNK_BYTES):
+        while chunk := await asyncio.to_thread(part.read, CHUNK_BYTES):  # it comes from elsewhere
             left -= len(chunk)
             yield chunk
     else:

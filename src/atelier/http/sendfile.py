@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from atelier.adapters.blobs import Blobs
 from atelier.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -55,10 +56,11 @@ class Streamed(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send it all. Raises OSError when the content ends early: the client must not take it for whole."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             left = 0 if scope.get(HEAD) else self._stop - self._start
-            if left:
-                async for chunk in self._chunks():
+            chunks = await self._begun() if left else None
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if chunks is not None:
+                async for chunk in chunks:
                     left -= len(chunk)
                     await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
                 if left:
@@ -79,10 +81,20 @@ class Streamed(Response):
     def __del__(self) -> None:
         self.close()
 
-    def _chunks(self) -> AsyncIterator[bytes]:
+    async def _begun(self) -> AsyncIterator[bytes]:
+        """The content; of a blob elsewhere the first piece is here, so that what fails is answered as an error."""
         if isinstance(self._source, int):
             return read_file(self._source, self._start, self._stop)
-        return self._source.blobs.stream(self._source.key, self._start, self._stop)
+        chunks = self._source.blobs.stream(self._source.key, self._start, self._stop)
+        return _again(await anext(chunks, b""), chunks)
+
+
+async def _again(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    async with aclosing(rest):
+        if first:
+            yield first
+        async for chunk in rest:
+            yield chunk
 
 
 def open_file(path: Path) -> tuple[int, int]:

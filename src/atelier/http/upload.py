@@ -95,8 +95,8 @@ async def receive(
 
 
 def spool_folder(settings: Settings) -> Path:
-    """Where uploads are spooled: on the file system of the blobs, so that storing one is a rename, not a copy."""
-    return settings.blobs_folder / ".incoming"
+    """Where uploads are spooled."""
+    return settings.incoming_folder
 
 
 def sweep(folder: Path) -> None:

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
     from datetime import datetime, timedelta
     from pathlib import Path
 
@@ -43,7 +43,7 @@ class Blobs(Protocol):
     async def get(self, key: str) -> bytes:
         """The whole blob. Raises NotFound."""
 
-    def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to but without `stop`, in pieces. Raises NotFound before the first piece."""
 
     async def stat(self, key: str) -> Stat:

@@ -23,7 +23,7 @@ from atelier.adapters.blobs import Stat, check_key, check_prefix
 from atelier.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
     from datetime import timedelta
 
 FULL_RETRY_SECONDS = 30  # somebody has to make room
@@ -60,7 +60,7 @@ class DirectoryBlobs:
         """The whole blob."""
         return await self._run(self._get, key)
 
-    async def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
         file = await self._run(self._open, key)
         try:
@@ -126,7 +126,7 @@ class DirectoryBlobs:
         try:
             folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise Conflict(f"a blob lies where the folder {folder.name} would be") from error
+            raise Conflict("a blob lies where a folder would be") from error
         for above in folder.parents:
             if above == self.root.parent:
                 with suppress(PermissionError):  # a folder that we may pass through but not read
@@ -140,14 +140,14 @@ class DirectoryBlobs:
             return file.read()
 
     def _open(self, key: str) -> BinaryIO:
-        with _missing_is_not_found(key):
+        with _missing_is_not_found():
             return self.path(key).open("rb")
 
     def _stat(self, key: str) -> Stat:
-        with _missing_is_not_found(key):
+        with _missing_is_not_found():
             found = self.path(key).stat()
         if not S_ISREG(found.st_mode):
-            raise NotFound(f"no blob {key}")
+            raise NotFound("the content is gone")
         return _stat_of(key, found)
 
 
@@ -224,7 +224,7 @@ def _publish(temporary: Path, target: Path) -> None:
     try:
         os.link(temporary, target)
     except FileExistsError as error:
-        raise Conflict(f"blob {target.name} exists") from error
+        raise Conflict("such a blob exists") from error
     temporary.unlink()
     _fsync(target.parent)
 
@@ -242,11 +242,11 @@ def _stat_of(key: str, stat: os.stat_result) -> Stat:
 
 
 @contextmanager
-def _missing_is_not_found(key: str) -> Iterator[None]:
+def _missing_is_not_found() -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise NotFound(f"no blob {key}") from error
+        raise NotFound("the content is gone") from error
 
 
 @contextmanager
