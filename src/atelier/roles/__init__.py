@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.errors import AtelierError
-from atelier.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -37,19 +36,6 @@ def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Eve
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_until_signal(name, settings, run))
     return 0
-
-
-def require_font(settings: Settings) -> None:
-    """Raises SettingsError when the captions' font cannot be used: better no start than every picture failed."""
-    if settings.caption_font is None:
-        return
-    from atelier.imaging.typeface import require_typeface  # noqa: PLC0415 - most roles draw nothing
-
-    try:
-        require_typeface(settings.caption_font, settings.caption_size)
-    except (AtelierError, OSError) as error:
-        reason = error.detail if isinstance(error, AtelierError) else error.strerror
-        raise SettingsError(f"caption_font: {settings.caption_font} cannot be used: {reason}") from error
 
 
 async def _until_signal(

@@ -21,7 +21,7 @@ from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
-from atelier.roles import require_font
+from atelier.roles.fonts import require_font
 from atelier.roles.up.console import address
 from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, PortTaken, free_port, require_two_ports
 

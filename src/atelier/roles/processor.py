@@ -17,7 +17,8 @@ from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
 from atelier.queue import Job, Queue, QueueFull, Reject
-from atelier.roles import log_events, require_font, run_role, worker_name
+from atelier.roles import log_events, run_role, worker_name
+from atelier.roles.fonts import require_font
 
 if TYPE_CHECKING:
     from atelier.adapters.blobs import Blobs

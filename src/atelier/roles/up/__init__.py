@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.engines import running
-from atelier.roles import require_font
+from atelier.roles.fonts import require_font
 from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
