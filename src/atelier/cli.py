@@ -96,6 +96,32 @@ def check(
 
 
 @app.command()
+def backup(
+    folder: Annotated[
+        Path, typer.Argument(help="Where backups are kept; blobs that are there already are not copied again.")
+    ],
+    data: Data = None,
+    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")] = None,
+) -> None:
+    """Back up rows and blobs as of one moment, while everything runs. Exit code 1 when blobs are missing or corrupt."""
+    from atelier.roles.backup import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data), folder, keep))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="Where backups are kept.")],
+    data: Data = None,
+    at: Annotated[str | None, typer.Option("--at", help="Name of the backup; none: the newest.")] = None,
+) -> None:
+    """Restore a backup into an empty house that is not running."""
+    from atelier.roles.backup.restore import main as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data), folder, at))
+
+
+@app.command()
 def doctor(data: Data = None) -> None:
     """Show every setting, where its value came from, and what can be reached."""
     from atelier.roles.doctor import main as run  # noqa: PLC0415 - lazily, as every role

@@ -38,6 +38,7 @@ ROOTS = {
     "migrate": (
         *("atelier.roles.migrate", "atelier.migrations.env", "atelier.files.migrations", *DJANGO),
         *("atelier.roles.check", "atelier.roles.doctor", "atelier.roles.jobs"),
+        *("atelier.roles.backup", "atelier.roles.backup.restore"),
     ),
 }
 # Installed though no module of ours imports it.

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-
 import psycopg
 import pytest
 
 from atelier.roles.migrate import is_current, migrate
-from tests.conftest import drop_database, sibling
 
 
-@pytest.fixture
-def empty(postgres_url: str):  # noqa: ANN201 - a URL
-    """A database without a table."""
-    name = f"empty_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    yield sibling(postgres_url, name)
-    drop_database(postgres_url, name)
-
-
-def test_an_empty_database_is_migrated_once(empty: str) -> None:
+def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
     """Nothing is current at first; afterwards it is, and a second run leaves it so."""
-    assert not is_current(empty)
-    migrate(empty)
-    assert is_current(empty)
-    migrate(empty)
-    assert is_current(empty)
+    assert not is_current(empty_database_url)
+    migrate(empty_database_url)
+    assert is_current(empty_database_url)
+    migrate(empty_database_url)
+    assert is_current(empty_database_url)
 
 
 @pytest.mark.parametrize(

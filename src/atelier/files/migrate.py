@@ -9,8 +9,8 @@ from atelier.files import house
 LOCK = 7241002  # one migrator at a time
 
 
-def migrate(url: str) -> None:
-    """Apply every migration of Django's that the database at `url` lacks."""
+def migrate(url: str, step: str | None = None) -> None:
+    """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
     import django  # noqa: PLC0415 - other commands need no Django
 
@@ -24,7 +24,7 @@ def migrate(url: str) -> None:
         with connections["default"].cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
             cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        call_command("migrate", interactive=False, verbosity=0)
+        call_command("migrate", *(("files", step) if step else ()), interactive=False, verbosity=0)
     finally:
         house.disconnect()
         connections.settings["default"] = before

@@ -7,7 +7,7 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import create_engine, make_url
 
-from atelier.database import Base, UtcDateTime
+from atelier.database import MIGRATION_LOCK, Base, UtcDateTime
 from atelier.migrations import tables  # noqa: F401 - fills Base.metadata
 
 config = context.config
@@ -36,7 +36,7 @@ def run() -> None:
             include_name=ours,
         )
         with context.begin_transaction():
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7241001)")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
             context.run_migrations()
     engine.dispose()
 

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 # Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not known).
 REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
-_ROWS = " UNION ALL ".join(REFERENCED)
+ROWS = " UNION ALL ".join(REFERENCED)
 _COLLECT_REFERENCES = f"""
     CREATE TEMPORARY TABLE referenced AS
     SELECT key, max(sha256) AS sha256, bool_or(kept) AS kept
     FROM (
-        SELECT key, sha256, true AS kept FROM ({_ROWS}) AS rows
+        SELECT key, sha256, true AS kept FROM ({ROWS}) AS rows
         UNION ALL
         SELECT key, NULL, false FROM blob_garbage
     ) AS every_key
@@ -40,7 +40,7 @@ _COLLECT_REFERENCES = f"""
 """
 _MISSING = "SELECT key FROM referenced WHERE kept AND NOT EXISTS (SELECT FROM listed WHERE listed.key = referenced.key)"
 _ORPHANED = "SELECT key FROM listed WHERE NOT EXISTS (SELECT FROM referenced WHERE referenced.key = listed.key)"
-_REFERS = f"SELECT count(*) FROM ({_ROWS}) AS rows WHERE key = $1"
+_REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
 # A subject's events are numbered without gaps; the oldest may have been pruned.
 _GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
 CHUNK = 10_000  # keys per COPY

@@ -10,6 +10,8 @@ import psycopg
 from atelier import bootstrap
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alembic.config import Config
 
     from atelier.settings import Settings
@@ -25,14 +27,24 @@ def main(settings: Settings) -> int:
 
 def migrate(url: str) -> None:
     """Apply every migration that the database at `url` lacks."""
-    if is_current(url):
-        return
+    if not is_current(url):
+        reach(url)
+
+
+def reach(url: str, alembic: str = "head", django: str | None = None) -> None:
+    """Apply the migrations up to a step of each tool; by default all."""
     from alembic import command  # noqa: PLC0415 - most starts find nothing to do, and need not load it
 
     from atelier.files.migrate import migrate as migrate_files  # noqa: PLC0415 - the same for Django
 
-    command.upgrade(config(url), "head")
-    migrate_files(url)
+    command.upgrade(config(url), alembic)
+    migrate_files(url, django)
+
+
+def knows(alembic: str, django: Sequence[str]) -> bool:
+    """Whether this version has these steps of both tools."""
+    revisions = {step[:4] for step in _steps("migrations", "versions")}
+    return alembic in revisions and set(django) <= _steps("files", "migrations")
 
 
 def is_current(url: str) -> bool:

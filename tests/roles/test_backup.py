@@ -1,0 +1,375 @@
+"""Backup and restore: rows and blobs of one moment, whole or not at all, into an empty house only."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from redis import Redis
+
+from atelier import bootstrap, garbage
+from atelier.adapters.blobs import new_key
+from atelier.database import Database
+from atelier.roles import backup
+from atelier.roles.backup import restore, shelf, tables
+from atelier.roles.check import check
+from atelier.roles.migrate import is_current, migrate
+from atelier.settings import Settings
+
+USER = """
+    INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
+    VALUES ('ada@example.org', 'ada@example.org', '-', 1, now()) RETURNING id
+"""
+TASK = """
+    WITH task AS (
+        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+        SELECT id, 'tabs\tlines\n\\ and NULL', true, :key, 'jpeg', 'image/jpeg', :size, :sha256, 1, now() FROM users
+        RETURNING *
+    )
+    INSERT INTO outbox (type, subject, sequence, data) SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
+"""
+FORGET = "DELETE FROM tasks WHERE blob = :key"
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class House:
+    """A house's database and store, without its processes."""
+
+    def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
+        self.settings = Settings(data=folder, database_url=database_url, redis_url=redis_url)
+        self.url = database_url
+        self.blobs = bootstrap.open_blobs(self.settings)
+
+    def execute(self, statement: str) -> list[Any]:
+        """Run one statement and commit it."""
+        with psycopg.connect(self.url) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def dump(self) -> dict[str, list[Any]]:
+        """Every row of every table."""
+        return {name: sorted(self.execute(f"SELECT t::text FROM {name} AS t")) for name in tables.OURS}
+
+    def add(self, *contents: bytes) -> list[str]:
+        """A task with a picture of its own for each of the contents; their keys."""
+        return asyncio.run(_with(self, lambda database: _add(self, database, contents)))
+
+    def agrees(self) -> bool:
+        """What `atelier check --deep` says."""
+        return asyncio.run(_with(self, lambda database: check(database, self.blobs, deep=True))).agrees
+
+    def stored(self) -> dict[str, bytes]:
+        """Every blob."""
+        root = self.settings.blobs_folder
+        return {
+            str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        }
+
+
+async def _with(house: House, action: Any) -> Any:
+    database = Database(house.url)
+    try:
+        return await action(database)
+    finally:
+        await database.close()
+
+
+async def _add(house: House, database: Database, contents: tuple[bytes, ...]) -> list[str]:
+    keys = []
+    for content in contents:
+        key = new_key("tasks", "original")
+        await garbage.intend(database, [key], LATER)
+        await house.blobs.put(key, content)
+        async with database.session() as session:
+            await garbage.claim(session, [key])
+            values = {"key": key, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            await session.execute(garbage.text(TASK), values)
+            await session.commit()
+        keys.append(key)
+    return keys
+
+
+async def _forget(house: House, database: Database, key: str) -> None:
+    async with database.session() as session:
+        await garbage.discard(session, [key])
+        await session.execute(garbage.text(FORGET), {"key": key})
+        await session.commit()
+    await garbage.remove(database, house.blobs, [key])
+
+
+@pytest.fixture
+def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> House:
+    """A house with one user."""
+    house = House(tmp_path / "house", fresh_database_url, redis_url)
+    house.execute(USER)
+    return house
+
+
+@pytest.fixture
+def target(tmp_path: Path, empty_database_url: str, redis_url: str) -> House:
+    """A place where nothing is yet."""
+    with Redis.from_url(redis_url) as redis:
+        redis.flushdb()
+    return House(tmp_path / "target", empty_database_url, redis_url)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where backups go."""
+    return tmp_path / "backups"
+
+
+def test_what_comes_back_is_what_was_there(house: House, target: House, folder: Path) -> None:
+    """Every row and every blob of the house is in the restored one, and ids go on where they were."""
+    house.add(b"one", b"two" * 1_000_000, b"")
+    house.execute("DELETE FROM tasks WHERE id = 3")  # its number is never given again
+    house.execute("UPDATE blob_garbage SET after = now()")
+    assert backup.main(house.settings, folder, None) == 0
+    before = house.dump()
+    assert restore.main(target.settings, folder, None) == 0
+    assert target.dump() == before
+    assert is_current(target.url)
+    kept = {row[0] for row in house.execute("SELECT blob FROM tasks")}
+    assert target.stored() == {key: content for key, content in house.stored().items() if key in kept}
+    assert target.agrees()
+    target.add(b"new")
+    assert target.execute("SELECT max(id) FROM tasks") == [(4,)]
+
+
+def test_the_next_backup_copies_only_what_is_new(
+    house: House, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Blobs that an earlier backup has are not copied again; a copy that rotted is."""
+    first, *_ = house.add(b"one", b"two")
+    backup.main(house.settings, folder, None)
+    assert "2 blobs (2 new)" in capsys.readouterr().out
+    house.add(b"three")
+    backup.main(house.settings, folder, None)
+    assert "3 blobs (1 new)" in capsys.readouterr().out
+    (folder / "blobs" / first).write_bytes(b"rot")
+    (shelf.Shelf(folder).whole()[-1] / shelf.LIST).unlink()  # no digests to believe
+    assert backup.main(house.settings, folder, None) == 0
+    assert "3 blobs (1 new)" in capsys.readouterr().out
+    assert (folder / "blobs" / first).read_bytes() == b"one"
+
+
+def test_old_backups_go_with_the_blobs_that_only_they_had(house: House, folder: Path) -> None:
+    """`--keep` leaves the newest, and of the blobs those that these have."""
+    old, kept = house.add(b"old", b"kept")
+    backup.main(house.settings, folder, None)
+    asyncio.run(_with(house, lambda database: _forget(house, database, old)))
+    backup.main(house.settings, folder, None)
+    backup.main(house.settings, folder, 2)
+    assert len(shelf.Shelf(folder).whole()) == 2
+    assert not (folder / "blobs" / old).exists()
+    assert (folder / "blobs" / kept).exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"), [(Path.unlink, "missing"), (lambda path: path.write_bytes(b"?"), "corrupt")]
+)
+def test_a_damaged_store_is_backed_up_and_reported(
+    house: House, folder: Path, damage: Any, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A blob that is gone or is not what its row says does not cost the backup of all the others, but exit code 0."""
+    bad, _ = house.add(b"one", b"two")
+    damage(house.settings.blobs_folder / bad)
+    assert backup.main(house.settings, folder, None) == 1
+    assert f"1 {word}" in capsys.readouterr().out
+    (whole,) = shelf.Shelf(folder).whole()
+    assert getattr(shelf.read_manifest(whole), word) == [bad]
+
+
+def test_uploads_and_deletions_go_on_meanwhile(house: House, target: House, folder: Path) -> None:
+    """A backup made while pictures come and go refers to no blob that it does not have."""
+    house.add(*(f"{number}".encode() for number in range(200)))
+    stop = threading.Event()
+
+    async def churn(database: Database) -> None:
+        while not stop.is_set():
+            keys = await _add(house, database, (os.urandom(9_000), os.urandom(9_000)))
+            (oldest,) = await database.fetch("SELECT blob FROM tasks ORDER BY id LIMIT 1")
+            for key in (keys[0], oldest["blob"]):
+                await _forget(house, database, key)
+            await database.fetch("UPDATE blob_garbage SET after = clock_timestamp() WHERE NOT intent")
+            await garbage.collect(database, house.blobs)
+
+    busy = threading.Thread(target=lambda: asyncio.run(_with(house, churn)))
+    busy.start()
+    try:
+        assert backup.main(house.settings, folder, None) == 0
+    finally:
+        stop.set()
+        busy.join()
+    assert restore.main(target.settings, folder, None) == 0
+    assert target.agrees()
+    assert len(target.stored()) == target.execute("SELECT count(*) FROM tasks")[0][0] >= 150
+    assert house.agrees()
+
+
+def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path) -> None:
+    """Killed in the middle it is never restored; the next one goes on with what was copied and tidies up."""
+    house.add(*(os.urandom(200) for _ in range(300)))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")}
+    environment["ATELIER_DATABASE_URL"] = house.url
+    words = ["backup", str(folder), "--data", str(house.settings.data)]
+    victim = subprocess.Popen([sys.executable, "-m", "atelier", *words], env=environment, stdout=subprocess.DEVNULL)
+    while not list(folder.glob("blobs/tasks/*/*")):
+        assert victim.poll() is None
+        time.sleep(0.001)
+    victim.kill()
+    victim.wait()
+    assert [path.suffix for path in folder.glob("2*")] == [".part"]
+    with pytest.raises(shelf.BackupError, match="no whole backup"):
+        restore.main(target.settings, folder, None)
+    orphan = str(next(folder.glob("blobs/tasks/*/*")).relative_to(folder / "blobs"))
+    asyncio.run(_with(house, lambda database: _forget(house, database, orphan)))
+    assert backup.main(house.settings, folder, None) == 0
+    assert not list(folder.glob("*.part"))
+    assert not (folder / "blobs" / orphan).exists()
+    assert restore.main(target.settings, folder, None) == 0
+    assert target.agrees()
+
+
+def test_one_backup_at_a_time(house: House, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second backup into the same folder is refused, so is one of the same database, and one beside a migration."""
+    with shelf.Shelf(folder).locked(), pytest.raises(shelf.BackupError, match="another backup"):
+        backup.main(house.settings, folder, None)
+    monkeypatch.setitem(tables.SESSION, "lock_timeout", "50ms")
+    for lock, reason in ((garbage.HOLD_LOCK, "another backup"), (tables.MIGRATION_LOCK, "a migration")):
+        with psycopg.connect(house.url) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
+            with pytest.raises(shelf.BackupError, match=reason):
+                backup.main(house.settings, tmp_path / "other", None)
+
+
+def test_the_connection_that_holds_the_blobs_must_last(
+    house: House, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the database goes away while blobs are copied, deletions may have gone on: that is no backup."""
+    house.add(b"one")
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'atelier backup'"
+    copied = backup.copies.copy
+
+    async def cut(*args: Any) -> Any:
+        house.execute(ended + " AND datname = current_database()")
+        async for made in copied(*args):
+            yield made
+
+    monkeypatch.setattr(backup.copies, "copy", cut)
+    with pytest.raises(shelf.BackupError, match="lost the database"):
+        backup.main(house.settings, folder, None)
+    assert shelf.Shelf(folder).whole() == []
+
+
+def test_only_the_schema_of_this_version_is_backed_up(house: House, folder: Path) -> None:
+    """A database that is to be migrated first is refused, whatever it lacks."""
+    house.execute("DELETE FROM django_migrations WHERE app = 'files'")
+    with pytest.raises(shelf.BackupError, match="atelier migrate"):
+        backup.main(house.settings, folder, None)
+
+
+def _change(path: Path, **changes: Any) -> None:
+    manifest = msgspec.json.decode(path.read_bytes()) | changes
+    path.write_bytes(msgspec.json.encode(manifest))
+
+
+def test_a_backup_of_a_newer_version_is_refused(house: House, target: House, folder: Path) -> None:
+    """A schema or a form that this version does not know is not restored by halves."""
+    backup.main(house.settings, folder, None)
+    (whole,) = shelf.Shelf(folder).whole()
+    manifest = whole / shelf.MANIFEST
+    for changes, reason in (({"alembic": "9999"}, "newer than this version"), ({"format": 2}, "newer Atelier")):
+        original = manifest.read_bytes()
+        _change(manifest, **changes)
+        with pytest.raises(shelf.BackupError, match=reason):
+            restore.main(target.settings, folder, None)
+        manifest.write_bytes(original)
+    assert restore.main(target.settings, folder, None) == 0
+
+
+def test_a_backup_of_an_older_version_is_migrated(house: House, target: House, folder: Path) -> None:
+    """The rows of an older schema go into that schema, which is then brought to the newest."""
+    house.add(b"one")
+    backup.main(house.settings, folder, None)
+    (whole,) = shelf.Shelf(folder).whole()
+    found = shelf.read_manifest(whole)
+    later = {"tasks", "task_totals"}  # made by 0003
+    older = [table for table in found.tables if table.name not in later]
+    _change(whole / shelf.MANIFEST, alembic="0002", tables=older)
+    assert restore.main(target.settings, folder, None) == 0
+    assert is_current(target.url)
+    rows = house.dump()
+    assert {name: found for name, found in target.dump().items() if name not in later} == {
+        name: found for name, found in rows.items() if name not in later
+    }
+
+
+@pytest.mark.parametrize("what", ["database", "blobs", "redis"])
+def test_nothing_is_overwritten(house: House, target: House, folder: Path, what: str) -> None:
+    """A target whose database, store or Redis holds anything is refused, by name, and left as it is."""
+    backup.main(house.settings, folder, None)
+    word = {"database": "the database has tables", "blobs": "the blob store holds", "redis": "Redis holds 1 keys"}[what]
+    if what == "database":
+        migrate(target.url)
+    elif what == "blobs":
+        asyncio.run(target.blobs.put("images/1", b"mine"))
+    else:
+        with Redis.from_url(target.settings.redis_url.get_secret_value()) as redis:
+            redis.set("mine", 1)
+    with pytest.raises(shelf.BackupError, match=word):
+        restore.main(target.settings, folder, None)
+
+
+def test_a_damaged_backup_is_refused(house: House, target: House, folder: Path) -> None:
+    """Rows that are not what the manifest says are found before anything is done, a blob before its rows are there."""
+    (key,) = house.add(b"one")
+    backup.main(house.settings, folder, None)
+    (whole,) = shelf.Shelf(folder).whole()
+    rows = shelf.table_file(whole, "users")
+    good = rows.read_bytes()
+    rows.write_bytes(good[:-1] + b"?")
+    with pytest.raises(shelf.BackupError, match="not what its manifest says"):
+        restore.main(target.settings, folder, None)
+    rows.write_bytes(good)
+    (folder / "blobs" / key).write_bytes(b"rot")
+    with pytest.raises(shelf.BackupError, match="corrupt"):
+        restore.main(target.settings, folder, None)
+    assert target.execute("SELECT count(*) FROM users") == [(0,)]
+    with pytest.raises(Exception, match="already exists"):  # half a restore does not start
+        migrate(target.url)
+
+
+def test_an_older_backup_is_chosen_by_name(house: House, target: House, folder: Path) -> None:
+    """`--at` restores that moment; a name that is not there says which are."""
+    house.add(b"one")
+    backup.main(house.settings, folder, None)
+    house.add(b"two")
+    backup.main(house.settings, folder, None)
+    first, second = shelf.Shelf(folder).whole()
+    with pytest.raises(shelf.BackupError, match=f"{first.name}, {second.name}"):
+        restore.main(target.settings, folder, "yesterday")
+    assert restore.main(target.settings, folder, first.name) == 0
+    assert sorted(target.stored().values()) == [b"one"]
+
+
+def test_the_lists_are_read_by_sha256sum(house: House, folder: Path) -> None:
+    """What the documentation tells to run each quarter runs."""
+    house.add(b"one", b"two")
+    backup.main(house.settings, folder, None)
+    (whole,) = shelf.Shelf(folder).whole()
+    words = ["sha256sum", "--check", "--quiet", str(whole / shelf.LIST)]
+    assert subprocess.run(words, cwd=folder / "blobs", check=False).returncode == 0
