@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from atelier.cli import main
+import sys
+
+
+def main() -> None:
+    """The command line; `atelier probe` takes a short cut, for it runs every few seconds."""
+    if sys.argv[1:] == ["probe"]:
+        from atelier import probe  # noqa: PLC0415 - nobody else needs it
+
+        code = probe.from_environment()
+        if code is not None:
+            sys.exit(code)
+    from atelier.cli import main as run  # noqa: PLC0415 - the settings take half a second
+
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import asyncpg
 
 from atelier.outbox import COLUMNS, LOCKS, RELAY_LOCK, SENT_CHANNEL, SLEEP_LOCK, WAKE_CHANNEL, event_of
+from atelier.vitals import pulse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -94,6 +95,7 @@ async def run(
     """
     pauses = _Pauses()
     while not stop.is_set():
+        pulse.beat("relay")
         try:
             async with _connected(database_url) as (connection, lost):
                 if await _win(connection, stop, lost):
@@ -130,6 +132,7 @@ async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asynci
         if not waited:
             log.info("standing by")
         waited = True
+        pulse.beat("relay")
         await _first(STANDBY_SECONDS, stop, lost)
         if stop.is_set():
             return False
@@ -192,6 +195,7 @@ class Carrier:
         self._position = await self._connection.fetchval("SELECT position FROM relay_position")
         rows: list[asyncpg.Record] = []
         while not self._stop.is_set():
+            pulse.beat("relay")
             try:
                 await self._declare()
                 await self._send_lost()

@@ -130,6 +130,17 @@ def doctor(data: Data = None) -> None:
 
 
 @app.command()
+def probe(
+    port: Annotated[int | None, typer.Option("--port", help="Ask this port; none: metrics_port, else port.")] = None,
+) -> None:
+    """Ask the role on this machine whether it is ready. Exit code 0 when it is, else 1."""
+    from atelier.probe import run  # noqa: PLC0415 - lazily, as every role
+
+    settings = _settings(None)
+    raise typer.Exit(run(settings.host, port or settings.metrics_port or settings.port))
+
+
+@app.command()
 def jobs(
     queue: Annotated[str | None, typer.Argument(help="process or store; none: both.")] = None,
     data: Data = None,

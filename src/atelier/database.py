@@ -138,6 +138,10 @@ class Database:
         """The first row of one statement, or None."""
         return await (await self.pool()).fetchrow(query, *args)
 
+    async def ping(self) -> None:
+        """Raise when the database does not answer."""
+        await self.fetchrow("SELECT 1")
+
     async def by_id(self, query: str, key: int) -> asyncpg.Record | None:
         """The row whose `id` is `key`; what is asked for while one look-up is under way shares the next.
 

@@ -69,6 +69,14 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP API.")
     grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the books gRPC service.")
 
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="Port on which each role besides the API answers `/metrics`, `/healthz` and `/readyz`; under "
+        "`atelier up` the first of five in a row: processor, archiver, relay, grpc, files; none: they do not.",
+    )
+
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL to use, `postgresql://...`; none: start an embedded one."
     )

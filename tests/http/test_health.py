@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from atelier.http import health
+from atelier import vitals
 from atelier.http.app import create_app
 from tests.http.support import in_process, make_resources
 
@@ -59,7 +59,7 @@ async def test_dependencies_are_asked_at_once_and_not_for_long(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them waits for the other here; one that never answers is called slow."""
-    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(vitals, "CHECK_SECONDS", 0.5)
     first, second = asyncio.Event(), asyncio.Event()
 
     async def one() -> None:

@@ -12,6 +12,7 @@ from kombu.entity import Queue
 from atelier import bootstrap, logs
 from atelier.engines.process import die_with_parent
 from atelier.files import house
+from atelier.metrics import count_errors
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -92,19 +93,23 @@ def broker_url(settings: Settings) -> str:
 def _log(**_: object) -> None:
     """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""
     logs.setup("files", house.here().settings)
+    count_errors()
 
 
 @signals.worker_init.connect
 def _ready(**_: object) -> None:
-    house.move_in(house.here().settings)
+    from atelier.files import vitals  # noqa: PLC0415 - only workers have any
+
+    vitals.serve(house.move_in(house.here().settings).settings)
 
 
 @signals.worker_process_init.connect
 def _open(**_: object) -> None:
     """In each child after the fork: end with the worker that started it, and have decoders of its own."""
-    from atelier.files import workshop  # noqa: PLC0415 - after the fork
+    from atelier.files import vitals, workshop  # noqa: PLC0415 - after the fork
 
     die_with_parent()
+    vitals.forget()
     workshop.open_up(house.here().settings)
 
 

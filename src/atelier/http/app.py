@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from atelier.http.health import Check
     from atelier.http.resources import Resources
+    from atelier.vitals import Check
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
     Document = dict[str, Any]

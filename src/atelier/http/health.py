@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
+from atelier.adapters.blobs.readiness import reach
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import problem, responses
+from atelier.vitals import run_checks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
-
-    from atelier.adapters.blobs import Blobs
     from atelier.http.resources import Resources
+    from atelier.vitals import Check
 
-    Check = Callable[[], Awaitable[object]]
-
-CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
-
-log = logging.getLogger(__name__)
 router = APIRouter(tags=["health"])
 
 _OK: dict[str, Any] = {"type": "object", "properties": {"status": {"type": "string", "examples": ["ok"]}}}
@@ -69,41 +62,7 @@ async def metrics(request: Request) -> Response:
 def dependencies(resources: Resources) -> dict[str, Check]:
     """How each dependency of an API process is asked."""
     return {
-        "database": lambda: resources.database.fetchrow("SELECT 1"),
+        "database": resources.database.ping,
         "redis": resources.redis.ping,
-        "blobs": lambda: _reachable(resources.blobs),
+        "blobs": partial(reach, resources.blobs),
     }
-
-
-async def _reachable(blobs: Blobs) -> None:
-    """Raises when nothing can be written where local blobs lie, or when a store elsewhere does not answer."""
-    if path := blobs.path("readyz"):
-        await asyncio.to_thread(_writable, path)
-        return
-    async for _ in blobs.list("readyz/"):
-        break
-
-
-def _writable(path: Path) -> None:
-    nearest = next(folder for folder in path.parents if folder.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError("the folder of blobs cannot be written")
-
-
-async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
-    """What each says, asked all at once: `ok`, `slow` or `unreachable`. The reason goes to the log alone."""
-    said = await asyncio.gather(*(_check(name, check) for name, check in checks.items()))
-    return dict(zip(checks, said, strict=True))
-
-
-async def _check(name: str, check: Check) -> str:
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await check()
-    except TimeoutError:
-        log.warning("%s did not answer within %s s", name, CHECK_SECONDS)
-        return "slow"
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is not ready
-        log.warning("%s is not ready: %s: %s", name, type(error).__name__, error)
-        return "unreachable"
-    return "ok"

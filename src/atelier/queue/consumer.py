@@ -14,6 +14,7 @@ from atelier.errors import AtelierError, Unavailable
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause
+from atelier.vitals import pulse
 
 log = logging.getLogger("atelier.queue")
 
@@ -87,6 +88,7 @@ class Consumer:
                 self._hungry.clear()
                 await self._hungry.wait()
             jobs = await self._reader.take()
+            pulse.beat(self._group.stream)
             for start in range(0, len(jobs), self._terms.at_once):
                 self._ready.put_nowait(jobs[start : start + self._terms.at_once])
 
@@ -101,6 +103,7 @@ class Consumer:
             if jobs is None:
                 return
             await self._run(jobs)
+            pulse.beat(self._group.stream)
 
     async def _run(self, jobs: list[Job]) -> None:
         fresh = [job for job in jobs if job.deliveries <= self._terms.attempts]

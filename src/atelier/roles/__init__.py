@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.errors import AtelierError
+from atelier.metrics import count_errors
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ log = logging.getLogger("atelier")
 def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
     """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`; the exit code."""
     logs.setup(name, settings)
+    count_errors()
     import uvloop  # noqa: PLC0415 - a role's own loop; the command line does not pay for it
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

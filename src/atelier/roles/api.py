@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
 from atelier.cache import Cache
 from atelier.database import Database
-from atelier.errors import AtelierError
 from atelier.http.app import create_app
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
@@ -28,11 +26,14 @@ from atelier.http.upload import spool_folder, sweep
 from atelier.images import service as images_service
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
+from atelier.metrics import count_errors
 from atelier.roles import end, freeze, mounted
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
+from atelier.vitals import bind
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
@@ -50,6 +51,7 @@ BACKLOG = 2048  # connections waiting to be accepted
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     logs.setup("api", settings)
+    count_errors()
     listener = listen(settings)
     config = uvicorn.Config(
         build(settings),
@@ -68,16 +70,7 @@ def main(settings: Settings) -> int:
 
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; several API processes share one port when the settings say so."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if settings.api_workers > 1:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise AtelierError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
-    return listener
+    return bind(settings.host, settings.port, share=settings.api_workers > 1)
 
 
 def build(settings: Settings) -> FastAPI:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages
+from atelier import bootstrap, messages, vitals
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
+from atelier.adapters.blobs.readiness import reach
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.images import archive
@@ -37,11 +39,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Store pictures until `stop`; what was begun is finished first."""
     redis = bootstrap.open_redis(settings)
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
-    archiver = Archiver(database, bootstrap.open_blobs(settings), cache)
+    blobs = bootstrap.open_blobs(settings)
+    archiver = Archiver(database, blobs, cache)
+    checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "blobs": partial(reach, blobs)}
     queue = bootstrap.store_queue(settings, redis)
     try:
         with worker_name("archiver", settings) as name:
-            await queue.consume_batches(archiver.store, consumer=name, batch=BATCH, on_dead=archiver.give_up, stop=stop)
+            async with vitals.listening(settings, checks):
+                await queue.consume_batches(
+                    archiver.store, consumer=name, batch=BATCH, on_dead=archiver.give_up, stop=stop
+                )
     finally:
         await cache.close()
         await database.close()

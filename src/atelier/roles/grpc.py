@@ -7,7 +7,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import bootstrap
+from atelier import bootstrap, vitals
 from atelier.accounts import families, revocations
 from atelier.auth import Authenticator, Tokens
 from atelier.books.servicer import SERVICE, BookServicer, open_tail
@@ -42,11 +42,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         server = Server(authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1)
         port = server.listen(settings.host, settings.grpc_port)
-        async with asyncio.TaskGroup() as tasks:
+        checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "bus": bus.ping}
+        async with (
+            vitals.listening(settings, checks, processes=settings.grpc_workers),
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(tail.run(stop))
             tasks.create_task(log_events(bus, NAME, bootstrap.SUBSCRIPTIONS[NAME], stop))
             log.info("listening on %s port %d", settings.host, port)
-            await server.serve(stop, partial(database.fetchrow, "SELECT 1"), DRAIN_SECONDS)
+            await server.serve(stop, database.ping, DRAIN_SECONDS)
     finally:
         await end(following)
         await database.close()

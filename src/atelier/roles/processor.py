@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages
+from atelier import bootstrap, messages, vitals
+from atelier.adapters.blobs.readiness import reach
 from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
@@ -54,11 +56,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         warm_up=WARM_UP,
         warm_up_args=(font,),
     )
-    processor = Processor(settings, bootstrap.open_blobs(settings), sandbox, bootstrap.store_queue(settings, redis))
+    blobs = bootstrap.open_blobs(settings)
+    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(reach, blobs)}
+    processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
     queue = bootstrap.process_queue(settings, redis)
     try:
         with worker_name(SERVICE, settings) as name:
-            async with asyncio.TaskGroup() as tasks:
+            async with vitals.listening(settings, checks), asyncio.TaskGroup() as tasks:
                 tasks.create_task(log_events(bus, SERVICE, bootstrap.SUBSCRIPTIONS[SERVICE], stop))
                 await queue.consume(
                     processor.process,

@@ -6,8 +6,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import bootstrap, carrier, garbage, outbox
+from atelier import bootstrap, carrier, garbage, outbox, vitals
 from atelier.accounts import families
+from atelier.adapters.blobs.readiness import reach
 from atelier.carrier import Periodic
 from atelier.database import Database
 from atelier.http import kept
@@ -39,9 +40,16 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
     queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    checks: dict[str, vitals.Check] = {
+        "database": database.ping,
+        "redis": redis.ping,
+        "bus": bus.ping,
+        "blobs": partial(reach, blobs),
+    }
     try:
         work = periodics(settings, database, blobs, *queues)
-        await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
+        async with vitals.listening(settings, checks):
+            await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:
         await bus.close()
         await database.close()

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from atelier.errors import AtelierError
 from atelier.rpc.door import Door
+from atelier.vitals import pulse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -85,6 +86,7 @@ class Server:
 
     async def _tell_health(self, check: Callable[[], Awaitable[object]]) -> None:
         while True:
+            pulse.beat("grpc")
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await check()

@@ -20,13 +20,13 @@ from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
 from atelier.roles.up.health import is_healthy
-from atelier.roles.up.preflight import free_port, keep_secret, require_two_ports, take_folder
+from atelier.roles.up.preflight import free_port, keep_secret, require_two_ports, take_folder, vitals_ports
 from atelier.roles.up.servers import Server, launches
 from atelier.roles.up.table import MIGRATE, ROLES, Role
 from atelier.settings import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from atelier.settings import Settings
 
@@ -48,12 +48,13 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
         if any(role.name == "grpc" for role in roles):
             grpc = free_port(settings.host, grpc, "ATELIER_GRPC_PORT")
         port = free_port(settings.host, settings.port, "--port")
+        vitals = vitals_ports(settings, [role.name for role in roles])
         settings = settings.model_copy(update={"data": folder, "port": port, "grpc_port": grpc})
         console = Console(settings)
         logs.setup("up", settings, console=Labelled(console, "up"))
         guard = Guard()
         try:
-            return asyncio.run(Supervisor(settings, roles, prepare, console, guard).run())
+            return asyncio.run(Supervisor(settings, roles, prepare, console, guard, vitals).run())
         finally:
             guard.close()
     finally:
@@ -64,13 +65,20 @@ class Supervisor:
     """One run of everything."""
 
     def __init__(
-        self, settings: Settings, roles: Sequence[Role], prepare: Role | None, console: Console, guard: Guard
+        self,
+        settings: Settings,
+        roles: Sequence[Role],
+        prepare: Role | None,
+        console: Console,
+        guard: Guard,
+        vitals: Mapping[str, int],
     ) -> None:
         self._settings = settings
         self._roles = roles
         self._prepare = prepare
         self._console = console
         self._guard = guard
+        self._vitals = vitals
         self._servers: dict[str, Server] = {}
         self._children: list[Child] = []
         self._stop = asyncio.Event()
@@ -118,6 +126,8 @@ class Supervisor:
 
     def _copies(self, role: Role, environment: dict[str, str]) -> list[Child]:
         count = role.copies(self._settings)
+        if role.name in self._vitals:
+            environment = environment | {f"{PREFIX}METRICS_PORT": str(self._vitals[role.name])}
         names = [role.name] if count == 1 else [f"{role.name}-{number}" for number in range(1, count + 1)]
         return [Child(name, role, environment, self._console, self._guard) for name in names]
 
@@ -154,7 +164,7 @@ class Supervisor:
         self._served.set()
         log.info("Atelier is up at %s", address(self._settings))
         notes = [note for server in self._servers.values() for note in server.engine.notes]
-        show_start(self._console, self._settings, names, notes)
+        show_start(self._console, self._settings, names, notes, self._vitals)
 
     async def _shut_down(self, serving: asyncio.Future[None]) -> None:
         """Roles first, each with its time to drain, all of them at once; engines when nobody needs them."""

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from atelier.settings import Settings
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)  # ANSI foregrounds that read on dark and on light
@@ -66,7 +68,9 @@ def address(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def show_start(console: Console, settings: Settings, names: set[str], notes: list[str]) -> None:
+def show_start(
+    console: Console, settings: Settings, names: set[str], notes: list[str], vitals: Mapping[str, int]
+) -> None:
     """The start screen: where everything is, what to do first, how to stop."""
     if console.plain:
         return
@@ -77,6 +81,8 @@ def show_start(console: Console, settings: Settings, names: set[str], notes: lis
     rows = [("API", f"{url}/api"), ("Docs", f"{url}/docs")]
     if "grpc" in names:
         rows.append(("gRPC", f"{settings.host}:{settings.grpc_port}"))
+    if vitals:
+        rows.append(("Metrics", "  ".join([f"{url}/metrics", *(f"{name}:{port}" for name, port in vitals.items())])))
     rows += [("Data", str(settings.data)), ("Logs", str(settings.logs_folder))]
     rows += [("First user", f"{FIRST_USER}{url}/api/users"), ("Stop", "Ctrl-C (twice: at once)")]
     text = io.StringIO()

@@ -15,6 +15,7 @@ from atelier.engines.process import take_lock
 from atelier.errors import AtelierError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from atelier.settings import Settings
@@ -24,6 +25,8 @@ SECRET = "secret"  # noqa: S105 - the file's name
 SECRET_LENGTH = 48  # random bytes
 DISK_BYTES = 64 * 1024 * 1024  # less than this is a full disk: engines need room to recover
 LOCK_PATIENCE_SECONDS = 5
+LAST_PORT = 65535
+MEASURED = ("processor", "archiver", "relay", "grpc", "files")  # roles with a port for metrics, in its order
 
 
 class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
@@ -67,6 +70,22 @@ def require_two_ports(settings: Settings) -> None:
         raise PortTaken(
             f"port and grpc_port are both {settings.port}: choose another --port or another ATELIER_GRPC_PORT."
         )
+
+
+def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
+    """The port of each role's metrics and health, in a row from `metrics_port`; none when that is not set."""
+    first = settings.metrics_port
+    if first is None:
+        return {}
+    ports = [first + place if first else 0 for place in range(len(MEASURED))]
+    served = {settings.port: "the API", settings.grpc_port: "gRPC"}
+    if ports[-1] > LAST_PORT or (clash := served.keys() & set(ports) - {0}):
+        reason = (
+            f"{served[clash.pop()]} listens on one of them" if ports[-1] <= LAST_PORT else "there are no such ports"
+        )
+        raise PortTaken(f"ATELIER_METRICS_PORT asks for ports {first} to {ports[-1]}, but {reason}: choose another.")
+    wanted = [(name, port) for name, port in zip(MEASURED, ports, strict=True) if name in roles]
+    return {name: free_port(settings.host, port, "ATELIER_METRICS_PORT") for name, port in wanted}
 
 
 def keep_secret(folder: Path) -> str:
