@@ -1,0 +1,146 @@
+"""`atelier capacity`: its options, checked, and one run with signals, files and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from atelier.capacity.results import Report
+    from atelier.capacity.run import Plan
+
+DONE, NOT_ALL, USAGE, INTERRUPTED = 0, 1, 2, 130
+ALL = "read,picture,list,upload,books-read,books-write,take,files,mix"
+PICTURE_BYTES_MOST = 5 * 1024 * 1024
+LEAST_SECONDS = 3.0
+"""Of each operation: less says nothing."""
+
+
+def capacity(
+    *,
+    url: Annotated[str, typer.Option(help="The running instance.")] = "http://127.0.0.1:8000",
+    duration: Annotated[str, typer.Option("--for", help="Time of the whole run: 60s, 5m; shared by all.")] = "4m",
+    requests: Annotated[int, typer.Option(min=100, help="Requests of the whole run, at most.")] = 1_000_000,
+    mix: Annotated[str, typer.Option(help="Operations to measure, by comma.")] = ALL,
+    p95: Annotated[str, typer.Option(help="A rate holds while 95 % of the answers come within this.")] = "250ms",
+    ready: Annotated[str, typer.Option(help="The same for uploads, until they are ready.")] = "2s",
+    picture: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="What is uploaded; none: 640x480, 80 KB."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder of the report: capacity.md, capacity.json, plots.")
+    ] = Path("capacity"),
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Load an instance that is not on this machine.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure how many requests a second a running instance carries, per operation, and what stops it there."""
+    from atelier.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
+    from atelier.capacity.picture import photograph  # noqa: PLC0415 - the same
+    from atelier.capacity.run import Plan  # noqa: PLC0415 - the same
+
+    operations = _operations(mix)
+    seconds = _seconds(duration, "--for")
+    if seconds < LEAST_SECONDS * len(operations):
+        raise typer.BadParameter(
+            f"{len(operations)} operations need {LEAST_SECONDS * len(operations):.0f} s or more", param_hint="--for"
+        )
+    limits = Limits(_seconds(p95, "--p95"), _seconds(ready, "--ready"))
+    content = _content(picture) if picture else photograph()
+    _writable(output)
+    plan = Plan(
+        url, operations, limits, seconds, requests, content, allow_remote, lambda text: typer.echo(text, err=True)
+    )
+    raise typer.Exit(_run(plan, output, as_json=json))
+
+
+def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
+    import asyncio  # noqa: PLC0415 - --help need not wait for it
+    import signal  # noqa: PLC0415 - the same
+
+    import uvloop  # noqa: PLC0415 - the same
+
+    from atelier.capacity.run import Run  # noqa: PLC0415 - the same
+
+    run = Run(plan)
+
+    async def go() -> bool:
+        task = asyncio.ensure_future(run.run())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            return False
+        return True
+
+    _rarely_collect()
+    finished = False
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            finished = runner.run(go())
+    finally:
+        if run.report and run.report.operations:  # what was measured is not lost with what was not
+            _publish(run.report, output, as_json=as_json)
+    if not finished or run.report is None:
+        return INTERRUPTED
+    return DONE if all(measured.knee for measured in run.report.operations) else NOT_ALL
+
+
+def _publish(report: Report, output: Path, *, as_json: bool) -> None:
+    from msgspec.json import encode  # noqa: PLC0415 - --help need not wait for it
+
+    from atelier.capacity import page  # noqa: PLC0415 - the same
+
+    page.write(report, output)
+    typer.echo(encode(report).decode() if as_json else page.text(report))
+    typer.echo(f"the report is {output / 'capacity.md'}", err=True)
+
+
+def _operations(text: str) -> list[str]:
+    known = ALL.split(",")
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: know {', '.join(known)}", param_hint="--mix")
+    if not names:
+        raise typer.BadParameter("name at least one operation", param_hint="--mix")
+    return names
+
+
+def _seconds(text: str, option: str) -> float:
+    from atelier.capacity.budget import seconds  # noqa: PLC0415 - --help need not wait for it
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _content(picture: Path) -> bytes:
+    if picture.stat().st_size > PICTURE_BYTES_MOST:
+        raise typer.BadParameter(f"{picture} is larger than {PICTURE_BYTES_MOST} bytes", param_hint="--picture")
+    return picture.read_bytes()
+
+
+def _writable(folder: Path) -> None:
+    """Refuse before the run rather than lose its report after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror}", param_hint="--output") from error
+
+
+def _rarely_collect() -> None:
+    """The collector's pauses would be taken for the server's."""
+    import gc  # noqa: PLC0415 - --help need not wait for it
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

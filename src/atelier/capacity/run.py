@@ -1,0 +1,187 @@
+"""One run: prepare, measure each operation within its share of the budget, and clean up whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from atelier.capacity import arrivals, guard, machine, search, verdict, watch
+from atelier.capacity.arrivals import Limits
+from atelier.capacity.budget import Budget
+from atelier.capacity.operations import Operations
+from atelier.capacity.results import Machine, Measured, Report
+from atelier.capacity.session import Session, Unwilling
+from atelier.capacity.stock import Stock
+from atelier.http1 import BadAnswer, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from atelier.capacity.arrivals import Operation
+    from atelier.capacity.results import Trial
+    from atelier.capacity.watch import Watch
+
+WARM_SECONDS = 0.5
+"""Of a closed loop before a search: caches fill, connections open, and its rate says where to begin."""
+
+WARM_CONNECTIONS = 16
+SETTLE_SECONDS = 30.0
+"""Time that the work a broken rate has left behind may take before the next trial."""
+
+PAUSE_SECONDS = 0.2
+"""Between two trials, for what has been cut off to end."""
+
+FOLLOWED_START = 0.15
+"""Share of the acknowledged rate at which the ramp of an upload begins: making it ready costs several times as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the operator asked for."""
+
+    url: str
+    operations: Sequence[str]
+    limits: Limits
+    seconds: float
+    requests: int
+    picture: bytes
+    allow_remote: bool = False
+    tell: Callable[[str], None] = print
+
+
+class Run:
+    """Fills `report` as it goes, so that what was measured before an interruption is not lost."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._endpoint = Endpoint(plan.url)
+        self._watch: Watch = watch.Watch(None)
+        self._session = Session(plan.url)
+        self.report: Report | None = None
+
+    async def run(self) -> None:
+        """Measure everything. Raises Refused and Unwilling; cancelled, it cleans up first."""
+        plan = self._plan
+        version = await guard.admit(self._endpoint, allow_remote=plan.allow_remote)
+        began = time.monotonic()
+        self.report = Report(
+            url=plan.url,
+            version=version,
+            began=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=0,
+            p95_limit_ms=plan.limits.p95 * 1000,
+            ready_limit_ms=plan.limits.ready * 1000,
+            picture_bytes=len(plan.picture),
+            machine=await self._machine(),
+            operations=[],
+        )
+        try:
+            async with self._signed_in() as stock:
+                await stock.prepare(set(plan.operations))
+                await self._measure_all(Operations(self._session, stock), stock, self.report)
+        except asyncio.CancelledError:
+            self.report.interrupted = True
+            raise
+        finally:
+            self.report.seconds = round(time.monotonic() - began, 1)
+
+    async def _machine(self) -> Machine:
+        self._watch = watch.Watch(self._endpoint.port)
+        before = watch.machine_ticks()
+        await asyncio.sleep(WARM_SECONDS)
+        return machine.describe(self._watch, watch.busy(before, watch.machine_ticks()))
+
+    @contextlib.asynccontextmanager
+    async def _signed_in(self) -> AsyncIterator[Stock]:
+        stock = Stock(self._session, self._plan.picture)
+        try:
+            seconds = await self._session.open()
+            staying = asyncio.create_task(self._session.stay(seconds))
+            try:
+                yield stock
+            finally:
+                staying.cancel()
+                await asyncio.wait([staying])
+        finally:
+            await self._clean(stock)
+
+    async def _clean(self, stock: Stock) -> None:
+        session = self._session
+        try:
+            if await session.recall():
+                self._plan.tell("cleaning up: deleting the throw-away user and its books")
+                await stock.clean()
+                await session.delete()
+        except asyncio.CancelledError:
+            self._plan.tell(f"stopped while cleaning up: {session.left()}")
+            raise
+        except Unwilling as error:
+            raise Unwilling(f"{error.detail}; {session.left()}") from error
+        finally:
+            session.client.close()
+
+    async def _measure_all(self, operations: Operations, stock: Stock, report: Report) -> None:
+        end = time.monotonic() + self._plan.seconds
+        requests = self._plan.requests
+        for number, name in enumerate(self._plan.operations):
+            left = len(self._plan.operations) - number
+            operation = operations.by_name[name]
+            budget = Budget((end - time.monotonic()) / left, min(requests // left, operation.most))
+            granted = budget.requests
+            report.operations.append(await self._measure(operation, stock, budget))
+            requests -= granted - budget.requests
+
+    async def _measure(self, operation: Operation, stock: Stock, budget: Budget) -> Measured:
+        found = search.Found()
+        made = Measured(operation.name, operation.about, found.trials, None, certain=False, saturated=[])
+
+        async def attempt(rate: float) -> Trial:
+            seconds = budget.trial(rate)
+            await asyncio.sleep(PAUSE_SECONDS)
+            trial = await self._trial(operation, rate, seconds, len(found.trials), budget.requests)
+            budget.requests -= trial.sent
+            self._plan.tell(line(operation.name, trial))
+            if operation.pending:
+                await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
+            return trial
+
+        warm = await arrivals.closed(operation, WARM_SECONDS, WARM_CONNECTIONS, budget.requests)
+        budget.requests -= warm.sent
+        if operation.pending:
+            await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
+        share = FOLLOWED_START if operation.follower else search.START
+        await search.find(attempt, warm.answered / WARM_SECONDS * share, found)
+        made.knee, made.certain, made.ended = found.knee, found.certain, found.ended
+        if above := found.above or (found.trials[-1] if found.trials else None):
+            made.saturated = verdict.saturated(above, self._plan.limits.p95)
+        return made
+
+    async def _trial(self, operation: Operation, rate: float, seconds: float, seed: int, most: int) -> Trial:
+        before = self._watch.sample()
+        trial = await arrivals.trial(operation, rate, seconds, self._plan.limits, seed, most)
+        trial.usage = self._watch.between(before, self._watch.sample())
+        trial.usage.queues = await self._queues()
+        return trial
+
+    async def _queues(self) -> dict[str, float]:
+        """Queue depths, where the API's /metrics has them; it may be shut to us, and that is all right."""
+        with contextlib.suppress(OSError, BadAnswer):
+            answer = await self._session.client.send(self._session.get("/metrics"))
+            if answer.status == 200:  # noqa: PLR2004 - it is open
+                return watch.queues(answer.body)
+        return {}
+
+
+def line(name: str, trial: Trial) -> str:
+    """A trial for whoever watches."""
+    latency, said = trial.latency, trial.broken or "holds"
+    ready = f", ready {trial.ready.per_second:.1f}/s p95 {trial.ready.latency.p95:.0f} ms" if trial.ready else ""
+    return (
+        f"{name:12} {trial.rate:9.1f}/s for {trial.seconds:4.1f} s: {trial.achieved:9.1f}/s, "
+        f"p50 {latency.p50:.1f} p95 {latency.p95:.1f} p99 {latency.p99:.1f} ms{ready}: {said}"
+    )

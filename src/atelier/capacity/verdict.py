@@ -1,0 +1,87 @@
+"""What was at its limit: read from what was busy in the trial that broke, and said so that something can be done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atelier.capacity.arrivals import BACK_PRESSURE
+
+if TYPE_CHECKING:
+    from atelier.capacity.results import Trial, Usage
+
+FULL = 0.9
+"""Share of a core, of all cores or of a disk's time that counts as all of it."""
+
+CLIENT_FULL = 0.8
+"""The same of this tool, which has one core at most and is in its own way sooner."""
+
+LATE_SHARE = 0.25
+"""When this share of the latency limit passes before requests even leave, the client is what is measured."""
+
+STRANGERS = 0.25
+"""Cores used by other programs from which on a figure says little of the server."""
+
+GROWS = {
+    "api": "raise `api_workers`, or run more API processes",
+    "processor": "raise `processor_workers`, or run more processors",
+    "archiver": "run another archiver",
+    "files": "raise `file_workers`, or run more files workers",
+    "relay": "one relay is active by design",
+    "postgres": "the database",
+    "valkey": "the queue and cache",
+    "redis": "the queue and cache",
+}
+
+
+def saturated(made: Trial, p95_limit: float) -> list[str]:
+    """Sentences, the most certain cause first. `p95_limit` is in seconds."""
+    usage = made.usage
+    said = [*_client(made, usage, p95_limit), *_cores(usage), *_processes(usage)]
+    if usage.disk is not None and usage.disk >= FULL:
+        said.append(f"the disk had work {usage.disk:.0%} of the time")
+    if made.ready and made.ready.waiting > made.achieved:
+        said.append(f"the pipeline behind the queue: {made.ready.waiting} uploads were waiting when the last was sent")
+    said += [f"queue `{name}`: {count:.0f} jobs outstanding" for name, count in usage.queues.items() if count >= 1]
+    if made.broken.startswith(BACK_PRESSURE):
+        said.append(made.broken)
+    return said or ["nothing that can be seen from here: waiting for locks, for disk syncs, or for a network"]
+
+
+def limited_by_client(made: Trial, p95_limit: float) -> bool:
+    """Whether the figure says more of this tool than of the server."""
+    return bool(_client(made, made.usage, p95_limit))
+
+
+def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
+    late = made.late > LATE_SHARE * p95_limit * 1000
+    if usage.client < CLIENT_FULL and not late:
+        return []
+    delay = f", and sent {made.late:.0f} ms late (p95)" if late else ""
+    return [f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more than this"]
+
+
+def _cores(usage: Usage) -> list[str]:
+    used = sum(usage.cores.values())
+    most = ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores))
+    if usage.machine is not None and usage.machine >= FULL:
+        return [f"all cores of the machine (cores used: {most}; client {usage.client:.2f}{_strangers(usage)})"]
+    if usage.allowed and used >= FULL * usage.allowed:
+        return [f"the {usage.allowed} core(s) that the server may use (cores used: {most})"]
+    return []
+
+
+def _strangers(usage: Usage) -> str:
+    others = usage.others
+    return f"; **other programs {others:.2f}, so do not trust this figure**" if others > STRANGERS else ""
+
+
+def _processes(usage: Usage) -> list[str]:
+    return [
+        f"`{role}`: one process used {share:.2f} of a core ({GROWS.get(role, 'it can use one at most')})"
+        for role, share in _largest(usage.busiest)
+        if share >= FULL
+    ]
+
+
+def _largest(values: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(((name, share) for name, share in values.items() if share >= 0.05), key=lambda item: -item[1])  # noqa: PLR2004 - the rest is noise

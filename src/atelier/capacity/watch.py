@@ -1,0 +1,105 @@
+"""What was busy while a trial ran: the server's processes, this tool, the machine, its disks, the queues."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atelier.capacity import processes
+from atelier.capacity.results import Usage
+
+QUEUE_METRIC = re.compile(rb"^(atelier_queue_(?:depth|jobs)[a-z_]*)\{?([^}]*)\}? ([0-9.e+]+)$", re.MULTILINE)
+_WHOLE_DISK = re.compile(r"^(?:sd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|mmcblk\d+)$")
+
+
+@dataclass(slots=True)
+class Sample:
+    """Counters at one moment."""
+
+    at: float
+    client: float
+    cpu: dict[int, float]
+    machine: tuple[int, int] | None
+    disks: dict[str, int] = field(default_factory=dict)
+
+
+class Watch:
+    """Looks at the processes that serve a port of this machine; none: they are elsewhere."""
+
+    def __init__(self, port: int | None) -> None:
+        self._port = port
+        self.roles = processes.server(port) if port else {}
+
+    def sample(self) -> Sample:
+        """Read the counters; the processes are looked for anew, for some may have been restarted."""
+        if self._port:
+            self.roles = processes.server(self._port)
+        cpu = {pid: used for pid in self.roles if (used := processes.cpu_seconds(pid)) is not None}
+        return Sample(time.monotonic(), time.process_time(), cpu, machine_ticks(), _disks())
+
+    def between(self, before: Sample, after: Sample) -> Usage:
+        """What was busy between two moments."""
+        seconds = max(after.at - before.at, 1e-9)
+        cores: dict[str, float] = defaultdict(float)
+        busiest: dict[str, float] = defaultdict(float)
+        for pid, used in after.cpu.items():
+            share = (used - before.cpu.get(pid, 0.0)) / seconds if pid in before.cpu else 0.0
+            role = self.roles.get(pid, "other")
+            cores[role] += share
+            busiest[role] = max(busiest[role], share)
+        disk = max(
+            (after.disks[name] - start for name, start in before.disks.items() if name in after.disks), default=0
+        )
+        client = (after.client - before.client) / seconds
+        machine = busy(before.machine, after.machine)
+        others = machine * (os.cpu_count() or 1) - client - sum(cores.values()) if machine and self.roles else 0.0
+        return Usage(
+            cores=_rounded(cores),
+            busiest=_rounded(busiest),
+            client=round(client, 3),
+            machine=machine,
+            disk=round(min(1.0, disk / 1000 / seconds), 3) if before.disks else None,
+            allowed=next((allowed for pid in self.roles if (allowed := processes.cores_of(pid))), None),
+            others=round(max(0.0, others), 3),
+        )
+
+
+def machine_ticks() -> tuple[int, int] | None:
+    """Busy and all ticks of all cores since the machine started."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+    return None
+
+
+def busy(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    """The busy share of all cores between two moments."""
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return round((after[0] - before[0]) / (after[1] - before[1]), 3)
+
+
+def queues(exposition: bytes) -> dict[str, float]:
+    """Jobs outstanding by queue, out of what /metrics says."""
+    found = {}
+    for name, labels, value in QUEUE_METRIC.findall(exposition):
+        label = re.search(rb'(?:queue|name)="([^"]*)"', labels)
+        found[(label[1] if label else name).decode()] = float(value)
+    return found
+
+
+def _disks() -> dict[str, int]:
+    """Milliseconds in which each whole disk had work."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+        return {row[2]: int(row[12]) for row in rows if _WHOLE_DISK.match(row[2])}
+    return {}
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in sorted(values.items()) if value >= 0.001}  # noqa: PLR2004 - noise

@@ -1,0 +1,107 @@
+"""Load that comes at a rate: what a trial sees of a server that queues, stalls, refuses or fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from atelier.capacity import arrivals, search, verdict
+from atelier.capacity.arrivals import BACK_PRESSURE, Limits, Operation
+from atelier.capacity.results import Trial, Usage
+from tests.capacity.standin import StandIn, operation
+
+LIMITS = Limits(p95=0.4, ready=1)
+
+
+async def test_the_knee_of_a_server_of_known_capacity() -> None:
+    """A server that serves 100 requests a second, one after the other, is found to carry about that many."""
+    found, limits = search.Found(), Limits(0.25, 1)
+
+    async def attempt(rate: float) -> Trial:
+        if len(found.trials) == 8:
+            raise search.Exhausted("close enough")
+        return await arrivals.trial(asked, rate, 0.8, limits, len(found.trials))
+
+    async with operation(StandIn(service=0.01)) as asked:
+        await search.find(attempt, 35, found)
+    assert found.certain
+    assert found.knee
+    assert 55 <= found.knee.rate <= 145
+    assert found.knee.latency.p95 <= 250
+    assert found.above
+    assert found.above.achieved <= 125
+
+
+async def test_requests_are_bounded() -> None:
+    """A trial and a closed loop send as many requests as they may, and no more."""
+    async with operation(StandIn()) as asked:
+        made = await arrivals.trial(asked, 1000, 600, LIMITS, most=70)
+        warm = await arrivals.closed(asked, 600, 4, 50)
+    assert made.sent == 70
+    assert 50 <= warm.sent < 54
+
+
+async def test_a_stall_is_not_hidden() -> None:
+    """Requests that were due while the server stalled count from when they were due (no coordinated omission)."""
+    async with operation(StandIn(opens=asyncio.get_running_loop().time() + 0.6)) as asked:
+        made = await arrivals.trial(asked, 200, 1.0, Limits(5, 5))
+    assert made.latency.p95 >= 400
+    assert made.sent >= 100
+    assert made.statuses == {"200": made.sent}
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_refusals_are_back_pressure(status: int) -> None:
+    """429 and 503 break a rate, as back-pressure."""
+    async with operation(StandIn(answer=lambda _: (status, b"{}"))) as asked:
+        made = await arrivals.trial(asked, 100, 0.5, LIMITS)
+    assert made.broken.startswith(BACK_PRESSURE)
+    assert str(status) in made.broken
+    assert verdict.saturated(made, 0.4)[-1] == made.broken
+
+
+async def test_errors_break_a_rate_early() -> None:
+    """When everything fails, the trial ends long before its time."""
+    async with operation(StandIn(answer=lambda _: (500, b""))) as asked:
+        made = await arrivals.trial(asked, 200, 600, LIMITS)
+    assert "failed" in made.broken
+    assert made.statuses == {"500": made.sent}
+
+
+async def test_nobody_there_is_a_counted_error() -> None:
+    """A connection that is refused is an error of the request, not of the tool."""
+    async with operation(StandIn()) as asked:
+        pass
+    made = await arrivals.trial(asked, 50, 0.3, LIMITS)
+    assert made.failed == made.sent > 0
+    assert any(status.startswith("connection") for status in made.statuses)
+
+
+async def test_a_client_that_is_behind_says_so() -> None:
+    """When the requests leave late because the client has no time, it is the client that is named."""
+
+    async def busy(_: float) -> int:
+        time.sleep(0.03)
+        return 200
+
+    made = await arrivals.trial(Operation("busy", "holds the loop", busy), 100, 1.0, LIMITS)
+    assert made.late >= 100
+    assert "client itself" in verdict.saturated(made, 0.4)[0]
+
+
+def test_what_was_saturated_is_named() -> None:
+    """A process at one core, a full disk and a full machine are each named with what can be done."""
+    made = Trial(100, 1, 100, 60, arrivals.quantiles([1.0]), 0, {"200": 60}, 0, broken="p95 1000 ms")
+    made.usage = Usage(cores={"api": 0.97}, busiest={"api": 0.97}, client=0.1, machine=0.5, disk=0.95, allowed=2)
+    said = " ".join(verdict.saturated(made, 0.25))
+    assert "`api`: one process used 0.97 of a core" in said
+    assert "api_workers" in said
+    assert "disk" in said
+    made.usage = Usage(cores={"api": 1.0, "postgres": 0.6}, client=0.3, machine=0.98, allowed=2, others=0.6)
+    said = " ".join(verdict.saturated(made, 0.25))
+    assert "all cores of the machine" in said
+    assert "other programs 0.60" in said
+    made.usage = Usage()
+    assert "nothing that can be seen" in verdict.saturated(made, 0.25)[0]

@@ -1,0 +1,133 @@
+"""The command against a real instance: what it reports, what it leaves, how it is interrupted."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import msgspec
+import orjson
+import psycopg
+import pytest
+
+from atelier.capacity.results import Report
+from atelier.cli import main
+from tests.system.conftest import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.system.instance import Instance
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """An instance that this module's tests share."""
+    with running() as instance:
+        yield instance
+
+
+def command(instance: Instance, output: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the tool."""
+    arguments = ["capacity", "--url", instance.url, "--output", str(output), "--json", *words]
+    return subprocess.Popen(
+        [sys.executable, "-m", "atelier", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")},
+        cwd=output.parent,
+    )
+
+
+def left(instance: Instance) -> dict[str, int]:
+    """Rows of the throw-away user that are still there."""
+    url = orjson.loads((instance.data / "engines.json").read_bytes())["database_url"]
+    with psycopg.connect(url) as connection:
+        tables = ("users", "images", "books", "tasks", "files")
+        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # type: ignore[index]
+
+
+def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) -> None:
+    """Every operation is measured, page and plots are written, and user, books, tasks, pictures and files are gone."""
+    names = ["upload", "books-write", "files"]
+    process = command(
+        instance, tmp_path / "out", "--for", "9s", "--p95", "2s", "--ready", "10s", "--mix", ",".join(names)
+    )
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    report = msgspec.json.decode(out, type=Report)
+    assert [measured.name for measured in report.operations] == names
+    for measured in report.operations:
+        assert measured.knee
+        assert measured.knee.achieved > 0
+        assert set(measured.knee.statuses) <= {"200", "201", "204"}
+        ET.parse(tmp_path / "out" / f"capacity-{measured.name}.svg")  # noqa: S314 - our own
+    uploads = next(measured for measured in report.operations if measured.name == "upload")
+    assert uploads.knee
+    assert uploads.knee.ready
+    assert uploads.knee.ready.per_second > 0
+    assert {"api", "processor", "archiver", "postgres", "valkey"} <= set(report.machine.processes)
+    assert sum(uploads.knee.usage.cores.values()) > 0
+    assert (tmp_path / "out" / "capacity.md").read_text().startswith("# What")
+    assert left(instance) == dict.fromkeys(("users", "images", "books", "tasks", "files"), 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path, number: signal.Signals) -> None:
+    """Stopped in the middle of a trial, it deletes what it made, and its exit code says that it was interrupted."""
+    process = command(instance, tmp_path / "out", "--for", "11s", "--mix", "books-write")
+    assert process.stderr
+    first = process.stderr.readline()
+    assert first.startswith("books-write"), first + process.stderr.read()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert set(left(instance).values()) == {0}
+
+
+def test_an_interruption_while_signing_up_leaves_no_user(instance: Instance, tmp_path: Path) -> None:
+    """However early it is stopped, no user stays."""
+    process = command(instance, tmp_path / "out", "--mix", "read")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)
+    assert left(instance)["users"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--mix", "nonsense"), "nonsense"),
+        (("--mix", ","), "at least one"),
+        (("--for", "soon"), "no duration"),
+        (("--for", "5s"), "need 27 s"),
+        (("--url", "ftp://127.0.0.1"), "not an http"),
+        (("--url", "http://192.0.2.1"), "--allow-remote"),
+        (("--url", "http://127.0.0.1:1"), "nobody answers"),
+        (("--picture", "none.jpg"), "does not exist"),
+    ],
+)
+def test_errors_of_use(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    """What cannot be begun is a clear message and exit code 2, before any request."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["atelier", "capacity", *words])
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # it is for a process of its own
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())

@@ -1,0 +1,82 @@
+"""The report: its plots are XML, its links lead to them, its numbers are those that were measured."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import msgspec
+import pytest
+
+from atelier.capacity import page, svg
+from atelier.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def trial(rate: float, *, broken: str = "", ready: Ready | None = None) -> Trial:
+    latency = Quantiles(rate / 10, rate / 5, rate / 4)
+    usage = Usage(cores={"api": 0.5, "postgres": 0.3}, client=0.2)
+    return Trial(rate, 2, int(2 * rate), rate, latency, 0.1, {"200": int(2 * rate)}, 0, ready, broken, usage)
+
+
+def report() -> Report:
+    held, broke = trial(400), trial(900, broken="p95 900 ms <&>")
+    read = Measured("read", "one record", [held, broke], held, certain=True, saturated=["`api`: one process"])
+    ready = trial(40, ready=Ready(38.5, Quantiles(60, 90, 120), 3))
+    upload = Measured("upload", "a picture", [ready], ready, certain=False, saturated=[], ended="the time was used up")
+    nothing = Measured("mix", "a blend", [trial(1, broken="p95 300 ms")], None, certain=False, saturated=[])
+    empty = Measured("take", "cut off", [], None, certain=False, saturated=[])
+    machine = Machine(
+        2, "A processor", 4.0, "Linux 6", "CPython 3.11", {"uvicorn": "1"}, 0.05, {"api": 1}, {"sizes": "9x9"}
+    )
+    operations = [read, upload, nothing, empty]
+    return Report("http://127.0.0.1:1", "1.0", "2026-01-01T00:00:00+00:00", 9, 250, 2000, 80_000, machine, operations)
+
+
+def test_the_report_is_whole(tmp_path: Path) -> None:
+    """The page's links lead to plots, the plots are SVG with a title, and the JSON holds the same report."""
+    made = report()
+    page.write(made, tmp_path)
+    text = (tmp_path / "capacity.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) == len(made.operations)
+    for link in links:
+        root = ET.parse(tmp_path / link).getroot()  # noqa: S314 - our own
+        assert root.tag == f"{SVG}svg"
+        assert root.find(f"{SVG}title") is not None
+    assert msgspec.json.decode((tmp_path / "capacity.json").read_bytes(), type=Report) == made
+    assert not list(tmp_path.glob("*.draft"))
+
+
+def test_the_table_says_what_was_measured() -> None:
+    """Each operation has a row: its knee, a lower bound marked as one, or that there is none."""
+    rows = {row.split("|")[1].strip(): row for row in page.table(report()).splitlines()[2:]}
+    assert rows["read"] == "| read | 400/s | 40.0 | 80.0 | 100 | 2.00 | `api`: one process |"
+    assert "at least 40.0/s (38.5 ready/s)" in rows["upload"]
+    assert "not even the lowest rate" in rows["mix"]
+    assert all(row.count("|") == 8 for row in rows.values())
+
+
+@pytest.mark.parametrize("logarithmic", [True, False])
+@pytest.mark.parametrize("values", [[], [0.0], [1e-9], [3, 3, 3], [1, 1e9], [0.02, 0.5, 70]])
+def test_any_values_can_be_drawn(values: list[float], *, logarithmic: bool) -> None:
+    """Whatever was measured, points lie inside their axes and words are escaped."""
+    line = svg.Line("a <line> & more", [(at, value, bool(at)) for at, value in enumerate(values)])
+    plot = svg.Plot("title", "x", "y <&>", [line], limit=5, knee=1, logarithmic=logarithmic)
+    root = ET.fromstring(svg.figure([plot, plot], "two"))  # noqa: S314 - our own
+    circles = root.findall(f".//{SVG}circle")
+    assert len(circles) == 2 * len(values)
+    for circle in circles:
+        assert svg.LEFT <= float(circle.get("cx", "")) <= svg.WIDTH - svg.RIGHT
+        assert svg.TOP <= float(circle.get("cy", "")) <= svg.HEIGHT - svg.BOTTOM
+
+
+def test_quantiles_are_by_nearest_rank() -> None:
+    """Of a hundred values the p95 is the ninety-fifth, in milliseconds; of none it is zero."""
+    assert quantiles([number / 1000 for number in range(100, 0, -1)]) == Quantiles(50, 95, 99)
+    assert quantiles([]) == Quantiles(0, 0, 0)
