@@ -62,7 +62,7 @@ async def served(app: ASGIApp, protocol: type[Protocol] = Protocol) -> AsyncIter
     """The port on which uvicorn serves the application."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        app, http=protocol, ws="none", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=5
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))

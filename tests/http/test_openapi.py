@@ -18,6 +18,7 @@ from atelier.http.app import create_app
 from atelier.http.auth import CurrentUser
 from atelier.http.paging import Page
 from atelier.http.problems import responses
+from atelier.settings import Settings
 from tests.http.support import in_process
 
 if TYPE_CHECKING:
@@ -130,6 +131,13 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
         found: Any = document
         for step in reference.split("/"):
             found = found[step]
+
+
+def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
+    """`x-limit` becomes the length that the instance really takes, wherever the text stands."""
+    schema: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": 9, "x-limit": "description_limit"}]}
+    openapi.limit(schema, Settings(description_limit=77))
+    assert schema == {"anyOf": [{"type": "string", "maxLength": 77}]}
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ async def test_a_use_case_may_name_its_error(client: httpx2.AsyncClient) -> None
     answer = await client.get("/special")
     assert (answer.status_code, answer.headers["retry-after"]) == (404, "3")
     assert answer.json()["type"] == "/problems/not-ready"
+    assert answer.json()["title"] == "This is still being processed"
 
 
 @pytest.mark.parametrize("path", ["/bug", "/ours"])
@@ -186,6 +187,9 @@ async def test_validation_names_places_and_repeats_no_values(client: httpx2.Asyn
     assert [error["loc"] for error in answer.json()["errors"]] == [
         ["body", "password"], ["body", "count"], ["body", "extra"],
     ]  # fmt: skip
+    assert [error["msg"] for error in answer.json()["errors"]] == [
+        "A whole number is needed", "A whole number is needed", "There is no such field",
+    ]  # fmt: skip
     assert all(error.keys() == {"loc", "msg"} for error in answer.json()["errors"])
     assert "hunter" not in answer.text
 
@@ -221,19 +225,24 @@ async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path
     assert "127.0.0.1" not in answer.text
 
 
-def slugs() -> set[str]:
-    """Every slug that the code of the API can send."""
-    found = {slug for slug, _ in problems.OTHERS.values()}
+def slugs(*, kinds: bool = True) -> set[str]:
+    """Every slug that the code of the API can send; without `kinds` those alone that an error brings of its own."""
+    found = {slug for slug, _ in problems.OTHERS.values()} if kinds else set()
     folders = ("accounts", "images", "books", "tasks", "files", "http", "imaging")
     sources = [path for name in folders for path in (ROOT / "src/atelier" / name).rglob("*.py")]
     for path in [*sources, ROOT / "src/atelier/errors.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
             keyword = isinstance(node, ast.keyword) and node.arg == "slug"
-            attribute = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "slug"
+            attribute = kinds and isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "slug"
             value = getattr(node, "value", None) if keyword or attribute else None
             if isinstance(value, ast.Constant):
                 found.add(value.value)
     return (found | {"not-processed"}) - {errors.AtelierError.slug}  # which the processor gives by position
+
+
+def test_every_slug_has_a_title() -> None:
+    """A kind's is its docstring; a slug that an error brings of its own has one of its own, not the kind's."""
+    assert slugs(kinds=False) == errors.TITLES.keys()
 
 
 def test_every_slug_is_documented() -> None:

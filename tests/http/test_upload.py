@@ -51,7 +51,7 @@ ended = asyncio.Event()
 @router.post("/upload")
 async def upload(request: Request, res: Res, *, keep: bool = False) -> Response:
     """Say what came; `keep` takes a spooled file over."""
-    async with receive(request, res.settings, ("file", "image")) as received:
+    async with receive(request, res.settings, ("file", "image"), ("title", "tags", "t", "x")) as received:
         file = received.file
         content = file.content
         if isinstance(content, Path):
@@ -178,10 +178,19 @@ async def test_forms_that_are_not_acceptable(client: httpx2.AsyncClient, body: b
     assert (answer.status_code, [error["loc"] for error in answer.json()["errors"]]) == (422, [["body", loc]])
 
 
-async def test_an_unknown_field_is_ignored(client: httpx2.AsyncClient) -> None:
-    """As forms of browsers have them: it is handed on, and nobody minds."""
-    answer = await client.post("/upload", content=part(disposition("submit"), b"OK") + FILE + END, headers=HEADERS)
-    assert answer.status_code == 200
+@pytest.mark.parametrize("place", ["before", "after"])
+async def test_an_unknown_field_is_refused(client: httpx2.AsyncClient, place: str) -> None:
+    """A misspelt name is told with those that there are: what it holds would be lost without a word."""
+    misspelt = part(disposition("titel"), b"Sea")
+    body = misspelt + FILE if place == "before" else FILE + misspelt
+    answer = await client.post("/upload", content=body + END, headers=HEADERS)
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {
+            "loc": ["body", "titel"],
+            "msg": "There is no such field; there are `file`, `image`, `title`, `tags`, `t`, `x`",
+        }
+    ]
 
 
 @pytest.mark.parametrize(

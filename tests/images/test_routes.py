@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,6 +148,31 @@ async def test_an_upload_without_a_file_is_invalid(ada: Person) -> None:
     answer = await ada.client.post("/api/images", files={"description": (None, "x")})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == ["body", "file"]
+
+
+@pytest.mark.parametrize("form", [{"descripton": "x"}, {"description": ["a", "b"]}, {"tag": "x"}])
+async def test_a_misspelt_or_doubled_field_is_invalid(ada: Person, settings: Settings, form: dict[str, object]) -> None:
+    """422 names the field, and nothing of that upload is kept: its words would be lost without a word."""
+    problem = await ada.upload(expect=422, **form)
+    assert problem["errors"][0]["loc"] == ["body", next(iter(form))]
+    assert not blobs(settings)
+
+
+async def test_the_record_reads_as_it_was_answered(ada: Person) -> None:
+    """What POST answers and what a read gives are the same, the keys of the metadata in the same order."""
+    files = {"file": ("a.jpg", WATERFALL, "image/jpeg")}
+    answer = await ada.client.post("/api/images", files=files)
+    assert len(answer.json()["metadata"]) > 1
+    read = await ada.client.get(answer.headers["location"] + "/info")
+    assert json.dumps(read.json()) == json.dumps(answer.json())
+
+
+async def test_a_picture_is_not_younger_than_its_answer(ada: Person) -> None:
+    """`Last-Modified` is never after `Date`, even right after the upload."""
+    for _ in range(5):
+        answer = await ada.client.get((await ada.upload())["url"] + "/renditions/original")
+        dates = [parsedate_to_datetime(answer.headers[name]) for name in ("last-modified", "date")]
+        assert dates == sorted(dates)
 
 
 async def test_a_description_of_201_characters_is_invalid(ada: Person, settings: Settings) -> None:

@@ -90,11 +90,11 @@ def test_base64_is_strict(text: str, piece: int) -> None:
     [
         (b'{"image": "QUJD", "image": "QUJD"}', "Given twice"),
         (b'{"image": "QUJD", "image": null}', "Given twice"),
-        (b'{"image": ["QUJD"]}', "Should be a base64 string"),
-        (b'{"images": "QUJD"}', "Field required"),
-        (b'{"x": {"image": "QUJD"}}', "Field required"),
-        (b'[{"image": "QUJD"}]', "Should be an object"),
-        (b'"image"', "Should be an object"),
+        (b'{"image": ["QUJD"]}', "A base64 string is needed"),
+        (b'{"images": "QUJD"}', "This field is required"),
+        (b'{"x": {"image": "QUJD"}}', "This field is required"),
+        (b'[{"image": "QUJD"}]', "A JSON object is needed"),
+        (b'"image"', "A JSON object is needed"),
     ],
 )
 def test_the_field_is_needed_once(body: bytes, message: str) -> None:

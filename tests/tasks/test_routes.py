@@ -90,6 +90,7 @@ class TestCreate:
             ({"image": "QUJD"}, 422, "invalid"),
             ({"image": "QUJD", "meta": 7}, 422, "invalid"),
             ({"image": "QUJD", "meta": "x" * 10_001}, 422, "invalid"),
+            ({"image": "QUJD", "meta": "", "mota": ""}, 422, "invalid"),
             ({"image": "QUJD", "meta": "a\0b"}, 422, "invalid"),
             (["QUJD"], 422, "invalid"),
         ],

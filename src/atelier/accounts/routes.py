@@ -13,6 +13,7 @@ from atelier.accounts import revocations, service
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
 from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
+from atelier.http.complaints import REQUIRED
 from atelier.http.conditional import if_match, record_response
 from atelier.http.idempotency import Key, once
 from atelier.http.json import dumps, json_response
@@ -101,9 +102,7 @@ async def token(request: Request, resources: Res) -> Response:
     """Sign in by the password form of OAuth 2."""
     form = await _form(request)
     if missing := [name for name in ("username", "password") if not form.get(name)]:
-        raise Invalid(
-            "The form is not complete.", errors=[{"loc": ["body", m], "msg": "Field required"} for m in missing]
-        )
+        raise Invalid("The form is not complete.", errors=[{"loc": ["body", m], "msg": REQUIRED} for m in missing])
     if form.get("grant_type", "password") != "password":
         raise Invalid("Only the grant type `password` is offered here.", slug="unsupported-grant-type")
     pair = await service.login(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.storage import default_storage
@@ -52,7 +53,7 @@ def respond(request: HttpRequest, key: str, *, size: int, modified: datetime, me
     etag = f'"{key.rpartition("/")[2].partition("-")[0]}"'
     headers = {
         "ETag": etag,
-        "Last-Modified": http_date(modified.timestamp()),
+        "Last-Modified": http_date(min(modified.timestamp(), time.time())),
         "Cache-Control": PRIVATE,
         "Content-Security-Policy": LOCKED,
         "Accept-Ranges": "bytes",

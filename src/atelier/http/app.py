@@ -65,7 +65,7 @@ class Api(FastAPI):
     def openapi(self) -> Document:
         """The document of all parts, made once."""
         if self.openapi_schema is None:
-            document = openapi.build(self.routes)
+            document = openapi.build(self.routes, self.state.resources.settings)
             for part in self.parts:
                 document = openapi.merge(document, part())
             self.openapi_schema = document

@@ -80,7 +80,7 @@ def picture_response(
         modified,
         [
             (b"etag", f'"{etag}"'.encode("latin-1")),
-            (b"last-modified", http_date(modified)),
+            (b"last-modified", http_date(min(modified, datetime.now(UTC)))),  # another machine's clock may be ahead
             PRIVATE,
             LOCKED,
             (b"accept-ranges", b"bytes"),

@@ -61,6 +61,13 @@ async def document(request: Request) -> Response:
     return _static(request, request.app.state.openapi_json, JSON)
 
 
+@router.get("/")
+@router.get("/api")
+async def front() -> Response:
+    """Who comes to look around is led to the documentation."""
+    return Bodiless(307, [(b"location", b"/docs"), (b"content-length", b"0")])
+
+
 @router.get("/docs")
 async def page() -> Response:
     """Swagger UI."""

@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
@@ -87,6 +88,7 @@ class Edge:
         self.shortcuts = shortcuts
         self._prefix = secrets.token_hex(4).encode()
         self._count = itertools.count(1)
+        self._now, self._date = 0, b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; anything that is not HTTP passes."""
@@ -99,6 +101,13 @@ class Edge:
             await exchange.run()
         finally:
             request_id.reset(token)
+
+    def date(self) -> bytes:
+        """Now, as `Date` has it. The server's own may be a second old, and older than a `Last-Modified` beside it."""
+        now = int(time.time())
+        if now != self._now:
+            self._now, self._date = now, formatdate(now, usegmt=True).encode()
+        return self._date
 
     def new_id(self) -> bytes:
         """An id that no other request has; no secret, so it need not be random."""
@@ -198,7 +207,7 @@ class _Exchange:
         if self._foreign or len(ours) > 2:  # noqa: PLR2004 - the usual two are nobody else's
             names = {name for name, _ in ours}
             headers = [header for header in headers if header[0].lower() not in names]
-        return [*headers, *ours]
+        return [*headers, *ours, (b"date", self._edge.date())]
 
     async def _linger(self) -> None:
         """Read on until the client has seen the answer and stops, or long enough."""

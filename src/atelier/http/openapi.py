@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from atelier.settings import Settings
+
     Document = dict[str, Any]
 
 OPENAPI = "3.1.0"
@@ -48,8 +50,8 @@ ANY_PROBLEM = {
 FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")  # its own shape of a 422, which nobody here sends
 
 
-def build(routes: Sequence[BaseRoute]) -> Document:
-    """The document of these routes."""
+def build(routes: Sequence[BaseRoute], settings: Settings) -> Document:
+    """The document of these routes under these settings."""
     name_operations(routes)
     document = get_openapi(
         title=TITLE,
@@ -68,6 +70,7 @@ def build(routes: Sequence[BaseRoute]) -> Document:
     for _, operation in operations(document):
         _complete(operation)
     _widen(document)
+    limit(document, settings)
     document["tags"] = _tags(document)
     return document
 
@@ -109,6 +112,15 @@ def _complete(operation: Document) -> None:
     if any(parameter.get("name") == "cursor" for parameter in operation.get("parameters", ())):
         page = answers["200"]["content"]["application/json"]["schema"]
         page.setdefault("maxItems", MAX_LIMIT)
+
+
+def limit(schema: object, settings: Settings) -> None:
+    """Say how long the texts may be whose limit is a setting: `x-limit` names it."""
+    if isinstance(schema, dict) and (name := schema.pop("x-limit", None)):
+        schema["maxLength"] = getattr(settings, name)
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for part in parts:
+        limit(part, settings)
 
 
 def _widen(schema: object) -> None:

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 
 from atelier import errors
 from atelier.errors import AtelierError, Invalid, Unavailable
+from atelier.http.complaints import REQUIRED, complaint
 from atelier.http.json import Ready, dumps, raw_headers
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None
 def from_validation(found: Sequence[Mapping[str, Any]]) -> Response:
     """The problem of a request that does not fit its schema. What was sent is not repeated: it may be a password."""
     return from_error(
-        Invalid("Some values are not acceptable.", errors=[{"loc": list(e["loc"]), "msg": e["msg"]} for e in found])
+        Invalid("Some values are not acceptable.", errors=[{"loc": list(e["loc"]), "msg": complaint(e)} for e in found])
     )
 
 
@@ -210,7 +211,7 @@ def describe(status: int) -> dict[str, Any]:
         slug, title = OTHERS[status]
     example: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
     if kind is Invalid:
-        example["errors"] = [{"loc": ["body", "title"], "msg": "Field required"}]
+        example["errors"] = [{"loc": ["body", "title"], "msg": REQUIRED}]
     described: dict[str, Any] = {
         "description": title,
         "content": {MEDIA_TYPE: {"schema": _SCHEMA, "example": example}},

@@ -23,6 +23,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from starlette.datastructures import ImmutableMultiDict
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
+from atelier.http.complaints import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,19 +65,23 @@ class Upload:
 
 @asynccontextmanager
 async def receive(
-    request: Request, settings: Settings, names: Collection[str] = ("file",), folder: Path | None = None
+    request: Request,
+    settings: Settings,
+    names: Collection[str] = ("file",),
+    fields: Collection[str] = (),
+    folder: Path | None = None,
 ) -> AsyncIterator[Upload]:
-    """Read a `multipart/form-data` body; the file may come under any of `names`.
+    """Read a `multipart/form-data` body with these `fields`; the file may come under any of `names`.
 
     Larger files are spooled in `folder` (none: `spool` in the data folder).
 
-    Unknown fields are ignored, as browsers' forms have them; an unknown or a second file is refused, for it would be
-    lost without a word. Raises Unsupported, Malformed, Invalid, TooLarge, Unavailable (disk full) and, when the client
-    goes away, starlette's ClientDisconnect. Whatever happens, nothing stays in the folder.
+    Any other field and a second file are refused: they would be lost without a word. Raises Unsupported, Malformed,
+    Invalid, TooLarge, Unavailable (disk full) and, when the client goes away, starlette's ClientDisconnect. Whatever
+    happens, nothing stays in the folder.
     """
     spool = Spool(folder or spool_folder(settings), settings.body_limit)
     try:
-        reader = _Reader(spool, names)
+        reader = _Reader(spool, names, fields)
         try:
             parser = _parser(request)
             async for chunk in request.stream():
@@ -197,6 +202,7 @@ class _Reader:
 
     spool: Spool
     names: Collection[str]
+    known: Collection[str]
     fields: list[tuple[str, str]] = field(default_factory=list)
     file: MultipartSegment | None = None
     segment: MultipartSegment | None = None
@@ -230,6 +236,10 @@ class _Reader:
             self.file = segment
         elif file_name(segment):
             raise invalid(name, f"No file is expected here; send it as `{next(iter(self.names))}`")
+        elif name not in self.known:
+            raise invalid(
+                name, f"{UNKNOWN}; there are {', '.join(f'`{known}`' for known in (*self.names, *self.known))}"
+            )
 
     def _data(self, chunk: bytes) -> None:
         if self.segment is self.file:

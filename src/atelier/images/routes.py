@@ -17,7 +17,7 @@ from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
-from atelier.http.upload import receive
+from atelier.http.upload import invalid, receive
 from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.records import record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
@@ -117,7 +117,7 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
     """Upload a picture; it is processed in the background."""
     crowded = await _require_room(res) > INLINE_DEPTH
     settings = res.settings
-    async with receive(request, settings, FILE_PARTS) as received:
+    async with receive(request, settings, FILE_PARTS, service.WORDS) as received:
         words = _words(received, settings)
         original = service.Original(received.file.content, received.file.sha256, received.file.size)
         mark = fingerprint(original.sha256, words.title, words.description, words.tags)
@@ -206,6 +206,9 @@ async def _require_room(res: Resources) -> int:
 
 def _words(received: Upload, settings: Settings) -> service.Words:
     fields = received.fields
+    for name in ("title", "description"):
+        if len(fields.getlist(name)) > 1:
+            raise invalid(name, "Given twice")
     given = fields.get("title", "").strip() or received.file.name or "untitled"
     return service.Words(
         title=texts.title(given),

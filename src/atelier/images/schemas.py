@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Status = Literal["queued", "ready", "failed"]
 Text = Annotated[str, Field(max_length=10_000)]  # the service holds the true limits, after normalisation
+Description = Annotated[str, Field(max_length=10_000, json_schema_extra={"x-limit": "description_limit"})]
 Tags = Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=200)]
 
 
@@ -58,10 +59,12 @@ class ImageRecord(BaseModel):
 
 
 class ImageForm(BaseModel):
-    """The multipart body of an upload."""
+    """The multipart body of an upload; other fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
     file: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture; also accepted as `image`.")
-    description: Text = Field("", description="At most 200 Unicode characters after NFC; becomes the caption.")
+    description: Description = Field("", description="Becomes the caption; counted in characters after NFC.")
     title: Text = Field("", description="1 to 300 characters; left out: the file's name.")
     tags: Tags = Field([], description="Repeated, or separated by commas.")
 
@@ -74,7 +77,7 @@ class ImageChange(BaseModel):
     )
 
     title: Text | None = None
-    description: Text | None = None
+    description: Description | None = None
     tags: Tags | None = None
 
 
@@ -88,5 +91,5 @@ class ImageReplacement(BaseModel):
     )
 
     title: Text
-    description: Text
+    description: Description
     tags: Tags

@@ -9,7 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
@@ -126,7 +126,7 @@ def _new_image(owner_id: int, key: str, original: Original, seen: Probe, words: 
         height=seen.height,
         size=original.size,
         sha256=original.sha256,
-        details=seen.metadata,
+        details=_as_stored(seen.metadata),
         status=QUEUED,
         error=None,
         renditions=[],
@@ -136,6 +136,14 @@ def _new_image(owner_id: int, key: str, original: Original, seen: Probe, words: 
         updated_at=received_at,
         offered_at=received_at,
     )
+
+
+def _as_stored(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """With keys in the order in which `jsonb` gives them back: the answer to POST and every later read look alike."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))
+        return {key: _as_stored(value[key]) for key in keys}
+    return [_as_stored(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 async def change(

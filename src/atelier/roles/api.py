@@ -60,6 +60,7 @@ def main(settings: Settings) -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,  # the edge says it, to the second
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
         backlog=BACKLOG,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from atelier.errors import Invalid, Malformed
+from atelier.http.complaints import REQUIRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,10 +75,10 @@ class Envelope:
         except orjson.JSONDecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error.msg}.") from None
         if not isinstance(fields, dict):
-            raise _invalid([], "Should be an object")
+            raise _invalid([], "A JSON object is needed")
         given = fields.pop(self._name, None)
         if not self._found:
-            raise _invalid([self._name], "Field required" if given is None else "Should be a base64 string")
+            raise _invalid([self._name], REQUIRED if given is None else "A base64 string is needed")
         if (
             given is None or given
         ):  # a name that is given twice: the later value counts everywhere else, so neither may count here

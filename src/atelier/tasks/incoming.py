@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import Unsupported
+from atelier.http.complaints import A_TEXT, REQUIRED, UNKNOWN
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
 from atelier.tasks.envelope import Envelope
@@ -45,7 +46,7 @@ async def incoming(request: Request, settings: Settings) -> AsyncIterator[tuple[
 
 @asynccontextmanager
 async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
-    async with receive(request, settings, (IMAGE, "file")) as received:
+    async with receive(request, settings, (IMAGE, "file"), (META,)) as received:
         values = received.fields.getlist(META)
         if len(values) > 1:
             raise invalid(META, "Given twice")
@@ -73,12 +74,14 @@ async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Pic
 
 
 def _meta(fields: dict[str, Any]) -> str:
-    """The `meta` of `fields`: any text of bounded length."""
+    """The `meta` of `fields`, which hold nothing else: any text of bounded length."""
+    if unknown := next((name for name in fields if name != META), None):
+        raise invalid(unknown, UNKNOWN)
     if META not in fields:
-        raise invalid(META, "Field required")
+        raise invalid(META, REQUIRED)
     meta = fields[META]
     if not isinstance(meta, str):
-        raise invalid(META, "Input should be a valid string")
+        raise invalid(META, A_TEXT)
     if len(meta) > META_LIMIT:
         raise invalid(META, f"At most {META_LIMIT} characters")
     if has_nul(meta):

@@ -43,7 +43,9 @@ class TakenTask(TaskRecord):
 
 
 class TaskForm(BaseModel):
-    """The multipart body of a new task."""
+    """The multipart body of a new task; other fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
 
     image: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture, of any image format.")
     meta: str = Field(max_length=10_000, description="Any text.")
@@ -53,7 +55,8 @@ class NewTask(BaseModel):
     """The JSON body of a new task."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"image": "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=", "meta": "Is it red?"}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"image": "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=", "meta": "Is it red?"}]},
     )
 
     image: str = Field(

@@ -1,0 +1,58 @@
+"""What is wrong with a value, in the words of whoever fills in a form. Knows the checker's names, never a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUIRED = "This field is required"
+A_TEXT = "A text is needed"
+UNKNOWN = "There is no such field"
+_NUMBER = "A whole number is needed"
+_TRUTH = "true or false is needed"
+_OBJECT = "A JSON object is needed"
+_DATE = "A date is needed, written YYYY-MM-DD"
+
+# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the check knows.
+MESSAGES = {
+    "missing": REQUIRED,
+    "extra_forbidden": UNKNOWN,
+    "string_type": A_TEXT,
+    "string_unicode": A_TEXT,
+    "string_too_long": "At most {max_length} characters",
+    "string_too_short": "At least {min_length} characters",
+    "string_pattern_mismatch": "This is not in the form that is needed",
+    "int_type": _NUMBER,
+    "int_parsing": _NUMBER,
+    "int_parsing_size": _NUMBER,
+    "int_from_float": _NUMBER,
+    "greater_than_equal": "At least {ge}",
+    "greater_than": "More than {gt}",
+    "less_than_equal": "At most {le}",
+    "less_than": "Less than {lt}",
+    "bool_type": _TRUTH,
+    "bool_parsing": _TRUTH,
+    "literal_error": "One of {expected} is needed",
+    "enum": "One of {expected} is needed",
+    "list_type": "A list is needed",
+    "too_long": "At most {max_length} items",
+    "too_short": "At least {min_length} items",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "date_type": _DATE,
+    "date_parsing": _DATE,
+    "date_from_datetime_parsing": _DATE,
+    "uuid_type": "A UUID is needed",
+    "uuid_parsing": "A UUID is needed",
+}
+
+
+def complaint(error: Mapping[str, Any]) -> str:
+    """The sentence for one of pydantic's errors."""
+    if words := MESSAGES.get(error["type"]):
+        return words.format_map(error.get("ctx") or {})
+    message: str = error["msg"].removeprefix("Value error, ")
+    return message[:1].upper() + message[1:]
