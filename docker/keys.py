@@ -1,0 +1,87 @@
+"""Makes the secrets of a fresh `docker compose up`, and gives each service the settings that it needs, and no others'.
+
+Runs once before everything else, as root with no more than the right to give files away. What is there stays: engines
+remember the password with which they were first started. What the environment brings (`.env`) wins.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import quote
+
+KEYS = Path("/keys")  # a volume for each service below it
+KEPT = KEYS / "kept"  # the secrets themselves, mounted by nobody else
+HOUSE = (10001, 10001)  # user and group of Atelier's images
+PROXY = (10002, 10001)  # the proxy reads what the group may read
+ROOT = (0, 0)  # the entry points of engines read as root, then drop it
+BYTES = 32
+
+SERVICES = {
+    "api": ("database_url", "redis_url", "amqp_url", "secret"),
+    "processor": ("redis_url", "amqp_url"),
+    "archiver": ("database_url", "redis_url"),
+    "relay": ("database_url", "redis_url", "amqp_url"),
+    "grpc": ("database_url", "redis_url", "amqp_url", "secret"),
+    "files": ("database_url", "redis_url", "amqp_url"),
+    "migrate": ("database_url", "redis_url", "amqp_url", "secret"),
+}
+FOLDERS = {"/data": HOUSE, "/blobs": HOUSE, "/spool": PROXY}
+
+
+def main() -> None:
+    """Keep or make the secrets, write what each service reads, and hand the data folders to their users."""
+    known = {name: secret(name) for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")}
+    values = settings(known)
+    for service, names in SERVICES.items():
+        lines = "".join(f'{name}: "{values[name]}"\n' for name in names)
+        write(KEYS / service / "atelier.yaml", lines, HOUSE, 0o400)
+    write(KEYS / "postgres" / "password", known["postgres_password"], ROOT, 0o400)
+    write(KEYS / "rabbitmq" / "password", known["rabbitmq_password"], ROOT, 0o400)
+    # Redis reads it after it has left root, under a user that differs from image to image; nobody else mounts it.
+    write(KEYS / "redis" / "redis.conf", f'requirepass "{known["redis_password"]}"\n', ROOT, 0o444)
+    for folder, (user, group) in FOLDERS.items():
+        os.chown(folder, user, group)
+        Path(folder).chmod(0o750)
+
+
+def secret(name: str) -> str:
+    """The secret that is given, else the one that was made, else a new one."""
+    path = KEPT / name
+    given = os.environ.get(f"ATELIER_{name}".upper(), "")
+    if '"' in given or "\\" in given or not given.isprintable():
+        raise SystemExit(f"ATELIER_{name.upper()}: choose one without quotes, backslashes and control characters")
+    value = given or (path.read_text() if path.exists() else secrets.token_hex(BYTES))
+    write(path, value, ROOT, 0o400)
+    return value
+
+
+def settings(known: dict[str, str]) -> dict[str, str]:
+    """The settings that hold a secret."""
+    postgres, redis, rabbitmq = (quote(known[f"{of}_password"], safe="") for of in ("postgres", "redis", "rabbitmq"))
+    return {
+        "database_url": f"postgresql://atelier:{postgres}@postgres:5432/atelier",
+        "redis_url": f"redis://:{redis}@redis:6379/0",
+        "amqp_url": f"amqp://atelier:{rabbitmq}@rabbitmq:5672",
+        "secret": known["secret"],
+    }
+
+
+def write(path: Path, text: str, owner: tuple[int, int], mode: int) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    path.parent.chmod(0o755)
+    temporary = path.with_name(f".{path.name}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chown(temporary, *owner)
+    temporary.chmod(mode)
+    temporary.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The images' recipes: alike where they should be, unprivileged, and complete."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "docker"
+ROLES = ("api", "processor", "archiver", "relay", "grpc", "files", "migrate")
+OWN = re.compile(
+    r"^(#|LABEL|EXPOSE|CMD|HEALTHCHECK|COPY docker/keys.py|\s+org\.opencontainers\.image\.(title|description)=)"
+    r"|^\s+ATELIER_(HOST|METRICS_PORT)="
+)
+
+
+def recipe(role: str) -> list[str]:
+    return (DOCKER / f"{role}.Dockerfile").read_text().splitlines()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_recipes_of_all_roles_are_one(role: str) -> None:
+    """What one image learns, every image learns: they differ in name, port, command and health check alone."""
+
+    def shared(of: str) -> list[str]:
+        return [line.replace(f"{of}.txt", "ROLE.txt") for line in recipe(of) if not OWN.match(line)]
+
+    assert shared(role) == shared("api")
+
+
+@pytest.mark.parametrize("role", [*ROLES, "proxy"])
+def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
+    """A numeric user other than root, a stop signal, and bases that any registry mirror can stand in for."""
+    text = "\n".join(recipe(role))
+    users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
+    assert users
+    assert all(int(user) >= 10_000 for user, _ in users)
+    assert re.search(r"^STOPSIGNAL SIG(TERM|QUIT)$", text, re.MULTILINE)
+    assert re.search(r"^HEALTHCHECK ", text, re.MULTILINE)
+    assert f'org.opencontainers.image.title="atelier-{role}"' in text
+    assert "# syntax" not in text
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE))
+    assert bases <= {"python:3.11-slim-bookworm", "debian:bookworm-slim", "builder"}
+
+
+def test_every_role_has_a_recipe() -> None:
+    """Nobody adds an image and forgets to hold it to the rules above."""
+    assert {path.name.removesuffix(".Dockerfile") for path in DOCKER.glob("*.Dockerfile")} == {*ROLES, "proxy"}
