@@ -124,6 +124,16 @@ def database_url(postgres_url: str, worker_id: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A database without a table."""
+    name = f"empty_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield sibling(postgres_url, name)
+    drop_database(postgres_url, name)
+
+
+@pytest.fixture
 def fresh_database_url(postgres_url: str) -> Iterator[str]:
     """A database with the newest schema and no rows, for this test alone."""
     name = f"fresh_{uuid.uuid4().hex}"

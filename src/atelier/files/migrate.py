@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
+from typing import Any
 
+from psycopg.errors import LockNotAvailable
+
+from atelier.errors import Unavailable
 from atelier.files import house
+from atelier.retry import retry
 
 LOCK = 7241002  # one migrator at a time
+LOCK_TIMEOUT_MS = 2_000  # for so long a step may make requests wait
+TRIES, PAUSE_SECONDS = 60, 3  # five minutes, in which requests are served
+TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 
 
+@retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def migrate(url: str, step: str | None = None) -> None:
     """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
@@ -16,15 +26,29 @@ def migrate(url: str, step: str | None = None) -> None:
 
     django.setup()
     from django.core.management import call_command  # noqa: PLC0415 - as above
-    from django.db import connections  # noqa: PLC0415 - as above
+    from django.db import OperationalError, connections  # noqa: PLC0415 - as above
 
     before = connections.settings["default"]
     house.use_database(url)
     try:
         with connections["default"].cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
-            cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+            _take_turn(cursor)
+            cursor.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         call_command("migrate", *(("files", step) if step else ()), interactive=False, verbosity=0)
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable):
+            raise Unavailable("tables are in use by long transactions (pg_stat_activity); run it again") from error
+        raise
     finally:
         house.disconnect()
         connections.settings["default"] = before
+
+
+def _take_turn(cursor: Any) -> None:  # noqa: ANN401 - Django's
+    """Be the only migrator until the connection ends, without a snapshot that one before us would wait for."""
+    while True:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        if cursor.fetchone()[0]:
+            return
+        time.sleep(TURN_SECONDS)

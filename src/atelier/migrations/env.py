@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import time
+from typing import TYPE_CHECKING, Literal
 
 from alembic import context
-from sqlalchemy import create_engine, make_url
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy.exc import OperationalError
 
 from atelier.database import MIGRATION_LOCK, Base, UtcDateTime
+from atelier.errors import Unavailable
 from atelier.migrations import tables  # noqa: F401 - fills Base.metadata
+from atelier.retry import retry
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 config = context.config
 DJANGO = {"files", "django_migrations"}
+LOCK_TIMEOUT_MS = 2_000  # for so long a step may make requests wait
+TRIES, PAUSE_SECONDS = 60, 3  # five minutes, in which requests are served
+TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 
 
 def render(kind: str, item: object, _context: object) -> str | Literal[False]:
@@ -24,21 +35,44 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
     return not (kind == "table" and name in DJANGO)
 
 
+@retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def run() -> None:
-    """Migrate online, one transaction for all steps, one migrator at a time."""
-    engine = create_engine(make_url(config.attributes["url"]).set(drivername="postgresql+psycopg"))
-    with engine.connect() as connection:
+    """Migrate online, one migrator at a time, each step a transaction. Raises Unavailable when tables stay in use.
+
+    A statement that waits for a table makes everybody wait behind it, so none waits long: its step is rolled back and
+    tried again.
+    """
+    url = make_url(config.attributes["url"]).set(drivername="postgresql+psycopg")
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        take_turn(connection)
+        connection.exec_driver_sql(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
+        connection.commit()
         context.configure(
             connection=connection,
             target_metadata=Base.metadata,
             compare_type=True,
             render_item=render,
             include_name=ours,
+            transaction_per_migration=True,  # a step may leave its transaction, to make an index concurrently
         )
-        with context.begin_transaction():
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-            context.run_migrations()
-    engine.dispose()
+        try:
+            with context.begin_transaction():
+                context.run_migrations()
+        except OperationalError as error:
+            if isinstance(error.orig, LockNotAvailable):
+                raise Unavailable("tables are in use by long transactions (pg_stat_activity); run it again") from error
+            raise
+
+
+def take_turn(connection: Connection) -> None:
+    """Be the only migrator until the connection ends.
+
+    By asking again and again: who waits in a statement holds a snapshot, and an index that is made concurrently by the
+    migrator before him would wait for him.
+    """
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})").scalar():
+        connection.rollback()
+        time.sleep(TURN_SECONDS)
 
 
 run()

@@ -123,7 +123,7 @@ async def _make(settings: Settings, shelf: Shelf, console: Console) -> tuple[Pat
 
 
 async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
-    await tables.no_migration(connection, begin=True)
+    await tables.no_migration(connection)
     if not is_current(url):
         raise BackupError("the database does not have the schema of this version: run `atelier migrate` first")
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -136,7 +136,7 @@ async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
             sequences=await tables.sequences(connection),
         )
         await connection.copy_from_query(_WANTED, output=draft / WANTED)
-    await tables.no_migration(connection, begin=False)
+    await tables.allow_migrations(connection)
     return rows
 
 

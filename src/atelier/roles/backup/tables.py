@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # In the order in which they can be filled: a table after those that it refers to.
 OURS = [*(str(table.name) for table in Base.metadata.sorted_tables), "files"]
 BOOKKEEPING = {"alembic_version", "django_migrations"}  # made by the migrations, not copied
-LOCK_SECONDS = 60  # a collector's batch or a quick migration; longer means another backup or a slow migration
+LOCK_SECONDS = 60  # a collector's batch; longer means another backup
 COMPRESSION = 3  # of gzip: half the time of the default for a tenth more bytes
 SESSION = {
     "application_name": "atelier backup",
@@ -69,13 +69,17 @@ async def hold(connection: asyncpg.Connection) -> None:
         raise BackupError("another backup of this database is under way: wait for it") from None
 
 
-async def no_migration(connection: asyncpg.Connection, *, begin: bool) -> None:
-    """Keep the shape of the tables, or let it change again."""
+async def no_migration(connection: asyncpg.Connection) -> None:
+    """Keep the shape of the tables. At once or not at all: whoever waits for a migration can be in its way."""
     for lock in (MIGRATION_LOCK, FILES_MIGRATION_LOCK):
-        try:
-            await connection.execute(f"SELECT pg_advisory_{'' if begin else 'un'}lock_shared($1)", lock)
-        except asyncpg.LockNotAvailableError:
-            raise BackupError("a migration is under way: make the backup after it") from None
+        if not await connection.fetchval("SELECT pg_try_advisory_lock_shared($1)", lock):
+            raise BackupError("a migration is under way: make the backup after it")
+
+
+async def allow_migrations(connection: asyncpg.Connection) -> None:
+    """Let the shape of the tables change again."""
+    for lock in (MIGRATION_LOCK, FILES_MIGRATION_LOCK):
+        await connection.execute("SELECT pg_advisory_unlock_shared($1)", lock)
 
 
 async def columns(connection: asyncpg.Connection) -> dict[str, list[str]]:

@@ -1,0 +1,187 @@
+"""Every step of the schema lets the release before go on working, and makes nobody wait for long."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, event
+
+from atelier.files.migrate import migrate as migrate_files
+from atelier.roles.migrate import config, is_current, migrate, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Steps that take away what no release has used since the one named; each with its sentence.
+CONTRACTIONS: dict[str, str] = {}
+# What keeps a table's readers or writers out for as long as it reads the whole table.
+SLOW = re.compile(
+    r"""CREATE\ (UNIQUE\ )?INDEX\ (?!CONCURRENTLY)\S+\ ON\ (?P<index>\w+)
+      | ALTER\ TABLE\ (?P<table>\w+)\ .*(SET\ NOT\ NULL|\ TYPE\ |ADD\ CONSTRAINT(?!.*NOT\ VALID)|ADD\ PRIMARY)
+      | (?P<never>VACUUM\ FULL|CLUSTER\ |LOCK\ TABLE|REINDEX\ (?!.*CONCURRENTLY))""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+DJANGO = Path(__file__).parents[2] / "src" / "atelier" / "files" / "migrations"
+REVISIONS = [step.revision for step in ScriptDirectory.from_config(config("postgresql://")).walk_revisions()][::-1]
+COLUMNS = """
+    SELECT table_name || '.' || column_name, data_type, is_nullable = 'YES',
+           column_default IS NOT NULL OR is_identity = 'YES' OR is_generated = 'ALWAYS'
+    FROM information_schema.columns WHERE table_schema = 'public'
+"""
+
+
+class Column(NamedTuple):
+    """What a program that knows a column relies on."""
+
+    type: str
+    nullable: bool
+    filled: bool
+
+
+def columns(url: str) -> dict[str, Column]:
+    """Every column by `table.name`."""
+    with psycopg.connect(url) as connection:
+        return {name: Column(*rest) for name, *rest in connection.execute(COLUMNS).fetchall()}
+
+
+def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
+    """What a release that knows only `before` trips over in `after`."""
+    old = {name.partition(".")[0] for name in before}
+    found = [f"{name} is gone or renamed" for name in before if name not in after]
+    for name, column in after.items():
+        was = before.get(name)
+        if was is None and name.partition(".")[0] in old and not (column.nullable or column.filled):
+            found.append(f"{name} is new and must be filled: give it a server default")
+        if was is not None and was.type != column.type:
+            found.append(f"{name} was {was.type} and is {column.type}")
+        if was is not None and was.nullable and not column.nullable:
+            found.append(f"{name} may not be empty any more")
+    return found
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is executed inside."""
+    found: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        found.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def slow(statement: str, tables: set[str]) -> bool:
+    """Whether it makes the users of one of these tables wait."""
+    found = SLOW.search(statement)
+    return bool(found and (found["never"] or {found["index"], found["table"]} & tables))
+
+
+def test_each_step_expands(empty_database_url: str) -> None:
+    """No step takes away, renames, narrows or demands what the release before does not know, nor locks a table long."""
+    before: dict[str, Column] = {}
+    for revision in REVISIONS:
+        tables = {name.partition(".")[0] for name in before}
+        with statements() as executed:
+            command.upgrade(config(empty_database_url), revision)
+        after = columns(empty_database_url)
+        assert revision in CONTRACTIONS or breaks(before, after) == [], revision
+        assert [statement for statement in executed if slow(statement, tables)] == [], revision
+        before = after
+    assert executed
+    for step in sorted(path.stem for path in DJANGO.glob("[0-9]*.py")):
+        migrate_files(empty_database_url, step)
+        after = columns(empty_database_url)
+        assert step in CONTRACTIONS or breaks(before, after) == [], step
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("ALTER TABLE books DROP COLUMN author", "books.author is gone"),
+        ("ALTER TABLE books RENAME COLUMN title TO name", "books.title is gone"),
+        ("ALTER TABLE books ADD COLUMN shelf text NOT NULL", "books.shelf is new"),
+        ("ALTER TABLE images ALTER COLUMN error SET NOT NULL", "images.error may not be empty"),
+        ("ALTER TABLE books ALTER COLUMN title TYPE varchar(9)", "books.title was text"),
+    ],
+)
+def test_what_breaks_is_found(fresh_database_url: str, change: str, complaint: str) -> None:
+    """The comparison sees every kind of step that the release before cannot live with."""
+    before = columns(fresh_database_url)
+    with psycopg.connect(fresh_database_url) as connection:
+        connection.execute(change)
+    assert any(found.startswith(complaint) for found in breaks(before, columns(fresh_database_url)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("CREATE INDEX ix ON books (title)", True),
+        ("CREATE UNIQUE INDEX ix ON books (title)", True),
+        ("CREATE INDEX CONCURRENTLY ix ON books (title)", False),
+        ("CREATE INDEX ix ON new_table (title)", False),
+        ("ALTER TABLE books ADD CONSTRAINT c CHECK (id > 0)", True),
+        ("ALTER TABLE books ADD CONSTRAINT c CHECK (id > 0) NOT VALID", False),
+        ("ALTER TABLE books ALTER COLUMN title SET NOT NULL", True),
+        ("ALTER TABLE books ADD COLUMN shelf text", False),
+        ("LOCK TABLE books", True),
+    ],
+)
+def test_what_is_slow_is_found(statement: str, expected: bool) -> None:  # noqa: FBT001 - a table of cases
+    """A statement that reads a whole table under a lock is told from one that does not."""
+    assert slow(statement, {"books"}) is expected
+
+
+def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
+    """While a step cannot have its lock, requests go on between its tries; once it can, it is done."""
+    command.downgrade(config(fresh_database_url), "0002")
+    migrator = threading.Thread(target=migrate, args=(fresh_database_url,))
+    with psycopg.connect(fresh_database_url) as holder, psycopg.connect(fresh_database_url, autocommit=True) as other:
+        holder.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")  # a transaction that wrote and was left open
+        migrator.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = current_database()"
+        while not other.execute(waiting).fetchone()[0]:  # type: ignore[index] # a count is there
+            time.sleep(0.01)
+        other.execute("UPDATE users SET sequence = 1 WHERE id = 0")  # returns when the step gives way
+        assert migrator.is_alive()
+        assert not is_current(fresh_database_url)
+    migrator.join()
+    assert is_current(fresh_database_url)
+
+
+def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
+    """Started from several machines at once, one migrates at a time."""
+    migrator = threading.Thread(target=migrate, args=(empty_database_url,))
+    with psycopg.connect(empty_database_url, autocommit=True) as first:
+        first.execute("SELECT pg_advisory_lock(7241001)")
+        migrator.start()
+        asked = (
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%try_advisory%%' AND datname = current_database()"
+        )
+        while first.execute(asked).fetchone()[0] < 2:  # type: ignore[index] # itself, and the migrator
+            time.sleep(0.01)
+        assert not columns(empty_database_url)
+    migrator.join()
+    assert is_current(empty_database_url)
+
+
+def test_every_step_can_be_reached_and_left(empty_database_url: str) -> None:
+    """Up to each step, down to nothing and up again: a step that was rolled back can be taken anew."""
+    for revision in REVISIONS:
+        command.upgrade(config(empty_database_url), revision)
+    command.downgrade(config(empty_database_url), "base")
+    reach(empty_database_url)
+    assert is_current(empty_database_url)
