@@ -15,6 +15,9 @@ app = typer.Typer(
     help="Atelier: a self-hosted workshop for pictures and files.", no_args_is_help=True, add_completion=False
 )
 
+blobs_app = typer.Typer(help="The blob store: copy it, say whose it is.", no_args_is_help=True)
+app.add_typer(blobs_app, name="blobs")
+
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API.")]
 USAGE_ERROR = 2
@@ -89,11 +92,14 @@ def migrate(data: Data = None) -> None:
 def check(
     data: Data = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read every original and compare its digest.")] = False,  # noqa: FBT002 - a flag
+    repair: Annotated[  # noqa: FBT002 - a flag
+        bool, typer.Option("--repair", help="Mend what can be: make lost renditions anew, remove orphans.")
+    ] = False,
 ) -> None:
-    """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagree."""
+    """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagreed."""
     from atelier.roles.check import main as run  # noqa: PLC0415 - lazily, as every role
 
-    raise typer.Exit(run(_settings(data), deep=deep))
+    raise typer.Exit(run(_settings(data), deep=deep, mend=repair))
 
 
 @app.command()
@@ -152,6 +158,34 @@ def jobs(
     from atelier.roles.jobs import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))
+
+
+@blobs_app.command(name="copy")
+def copy_blobs(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A folder or s3://bucket/prefix.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="A folder or s3://bucket/prefix.")],
+    data: Data = None,
+) -> None:
+    """Copy a whole store, comparing every copy; again, to go on after a stop. Exit code 1: not all is there."""
+    from atelier.roles.blobs import copy as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data), source, target))
+
+
+@blobs_app.command(name="verify")
+def verify_blobs(data: Data = None) -> None:
+    """Say whether the store is this database's; one that is new becomes so. Exit code 2: it is another's."""
+    from atelier.roles.store import verify as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@blobs_app.command(name="adopt")
+def adopt_blobs(data: Data = None) -> None:
+    """Make the store this database's, whatever it holds: after a loss, or when two were put together on purpose."""
+    from atelier.roles.store import take_over as run  # noqa: PLC0415 - lazily, as every role
+
+    raise typer.Exit(run(_settings(data)))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -5,6 +5,7 @@ So a process that dies between writing a blob and committing its row leaks nothi
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from atelier.adapters.blobs import Blobs
     from atelier.database import Database
+
+log = logging.getLogger(__name__)
 
 COLLECT_BATCH = 500  # blobs per transaction
 READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
@@ -107,9 +110,15 @@ async def discard(session: AsyncSession, keys: Collection[str]) -> None:
 
 
 async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
-    """Remove at once what a committed transaction has discarded; while a backup runs, leave it to the collector."""
+    """Remove at once what a committed transaction has discarded.
+
+    While a backup runs, or the store does not answer, it is left to the collector: what was asked for has been done.
+    """
     if (await database.fetch(MAY_REMOVE))[0][0]:
-        await blobs.delete(keys)
+        try:
+            await blobs.delete(keys)
+        except Unavailable as error:
+            log.warning("blobs of what was deleted are left to the collector: %s", error.detail)
 
 
 async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:

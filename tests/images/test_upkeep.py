@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
+from redis.asyncio import Redis
 
 from atelier import bootstrap
+from atelier.adapters.blobs import new_key
 from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.database import Database
 from atelier.images import archive, jobs
@@ -15,11 +18,10 @@ from atelier.imaging.recipe import Rendition
 from atelier.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
 from atelier.roles.check import check
 from atelier.roles.processor import Processor
+from atelier.roles.repair import Mended, repair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from redis.asyncio import Redis
 
     from atelier.settings import Settings
     from tests.images.conftest import Person
@@ -67,6 +69,35 @@ async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
     report = await check(database, blobs, deep=True)
     assert (report.missing, report.orphaned, report.corrupt) == ([keys[0]], ["images/abc/stray"], [keys[1]])
     assert not report.agrees
+
+
+async def test_a_repair_mends_what_can_be_mended(
+    ada: Person, settings: Settings, database: Database, workers: None
+) -> None:
+    """Lost renditions are made anew, orphans of ours become garbage; a lost original and strange files are left."""
+    lost, kept = [await ada.settled((await ada.upload())["id"]) for _ in range(2)]
+    blobs = DirectoryBlobs(settings.blobs_folder)
+    renditions = await database.fetch("SELECT renditions ->> 0 AS one FROM images WHERE id = $1", kept["id"])
+    rendition = orjson.loads(renditions[0]["one"])["blob"]
+    orphan = new_key("images", "original.jpg")
+    await blobs.put(orphan, b"x")
+    await blobs.put("notes/mine", b"x")
+    await blobs.delete([rendition, lost["file_path"]])
+    report = await check(database, blobs)
+    assert (sorted(report.missing), sorted(report.orphaned)) == (
+        sorted([rendition, lost["file_path"]]),
+        sorted([orphan, "notes/mine"]),
+    )
+    assert await repair(settings, database, report) == Mended(images=1, files=0, orphans=1)
+    await backdate(database, 60)
+    async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
+        assert await reoffer(settings, database, redis) == 1
+    assert (await ada.settled(kept["id"]))["status"] == "ready"
+    report = await check(database, blobs)
+    assert (report.missing, report.orphaned) == ([lost["file_path"]], ["notes/mine"])
+    waiting = await database.fetch("SELECT key FROM blob_garbage WHERE NOT intent")
+    assert orphan in {row["key"] for row in waiting}
+    assert report.waiting == len(waiting) - 1  # all but the rendition that was lost
 
 
 async def test_a_gap_in_the_events_is_found(ada: Person, settings: Settings, database: Database) -> None:

@@ -99,8 +99,11 @@ def _log(**_: object) -> None:
 @signals.worker_init.connect
 def _ready(**_: object) -> None:
     from atelier.files import vitals  # noqa: PLC0415 - only workers have any
+    from atelier.files.belonging import require_own_store  # noqa: PLC0415 - it needs Django
 
-    vitals.serve(house.move_in(house.here().settings).settings)
+    moved = house.move_in(house.here().settings)
+    require_own_store()  # it forks: before anything has threads
+    vitals.serve(moved.settings)
 
 
 @signals.worker_process_init.connect
@@ -109,6 +112,7 @@ def _open(**_: object) -> None:
     from atelier.files import vitals, workshop  # noqa: PLC0415 - after the fork
 
     die_with_parent()
+    house.here().reopen()
     vitals.forget()
     workshop.open_up(house.here().settings)
 

@@ -38,6 +38,10 @@ class House:
         self.blobs: Blobs = bootstrap.open_blobs(settings)
         self.portal = Portal()
 
+    def reopen(self) -> None:
+        """After a fork: a store's threads are those of the parent alone."""
+        self.blobs = bootstrap.open_blobs(self.settings)
+
     @cached_property
     def authenticator(self) -> Authenticator:
         """For processes whose requests nobody has authenticated before."""

@@ -94,7 +94,7 @@ def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None
     try:
         if garbage.may_remove():
             default_storage.delete_all(keys)
-    except OSError:
+    except (AtelierError, OSError):
         log.warning("blobs of a deleted file are left to the collector", exc_info=True)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from celery import bootsteps
 from django.db import connection
 
-from atelier.adapters.blobs.readiness import reach
 from atelier.errors import AtelierError
 from atelier.files import house
 from atelier.files.celery import app
@@ -67,8 +66,9 @@ async def _answer(settings: Settings) -> None:
     checks: dict[str, Check] = {
         "database": partial(asyncio.to_thread, _database),
         "broker": partial(asyncio.to_thread, _broker),
-        "blobs": partial(reach, house.here().blobs),
     }
+    if settings.blobs_folder is not None:  # the client of a bucket, once used, makes each later fork hang
+        checks["blobs"] = house.here().blobs.probe
     async with listening(settings, checks, listener=_listeners[0]):
         await asyncio.Event().wait()
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
-from atelier.adapters.blobs.readiness import reach
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import problem, responses
@@ -64,5 +62,5 @@ def dependencies(resources: Resources) -> dict[str, Check]:
     return {
         "database": resources.database.ping,
         "redis": resources.redis.ping,
-        "blobs": partial(reach, resources.blobs),
+        "blobs": resources.blobs.probe,
     }

@@ -25,7 +25,7 @@ from atelier.imaging.recipe import Limits
 from atelier.messages import utcnow
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -53,6 +53,11 @@ _FORGET = f"""
     SELECT r ->> 'blob', clock_timestamp(), false FROM gone, jsonb_array_elements(gone.renditions) AS r
 """
 
+_HALF_MISSING = """
+    SELECT id FROM images
+    WHERE NOT blob = any($1::text[])
+      AND EXISTS (SELECT FROM jsonb_array_elements(renditions) AS r WHERE r ->> 'blob' = any($1::text[]))
+"""
 INTENT = timedelta(hours=1)  # far above the time in which an upload that has been received is committed
 WORDS = ("title", "description", "tags")
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
@@ -178,6 +183,18 @@ async def retry(
         await _update(session, cache, image, again=True)
     await cache.drop([cache_key(image.id)])
     return image
+
+
+async def render_anew(database: Database, cache: Cache, missing: Collection[str]) -> int:
+    """Queue every picture of which a rendition is among these blobs, while its original is not; how many."""
+    found = await database.fetch(_HALF_MISSING, list(missing))
+    for row in found:
+        async with database.session() as session:
+            image = await session.get(Image, row["id"], with_for_update=True)
+            if image is not None:
+                await _update(session, cache, image, again=True)
+        await cache.drop([cache_key(row["id"])])
+    return len(found)
 
 
 async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: bool) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from atelier import garbage, outbox
+from atelier import belonging, garbage, outbox
 from atelier.accounts import models as accounts
 from atelier.books import models as books
 from atelier.http import kept
 from atelier.images import models as images
 from atelier.tasks import models as tasks
 
-MODULES = (outbox, garbage, kept, accounts, images, books, tasks)
+MODULES = (outbox, garbage, belonging, kept, accounts, images, books, tasks)

@@ -28,6 +28,7 @@ from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
 from atelier.metrics import count_errors
 from atelier.roles import end, freeze, mounted
+from atelier.roles.store import require_own
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
 from atelier.vitals import bind
@@ -49,9 +50,10 @@ BACKLOG = 2048  # connections waiting to be accepted
 
 
 def main(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+    """Serve until SIGTERM or SIGINT; the exit code. Raises WrongStore."""
     logs.setup("api", settings)
     count_errors()
+    asyncio.run(require_own(settings))
     listener = listen(settings)
     config = uvicorn.Config(
         build(settings),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier import bootstrap, messages, vitals
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
-from atelier.adapters.blobs.readiness import reach
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.images import archive
 from atelier.roles import run_role, worker_name
+from atelier.roles.store import require_own
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,12 +35,13 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Store pictures until `stop`; what was begun is finished first."""
+    """Store pictures until `stop`; what was begun is finished first. Raises WrongStore."""
+    await require_own(settings)
     redis = bootstrap.open_redis(settings)
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     blobs = bootstrap.open_blobs(settings)
     archiver = Archiver(database, blobs, cache)
-    checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "blobs": partial(reach, blobs)}
+    checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "blobs": blobs.probe}
     queue = bootstrap.store_queue(settings, redis)
     try:
         with worker_name("archiver", settings) as name:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from atelier import bootstrap
+from atelier import belonging, bootstrap
 from atelier.database import Database
 from atelier.errors import NotFound
-from atelier.files import statements as files
-from atelier.images import records as images
-from atelier.tasks import records as tasks
+from atelier.roles.repair import repair
+from atelier.roles.store import REFERENCED
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from atelier.adapters.blobs import Blobs
     from atelier.settings import Settings
 
-# Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not known).
-REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
 ROWS = " UNION ALL ".join(REFERENCED)
 _COLLECT_REFERENCES = f"""
     CREATE TEMPORARY TABLE referenced AS
@@ -40,6 +37,7 @@ _COLLECT_REFERENCES = f"""
 """
 _MISSING = "SELECT key FROM referenced WHERE kept AND NOT EXISTS (SELECT FROM listed WHERE listed.key = referenced.key)"
 _ORPHANED = "SELECT key FROM listed WHERE NOT EXISTS (SELECT FROM referenced WHERE referenced.key = listed.key)"
+_WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT kept"
 _REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
 # A subject's events are numbered without gaps; the oldest may have been pruned.
 _GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
@@ -53,6 +51,7 @@ class Report:
 
     blobs: int = 0
     references: int = 0
+    waiting: int = 0  # blobs that are garbage already: the relay removes them when their time has come
     missing: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
@@ -64,17 +63,23 @@ class Report:
         return not (self.missing or self.orphaned or self.corrupt or self.gaps)
 
 
-def main(settings: Settings, *, deep: bool) -> int:
-    """Print the report; 0 when rows and blobs agree, else 1."""
-    report = asyncio.run(_run(settings, deep=deep))
-    _show(report, Console(highlight=False))
+def main(settings: Settings, *, deep: bool, mend: bool = False) -> int:
+    """Print the report, and mend what can be; 0 when rows and blobs agreed, else 1. Raises WrongStore."""
+    report = asyncio.run(_run(settings, deep=deep, mend=mend))
     return 0 if report.agrees else 1
 
 
-async def _run(settings: Settings, *, deep: bool) -> Report:
+async def _run(settings: Settings, *, deep: bool, mend: bool) -> Report:
     database = Database(bootstrap.database_url(settings), connections=1)
     try:
-        return await check(database, bootstrap.open_blobs(settings), deep=deep)
+        blobs = bootstrap.open_blobs(settings)
+        await belonging.belongs(database, blobs, REFERENCED)
+        report = await check(database, blobs, deep=deep)
+        console = Console(highlight=False, soft_wrap=True)
+        _show(report, console)
+        if mend and not report.agrees:
+            console.print(str(await repair(settings, database, report)))
+        return report
     finally:
         await database.close()
 
@@ -88,6 +93,7 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
         report.blobs = await _list(connection, blobs)
         await connection.execute(_COLLECT_REFERENCES)
         report.references = await connection.fetchval("SELECT count(*) FROM referenced WHERE kept")
+        report.waiting = await connection.fetchval(_WAITING)
         missing = await connection.fetch(_MISSING)
         orphaned = await connection.fetch(_ORPHANED)
         digests = await connection.fetch("SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL") if deep else []
@@ -136,7 +142,7 @@ async def _differs(blobs: Blobs, key: str, sha256: str) -> bool:
 
 
 def _show(report: Report, console: Console) -> None:
-    console.print(f"{report.blobs} blobs, {report.references} references")
+    console.print(f"{report.blobs} blobs, {report.references} references, {report.waiting} blobs wait to be removed")
     for name in ("missing", "orphaned", "corrupt", "gaps"):
         found: list[str] = getattr(report, name)
         console.print(f"{name:9} {len(found)}")

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from atelier.engines import running
 from atelier.engines.binaries import find_postgres, find_valkey
 from atelier.engines.process import lock_owner
-from atelier.errors import AtelierError
+from atelier.errors import AtelierError, Unavailable
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
 from atelier.roles.fonts import require_font
@@ -100,6 +100,7 @@ def examine(settings: Settings) -> list[Finding]:
         "database": _database,
         "redis": _redis,
         "bus": _bus,
+        "blobs": _blobs,
         "secret": _secret,
         "port": _port,
         "grpc port": _grpc_port,
@@ -197,6 +198,36 @@ async def _rabbitmq(url: str) -> str:
         raise AtelierError(f"RabbitMQ at {urlsplit(url).hostname}:{urlsplit(url).port or 5672}: {reason}") from None
     await connection.close()
     return "RabbitMQ answers"
+
+
+def _blobs(settings: Settings) -> str:
+    folder = settings.blobs_folder
+    if folder is not None and not folder.exists():
+        return f"{folder.absolute()} (will be made)"
+    place = settings.store if folder is None else folder.absolute()
+    return f"{place} can be written{asyncio.run(_whose(settings))}"
+
+
+async def _whose(settings: Settings) -> str:
+    """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
+    import asyncpg  # noqa: PLC0415 - only when there is a store to ask
+
+    from atelier import belonging, bootstrap  # noqa: PLC0415 - the same
+    from atelier.database import Database  # noqa: PLC0415 - the same
+    from atelier.roles.store import REFERENCED  # noqa: PLC0415 - the same
+
+    blobs = bootstrap.open_blobs(settings)
+    await blobs.probe()
+    if settings.database_url is None:
+        return ""
+    database = Database(settings.database_url.get_secret_value(), connections=1)
+    try:
+        marked = await belonging.belongs(database, blobs, REFERENCED)
+    except (Unavailable, asyncpg.PostgresError):
+        return ""  # the database's own line says more; or there are no tables yet
+    finally:
+        await database.close()
+    return ", and belongs to the database" if marked else ", and will belong to the database"
 
 
 def _secret(settings: Settings) -> str:

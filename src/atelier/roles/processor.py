@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier import bootstrap, messages, vitals
-from atelier.adapters.blobs.readiness import reach
 from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
-from atelier.measures import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
 from atelier.roles.fonts import require_font
@@ -56,10 +53,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         memory=settings.decode_memory,
         warm_up=WARM_UP,
         warm_up_args=(font,),
-        on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
-    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(reach, blobs)}
+    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": blobs.mark}
     processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
     queue = bootstrap.process_queue(settings, redis)
     try:

@@ -6,15 +6,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import bootstrap, carrier, garbage, outbox, vitals
+from atelier import belonging, bootstrap, carrier, garbage, outbox, vitals
 from atelier.accounts import families
-from atelier.adapters.blobs.readiness import reach
 from atelier.carrier import Periodic
 from atelier.database import Database
 from atelier.http import kept
 from atelier.images import jobs
-from atelier.measures import OFFERS, RELAY
-from atelier.roles import backlog, lost_files, run_role
+from atelier.roles import lost_files, run_role
+from atelier.roles.store import require_own
 from atelier.tasks import handout
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Carry events and keep house until `stop`."""
+    """Carry events and keep house until `stop`. Raises WrongStore."""
+    await require_own(settings)
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
@@ -45,12 +45,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         "database": database.ping,
         "redis": redis.ping,
         "bus": bus.ping,
-        "blobs": partial(reach, blobs),
+        "blobs": blobs.probe,
     }
     try:
         work = periodics(settings, database, blobs, *queues)
-        measure = partial(backlog.measure, database, queues)
-        async with vitals.listening(settings, checks, registries=(RELAY,), before=measure):
+        async with vitals.listening(settings, checks):
             await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:
         await bus.close()
@@ -65,10 +64,11 @@ def periodics(
 
     async def offer_lost_images() -> None:
         async with database.session() as session:
-            OFFERS.labels("image").inc(await jobs.reoffer(session, settings, process, store))
+            await jobs.reoffer(session, settings, process, store)
 
-    async def offer_lost_files() -> None:
-        OFFERS.labels("file").inc(await lost_files.offer(settings))
+    async def collect_garbage() -> None:
+        await belonging.require(database, blobs)
+        await garbage.collect(database, blobs)
 
     async def prune_outbox() -> None:
         await outbox.prune(database, timedelta(days=settings.outbox_retention_days))
@@ -77,11 +77,11 @@ def periodics(
         Periodic(
             "offer lost files again",
             min(OFTEN, settings.reconcile_seconds),
-            offer_lost_files,
+            partial(lost_files.offer, settings),
         ),
         Periodic("offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
-        Periodic("collect garbage", OFTEN, partial(garbage.collect, database, blobs)),
+        Periodic("collect garbage", OFTEN, collect_garbage),
         Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
         Periodic("prune the outbox", HOURLY, prune_outbox),
         Periodic("purge idempotency keys", HOURLY, partial(kept.purge, database, settings.idempotency_hours)),

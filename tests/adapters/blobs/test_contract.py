@@ -211,3 +211,19 @@ def test_new_keys_are_checked(suffix: str) -> None:
     """A suffix cannot smuggle anything into a key."""
     with pytest.raises(ValueError, match="not a blob key"):
         new_key("images", suffix)
+
+
+async def test_a_probe_leaves_nothing(blobs: Blobs) -> None:
+    """Asking whether the store can be written, again and again, makes no blob."""
+    await blobs.probe()
+    await blobs.probe()
+    assert [stat async for stat in blobs.list()] == []
+
+
+async def test_a_mark_is_no_blob(blobs: Blobs) -> None:
+    """A store says whose it is: nobody's, then what was said last; its list does not show it."""
+    assert await blobs.mark() is None
+    await blobs.set_mark(b"first")
+    await blobs.set_mark(b"second")
+    assert await blobs.mark() == b"second"
+    assert [stat async for stat in blobs.list()] == []

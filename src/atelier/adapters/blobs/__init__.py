@@ -58,6 +58,15 @@ class Blobs(Protocol):
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Remove what killed processes left unfinished and nobody has written to for that long; how many."""
 
+    async def probe(self) -> None:
+        """Raises Unavailable when nothing can be written right now. Costs little and leaves nothing behind."""
+
+    async def mark(self) -> bytes | None:
+        """What `set_mark` left, which is no blob; None when nobody has. Raises Unavailable."""
+
+    async def set_mark(self, content: bytes) -> None:
+        """Say whose store this is, in place of what was said before. Raises Unavailable."""
+
     def path(self, key: str) -> Path | None:
         """Where the blob lies, or would lie, on this machine; None when the store is elsewhere."""
 

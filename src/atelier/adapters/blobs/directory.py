@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import shutil
@@ -26,15 +27,28 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
     from datetime import timedelta
 
-FULL_RETRY_SECONDS = 30  # somebody has to make room
-INCOMING = ".incoming"  # no key begins with a dot
+RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
+INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot
 THREADS = 16  # fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
 CHUNK_BYTES = 256 * 1024  # per piece of a stream: large enough that the hop to a thread does not matter
 FOLDER_MODE, FILE_MODE = 0o750, 0o640  # pictures are private: nothing for other users of the machine
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNUSABLE = {
+    errno.EACCES: "the folder of blobs is closed to us",
+    errno.EPERM: "the folder of blobs is closed to us",
+    errno.EROFS: "the folder of blobs is read-only",
+    errno.EIO: "the disk of the blobs is broken",
+    errno.ESTALE: "the folder of blobs is gone from its server",
+    errno.ENOTCONN: "the folder of blobs is gone from its server",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+}
+NO_FOLDER = "the folder of blobs is no folder"
 FOREIGN = {errno.EXDEV, errno.EPERM}  # another file system; a file of another user, which may not be linked
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 class DirectoryBlobs:
@@ -94,6 +108,18 @@ class DirectoryBlobs:
         """The blob's file, whether it exists or not."""
         return self.root / check_key(key)
 
+    async def probe(self) -> None:
+        """Make a file and remove it."""
+        await self._run(self._probe)
+
+    async def mark(self) -> bytes | None:
+        """What `set_mark` left."""
+        return await self._run(self._mark)
+
+    async def set_mark(self, content: bytes) -> None:
+        """Say whose store this is."""
+        await self._run(self._set_mark, content)
+
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Remove what killed processes left in `incoming` and nobody has written to for that long; how many."""
         return await self._run(_sweep, self.incoming, time.time() - older_than.total_seconds())
@@ -103,7 +129,7 @@ class DirectoryBlobs:
 
     def _put(self, key: str, source: bytes | Path) -> None:
         target = self.path(key)
-        with _full_disk_is_unavailable():
+        with _trouble_is_unavailable():
             self._make_folder(target.parent)
             if isinstance(source, Path) and _adopt(source, target):
                 return
@@ -126,6 +152,8 @@ class DirectoryBlobs:
         try:
             folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
+            if not self.root.is_dir():
+                raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
         for above in folder.parents:
             if above == self.root.parent:
@@ -134,6 +162,24 @@ class DirectoryBlobs:
                 break
             _fsync(above)
         self._durable.add(folder)
+
+    def _probe(self) -> None:
+        with _anything_is_unavailable(), _trouble_is_unavailable():
+            temporary = self.incoming / secrets.token_hex(16)
+            temporary.touch(FILE_MODE, exist_ok=False)
+            temporary.unlink()
+
+    def _mark(self) -> bytes | None:
+        with _anything_is_unavailable(), _trouble_is_unavailable(), suppress(FileNotFoundError):
+            return (self.root / MARK).read_bytes()
+        return None
+
+    def _set_mark(self, content: bytes) -> None:
+        with _anything_is_unavailable(), _trouble_is_unavailable():
+            temporary = self.incoming / secrets.token_hex(16)
+            _write(temporary, content)
+            temporary.replace(self.root / MARK)
+            _fsync(self.root)
 
     def _get(self, key: str) -> bytes:
         with self._open(key) as file:
@@ -153,12 +199,13 @@ class DirectoryBlobs:
 
 def _delete(paths: Iterable[Path]) -> None:
     folders = set()
-    for path in paths:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            path.unlink()
-            folders.add(path.parent)
-    for folder in folders:
-        _fsync(folder)
+    with _trouble_is_unavailable():
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+                folders.add(path.parent)
+        for folder in folders:
+            _fsync(folder)
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
@@ -244,16 +291,29 @@ def _stat_of(key: str, stat: os.stat_result) -> Stat:
 @contextmanager
 def _missing_is_not_found() -> Iterator[None]:
     try:
-        yield
+        with _trouble_is_unavailable():
+            yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise NotFound("the content is gone") from error
 
 
 @contextmanager
-def _full_disk_is_unavailable() -> Iterator[None]:
+def _trouble_is_unavailable() -> Iterator[None]:
+    """From the system's errors to ours. Details name no path: clients read them; the log has it."""
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
-            raise Unavailable("the disk takes no more", retry_after=FULL_RETRY_SECONDS) from error
-        raise
+        detail = "the disk takes no more" if error.errno in FULL else UNUSABLE.get(error.errno or 0)
+        if detail is None:
+            raise
+        log.warning("blobs: %s: %s", detail, error)
+        raise Unavailable(detail, retry_after=RETRY_SECONDS) from error
+
+
+@contextmanager
+def _anything_is_unavailable() -> Iterator[None]:
+    """For what concerns the store as a whole: here nothing that is missing is a missing blob."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ClientConfig, S3Config
 
-INCOMING = ".incoming"  # no key begins with a dot
+INCOMING, MARK, PROBE = ".incoming", ".atelier", ".probe"  # no key begins with a dot
 THREADS = 32  # each waits for the network, not for a core
 CHUNK_BYTES = 256 * 1024  # least size of a piece of a stream: the hop to a thread does not matter
 PART_BYTES = 8 * 1024 * 1024  # a larger file goes in parts of this size
@@ -99,6 +99,20 @@ class S3Blobs:
             for meta in page:
                 if meta["path"].startswith(prefix) and not _is_hidden(meta["path"]):
                     yield _stat_of(meta["path"], meta)
+
+    async def probe(self) -> None:
+        """Ask to make an object that is there: who may not write is refused before that is noticed."""
+        await self._run(self._probe)
+
+    async def mark(self) -> bytes | None:
+        """What `set_mark` left."""
+        with suppress(NotFound):
+            return await self._run(self._get, MARK)
+        return None
+
+    async def set_mark(self, content: bytes) -> None:
+        """Say whose store this is."""
+        await self._run(self._set_mark, content)
 
     def path(self, key: str) -> None:
         """None: the blob is elsewhere."""
@@ -205,6 +219,14 @@ class S3Blobs:
 
     def _pages(self, folder: str) -> Iterator[Iterable[ObjectMeta]]:
         return iter(self._store.list(folder or None, chunk_size=PAGE))
+
+    def _probe(self) -> None:
+        with suppress(Conflict):
+            self._create(PROBE, b"")
+
+    def _set_mark(self, content: bytes) -> None:
+        with _translated():
+            self._store.put(MARK, content)
 
     def _sweep(self, before: datetime) -> int:
         swept = 0

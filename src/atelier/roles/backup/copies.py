@@ -59,20 +59,21 @@ async def _one(source: Blobs, target: Blobs, scratch: Path, wanted: Wanted) -> C
     key, expected, known = wanted
     with suppress(NotFound):
         size = (await target.stat(key)).size
-        sha256 = known or await _digest(target, key)
+        sha256 = known or await digest_of(target, key)
         if expected in {None, sha256}:
             return Copy(key, expected, sha256, size)
         await target.delete([key])
     try:
-        sha256, size = await _fetch(source, target, scratch, key)
+        sha256, size = await fetch(source, target, scratch, key)
     except NotFound:
         return Copy(key, expected, None)
     return Copy(key, expected, sha256, size, new=True)
 
 
-async def _fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
+async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
+    """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read. Raises NotFound."""
     digest, size = hashlib.sha256(), 0
-    descriptor, name = tempfile.mkstemp(dir=scratch)
+    descriptor, name = tempfile.mkstemp(".upload", dir=scratch)  # so named, it is swept when we are killed
     try:
         with os.fdopen(descriptor, "wb") as file:
             async for piece in source.stream(key):
@@ -85,7 +86,8 @@ async def _fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple
     return digest.hexdigest(), size
 
 
-async def _digest(blobs: Blobs, key: str) -> str:
+async def digest_of(blobs: Blobs, key: str) -> str:
+    """The SHA-256 of a stored blob, in hex. Raises NotFound."""
     digest = hashlib.sha256()
     async for piece in blobs.stream(key):
         digest.update(piece)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 from rich.console import Console
 
-from atelier import bootstrap
+from atelier import belonging, bootstrap
+from atelier.database import Database
 from atelier.engines.errors import from_os_error
 from atelier.roles.backup import copies, tables
 from atelier.roles.backup.shelf import LIST, BackupError, Manifest, Shelf, lines, read_manifest, verify
@@ -47,6 +48,7 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
         with _database(settings) as url:
             asyncio.run(_fill(settings, url, shelf, backup, manifest))
             migrate(url)
+            asyncio.run(_adopt(settings, url))
     except OSError as error:
         raise from_os_error(error, shelf.folder) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -88,6 +90,15 @@ async def _fill(settings: Settings, url: str, shelf: Shelf, backup: Path, manife
         await tables.read(connection, backup, manifest.tables, manifest.sequences, manifest.alembic)
     finally:
         await connection.close()
+
+
+async def _adopt(settings: Settings, url: str) -> None:
+    """The store was empty, whosever it was: now it is this database's."""
+    database = Database(url, connections=1)
+    try:
+        await belonging.adopt(database, bootstrap.open_blobs(settings))
+    finally:
+        await database.close()
 
 
 async def _blobs(copied: Blobs, backup: Path, store: Blobs, scratch: Path) -> None:

@@ -1,0 +1,65 @@
+"""Whether the blob store is this database's: what every role that writes asks before it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from atelier import belonging, bootstrap
+from atelier.database import Database
+from atelier.errors import Unavailable
+from atelier.files import statements as files
+from atelier.images import records as images
+from atelier.tasks import records as tasks
+
+if TYPE_CHECKING:
+    from atelier.settings import Settings
+
+# Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not known).
+REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
+
+log = logging.getLogger("atelier")
+
+
+async def require_own(settings: Settings) -> None:
+    """Mark a store that is new as this database's. Raises WrongStore for one that is another's.
+
+    What does not answer is no reason not to start: the role will wait for it, and the collector asks again by itself.
+    """
+    try:
+        await claim(settings)
+    except Unavailable as error:
+        log.warning("whose blobs these are is not known yet: %s", error.detail)
+
+
+async def claim(settings: Settings) -> None:
+    """The same, but also raises Unavailable."""
+    database = Database(bootstrap.database_url(settings))
+    try:
+        await belonging.claim(database, bootstrap.open_blobs(settings), REFERENCED)
+    finally:
+        await database.close()
+
+
+async def adopt(settings: Settings) -> None:
+    """Mark the store as this database's, whatever it holds."""
+    database = Database(bootstrap.database_url(settings))
+    try:
+        await belonging.adopt(database, bootstrap.open_blobs(settings))
+    finally:
+        await database.close()
+
+
+def verify(settings: Settings) -> int:
+    """`atelier blobs verify`: say whether the store is this database's. Raises WrongStore and Unavailable."""
+    asyncio.run(claim(settings))
+    print(f"the blobs in {settings.store} are this database's")  # noqa: T201 - the command's answer
+    return 0
+
+
+def take_over(settings: Settings) -> int:
+    """`atelier blobs adopt`."""
+    asyncio.run(adopt(settings))
+    print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201 - the command's answer
+    return 0
