@@ -9,7 +9,7 @@ import pytest
 
 from atelier.capacity import arrivals, search, verdict
 from atelier.capacity.arrivals import BACK_PRESSURE, Limits, Operation
-from atelier.capacity.results import Trial, Usage
+from atelier.capacity.results import Ready, Trial, Usage
 from tests.capacity.standin import StandIn, operation
 
 LIMITS = Limits(p95=0.4, ready=1)
@@ -105,3 +105,11 @@ def test_what_was_saturated_is_named() -> None:
     assert "other programs 0.60" in said
     made.usage = Usage()
     assert "nothing that can be seen" in verdict.saturated(made, 0.25)[0]
+
+
+@pytest.mark.parametrize(("drain", "broken"), [(0.4, ""), (1.4, ""), (1.6, "a backlog of 30 grew")])
+def test_a_growing_backlog_breaks_a_rate(drain: float, broken: str) -> None:
+    """Uploads within every limit are too many when the pipeline needs long after the last of them."""
+    fine = arrivals.quantiles([0.1])
+    made = Trial(20, 10, 200, 20, fine, 0, {"201": 200}, 0, Ready(18, fine, 30, drain))
+    assert arrivals.judge(made, LIMITS) == broken

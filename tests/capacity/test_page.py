@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def trial(rate: float, *, broken: str = "", ready: Ready | None = None) -> Trial:
     latency = Quantiles(rate / 10, rate / 5, rate / 4)
-    usage = Usage(cores={"api": 0.5, "postgres": 0.3}, client=0.2)
+    usage = Usage(seconds=2, cores={"api": 0.5, "postgres": 0.3}, client=0.2)
     return Trial(rate, 2, int(2 * rate), rate, latency, 0.1, {"200": int(2 * rate)}, 0, ready, broken, usage)
 
 

@@ -40,6 +40,10 @@ ERROR_SHARE = 0.001
 SHORT = 0.95
 """A rate is also broken when less than this share of it was answered: a backlog grows, however slowly."""
 
+DRAIN_SHARE, DRAIN_SECONDS = 0.15, 0.5
+"""A rate of uploads is also broken when making them all ready takes longer, after the last, than this share of the trial
+and than so many seconds: the pipeline was slower than they came, which a longer trial would have shown by itself."""
+
 WORDS = {429: "too many requests", 503: "service unavailable"}
 """Answers by which the instance says that it is too much."""
 
@@ -164,6 +168,8 @@ def _complaints(made: Trial, limits: Limits, unprocessed: int) -> Iterator[str]:
         yield f"only {made.achieved:.0f}/s answered"
     if made.ready and made.ready.latency.p95 > limits.ready * 1000:
         yield f"ready only after {made.ready.latency.p95 / 1000:.1f} s (p95)"
+    if made.ready and made.ready.drain > max(DRAIN_SHARE * made.seconds, DRAIN_SECONDS):
+        yield f"a backlog of {made.ready.waiting} grew"
 
 
 @asynccontextmanager
@@ -184,10 +190,11 @@ async def _ready(follower: Follower | None, began: float, limits: Limits) -> Rea
     """What became of uploads; whatever is not ready in time counts with the time that it has waited."""
     if follower is None:
         return None
-    waiting = follower.waiting
+    waiting, since = follower.waiting, time.monotonic()
     await follower.drained(HOPELESS * limits.ready)
     times = follower.times + [follower.oldest()] * follower.waiting
-    return Ready(round(follower.per_second(began), 2), quantiles(times), waiting)
+    drain = round(time.monotonic() - since, 3)
+    return Ready(round(follower.per_second(began), 2), quantiles(times), waiting, drain)
 
 
 async def _send(

@@ -30,6 +30,9 @@ def capacity(
         Path | None,
         typer.Option(exists=True, dir_okay=False, readable=True, help="What is uploaded; none: 640x480, 80 KB."),
     ] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Option(help="A /metrics address that tells of queues (the relay's); repeatable.")
+    ] = None,
     output: Annotated[
         Path, typer.Option(file_okay=False, help="Folder of the report: capacity.md, capacity.json, plots.")
     ] = Path("capacity"),
@@ -42,6 +45,7 @@ def capacity(
     from atelier.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
     from atelier.capacity.picture import photograph  # noqa: PLC0415 - the same
     from atelier.capacity.run import Plan  # noqa: PLC0415 - the same
+    from atelier.http1 import Endpoint  # noqa: PLC0415 - the same
 
     operations = _operations(mix)
     seconds = _seconds(duration, "--for")
@@ -52,9 +56,9 @@ def capacity(
     limits = Limits(_seconds(p95, "--p95"), _seconds(ready, "--ready"))
     content = _content(picture) if picture else photograph()
     _writable(output)
-    plan = Plan(
-        url, operations, limits, seconds, requests, content, allow_remote, lambda text: typer.echo(text, err=True)
-    )
+    for address in metrics or ():
+        Endpoint(address)  # an error now rather than after the first trial
+    plan = Plan(url, operations, limits, seconds, requests, content, allow_remote, _tell, metrics or ())
     raise typer.Exit(_run(plan, output, as_json=json))
 
 
@@ -64,6 +68,7 @@ def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
 
     import uvloop  # noqa: PLC0415 - the same
 
+    from atelier.capacity import page  # noqa: F401, PLC0415 - now, lest it change before the end of the run
     from atelier.capacity.run import Run  # noqa: PLC0415 - the same
 
     run = Run(plan)
@@ -99,6 +104,11 @@ def _publish(report: Report, output: Path, *, as_json: bool) -> None:
     page.write(report, output)
     typer.echo(encode(report).decode() if as_json else page.text(report))
     typer.echo(f"the report is {output / 'capacity.md'}", err=True)
+
+
+def _tell(text: str) -> None:
+    """Progress goes beside the report, not into it."""
+    typer.echo(text, err=True)
 
 
 def _operations(text: str) -> list[str]:

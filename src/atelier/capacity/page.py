@@ -13,7 +13,7 @@ from atelier.capacity.operations import SHARES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atelier.capacity.results import Measured, Quantiles, Report, Trial
+    from atelier.capacity.results import Measured, Quantiles, Report
 
 COLUMNS = ("operation", "carries", "p50 ms", "p95 ms", "p99 ms", "server CPU ms each", "saturated above it")
 
@@ -132,11 +132,6 @@ def shares() -> str:
     return f"### What `mix` is made of\n\n| operation | share |\n|---|---|\n{rows}\n"
 
 
-def cpu_ms(trial: Trial) -> float:
-    """CPU milliseconds of the server per good answer, all its processes together; zero when they cannot be seen."""
-    return 1000 * sum(trial.usage.cores.values()) / trial.achieved if trial.achieved else 0.0
-
-
 def _head(report: Report) -> str:
     stopped = " **It was interrupted: some operations are missing.**" if report.interrupted else ""
     title = f"Atelier {report.version} at {report.url}, {report.began}, {report.seconds:.0f} s.{stopped}"
@@ -154,17 +149,17 @@ def terms(report: Report) -> str:
 
 
 def _rows(report: Report) -> list[list[str]]:
-    return [_row(measured) for measured in report.operations]
+    return [_row(measured, report.idle) for measured in report.operations]
 
 
-def _row(measured: Measured) -> list[str]:
+def _row(measured: Measured, idle: dict[str, float]) -> list[str]:
     why = "; ".join(measured.saturated)
     knee = measured.knee
     if knee is None:
         return [measured.name, "not even the lowest rate", "", "", "", "", why]
     least = "" if measured.certain else "at least "
     ready = f" ({_rate(knee.ready.per_second)} ready/s)" if knee.ready else ""
-    cpu = cpu_ms(knee)
+    cpu = sum(knee.cost_ms(idle).values())
     return [
         measured.name,
         f"{least}{_rate(knee.rate)}/s{ready}",

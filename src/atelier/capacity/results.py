@@ -25,12 +25,16 @@ class Ready(msgspec.Struct):
     per_second: float
     latency: Quantiles
     waiting: int
-    """Uploads that were acknowledged and not ready when the last one had been sent."""
+    """Uploads that were acknowledged and not ready when the last one had been answered."""
+    drain: float = 0.0
+    """Seconds from then until all were ready: a backlog that stays level is worked off at once."""
 
 
 class Usage(msgspec.Struct):
     """What was busy during a trial."""
 
+    seconds: float = 0.0
+    """From the first request until the work that the trial caused was done, as far as it was waited for."""
     cores: dict[str, float] = {}
     """Of the server, by role: cores in use on average."""
     busiest: dict[str, float] = {}
@@ -68,6 +72,15 @@ class Trial(msgspec.Struct):
     broken: str = ""
     """Why the rate is too much; empty when it held."""
     usage: Usage = msgspec.field(default_factory=Usage)
+
+    def cost_ms(self, idle: dict[str, float]) -> dict[str, float]:
+        """CPU milliseconds of the server per good answer, by role, beyond the cores that it uses when `idle`.
+
+        Empty when its processes could not be seen.
+        """
+        answered = self.achieved * self.seconds
+        spent = {role: max(0.0, cores - idle.get(role, 0.0)) for role, cores in self.usage.cores.items()}
+        return {role: 1000 * cores * self.usage.seconds / answered for role, cores in spent.items() if answered}
 
 
 class Measured(msgspec.Struct):
@@ -115,6 +128,8 @@ class Report(msgspec.Struct):
     picture_bytes: int
     machine: Machine
     operations: list[Measured]
+    idle: dict[str, float] = {}
+    """Cores that the server's roles use when nobody asks for anything."""
     interrupted: bool = False
 
 

@@ -17,7 +17,7 @@ from atelier.capacity.operations import Operations
 from atelier.capacity.results import Machine, Measured, Report
 from atelier.capacity.session import Session, Unwilling
 from atelier.capacity.stock import Stock
-from atelier.http1 import BadAnswer, Endpoint
+from atelier.http1 import BadAnswer, Client, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +32,12 @@ WARM_SECONDS = 0.5
 WARM_CONNECTIONS = 16
 SETTLE_SECONDS = 30.0
 """Time that the work a broken rate has left behind may take before the next trial."""
+
+METRICS_SECONDS = 2.0
+"""Time that an answer of /metrics may take; under load it is not waited for."""
+
+IDLE_SECONDS = 1.5
+"""Of a look at what the server does when nobody asks, which is not the cost of a request."""
 
 PAUSE_SECONDS = 0.2
 """Between two trials, for what has been cut off to end."""
@@ -52,6 +58,8 @@ class Plan:
     picture: bytes
     allow_remote: bool = False
     tell: Callable[[str], None] = print
+    metrics: Sequence[str] = ()
+    """Addresses that may tell what waits in the queues; the relay's own is found when it runs here."""
 
 
 class Run:
@@ -83,6 +91,7 @@ class Run:
         try:
             async with self._signed_in() as stock:
                 await stock.prepare(set(plan.operations))
+                self.report.idle = await self._idle()
                 await self._measure_all(Operations(self._session, stock), stock, self.report)
         except asyncio.CancelledError:
             self.report.interrupted = True
@@ -95,6 +104,12 @@ class Run:
         before = watch.machine_ticks()
         await asyncio.sleep(WARM_SECONDS)
         return machine.describe(self._watch, watch.busy(before, watch.machine_ticks()))
+
+    async def _idle(self) -> dict[str, float]:
+        """Cores that the server uses for itself."""
+        before = self._watch.sample()
+        await asyncio.sleep(IDLE_SECONDS)
+        return self._watch.between(before, self._watch.sample()).cores
 
     @contextlib.asynccontextmanager
     async def _signed_in(self) -> AsyncIterator[Stock]:
@@ -169,12 +184,15 @@ class Run:
         return trial
 
     async def _queues(self) -> dict[str, float]:
-        """Queue depths, where the API's /metrics has them; it may be shut to us, and that is all right."""
-        with contextlib.suppress(OSError, BadAnswer):
-            answer = await self._session.client.send(self._session.get("/metrics"))
-            if answer.status == 200:  # noqa: PLR2004 - it is open
-                return watch.queues(answer.body)
-        return {}
+        """What waits, where somebody tells; nobody has to."""
+        found: dict[str, float] = {}
+        for url in (*self._plan.metrics, *self._watch.metrics()):
+            client = Client(Endpoint(url), METRICS_SECONDS)
+            with contextlib.suppress(OSError, BadAnswer):
+                answer = await client.send(client.endpoint.request("GET", client.endpoint.path or "/"))
+                found |= watch.backlog(answer.body)
+            client.close()
+        return found
 
 
 def line(name: str, trial: Trial) -> str:

@@ -41,20 +41,15 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
         said.append(f"the disk had work {usage.disk:.0%} of the time")
     if made.ready and made.ready.waiting > made.achieved:
         said.append(f"the pipeline behind the queue: {made.ready.waiting} uploads were waiting when the last was sent")
-    said += [f"queue `{name}`: {count:.0f} jobs outstanding" for name, count in usage.queues.items() if count >= 1]
+    said += [f"`{name}`: {count:.0f} outstanding" for name, count in usage.queues.items() if count > made.achieved]
     if made.broken.startswith(BACK_PRESSURE):
         said.append(made.broken)
     return said or ["nothing that can be seen from here: waiting for locks, for disk syncs, or for a network"]
 
 
-def limited_by_client(made: Trial, p95_limit: float) -> bool:
-    """Whether the figure says more of this tool than of the server."""
-    return bool(_client(made, made.usage, p95_limit))
-
-
 def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
     late = made.late > LATE_SHARE * p95_limit * 1000
-    if usage.client < CLIENT_FULL and not late:
+    if usage.client < CLIENT_FULL and (not late or _full(usage)):  # on a full machine everybody is late
         return []
     delay = f", and sent {made.late:.0f} ms late (p95)" if late else ""
     return [f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more than this"]
@@ -63,16 +58,20 @@ def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
 def _cores(usage: Usage) -> list[str]:
     used = sum(usage.cores.values())
     most = ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores))
-    if usage.machine is not None and usage.machine >= FULL:
+    if _full(usage):
         return [f"all cores of the machine (cores used: {most}; client {usage.client:.2f}{_strangers(usage)})"]
     if usage.allowed and used >= FULL * usage.allowed:
         return [f"the {usage.allowed} core(s) that the server may use (cores used: {most})"]
     return []
 
 
+def _full(usage: Usage) -> bool:
+    return usage.machine is not None and usage.machine >= FULL
+
+
 def _strangers(usage: Usage) -> str:
     others = usage.others
-    return f"; **other programs {others:.2f}, so do not trust this figure**" if others > STRANGERS else ""
+    return f"; **other programs {others:.2f}: do not trust this figure**" if others > STRANGERS else ""
 
 
 def _processes(usage: Usage) -> list[str]:

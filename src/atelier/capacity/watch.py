@@ -13,7 +13,11 @@ from pathlib import Path
 from atelier.capacity import processes
 from atelier.capacity.results import Usage
 
-QUEUE_METRIC = re.compile(rb"^(atelier_queue_(?:depth|jobs)[a-z_]*)\{?([^}]*)\}? ([0-9.e+]+)$", re.MULTILINE)
+BACKLOG = re.compile(
+    rb'^(?:atelier_queue_jobs\{queue="([a-z]+)"\}|atelier_(outbox)_unsent_events) ([0-9.e+]+)$', re.MULTILINE
+)
+"""What the relay's /metrics says of work that waits."""
+
 _WHOLE_DISK = re.compile(r"^(?:sd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|mmcblk\d+)$")
 
 
@@ -34,6 +38,15 @@ class Watch:
     def __init__(self, port: int | None) -> None:
         self._port = port
         self.roles = processes.server(port) if port else {}
+
+    def metrics(self) -> list[str]:
+        """Where the relay, if it is one of them, may tell what waits."""
+        return [
+            f"http://127.0.0.1:{port}/metrics"
+            for pid, role in self.roles.items()
+            if role == "relay"
+            for port in processes.ports(pid)
+        ]
 
     def sample(self) -> Sample:
         """Read the counters; the processes are looked for anew, for some may have been restarted."""
@@ -59,6 +72,7 @@ class Watch:
         machine = busy(before.machine, after.machine)
         others = machine * (os.cpu_count() or 1) - client - sum(cores.values()) if machine and self.roles else 0.0
         return Usage(
+            seconds=round(seconds, 3),
             cores=_rounded(cores),
             busiest=_rounded(busiest),
             client=round(client, 3),
@@ -84,13 +98,9 @@ def busy(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float
     return round((after[0] - before[0]) / (after[1] - before[1]), 3)
 
 
-def queues(exposition: bytes) -> dict[str, float]:
-    """Jobs outstanding by queue, out of what /metrics says."""
-    found = {}
-    for name, labels, value in QUEUE_METRIC.findall(exposition):
-        label = re.search(rb'(?:queue|name)="([^"]*)"', labels)
-        found[(label[1] if label else name).decode()] = float(value)
-    return found
+def backlog(exposition: bytes) -> dict[str, float]:
+    """What waits, by queue, out of what a role's /metrics says."""
+    return {(queue or outbox).decode(): float(value) for queue, outbox, value in BACKLOG.findall(exposition)}
 
 
 def _disks() -> dict[str, int]:

@@ -1,0 +1,66 @@
+"""What is read of the machine: processes by the port they serve, their CPU, what /metrics says of queues."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+from atelier.capacity import processes
+from atelier.capacity.watch import Watch, backlog
+
+EXPOSITION = b"""# HELP atelier_queue_jobs Jobs outstanding.
+# TYPE atelier_queue_jobs gauge
+atelier_queue_jobs{queue="process"} 12.0
+atelier_queue_jobs{queue="store"} 0.0
+atelier_queue_oldest_job_age_seconds{queue="process"} 99.0
+atelier_outbox_unsent_events 7.0
+"""
+
+
+def test_the_backlog_is_read_from_metrics() -> None:
+    """Outstanding jobs by queue and unsent events are found, other figures are not taken for them."""
+    assert backlog(EXPOSITION) == {"process": 12, "store": 0, "outbox": 7}
+    assert backlog(b"<html>no metrics</html>") == {}
+
+
+def test_a_port_leads_to_its_process_and_back() -> None:
+    """Whoever listens on a port is found by it, with the ports of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert processes.listeners(port) == {os.getpid()}
+        assert port in processes.ports(os.getpid())
+        assert processes.server(port)[os.getpid()] == "other"
+    assert processes.listeners(port) == set()
+
+
+def test_the_cpu_of_a_busy_process_is_seen() -> None:
+    """A process that computes has used CPU time, and is gone when it is gone."""
+    script = (
+        "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
+        "print('done', flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
+        assert busy.stdout
+        assert busy.stdin
+        assert busy.stdout.readline() == b"done\n"
+        used = processes.cpu_seconds(busy.pid)
+        assert used is not None
+        assert used >= 0.2
+        busy.stdin.close()
+    assert processes.cpu_seconds(busy.pid) is None
+
+
+def test_without_a_port_only_the_machine_is_seen() -> None:
+    """When the server is elsewhere nothing is said of its cores, and the client's own use is still told."""
+    watch = Watch(None)
+    before = watch.sample()
+    end = time.process_time() + 0.1
+    while time.process_time() < end:
+        pass
+    usage = watch.between(before, watch.sample())
+    assert usage.cores == {}
+    assert usage.allowed is None
+    assert usage.client > 0
