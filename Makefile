@@ -19,7 +19,7 @@ define resolve
 	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test test-slow check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz
+.PHONY: help up install test test-slow check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,10 @@ proto-release: ## Remember the .proto files as what clients of this release rely
 BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay books tasks files
 bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipeline relay" for some)
 	@for each in $(BENCHMARKS); do echo "## $$each"; PYTHONPATH=. $(BIN)/python benchmarks/$$each.py || exit; done
+
+capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run)
+	$(BIN)/python -m scripts.capacity --for $(or $(FOR),6m)
+	$(BIN)/python -m scripts.scaling
 
 SPECTRAL := tests/api/node_modules
 

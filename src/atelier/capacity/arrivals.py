@@ -41,7 +41,7 @@ SHORT = 0.95
 """A rate is also broken when less than this share of it was answered: a backlog grows, however slowly."""
 
 DRAIN_SHARE, DRAIN_SECONDS = 0.15, 0.5
-"""A rate of uploads is also broken when making them all ready takes longer, after the last, than this share of the trial
+"""A rate of uploads is also broken when making all ready takes longer, after the last, than this share of the trial
 and than so many seconds: the pipeline was slower than they came, which a longer trial would have shown by itself."""
 
 WORDS = {429: "too many requests", 503: "service unavailable"}

@@ -1,0 +1,22 @@
+"""Pages whose words are written by hand and whose tables are made: the made parts stand between two comments."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BLOCK = re.compile(r"(<!-- figures: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str, made: Mapping[str, str]) -> str:
+    """The page with each block written anew. Raises KeyError for a block that nobody makes."""
+    return BLOCK.sub(lambda match: match[1] + made[match[2]] + match[3], text)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cells) + " |\n" for cells in lines)
