@@ -69,12 +69,13 @@ def assert_whole(instance: Instance, client: httpx2.Client, ids: list[int]) -> N
     listed = [record["id"] for record in everything(client)]
     assert sorted(listed) == sorted(ids)
     until(lambda: instance.command("check", "--deep").returncode == 0, 60, "rows and blobs do not agree")
-    until(lambda: all(seen_whole(instance, image_id) for image_id in ids), 60, "events are missing")
+    until(lambda: not missing(instance, ids), 60, lambda: f"events are missing: {missing(instance, ids)}")
 
 
-def seen_whole(instance: Instance, image_id: int) -> bool:
-    """Whether the subscriber saw the picture made and finished, without a gap."""
-    return events_seen(instance)[f"images/{image_id}"] == {1, 2}
+def missing(instance: Instance, ids: list[int]) -> dict[int, set[int]]:
+    """The pictures that the subscriber did not see made and finished, without a gap; and what it saw of them."""
+    seen = events_seen(instance)
+    return {number: seen[f"images/{number}"] for number in ids if seen[f"images/{number}"] != {1, 2}}
 
 
 def everything(client: httpx2.Client) -> list[dict[str, object]]:
@@ -88,11 +89,11 @@ def everything(client: httpx2.Client) -> list[dict[str, object]]:
     return found
 
 
-def until(condition, seconds: float, otherwise: str) -> None:  # noqa: ANN001 - any callable
+def until(condition, seconds: float, otherwise) -> None:  # noqa: ANN001 - any callable; words, or what finds them
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise
         time.sleep(0.5)
 
 
