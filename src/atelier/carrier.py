@@ -198,7 +198,8 @@ class Carrier:
             pulse.beat("relay")
             try:
                 await self._declare()
-                await self._send_lost()
+                if await self._send_lost():
+                    rows, self._confirmed = [], []  # not stamped yet, so not sent again: to be read as unsent
                 rows = await self.send(rows)
                 if not rows and not self._confirmed:
                     await self.sleep()
@@ -242,17 +243,19 @@ class Carrier:
             self._position += len(ids)
             await self._ask(self._bus.note(self._position))
 
-    async def _send_lost(self) -> None:
-        """Publish again what the bus has lost of the log: all of the last day when it was wiped."""
+    async def _send_lost(self) -> bool:
+        """Publish again what the bus has lost of the log (all of the last day when it was wiped); whether it had."""
         position = await self._ask(self._bus.confirmed(self._position))
         if position >= self._position:
-            return
-        log.warning("the bus has lost events; sending those after position %d again", position)
+            return False
+        if self._position or self._confirmed:
+            log.warning("the bus has lost events; sending those after position %d again", max(position, 0))
         while rows := await self._connection.fetch(AGAIN, position):
             for wave in waves(rows):
                 await self._publish(wave)
             position = rows[-1]["position"]
         await self._ask(self._bus.note(self._position))
+        return True
 
     async def _publish(self, rows: Sequence[asyncpg.Record]) -> None:
         await self._ask(self._bus.publish([event_of(row) for row in rows]))

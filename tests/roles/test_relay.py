@@ -267,6 +267,38 @@ async def test_what_the_bus_has_lost_is_sent_again(
     assert await positions(database) == list(range(1, 311))
 
 
+class WipedBus(StreamsBus):
+    """A bus whose engine loses everything right after it has confirmed a certain wave of events."""
+
+    def __init__(self, redis: Redis, prefix: str, after: int) -> None:
+        super().__init__(redis, prefix=prefix)
+        self.engine, self.left = redis, after
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """As ever; then perhaps the wipe."""
+        await super().publish(events)
+        self.left -= 1
+        if self.left == 0:
+            await self.engine.flushdb()
+
+
+@pytest.mark.parametrize("after", [1, 13, 30, 52])
+async def test_a_wipe_between_confirmation_and_stamp_loses_nothing(
+    database: Database, redis: Redis, redis_url: str, after: int
+) -> None:
+    """Events that the bus confirmed and lost before they had a position are sent again.
+
+    Those of their subjects that went out between the wipe and its discovery come first: `sequence` tells.
+    """
+    place = Place("streams", redis_url)
+    await write(database, 20, 30)  # three batches of 13 waves
+    async with relaying(database.url, WipedBus(redis, place.prefix, after)):
+        await all_sent(database)
+        events = {(event.subject, event.sequence) for event in await received(place, 600)}
+        assert len(events) == 600
+    assert await positions(database) == list(range(1, 601))
+
+
 async def test_of_two_relays_one_is_active(database: Database, place: Place) -> None:
     """The second relay stands by, sends nothing twice, and takes over when the first is killed."""
     first = start_relay(database, place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atelier.adapters.bus import NOTHING
 from atelier.adapters.bus.streams import StreamsBus
 from tests.adapters.bus.support import PATIENCE, event, take
 
@@ -111,12 +112,12 @@ async def test_a_killed_subscriber_s_events_go_to_the_next(redis: Redis) -> None
 async def test_the_bus_knows_how_much_it_still_has(redis: Redis, noted: int | None, asked: int, answer: int) -> None:
     """A fresh or wiped stream has nothing; else it has what was noted, and never more than was confirmed."""
     bus = bus_of(redis)
-    assert await bus.confirmed(asked) == 0
+    assert await bus.confirmed(asked) == NOTHING
     if noted is not None:
         await bus.note(noted)
     assert await bus.confirmed(asked) == answer
     await redis.flushdb()
-    assert await bus.confirmed(asked) == 0
+    assert await bus.confirmed(asked) == NOTHING
 
 
 async def test_a_wipe_before_the_note_is_noticed(redis: Redis) -> None:
@@ -126,9 +127,9 @@ async def test_a_wipe_before_the_note_is_noticed(redis: Redis) -> None:
     await bus.note(5)
     await redis.flushdb()
     await bus.note(6)
-    assert await bus.confirmed(6) == 0
+    assert await bus.confirmed(6) == NOTHING
     await redis.flushdb()
     await bus.note(6)
-    assert await bus.confirmed(6) == 0
+    assert await bus.confirmed(6) == NOTHING
     await bus.note(6)
     assert await bus.confirmed(6) == 6

@@ -21,6 +21,7 @@ DELIVERIES = 20  # of one event to one service before it is a dead letter; a res
 DEAD_LIMIT = 10_000  # dead letters kept
 SEEN_LIMIT = 10_000  # event ids remembered by a subscription
 RETRY_AFTER = 5  # seconds
+NOTHING = -1  # no position: not even those before the first
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Bus(Protocol):
         """Remember that everything up to this position of the log was confirmed."""
 
     async def confirmed(self, position: int) -> int:
-        """How much of what was confirmed up to `position` the bus still has: less when it was wiped or lost its end."""
+        """How much of what was confirmed up to `position` the bus still has: less when it has lost its end.
+
+        NOTHING when it is new or was wiped: what was confirmed but has no position yet is gone as well.
+        """
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:
         """Make the service's durable queue, so that it misses nothing that is published before it subscribes."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from redis.exceptions import RedisError
 
-from atelier.adapters.bus import DEAD_LIMIT, DELIVERIES, PREFIX, RETRY_AFTER, Delivery, Seen, matches
+from atelier.adapters.bus import DEAD_LIMIT, DELIVERIES, NOTHING, PREFIX, RETRY_AFTER, Delivery, Seen, matches
 from atelier.errors import Unavailable
 from atelier.messages import Event
 from atelier.queue import scripts
@@ -92,13 +92,13 @@ class StreamsBus:
         self._expected = position
 
     async def confirmed(self, position: int) -> int:
-        """What was noted last; nothing, from now on, where nothing is there."""
+        """What was noted last; where nothing is there, zero is from now on."""
         try:
-            await self._redis.set(self._noted, 0, nx=True)
+            fresh = await self._redis.set(self._noted, 0, nx=True)
             self._expected = int(await self._redis.get(self._noted) or 0)
         except TROUBLE as error:
             raise _unavailable() from error
-        return min(position, self._expected)
+        return NOTHING if fresh else min(position, self._expected)
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:  # noqa: ARG002 - filtered when delivered
         """Make the service's group."""
