@@ -35,7 +35,7 @@ test: $(VENV)/.dev ## Run the tests (ARGS="tests/queue -x" for some)
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, docs
+check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, .proto, OpenAPI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer.main
 
+from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.settings import PREFIX, Settings
-from scripts import openapi
+from scripts import openapi, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import click
-
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- Made by `make docs`; do not edit. -->"
-METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def settings_page() -> str:
@@ -60,53 +58,40 @@ def _default(name: str) -> str:
 
 
 def commands_page() -> str:
-    """Every subcommand with its options."""
+    """Every subcommand with its arguments and options."""
     lines = ["# Commands", MADE, ""]
     for name, command in _commands(typer.main.get_command(cli)):
-        lines += [f"## atelier {name}", "", (command.help or command.short_help or "").strip(), ""]
+        lines += [f"## atelier {name}", "", " ".join((command.help or command.short_help or "").split()), ""]
         options = [_option(parameter) for parameter in getattr(command, "params", []) if parameter.name != "help"]
         lines += ["| option | meaning |", "|---|---|", *options, ""] if options else []
     return "\n".join(lines)
 
 
-def _commands(group: Any, above: str = "") -> Iterator[tuple[str, click.Command]]:  # noqa: ANN401 - a group of any kind
+def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a group of any kind
     """Each command by its full name, those of a group after it."""
     for name, command in sorted(group.commands.items()):
+        if name == "classify":  # it reads its command line itself
+            for word, own in {"": runner, " report": reporter, " worker": worker}.items():
+                yield f"{name}{word}", typer.main.get_command(own)
+            continue
         yield f"{above}{name}", command
         if hasattr(command, "commands"):
             yield from _commands(command, f"{above}{name} ")
 
 
-def _option(parameter: click.Parameter) -> str:
+def _option(parameter: Any) -> str:  # noqa: ANN401 - of the click that typer brings
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
-    return f"| {names} | {getattr(parameter, 'help', '') or ''} |"
+    if parameter.param_type_name == "argument":
+        names = f"`{getattr(parameter, 'metavar', None) or (parameter.name or '').upper()}`"
+    default = parameter.default
+    plain = isinstance(default, str | int | float | Path) and not isinstance(default, bool)
+    shown = f" Default: `{default}`." if plain else ""
+    return f"| {names} | {getattr(parameter, 'help', '') or ''}{shown} |"
 
 
 def operations_page() -> str:
     """Every operation of the HTTP API, from its OpenAPI document."""
-    rows = []
-    for path, operations in sorted(openapi.document()["paths"].items()):
-        for method in METHODS:
-            if operation := operations.get(method):
-                secured = "token" if operation.get("security", True) else "-"
-                mark = " (deprecated)" if operation.get("deprecated") else ""
-                answers = ", ".join(sorted(operation["responses"]))
-                summary = " ".join((operation.get("description") or operation.get("summary") or "").split())
-                rows.append(f"| `{method.upper()} {path}` | {secured} | {answers} | {summary}{mark} |")
-    return "\n".join(
-        [
-            "# HTTP API",
-            MADE,
-            "",
-            "The whole document is at `/openapi.json`, with a page to try it at `/docs`. Errors are problem+json:",
-            "[errors.md](errors.md).",
-            "",
-            "| operation | needs | answers | what it does |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return operations.page(openapi.document(), MADE)
 
 
 PAGES = {"settings.md": settings_page, "commands.md": commands_page, "api.md": operations_page}

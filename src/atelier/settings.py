@@ -170,7 +170,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of log lines on console and in files.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of log lines on console and in files; with `json` there is no start screen."
+    )
 
     _chosen: frozenset[str] = PrivateAttr(frozenset())  # names given on the command line
 
