@@ -76,8 +76,8 @@ async def rendition(
             max_length=50,
             json_schema_extra={"pattern": NAME},  # said, not enforced: any other name is a 404
             description=(
-                "A name in the record's `renditions`, or `original`: the sizes of the settings, `gray`, `captioned` (with "
-                "a description), `upright` (without one, when the original lies on its side)."
+                "A name in the record's `renditions`, or `original`: the sizes of the settings, `gray`, `captioned` "
+                "(with a description), `upright` (without one, when the original lies on its side)."
             ),
             examples=["500x500", "gray", "captioned", "original"],
         ),
