@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer.main
+from prometheus_client.metrics import MetricWrapperBase
 
+from atelier import measures
 from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
+from atelier.http import metrics as http_metrics
 from atelier.settings import PREFIX, Settings
 from scripts import openapi, operations
 
@@ -94,7 +97,65 @@ def operations_page() -> str:
     return operations.page(openapi.document(), MADE)
 
 
-PAGES = {"settings.md": settings_page, "commands.md": commands_page, "api.md": operations_page}
+LABELS = {
+    "queue": "`process` and `store`; `files` is Celery's, of which the active relay sees only how many jobs wait",
+    "outcome": "of `atelier_jobs`: `done`, `retried`, `put-off` (an engine was away), `dead`; of `atelier_images`: "
+    "`ready`, `failed`; of `atelier_file_jobs`: `processed`, `failed`, `retried`, `put-off`, `skipped`, "
+    "`lost` (its process died), `timed-out`",
+    "reason": "the slug of the error; of a sandbox's end also `worn` (old, grown or dead), `not-started`, `crashed`",
+    "kind": "of a look-up: `image`, `book`, `blob`; of what waits or is offered: `image`, `file`; of bytes: `picture`, "
+    "`file`; of a Celery job: the kind of file, `-` or `unknown`",
+    "result": "`hit`, `miss`, `busy` (somebody loads or changes it: the source was asked), `away` (no Redis)",
+    "pool": "`transactions` (SQLAlchemy's) and `reads` (the driver's own)",
+    "route": "the template of a path, `(unmatched)` for unknown ones, the prefix for Django's",
+    "worker": "only where several processes share a port: which of them",
+}
+
+
+def metrics_page() -> str:
+    """Every metric with its type and labels, and what the labels say."""
+    held = [value for value in vars(measures).values() if isinstance(value, MetricWrapperBase)]
+    registry = http_metrics.Metrics().registry
+    own = [*registry._collector_to_names, *held]  # noqa: SLF001 - what was registered, in order; there is no other way
+    rows = [_metric(metric, "relay" if metric in measures.RELAY._collector_to_names else "") for metric in own]  # noqa: SLF001
+    return "\n".join(
+        [
+            "# Metrics",
+            MADE,
+            "",
+            "The API shows them at `/metrics` on its own port, every other role on `metrics_port`",
+            "([how to watch an instance](../howto/observe.md)). A role shows what it has measured; one with labels",
+            "appears with its first value. Durations are in seconds and sizes in bytes.",
+            "Metrics of relays that speak of all processes are the same from every relay: use `max`, not `sum`.",
+            "",
+            "| metric | type | labels | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "| `atelier_build_info` | gauge | `version`, `python` | Version of Atelier and of Python. |",
+            "| `atelier_log_errors_total` | counter | | Log lines of level ERROR or above. |",
+            "| `process_*` | | | CPU, memory, descriptors and start of the process, as every client names them. |",
+            "",
+            "| label | values |",
+            "|---|---|",
+            *(f"| `{name}` | {values} |" for name, values in LABELS.items()),
+            "",
+        ]
+    )
+
+
+def _metric(metric: Any, role: str) -> str:  # noqa: ANN401 - a counter, gauge or histogram
+    (family,) = metric.describe()
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - it has no other way to ask
+    return f"| `{name}` | {family.type} | {labels} | {family.documentation}{' (relay)' if role else ''} |"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "commands.md": commands_page,
+    "api.md": operations_page,
+    "metrics.md": metrics_page,
+}
 
 
 def main() -> int:

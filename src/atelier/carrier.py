@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import asyncpg
 
+from atelier.measures import ACTIVE, CONFIRMED, SENT
 from atelier.outbox import COLUMNS, LOCKS, RELAY_LOCK, SENT_CHANNEL, SLEEP_LOCK, WAKE_CHANNEL, event_of
 from atelier.vitals import pulse
 
@@ -143,6 +144,7 @@ async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asynci
 
 async def _lead(carrier: Carrier, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event) -> None:
     """Carry and reconcile until stopped or until the connection, and with it the lock, is lost."""
+    ACTIVE.set(1)
     carrying = asyncio.create_task(carrier.carry())
     tasks = [carrying, *(asyncio.create_task(_repeat(periodic)) for periodic in periodics)]
     try:
@@ -150,6 +152,7 @@ async def _lead(carrier: Carrier, lost: asyncio.Event, periodics: Sequence[Perio
         if not lost.is_set():
             await asyncio.wait([carrying], timeout=GRACE_SECONDS)
     finally:
+        ACTIVE.set(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -233,7 +236,9 @@ class Carrier:
 
     async def _publish_waves(self, rows: Sequence[asyncpg.Record]) -> None:
         for wave in waves(rows):
+            SENT.inc(len(wave))
             await self._publish(wave)
+            CONFIRMED.inc(len(wave))
             self._confirmed += [row["id"] for row in wave]
 
     async def _stamp_confirmed(self) -> None:

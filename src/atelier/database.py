@@ -9,7 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 from sqlalchemy import DateTime, MetaData, event, make_url
@@ -20,11 +20,13 @@ from sqlalchemy.types import TypeDecorator
 
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
+from atelier.measures import CONNECTIONS, CONNECTIONS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.pool import QueuePool
 
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 
@@ -101,6 +103,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._look_ups: dict[str, Batcher[int, asyncpg.Record | None]] = {}
+        self._measure()
 
     async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pools' own options
         options |= {"timeout": CONNECT_SECONDS, "server_settings": self._options}
@@ -141,6 +144,16 @@ class Database:
     async def ping(self) -> None:
         """Raise when the database does not answer."""
         await self.fetchrow("SELECT 1")
+
+    def _measure(self) -> None:
+        """Show how much of the pools is in use; the latest object of a process is the one that counts."""
+        transactions = cast("QueuePool", self.engine.pool)
+        CONNECTIONS.labels("transactions").set_function(transactions.checkedout)
+        CONNECTIONS.labels("reads").set_function(
+            lambda: self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+        )
+        CONNECTIONS_LIMIT.labels("transactions").set(2 * self._connections)
+        CONNECTIONS_LIMIT.labels("reads").set(self._connections)
 
     async def by_id(self, query: str, key: int) -> asyncpg.Record | None:
         """The row whose `id` is `key`; what is asked for while one look-up is under way shares the next.

@@ -18,13 +18,16 @@ from atelier.errors import AtelierError
 from atelier.metrics import MEDIA_TYPE, REGISTRY, Exposition
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from prometheus_client import CollectorRegistry
 
     from atelier.settings import Settings
 
     Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
+MEASURE_SECONDS = 1.0  # between two measurements of one process
 STUCK_SECONDS = 120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
 HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
 CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
@@ -66,12 +69,19 @@ class Vitals:
     """Answers for one role."""
 
     def __init__(
-        self, exposition: Exposition, checks: Mapping[str, Check], stuck_seconds: float, beats: Pulse = pulse
+        self,
+        exposition: Exposition,
+        checks: Mapping[str, Check],
+        stuck_seconds: float,
+        beats: Pulse = pulse,
+        before: Check | None = None,
     ) -> None:
         self._exposition = exposition
         self._checks = checks
         self._stuck_seconds = stuck_seconds
         self._beats = beats
+        self._before = before
+        self._measured = -MEASURE_SECONDS
         self._open = 0
 
     async def answer(self, method: str, path: str) -> Answer:
@@ -81,8 +91,17 @@ class Vitals:
         if method not in {"GET", "HEAD"}:
             return _problem(405, "GET and HEAD are.")
         if path == "/metrics":
+            await self._measure()
             return Answer(200, MEDIA_TYPE, await asyncio.to_thread(self._exposition.text))
         return self._alive() if path == "/healthz" else await self._ready()
+
+    async def _measure(self) -> None:
+        """Have measured what is not counted anyway, however often somebody asks; without it the others are shown."""
+        now = time.monotonic()
+        if self._before is None or now - self._measured < MEASURE_SECONDS:
+            return
+        self._measured = now
+        await _check("what metrics are measured of", self._before)
 
     def _alive(self) -> Answer:
         stuck = self._beats.stuck(self._stuck_seconds)
@@ -157,19 +176,26 @@ def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
 
 @asynccontextmanager
 async def listening(
-    settings: Settings, checks: Mapping[str, Check], *, processes: int = 1, listener: socket.socket | None = None
+    settings: Settings,
+    checks: Mapping[str, Check],
+    *,
+    processes: int = 1,
+    listener: socket.socket | None = None,
+    registries: Sequence[CollectorRegistry] = (),
+    before: Check | None = None,
 ) -> AsyncIterator[None]:
     """Answer on `metrics_port`, if there is one, while inside. `processes` of one role share the port and show all.
 
-    `listener` is a socket that is bound to it already.
+    `listener` is a socket that is bound to it already, `registries` hold more metrics than every role has, and `before`
+    is awaited before metrics are shown.
     """
     if settings.metrics_port is None:
         yield
         return
     listener = listener or bind(settings.host, settings.metrics_port, share=processes > 1)
     folder = settings.data / "metrics" / str(settings.metrics_port) if processes > 1 else None
-    exposition = Exposition(REGISTRY, folder=folder)
-    vitals = Vitals(exposition, checks, STUCK_SECONDS + settings.decode_seconds)
+    exposition = Exposition(REGISTRY, *registries, folder=folder)
+    vitals = Vitals(exposition, checks, STUCK_SECONDS + settings.decode_seconds, before=before)
     server = await asyncio.start_server(vitals.serve, sock=listener, limit=HEAD_BYTES)
     log.info("metrics and health on %s port %d", settings.host, listener.getsockname()[1])
     try:

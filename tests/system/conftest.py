@@ -20,7 +20,7 @@ def running(**settings: str) -> Iterator[Instance]:
     """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end."""
     with tempfile.TemporaryDirectory(prefix="atelier-system-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        instance = Instance(Path(folder), grpc_port="0", **settings)
+        instance = Instance(Path(folder), **{"grpc_port": "0"} | settings)
         instance.start()
         yield instance
         instance.close()

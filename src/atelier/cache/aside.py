@@ -23,10 +23,12 @@ from redis.exceptions import RedisError
 from atelier.cache import scripts
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
+from atelier.measures import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
 
+    from prometheus_client import Counter
     from redis.asyncio.connection import AbstractConnection
     from redis.commands.core import AsyncScript
 
@@ -89,6 +91,7 @@ class Cache:
     def __init__(self, redis: Redis) -> None:
         self.hits = 0
         self.misses = 0
+        self._counters: dict[tuple[str, str], Counter] = {}
         self._redis = Redis(connection_pool=self._own_pool(redis.connection_pool))
         self._look_script = self._redis.register_script(scripts.LOOK)
         self._fill_script = self._redis.register_script(scripts.FILL)
@@ -106,7 +109,7 @@ class Cache:
 
     async def get(self, key: str) -> bytes | None:
         """The cached value, if there is one. Never raises for want of Redis."""
-        return self._counted(await self._peek(key))
+        return self._counted(key, await self._peek(key))
 
     async def get_or_load(
         self, key: str, loader: Callable[[], Awaitable[bytes | None]], ttl: float, limit: int | None = None
@@ -117,7 +120,7 @@ class Cache:
         of many readers at once one loads and the others take its result, unless a write came between.
         """
         found = await self._look_or_wait(key)
-        if (value := self._counted(found)) is not None:
+        if (value := self._counted(key, found)) is not None:
             return value
         if (loading := self._loading_under(key, found)) is not None:
             await asyncio.wait([loading])
@@ -176,12 +179,21 @@ class Cache:
         found = RUN_ID.search(str(await connection.read_response()))
         self._run_id = found[1] if found else ""
 
-    def _counted(self, found: Found) -> bytes | None:
+    def _counted(self, key: str, found: Found) -> bytes | None:
+        kind = key.partition(":")[0]
         if _is(found, VALUE):
             self.hits += 1
+            self._count(kind, "hit")
             return found[1:]
         self.misses += 1
+        self._count(kind, "away" if found is AWAY else "miss" if isinstance(found, _Absent) else "busy")
         return None
+
+    def _count(self, kind: str, result: str) -> None:
+        counter = self._counters.get((kind, result))
+        if counter is None:
+            counter = self._counters[kind, result] = CACHE.labels(kind, result)
+        counter.inc()
 
     async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:  # noqa: ANN401 - any script's
         """A script's answer; None when Redis was restarted meanwhile, so that the keys were the former run's."""

@@ -14,6 +14,7 @@ from atelier.files import house, service
 from atelier.files.celery import QUEUE, app, queue
 from atelier.files.models import File, Status
 from atelier.imaging.failures import DecodeFailed
+from atelier.measures import QUEUE_JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,38 +27,47 @@ REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, with
 log = logging.getLogger(__name__)
 
 
-@app.task(name=NAME)
-def process(file_id: int, version: int) -> None:
-    """Process one file at one version."""
+@app.task(name=NAME, Request="atelier.files.requests:Counted")
+def process(file_id: int, version: int) -> str:
+    """Process one file at one version; what came of it, which only the worker's metrics look at."""
     from atelier.files.workshop import inspect  # noqa: PLC0415 - only workers have decoders
 
-    run(file_id, version, inspect)
+    return run(file_id, version, inspect)
 
 
-def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> None:
-    """Do what `process` does, with any way of looking. What another attempt may mend is left to the reconciler."""
+def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
+    """Do what `process` does, with any way of looking. What another attempt may mend is left to the reconciler.
+
+    Returns the file's kind and the outcome: `image processed`, `pdf failed`, `text retried`, `- skipped`.
+    """
     file = service.begin(file_id, version)
-    if file is None:
-        return
+    return "- skipped" if file is None else f"{file.kind} {_process(file, inspect)}"
+
+
+def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
+    file_id, version = file.pk, file.version
     limit = house.here().settings.job_attempts
     if file.attempts > limit:
         service.fail(file_id, version, "not-processed", f"given up after {limit} attempts that did not end")
-        return
+        return "failed"
     try:
         found = inspect(file)
     except NotFound:
         service.fail(file_id, version, "content-missing", "the content is gone")
     except Unavailable:
         log.warning("file %s: nothing can look at it right now; it will be offered again", file_id, exc_info=True)
+        return "put-off"
     except DecodeFailed as failure:
         if file.attempts < limit:
             offer(file)
-        else:
-            service.fail(file_id, version, *service.failure(failure))
+            return "retried"
+        service.fail(file_id, version, *service.failure(failure))
     except (Invalid, Unsupported) as refusal:
         service.fail(file_id, version, *service.failure(refusal))
     else:
         service.finish(file_id, version, found)
+        return "processed"
+    return "failed"
 
 
 def offer(file: File) -> bool:
@@ -77,7 +87,9 @@ def reoffer() -> int:
     wait may just be waiting for their turn; the others, the oldest ones, have lost theirs or are being worked on.
     """
     try:
-        files = _lost(waiting())
+        jobs = waiting()
+        QUEUE_JOBS.labels("files").set(jobs)
+        files = _lost(jobs)
         return sum([offer(file) for file in files])
     finally:
         house.disconnect()

@@ -15,6 +15,7 @@ from atelier.errors import Invalid, TooLarge, Unavailable
 from atelier.files import house
 from atelier.files.kinds.detect import HEAD_BYTES
 from atelier.http.upload import clean_name, spool_folder
+from atelier.measures import UPLOADED
 
 FIELD = "file"
 MEMORY_BYTES = 1024 * 1024  # a file up to this size never touches the disk before it is stored
@@ -127,6 +128,7 @@ class SpoolHandler(FileUploadHandler):
         if self.file is None:
             return None
         self.file.finish()
+        UPLOADED.labels("file").inc(self.file.size)
         return Received(self.file_name, self.file)
 
     def upload_interrupted(self) -> None:

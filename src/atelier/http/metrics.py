@@ -22,7 +22,7 @@ class Metrics:
     """The metrics of one application. `folder` is where the processes of one port meet; None: this one is alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "atelier_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
         )

@@ -24,6 +24,7 @@ from starlette.datastructures import ImmutableMultiDict
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
 from atelier.http.complaints import UNKNOWN
+from atelier.measures import UPLOADED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -160,6 +161,7 @@ class Spool:
 
     async def finish(self) -> tuple[str, bytes | Path]:
         """SHA-256 in hex and the whole content."""
+        UPLOADED.labels("picture").inc(self.size)
         if self.path is None and self.size <= MEMORY_BYTES:
             content = b"".join(self.parts)
             if self.size <= INLINE_HASH_BYTES:

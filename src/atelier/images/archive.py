@@ -13,6 +13,7 @@ from atelier.adapters.blobs import new_key
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, READY, Image
 from atelier.images.records import cache_key
+from atelier.measures import IMAGES, reasons
 from atelier.messages import Outcome, RejectImage, StoreImage, utcnow
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequen
         keys = [cache_key(image.id) for image in changed]
         await cache.fence(keys)
         await session.commit()
+    for image in changed:
+        IMAGES.labels(image.status, reasons(image.error["reason"]) if image.error else "").inc()
     await cache.drop(keys)
 
 

@@ -24,7 +24,7 @@ from atelier.imaging.failures import DecodeCrashed, DecodeFailed, DecodeMemory, 
 from atelier.imaging.seccomp import seccomp_available
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 __all__ = ["DecodeCrashed", "DecodeFailed", "DecodeMemory", "DecodeTimeout", "Sandbox", "seccomp_available"]
@@ -32,6 +32,8 @@ __all__ = ["DecodeCrashed", "DecodeFailed", "DecodeMemory", "DecodeTimeout", "Sa
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+WORN = "worn"  # the end of a child that is old, has grown, or died between two calls
 
 _PATIENCE = 30.0
 """Seconds, at most, between two attempts to start a child that does not start."""
@@ -51,7 +53,8 @@ class Sandbox(Generic[T]):
     address space, `answer` bytes its result. `warm_up` names a function that a child calls with `warm_up_args` before
     it is confined: it must import and open all that the target will ever need. `path` lists folders in which children
     find modules beside the installed ones. A child is replaced after `calls` calls or when its resident size has
-    grown by `growth` bytes. Make one per process, after any fork; use it from any thread or event loop.
+    grown by `growth` bytes; `on_end` is told why each replaced child ended, from any thread. Make one per process,
+    after any fork; use it from any thread or event loop.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Sandbox(Generic[T]):
         answer: int = 256 * 2**20,
         calls: int = 5_000,
         growth: int = 256 * 2**20,
+        on_end: Callable[[str], None] | None = None,
     ) -> None:
         plan = Plan(
             target,
@@ -83,7 +87,7 @@ class Sandbox(Generic[T]):
         )
         self._owner = os.getpid()
         self._line: _Line[T] = _Line()
-        self._minders = [_Minder(plan, self._line, number) for number in range(children)]
+        self._minders = [_Minder(plan, self._line, number, on_end) for number in range(children)]
         for minder in self._minders:
             minder.start()
 
@@ -229,12 +233,14 @@ class _Minder(threading.Thread, Generic[T]):
     The kernel kills a child when the thread that started it ends (PR_SET_PDEATHSIG), hence a thread that stays.
     """
 
-    def __init__(self, plan: Plan[T], line: _Line[T], number: int) -> None:
+    def __init__(self, plan: Plan[T], line: _Line[T], number: int, on_end: Callable[[str], None] | None) -> None:
         super().__init__(name=f"sandbox-{number}", daemon=True)
         self._plan = plan
         self._line = line
         self._child: Child[T] | None = None
         self._stopping = False
+        self._on_end = on_end
+        self._reason = WORN
         self._lock = threading.Lock()
         self._ear, self._mouth = os.pipe()
         os.set_blocking(self._ear, False)
@@ -246,12 +252,19 @@ class _Minder(threading.Thread, Generic[T]):
                 with closing(self._start()) as child:
                     failures = 0
                     self._serve(child)
+                self._tell_end(self._reason)
             except Exception as reason:  # noqa: BLE001 - without its thread a child is never replaced
+                self._tell_end("not-started" if isinstance(reason, NotReady) else "crashed")
                 self._recover(reason, failures)
                 failures += 1
         with self._lock:
             os.close(self._ear)
             os.close(self._mouth)
+
+    def _tell_end(self, reason: str) -> None:
+        self._reason = WORN
+        if self._on_end is not None and not self._stopping:
+            self._on_end(reason)
 
     def wake(self) -> None:
         os.write(self._mouth, b"!")
@@ -302,6 +315,7 @@ class _Minder(threading.Thread, Generic[T]):
             result = child.call(job.arguments)
         except BaseException as error:  # noqa: BLE001 - every outcome belongs to the caller, or it would wait for ever
             self._line.end(job)
+            self._reason = error.slug if isinstance(error, DecodeFailed) else WORN
             if not isinstance(error, AtelierError | TypeError):
                 child.kill()  # nobody knows what is left on its socket
             closed = self._stopping and isinstance(error, DecodeCrashed)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from atelier.errors import AtelierError, Unavailable
+from atelier.measures import DELIVERIES, JOB_SECONDS, JOBS
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause
@@ -22,6 +23,7 @@ Job = Entry
 BatchHandler = Callable[[list[Job]], Awaitable[None]]
 OnDead = Callable[[Job, str], Awaitable[None]]
 
+OUTCOMES = ("done", "retried", "put-off", "dead")
 DRAIN_LIMIT = 5.0  # seconds for the last acknowledgements when the engine does not answer
 
 
@@ -59,6 +61,8 @@ class Consumer:
         self._ready: asyncio.Queue[list[Job] | None] = asyncio.Queue()
         self._done: list[str] = []
         self._acks_due = asyncio.Event()
+        for outcome in OUTCOMES:  # so that the first of each is an increase
+            JOBS.labels(group.stream, outcome)
         self._idle = 0
         self._hungry = asyncio.Event()
 
@@ -106,6 +110,7 @@ class Consumer:
             pulse.beat(self._group.stream)
 
     async def _run(self, jobs: list[Job]) -> None:
+        DELIVERIES.labels(self._group.stream).inc(len(jobs))
         fresh = [job for job in jobs if job.deliveries <= self._terms.attempts]
         for job in jobs:
             if job.deliveries > self._terms.attempts:
@@ -113,14 +118,17 @@ class Consumer:
         if not fresh:
             return
         try:
-            await self._handler(fresh)
+            with JOB_SECONDS.labels(self._group.stream).time():
+                await self._handler(fresh)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is the job's fate, not the worker's
             await self._failed(fresh, error)
         else:
+            JOBS.labels(self._group.stream, "done").inc(len(fresh))
             self._finish(fresh)
 
     async def _failed(self, jobs: list[Job], error: Exception) -> None:
         if isinstance(error, Unavailable):
+            JOBS.labels(self._group.stream, "put-off").inc(len(jobs))
             for job in jobs:
                 await self._again(job, error.retry_after or self._terms.backoff, job.deliveries - 1, error)
         elif len(jobs) > 1:
@@ -138,6 +146,7 @@ class Consumer:
             await self._bury(job, _reason(error))
         else:
             delay = pause(job.deliveries, self._terms.backoff, self._group.lease)
+            JOBS.labels(self._group.stream, "retried").inc()
             await self._again(job, delay, job.deliveries, error)
 
     async def _again(self, job: Job, delay: float, deliveries: int, error: Exception) -> None:
@@ -155,6 +164,7 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - reported again with the next delivery
             await self._again(job, pause(job.deliveries, self._terms.backoff, self._group.lease), job.deliveries, error)
         else:
+            JOBS.labels(self._group.stream, "dead").inc()
             self._reader.held.discard(job.id)
             log.warning("job %s of %s is a dead letter: %s", job.id, self._group.stream, reason)
 

@@ -10,7 +10,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from atelier.errors import Unavailable
 from atelier.queue import scripts
 from atelier.queue.consumer import BatchHandler, Consumer, Job, OnDead, Terms
-from atelier.queue.group import Group
+from atelier.queue.group import Group, is_lost
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,6 +86,23 @@ class Queue:
         """How many jobs are outstanding: waiting, running or put off."""
         try:
             return int(await self._redis.xlen(self.name))
+        except (RedisError, OSError) as error:
+            raise self._unavailable() from error
+
+    async def pending(self) -> int:
+        """How many jobs consumers have taken, or put off, and not done."""
+        try:
+            found: Any = await self._redis.xpending(self.name, GROUP)
+        except (RedisError, OSError) as error:
+            if is_lost(error):
+                return 0
+            raise self._unavailable() from error
+        return int(found["pending"])
+
+    async def dead_letters(self) -> int:
+        """How many jobs were given up and are kept."""
+        try:
+            return int(await self._redis.xlen(self._dead_name))
         except (RedisError, OSError) as error:
             raise self._unavailable() from error
 

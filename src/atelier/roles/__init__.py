@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.errors import AtelierError
+from atelier.measures import RECEIVED
 from atelier.metrics import count_errors
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyn
     role = logging.getLogger(f"atelier.{service}")
     async for delivery in bus.subscribe(service, patterns, stop=stop):
         event = delivery.event
+        RECEIVED.labels(service, event.type).inc()
         role.info("event %s %s #%d %s", event.type, event.subject, event.sequence, event.id)
         try:
             await delivery.ack()

@@ -16,6 +16,7 @@ from atelier import bootstrap, messages, vitals
 from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
+from atelier.measures import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
 from atelier.roles.fonts import require_font
@@ -53,6 +54,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         memory=settings.decode_memory,
         warm_up=WARM_UP,
         warm_up_args=(font,),
+        on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
     checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": blobs.mark}

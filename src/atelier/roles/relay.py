@@ -12,7 +12,8 @@ from atelier.carrier import Periodic
 from atelier.database import Database
 from atelier.http import kept
 from atelier.images import jobs
-from atelier.roles import lost_files, run_role
+from atelier.measures import OFFERS, RELAY
+from atelier.roles import backlog, lost_files, run_role
 from atelier.roles.store import require_own
 from atelier.tasks import handout
 
@@ -49,7 +50,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     }
     try:
         work = periodics(settings, database, blobs, *queues)
-        async with vitals.listening(settings, checks):
+        measure = partial(backlog.measure, database, queues)
+        async with vitals.listening(settings, checks, registries=(RELAY,), before=measure):
             await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:
         await bus.close()
@@ -64,7 +66,10 @@ def periodics(
 
     async def offer_lost_images() -> None:
         async with database.session() as session:
-            await jobs.reoffer(session, settings, process, store)
+            OFFERS.labels("image").inc(await jobs.reoffer(session, settings, process, store))
+
+    async def offer_lost_files() -> None:
+        OFFERS.labels("file").inc(await lost_files.offer(settings))
 
     async def collect_garbage() -> None:
         await belonging.require(database, blobs)
@@ -77,7 +82,7 @@ def periodics(
         Periodic(
             "offer lost files again",
             min(OFTEN, settings.reconcile_seconds),
-            partial(lost_files.offer, settings),
+            offer_lost_files,
         ),
         Periodic("offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),

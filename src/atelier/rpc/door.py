@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from grpc_status.rpc_status import to_status
 
+from atelier.measures import CALL_SECONDS, CALLS, STREAMS
 from atelier.rpc.errors import status_of
 
 if TYPE_CHECKING:
@@ -56,40 +58,50 @@ class Door(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or details.method.startswith(self._open):
             return handler
-        return self._guarded.setdefault(details.method, self._guard(handler))
+        return self._guarded.setdefault(details.method, self._guard(handler, details.method.rpartition("/")[2]))
 
-    def _guard(self, handler: Handler) -> Handler:
+    def _guard(self, handler: Handler, method: str) -> Handler:
         arity = f"{_ARITY[handler.request_streaming]}_{_ARITY[handler.response_streaming]}"
         behaviour = getattr(handler, arity)
         if inspect.isasyncgenfunction(behaviour):
             raise TypeError(f"{behaviour.__qualname__} yields; it should use context.write")
-        guarded = self._streaming(behaviour) if handler.response_streaming else self._unary(behaviour)
+        guarded = self._streaming(behaviour, method) if handler.response_streaming else self._unary(behaviour, method)
         make = getattr(grpc, f"{arity}_rpc_method_handler")
         return cast(
             "Handler", make(guarded, handler.request_deserializer, _or_ready(handler.response_serializer or bytes))
         )
 
-    def _unary(self, behaviour: Behaviour) -> Behaviour:
+    def _unary(self, behaviour: Behaviour, method: str) -> Behaviour:
+        seconds = CALL_SECONDS.labels(method)
         known = self._authenticator.known
 
         async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - messages of any method
+            began = time.perf_counter()
             try:
                 value = _authorization(context)
                 caller.set(known(value) or await self._authenticator.authenticate(value))
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001 - every one of them leaves as a status
                 await _abort(context, error)
+            finally:
+                seconds.observe(time.perf_counter() - began)
+                _count(method, context)
 
         return call
 
-    def _streaming(self, behaviour: Behaviour) -> Behaviour:
+    def _streaming(self, behaviour: Behaviour, method: str) -> Behaviour:
+        streams = STREAMS.labels(method)
+
         async def call(request: Any, context: Context) -> None:  # noqa: ANN401 - as above
             try:
                 value = _authorization(context)
                 caller.set(await self._authenticator.authenticate(value))
-                await self._while_welcome(asyncio.ensure_future(behaviour(request, context)), value)
+                with streams.track_inprogress():
+                    await self._while_welcome(asyncio.ensure_future(behaviour(request, context)), value)
             except Exception as error:  # noqa: BLE001 - as above
                 await _abort(context, error)
+            finally:
+                _count(method, context)
 
         return call
 
@@ -118,8 +130,15 @@ async def _abort(context: Context, error: Exception) -> None:
     await context.abort(status.code, status.details, status.trailing_metadata)
 
 
+def _count(method: str, context: Context) -> None:
+    code: Any = "CANCELLED" if context.cancelled() else _NAMES.get(context.code() or 0, "UNKNOWN")
+    CALLS.labels(method, code).inc()
+
+
 def _or_ready(serialize: Callable[[Any], bytes]) -> Callable[[Message | bytes], bytes]:
     return lambda answer: answer if isinstance(answer, bytes) else serialize(answer)
 
 
+_NAMES: dict[Any, str] = {code.value[0]: code.name for code in grpc.StatusCode}
+_NAMES |= {code: code.name for code in grpc.StatusCode}
 _ARITY = {False: "unary", True: "stream"}

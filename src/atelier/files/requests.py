@@ -1,0 +1,43 @@
+"""A Celery job as the worker's parent process sees it: children do the work, but what is counted there nobody sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from celery.worker.request import Request
+
+from atelier.measures import FILE_JOBS, FILE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNKNOWN = "unknown"  # the kind of a file whose job did not come to its end
+
+
+class Counted(Request):
+    """Counts what came of it, by the kind of file that the job itself tells."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's own
+        super().__init__(*args, **options)
+        # Celery overrides the method in a class below us, so that ours has to stand before it.
+        self._succeeded: Callable[..., Any] = self.on_success
+        self.on_success: Callable[..., Any] = self._count_success
+
+    def _count_success(self, failed__retval__runtime: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+        failed, told, seconds = failed__retval__runtime
+        if not failed:
+            kind, _, outcome = str(told).strip("'").partition(" ")
+            FILE_JOBS.labels(kind, outcome).inc()
+            FILE_SECONDS.labels(kind).observe(seconds)
+        return self._succeeded(failed__retval__runtime, **options)
+
+    def on_failure(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+        """Its child died, or it raised what no job should."""
+        FILE_JOBS.labels(UNKNOWN, "lost").inc()
+        return super().on_failure(*args, **options)
+
+    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: ANN401, FBT001 - as above
+        """It ran into a limit; after the hard one its child is killed."""
+        if not soft:
+            FILE_JOBS.labels(UNKNOWN, "timed-out").inc()
+        return super().on_timeout(soft, timeout)

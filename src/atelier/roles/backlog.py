@@ -1,0 +1,59 @@
+"""What waits, over all processes: jobs, uploads, events, garbage. Relays measure it when they are asked for metrics.
+
+The counts stop at a limit, so that a backlog of millions costs no more to look at than a large one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atelier import measures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atelier.database import Database
+    from atelier.queue import Queue
+
+COUNTED = 100_000  # rows of one kind; more are this many
+
+
+def _waiting(table: str) -> str:
+    rows = f"(SELECT offered_at FROM {table} WHERE status = 'queued' ORDER BY offered_at LIMIT {COUNTED})"
+    age = "coalesce(extract(epoch FROM clock_timestamp() - min(offered_at)), 0)"
+    return f"(SELECT ARRAY[count(*), {age}]::float8[] FROM {rows} AS waiting) AS {table}"
+
+
+_ROWS = f"""
+    SELECT
+        (SELECT count(*) FROM (SELECT FROM outbox WHERE position IS NULL LIMIT {COUNTED}) AS unsent) AS unsent,
+        (SELECT extract(epoch FROM clock_timestamp() - time)::float8 FROM outbox WHERE position IS NULL
+         ORDER BY id LIMIT 1) AS unsent_age,
+        (SELECT count(*) FROM (SELECT FROM blob_garbage LIMIT {COUNTED}) AS listed) AS garbage,
+        {_waiting("images")},
+        {_waiting("files")}
+"""
+
+
+async def measure(database: Database, queues: Sequence[Queue]) -> None:
+    """Look once. Raises what engines raise."""
+    await _rows(database)
+    for queue in queues:
+        measures.QUEUE_JOBS.labels(queue.name).set(await queue.depth())
+        measures.QUEUE_PENDING.labels(queue.name).set(await queue.pending())
+        measures.QUEUE_OLDEST.labels(queue.name).set(await queue.oldest())
+        measures.QUEUE_DEAD.labels(queue.name).set(await queue.dead_letters())
+    measures.MEASURED.set_to_current_time()
+
+
+async def _rows(database: Database) -> None:
+    row = await database.fetchrow(_ROWS)
+    if row is None:
+        return
+    measures.OUTBOX_UNSENT.set(row["unsent"])
+    measures.OUTBOX_OLDEST.set(max(0.0, row["unsent_age"] or 0.0))
+    measures.GARBAGE.set(row["garbage"])
+    for kind in ("image", "file"):
+        count, age = row[f"{kind}s"]
+        measures.UNFINISHED.labels(kind).set(count)
+        measures.UNFINISHED_OLDEST.labels(kind).set(max(0.0, age))
