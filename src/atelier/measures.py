@@ -64,6 +64,12 @@ CONNECTIONS = Gauge("atelier_database_connections", "Connections in use.", ("poo
 CONNECTIONS_LIMIT = Gauge(
     "atelier_database_connections_limit", "Connections that there may be.", ("pool",), registry=REGISTRY
 )
+DEPENDENCY = Gauge(
+    "atelier_dependency_up",
+    "Whether what this process depends on answered when last asked.",
+    ("name",),
+    registry=REGISTRY,
+)
 UPLOADED = Counter("atelier_upload_bytes", "Bytes of uploads received whole.", ("kind",), registry=REGISTRY)
 CALLS = Counter("atelier_grpc_requests", "gRPC calls answered.", ("method", "code"), registry=REGISTRY)
 CALL_SECONDS = Histogram(

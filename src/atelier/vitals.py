@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 
 from atelier.errors import AtelierError
+from atelier.measures import DEPENDENCY
 from atelier.metrics import MEDIA_TYPE, REGISTRY, Exposition
 
 if TYPE_CHECKING:
@@ -98,10 +99,12 @@ class Vitals:
     async def _measure(self) -> None:
         """Have measured what is not counted anyway, however often somebody asks; without it the others are shown."""
         now = time.monotonic()
-        if self._before is None or now - self._measured < MEASURE_SECONDS:
+        if now - self._measured < MEASURE_SECONDS:
             return
         self._measured = now
-        await _check("what metrics are measured of", self._before)
+        await run_checks(self._checks)
+        if self._before is not None:
+            await _check("what metrics are measured of", self._before)
 
     def _alive(self) -> Answer:
         stuck = self._beats.stuck(self._stuck_seconds)
@@ -208,6 +211,8 @@ async def listening(
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
     """What each says, asked all at once: `ok`, `slow` or `unreachable`. The reason goes to the log alone."""
     said = await asyncio.gather(*(_check(name, check) for name, check in checks.items()))
+    for name, word in zip(checks, said, strict=True):
+        DEPENDENCY.labels(name).set(word == "ok")
     return dict(zip(checks, said, strict=True))
 
 
