@@ -20,12 +20,12 @@ async def test_the_knee_of_a_server_of_known_capacity() -> None:
     found, limits = search.Found(), Limits(0.25, 1)
 
     async def attempt(rate: float) -> Trial:
-        if len(found.trials) == 8:
+        if len(found.trials) == 7:
             raise search.Exhausted("close enough")
         return await arrivals.trial(asked, rate, 0.8, limits, len(found.trials))
 
     async with operation(StandIn(service=0.01)) as asked:
-        await search.find(attempt, 35, found)
+        await search.find(attempt, 60, found)
     assert found.certain
     assert found.knee
     assert 55 <= found.knee.rate <= 145

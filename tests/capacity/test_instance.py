@@ -79,14 +79,13 @@ def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) ->
     assert left(instance) == dict.fromkeys(("users", "images", "books", "tasks", "files"), 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path) -> None:
     """Stopped in the middle of a trial, it deletes what it made, and its exit code says that it was interrupted."""
     process = command(instance, tmp_path / "out", "--for", "11s", "--mix", "books-write")
     assert process.stderr
     first = process.stderr.readline()
     assert first.startswith("books-write"), first + process.stderr.read()
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert set(left(instance).values()) == {0}
@@ -97,9 +96,9 @@ def test_an_interruption_while_signing_up_leaves_no_user(instance: Instance, tmp
     process = command(instance, tmp_path / "out", "--mix", "read")
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode in (130, -signal.SIGTERM)
     assert left(instance)["users"] == 0
 
 
