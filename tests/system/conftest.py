@@ -16,11 +16,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Instance]:
-    """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end."""
+def running(backup: Path | None = None, **settings: str) -> Iterator[Instance]:
+    """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end.
+
+    `backup` is restored before it starts.
+    """
     with tempfile.TemporaryDirectory(prefix="atelier-system-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         instance = Instance(Path(folder), **{"grpc_port": "0"} | settings)
+        if backup:
+            restored = instance.command("restore", str(backup))
+            assert restored.returncode == 0, restored.stdout + restored.stderr
         instance.start()
         yield instance
         instance.close()
