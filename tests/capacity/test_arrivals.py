@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,23 +17,70 @@ from tests.capacity.standin import StandIn, operation
 LIMITS = Limits(p95=0.4, ready=1)
 
 
-async def test_the_knee_of_a_server_of_known_capacity() -> None:
-    """A server that serves 100 requests a second, one after the other, is found to carry about that many."""
-    found, limits = search.Found(), Limits(0.25, 1)
+class Clock(selectors.DefaultSelector):
+    """Time that passes only while everybody waits: the machine's other work cannot be measured by mistake."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What a loop waits in."""
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop on such a clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        super().__init__(self.clock)
+
+    def time(self) -> float:
+        """Its time."""
+        return self.clock.now
+
+
+@pytest.mark.parametrize("capacity", [20, 100, 300])
+def test_the_knee_of_a_server_of_known_capacity(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that serves so many requests a second, one after the other, is found to carry about that many."""
+    found, loop = search.Found(), Loop()
+    monkeypatch.setattr(arrivals, "time", SimpleNamespace(monotonic=loop.time))
+    queue = Queue(1 / capacity)
+    asked = Operation("queue", "waits for its turn", queue.fire)
 
     async def attempt(rate: float) -> Trial:
-        if len(found.trials) == 7:
-            raise search.Exhausted("close enough")
-        return await arrivals.trial(asked, rate, 0.8, limits, len(found.trials))
+        return await arrivals.trial(asked, rate, 10, LIMITS, len(found.trials))
 
-    async with operation(StandIn(service=0.01)) as asked:
-        await search.find(attempt, 60, found)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(search.find(attempt, capacity / 3, found))
     assert found.certain
     assert found.knee
-    assert 55 <= found.knee.rate <= 145
-    assert found.knee.latency.p95 <= 250
+    assert 0.8 * capacity <= found.knee.rate <= 1.1 * capacity
     assert found.above
-    assert found.above.achieved <= 125
+    assert found.above.achieved <= 1.05 * capacity
+
+
+class Queue:
+    """Serves one request after the other, `service` seconds each."""
+
+    def __init__(self, service: float) -> None:
+        self.service, self.free = service, 0.0
+
+    async def fire(self, _: float) -> int:
+        """One request."""
+        loop = asyncio.get_running_loop()
+        self.free = max(self.free, loop.time()) + self.service
+        await asyncio.sleep(self.free - loop.time())
+        return 200
+
+
+async def test_no_more_is_found_than_a_server_answers() -> None:
+    """Over real sockets: whatever rate is offered, no more is counted as answered than the server serves."""
+    async with operation(StandIn(service=0.02)) as asked:
+        made = await arrivals.trial(asked, 150, 1.0, LIMITS)
+    assert made.broken
+    assert made.achieved <= 60
+    assert made.latency.p95 >= 400
 
 
 async def test_requests_are_bounded() -> None:
