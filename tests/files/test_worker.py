@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import kombu
 import pytest
 
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.adapters.blobs.mark import written
 from atelier.files import house, jobs
 from atelier.files.celery import QUEUE, queue
 from atelier.files.celery import app as celery_app
@@ -54,6 +56,14 @@ async def test_what_cannot_be_processed_can_be_retried(ada: Person, worker: subp
     again = await ada.client.post(f"{failed['url']}retry")
     assert again.json()["status"] == "queued"
     assert (await ada.settled(again.json()))["error"]["reason"] == "archive-bomb"
+
+
+async def test_a_worker_takes_no_jobs_with_a_store_of_others(settings: Settings, tmp_path: Path) -> None:
+    """It would say of every file that its content is gone: it ends instead, with a word about why."""
+    await DirectoryBlobs(tmp_path / "blobs").set_mark(written("00000000-0000-0000-0000-000000000000"))
+    others = settings.model_copy(update={"blobs": str(tmp_path / "blobs")})
+    with pytest.raises(AssertionError, match="the blobs are not this database's"), celery(others, tmp_path / "log"):
+        pass
 
 
 async def test_a_killed_worker_is_replaced_and_its_children_end(

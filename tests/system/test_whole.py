@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,3 +46,24 @@ def test_stopping_ends_every_process(shared: Instance) -> None:
     shared.start()
     shared.login(client, "bob@example.org")
     assert len(client.get("/api/images").json()) == 1
+
+
+def test_a_store_that_is_not_ours_stops_the_start(shared: Instance) -> None:
+    """With the folder of blobs away the start is refused with what to do; back in its place nothing is lost."""
+    client = shared.user("carol@example.org")
+    image = client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).json()
+    settled(client, image["id"])
+    assert "and belongs to the database" in shared.command("doctor").stdout
+    assert shared.stop() == 0
+    blobs, away = shared.data / "blobs", shared.data / "away"
+    blobs.rename(away)
+    refused = shared.command("up", "--port", str(shared.port))
+    assert refused.returncode == 2
+    assert "is the volume mounted?" in refused.stderr
+    shutil.rmtree(blobs, ignore_errors=True)
+    away.rename(blobs)
+    shared.start()
+    shared.login(client, "carol@example.org")
+    assert client.get(f"{image['url']}/renditions/original").content == PHOTO.read_bytes()
+    assert shared.command("blobs", "verify").returncode == 0
+    assert shared.command("check", "--deep").returncode == 0

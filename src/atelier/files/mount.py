@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 
+from atelier.errors import Unavailable
 from atelier.files import house
 from atelier.files.authentication import PRINCIPAL
 from atelier.http.sendfile import read_file
@@ -34,6 +35,7 @@ THREADS = 8  # requests that Django answers at once, each with a connection of i
 MEMORY_BYTES = 1024 * 1024  # of one body; more goes to a file
 BATCH_BYTES = 1024 * 1024  # written at once, by a thread
 CHUNK_BYTES = 256 * 1024
+RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
 LEAVE_SECONDS = 5  # for all threads to disconnect
 
 
@@ -172,11 +174,14 @@ class Body:
         self.file.seek(0)
 
     def _write(self, parts: list[bytes]) -> None:
-        if self._folder is not None and self.size == 0:
-            self._folder.mkdir(0o750, parents=True, exist_ok=True)
-        for part in parts:
-            self.file.write(part)
-            self.size += len(part)
+        before, self.size = self.size, self.size + sum(map(len, parts))
+        try:
+            if self._folder is not None and before <= MEMORY_BYTES < self.size:
+                self._folder.mkdir(0o750, parents=True, exist_ok=True)
+            for part in parts:
+                self.file.write(part)
+        except OSError as error:
+            raise Unavailable("The file cannot be stored right now.", retry_after=RETRY_SECONDS) from error
 
 
 def environ(scope: Scope) -> dict[str, Any]:
