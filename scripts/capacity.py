@@ -67,7 +67,10 @@ def keep(output: Path, cores: int) -> None:
     """Take over what a run wrote."""
     PLOTS.mkdir(parents=True, exist_ok=True)
     FIGURES.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(output / "capacity.json", FIGURES / f"{cores}.json")
+    report = msgspec.json.decode((output / "capacity.json").read_bytes(), type=Report)
+    report.machine.kernel = report.machine.kernel.partition("-")[0]  # what a vendor appends says nothing to others
+    kept = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
+    (FIGURES / f"{cores}.json").write_text(kept + "\n", encoding="utf-8")
     for plot in output.glob("capacity-*.svg"):
         shutil.copyfile(plot, PLOTS / f"{cores}-{plot.name.removeprefix('capacity-')}")
 

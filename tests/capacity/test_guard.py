@@ -22,7 +22,7 @@ async def test_another_machine_is_refused(url: str) -> None:
 async def test_another_machine_is_asked_when_allowed() -> None:
     """With the option the same check goes on to ask; here loopback plays the other machine."""
     async with listening(StandIn(answer=lambda _: (200, ATELIER))) as url:
-        assert await admit(Endpoint(url), allow_remote=True) == "9.9"
+        assert await admit(Endpoint(url), allow_remote=True) == ("9.9", True)
 
 
 async def test_nobody_listens() -> None:

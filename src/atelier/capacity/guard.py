@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -28,9 +28,22 @@ class Refused(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
     slug = "capacity-refused"
 
 
-async def admit(endpoint: Endpoint, *, allow_remote: bool) -> str:
-    """The version of the instance that may be loaded. Raises Refused, with what to do about it."""
-    await _near(endpoint, allow_remote=allow_remote)
+class Admitted(NamedTuple):
+    """An instance that may be loaded."""
+
+    version: str
+    local: bool
+    """Whether it is reached by loopback: only then are processes that serve its port here the server's."""
+
+
+async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:
+    """Look whether the instance may be loaded. Raises Refused, with what to do about it."""
+    local = await _local(endpoint)
+    if not local and not allow_remote:
+        raise Refused(
+            f"{endpoint.host} is not this machine. This tool sends as much as the other side can carry: give "
+            "--allow-remote only for an instance that is yours"
+        )
     client = Client(endpoint, HELLO_SECONDS)
     try:
         ready = await _ask(client, "/readyz")
@@ -43,25 +56,16 @@ async def admit(endpoint: Endpoint, *, allow_remote: bool) -> str:
     if ready.status != 200:  # noqa: PLR2004 - anything else is not ready
         detail = _mapping(ready).get("detail", f"status {ready.status}")
         raise Refused(f"{_name(endpoint)} is not ready, nothing was sent: {detail}")
-    return str(info.get("version", "unknown"))
+    return Admitted(str(info.get("version", "unknown")), local)
 
 
-async def _near(endpoint: Endpoint, *, allow_remote: bool) -> None:
+async def _local(endpoint: Endpoint) -> bool:
     try:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Refused(f"{endpoint.host} has no address: {error.strerror}") from error
-    far = sorted({str(address[0]) for *_, address in found if not _loopback(str(address[0]))})
-    if far and not allow_remote:
-        raise Refused(
-            f"{endpoint.host} is {', '.join(far)}, not this machine. This tool sends as much as the other side can "
-            "carry: give --allow-remote only for an instance that is yours"
-        )
-
-
-def _loopback(address: str) -> bool:
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 
 
 async def _ask(client: Client, path: str) -> Response:

@@ -75,11 +75,12 @@ class Run:
     async def run(self) -> None:
         """Measure everything. Raises Refused and Unwilling; cancelled, it cleans up first."""
         plan = self._plan
-        version = await guard.admit(self._endpoint, allow_remote=plan.allow_remote)
+        admitted = await guard.admit(self._endpoint, allow_remote=plan.allow_remote)
+        self._watch = watch.Watch(self._endpoint.port if admitted.local else None)
         began = time.monotonic()
         self.report = Report(
             url=plan.url,
-            version=version,
+            version=admitted.version,
             began=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=0,
             p95_limit_ms=plan.limits.p95 * 1000,
@@ -100,7 +101,6 @@ class Run:
             self.report.seconds = round(time.monotonic() - began, 1)
 
     async def _machine(self) -> Machine:
-        self._watch = watch.Watch(self._endpoint.port)
         before = watch.machine_ticks()
         await asyncio.sleep(WARM_SECONDS)
         return machine.describe(self._watch, watch.busy(before, watch.machine_ticks()))

@@ -57,7 +57,7 @@ def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
 
 def _cores(usage: Usage) -> list[str]:
     used = sum(usage.cores.values())
-    most = ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores))
+    most = ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores)) or "the server's unseen"
     if _full(usage):
         return [f"all cores of the machine (cores used: {most}; client {usage.client:.2f}{_strangers(usage)})"]
     if usage.allowed and used >= FULL * usage.allowed:
