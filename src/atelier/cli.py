@@ -23,6 +23,22 @@ Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API."
 USAGE_ERROR = 2
 
 
+def _show_version(value: bool) -> None:  # noqa: FBT001 - a flag's callback
+    if value:
+        from importlib.metadata import version  # noqa: PLC0415 - rarely asked
+
+        typer.echo(f"atelier {version('atelier')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)]
+
+
+@app.callback()
+def atelier(version: Version = False) -> None:  # noqa: FBT002 - a flag that its callback answers
+    """Atelier: a self-hosted workshop for pictures and files."""
+
+
 def main() -> None:
     """The entry point: errors of use are one line and exit code 2, never a traceback."""
     try:
@@ -155,6 +171,8 @@ def jobs(
     purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Show the queues and their dead letters; send those again, or throw them away."""
+    if resend and purge:
+        raise typer.BadParameter("--resend and --purge contradict each other: choose one.")
     from atelier.roles.jobs import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))

@@ -222,6 +222,7 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     except OSError as error:
         problem = error
     _install(handlers, formatter, settings.log_level)
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # its 4xx are lines of the access log already
     _report_unhandled()
     if problem:
         logging.getLogger(__name__).warning("no log file, console only: %s", problem)

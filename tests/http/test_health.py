@@ -6,14 +6,16 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+from pydantic import SecretStr
+
 from atelier import vitals
 from atelier.http.app import create_app
+from atelier.roles import mounted
 from tests.http.support import in_process, make_resources
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from atelier.http.resources import Resources
     from atelier.settings import Settings
@@ -46,6 +48,23 @@ async def test_not_ready_names_what_is_away(resources: Resources, caplog: pytest
     assert answer.json()["checks"] == {"database": "unreachable", "redis": "unreachable", "blobs": "ok"}
     assert "Error" not in answer.text
     assert "database is not ready: " in caplog.text
+
+
+async def test_ready_without_the_broker(settings: Settings, resources: Resources) -> None:
+    """It is asked and shown, and not held against the API: uploads of files are taken without it."""
+    away = settings.model_copy(update={"amqp_url": SecretStr("amqp://guest:guest@127.0.0.1:1/")})
+    async with in_process(create_app(resources, [], checks=mounted.checks(away))) as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]) == (200, {"broker": "unreachable"})
+    assert mounted.checks(settings) == {}
+
+
+@pytest.mark.rabbitmq
+async def test_the_broker_is_asked(settings: Settings, resources: Resources, amqp_url: str) -> None:
+    """One that answers is ok."""
+    there = settings.model_copy(update={"amqp_url": SecretStr(amqp_url)})
+    async with in_process(create_app(resources, [], checks=mounted.checks(there))) as client:
+        assert (await client.get("/readyz")).json()["checks"] == {"broker": "ok"}
 
 
 async def test_a_folder_that_is_a_file_is_not_ready(resources: Resources, tmp_path: Path) -> None:

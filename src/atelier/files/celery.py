@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+from kombu.connection import Connection
 from kombu.entity import Queue
 
 from atelier import bootstrap, logs
@@ -22,6 +26,8 @@ SOFT_SECONDS = 110  # beyond the decoder's own limit: to start a decoder, to rea
 HARD_SECONDS = 15  # beyond the soft limit
 VISIBLE_SECONDS = 600  # above every time limit: Redis gives a job that was not acknowledged to another worker after it
 CONNECT_SECONDS = 2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
+
+log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
 app = Celery("atelier.files", include=("atelier.files.jobs",), set_as_current=True)
@@ -89,11 +95,29 @@ def broker_url(settings: Settings) -> str:
     return parts._replace(path=path, query="").geturl()
 
 
+def ask(url: str) -> None:
+    """Raises kombu's OperationalError, or what its transport raises, when the broker does not answer."""
+    with Connection(url, connect_timeout=CONNECT_SECONDS) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+
+
 @signals.setup_logging.connect
 def _log(**_: object) -> None:
     """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""
     logs.setup("files", house.here().settings)
     count_errors()
+
+
+@signals.celeryd_init.connect
+def _quiet(**_: object) -> None:
+    """Celery would say in a screenful what `_as_root` says in a sentence."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+@signals.worker_ready.connect
+def _as_root(**_: object) -> None:
+    if os.geteuid() == 0:
+        log.warning("running as root; a user of its own is better")
 
 
 @signals.worker_init.connect

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from atelier.http.resources import Resources
     from atelier.vitals import Check
 
+BROKER = "broker"  # of jobs for files
 router = APIRouter(tags=["health"])
 
 _OK: dict[str, Any] = {"type": "object", "properties": {"status": {"type": "string", "examples": ["ok"]}}}
@@ -40,9 +41,12 @@ async def alive() -> Response:
     responses={**_json(_CHECKS, {"status": "ready", "checks": {"database": "ok"}}), **responses(503)},
 )
 async def ready(request: Request) -> Response:
-    """Every dependency answers; with 503 `checks` names those that do not."""
+    """Every dependency that is needed answers; with 503 `checks` names those that do not.
+
+    `broker` (of jobs for files) is shown only: uploads are taken without it, and their jobs are sent when it is back.
+    """
     checks = await run_checks(request.app.state.checks)
-    if all(said == "ok" for said in checks.values()):
+    if all(said == "ok" for name, said in checks.items() if name != BROKER):
         return json_response({"status": "ready", "checks": checks})
     missing = ", ".join(name for name, said in checks.items() if said != "ok")
     return problem(

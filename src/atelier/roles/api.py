@@ -19,6 +19,7 @@ from atelier.books.routes import router as books
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.http.app import create_app
+from atelier.http.health import dependencies
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
@@ -98,7 +99,15 @@ def build(settings: Settings) -> FastAPI:
             await resources.redis.aclose()
             log.info("api is down")
 
-    return create_app(resources, ROUTERS, lifespan, elsewhere=elsewhere, parts=(mounted.document,), shortcuts=SHORTCUTS)
+    return create_app(
+        resources,
+        ROUTERS,
+        lifespan,
+        elsewhere=elsewhere,
+        parts=(mounted.document,),
+        checks=dependencies(resources) | mounted.checks(settings),
+        shortcuts=SHORTCUTS,
+    )
 
 
 def open_resources(settings: Settings) -> Resources:

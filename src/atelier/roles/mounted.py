@@ -5,11 +5,13 @@ Django and Celery are imported when they are needed: most commands never do.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from atelier.files.statements import FORGET
+from atelier.http.health import BROKER
 from atelier.http.middleware import Elsewhere
 from atelier.http.upload import spool_folder
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from atelier.auth import Authenticator
     from atelier.files.mount import Mount
     from atelier.settings import Settings
+    from atelier.vitals import Check
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
@@ -33,6 +36,16 @@ def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, 
 
     django = Mount(get_wsgi_application(), authenticate=authenticator.authenticate, spool=spool_folder(settings))
     return Elsewhere(django, PREFIXES), django
+
+
+def checks(settings: Settings) -> dict[str, Check]:
+    """The broker of jobs for `/readyz`, where it is not the Redis that is asked anyway."""
+    if settings.amqp_url is None:
+        return {}
+    from atelier.files import celery  # noqa: PLC0415 - see above
+
+    url = celery.broker_url(settings)
+    return {BROKER: lambda: asyncio.to_thread(celery.ask, url)}
 
 
 def document() -> dict[str, Any]:
