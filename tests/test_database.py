@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -42,3 +43,21 @@ async def test_connections_that_were_lost_are_replaced_before_they_are_used(
     assert killed[0] >= 8
     await asyncio.sleep(0.2)  # the news travels over the sockets
     assert [await ask() for _ in range(10)] == [1] * 10
+
+
+async def test_a_transaction_that_was_left_open_ends_with_its_connections_return(database: Database) -> None:
+    """No reset is asked of the server on return, and yet the next user of the connection stands in no transaction."""
+    pool = await database.pool()
+    async with pool.acquire() as connection:
+        await connection.execute("BEGIN; CREATE TEMPORARY TABLE unfinished ()")
+        assert connection.is_in_transaction()
+    async with pool.acquire() as connection:
+        assert not connection.is_in_transaction()
+        assert await connection.fetchval("SELECT to_regclass('unfinished')") is None
+
+
+def test_only_commands_that_end_change_a_pooled_connection() -> None:
+    """SET and session locks would outlive a connection's return: whoever takes one by itself is a short process."""
+    source = Path(__file__).parents[1] / "src" / "atelier"
+    taken = {path.relative_to(source).as_posix() for path in source.rglob("*.py") if ".acquire()" in path.read_text()}
+    assert taken <= {"roles/check.py", "classify/cluster.py"}  # the latter takes a semaphore

@@ -372,3 +372,34 @@ async def test_a_key_at_the_limits_is_taken(shop: Shop, good: str) -> None:
     async with shop.client() as client:
         request = {"params": {"item": str(uuid.uuid4())}, "headers": {"Idempotency-Key": good}}
         assert (await client.post("/orders", **request)).status_code == 201
+
+
+async def work_within(database: Database, key: str, email: str, content: bytes = CONTENT) -> bytes:
+    """A run inside one transaction with its effect, or the replay of an earlier one; the answer's body."""
+    async with database.session() as session:
+        run = await idempotency.within(database, session, SCOPE, key, content)
+        if run.replay:
+            return bytes(run.replay.body)
+        await make(session, email)
+        await run.keep(session, Response(email.encode(), 201))
+        await session.commit()
+        return email.encode()
+
+
+async def test_within_one_transaction_the_second_waits_and_replays(database: Database, key: str) -> None:
+    """Of ten at once under one key one does the work; the others get its very answer, and none a conflict."""
+    emails = [f"{key}-{number}" for number in range(10)]
+    answers = await asyncio.gather(*(work_within(database, key, email) for email in emails))
+    assert len(set(answers)) == 1
+    assert [await made(database, email) for email in emails].count(1) == 1
+    with pytest.raises(Invalid):
+        await work_within(database, key, "other", fingerprint("other content"))
+
+
+async def test_within_a_transaction_that_fails_nothing_is_kept(database: Database, key: str) -> None:
+    """The next with the key does the work at once: key and effect went with the transaction."""
+    async with database.session() as session:
+        await idempotency.within(database, session, SCOPE, key, CONTENT)
+        await make(session, f"{key}-lost")
+    assert await work_within(database, key, f"{key}-kept") == f"{key}-kept".encode()
+    assert await made(database, f"{key}-lost") == 0

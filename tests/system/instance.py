@@ -116,10 +116,14 @@ class Instance:
         return descendants(self.process.pid)
 
     def pids(self, name: str) -> list[int]:
-        """The processes of a role (`api`) or the main process of an engine (`postgres`, `valkey`)."""
+        """The processes of a role (`api`, `files`) or the main process of an engine (`postgres`, `valkey`)."""
         assert self.process is not None
         children = {pid: words for pid, (parent, words) in processes().items() if parent == self.process.pid}
-        return [pid for pid, words in children.items() if name in (words[-2], Path(words[0]).name.split("-")[0])]
+        return [
+            pid
+            for pid, words in children.items()
+            if name in (words[-2], Path(words[0]).name.split("-")[0]) or f"atelier.{name}" in words
+        ]
 
     def slay(self, pid: int) -> None:
         """Kill one process with -9; it may have ended by itself."""

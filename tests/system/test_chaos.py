@@ -19,7 +19,8 @@ PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 UPLOADS = 300
 KILLS = 15
 PATIENCE = 120  # seconds within which one upload must be acknowledged
-VICTIMS = ("api", "processor", "archiver", "relay", "postgres", "valkey")
+VICTIMS = ("api", "processor", "archiver", "relay", "files", "postgres", "valkey")
+FILES = 40
 
 
 def upload(client: httpx2.Client, number: int) -> int:
@@ -37,6 +38,28 @@ def upload(client: httpx2.Client, number: int) -> int:
             pass
         assert time.monotonic() < deadline, f"upload {number} was never acknowledged"
         time.sleep(0.2)
+
+
+def upload_file(client: httpx2.Client, number: int) -> int:
+    """The same for a file."""
+    key, deadline = str(uuid.uuid4()), time.monotonic() + PATIENCE
+    while True:
+        try:
+            files = {"file": (f"{number}.csv", f"number\n{number}\n".encode(), "text/csv")}
+            answer = client.post("/api/upload/", files=files, headers={"Idempotency-Key": key}, timeout=15)
+            if answer.status_code == 201:
+                return int(answer.json()["id"])
+            assert answer.status_code in (409, 500, 503), answer.text
+        except httpx2.HTTPError:
+            pass
+        assert time.monotonic() < deadline, f"file {number} was never acknowledged"
+        time.sleep(0.2)
+
+
+def unprocessed(client: httpx2.Client, ids: list[int]) -> list[dict[str, object]]:
+    """The files that have not been looked into."""
+    records = [client.get(f"/api/files/{number}/").json() for number in ids]
+    return [record for record in records if not record["processed"]]
 
 
 def kill_at_random(instance: Instance, stop: threading.Event, killed: list[str], dice: random.Random) -> None:
@@ -114,11 +137,16 @@ def upload_while(instance: Instance, client: httpx2.Client, disturb) -> list[int
 
 @pytest.mark.parametrize("seed", [1])
 def test_killing_every_part_at_random_loses_nothing(instance: Instance, seed: int) -> None:
-    """300 uploads under 15 kill -9 of roles and engines all end final, once each; files and events agree."""
+    """300 pictures and 40 files under 15 kill -9 of roles and engines all end final, once each; all agree."""
     client, killed = instance.user(), list[str]()
     dice = random.Random(seed)  # noqa: S311 - a reproducible choice of victims
-    ids = upload_while(instance, client, lambda stop: kill_at_random(instance, stop, killed, dice))
-    assert len(killed) == KILLS
+    with ThreadPoolExecutor(1) as pool:
+        files = pool.submit(lambda: [upload_file(client, number) for number in range(FILES)])
+        ids = upload_while(instance, client, lambda stop: kill_at_random(instance, stop, killed, dice))
+        assert len(killed) == KILLS
+        assert killed[: len(VICTIMS)] == list(VICTIMS)
+        assert len(set(files.result())) == FILES
+    until(lambda: not unprocessed(client, files.result()), 180, lambda: f"{unprocessed(client, files.result())}")
     assert_whole(instance, client, ids)
 
 
