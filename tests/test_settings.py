@@ -72,6 +72,8 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ATELIER_S3_SECRET_KEY", PASSWORD, "ATELIER_S3_SECRET_KEY: belongs to s3_access_key: set both or neither"),
         ("ATELIER_S3_ACCESS_KEY", PASSWORD, "belongs to s3_access_key: set both or neither"),
         ("ATELIER_SIZES", "100x100,big", "ATELIER_SIZES: string should match pattern"),
+        ("ATELIER_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' should be an address or a network"),
+        ("ATELIER_ACCEL_PREFIX", "_blobs", "ATELIER_ACCEL_PREFIX: string should match pattern"),
         ("ATELIER_LOG_LEVEL", "LOUD", "ATELIER_LOG_LEVEL: input should be 'DEBUG'"),
         ("ATELIER_CONFIG", "/nowhere/atelier.yaml", "ATELIER_CONFIG names /nowhere/atelier.yaml, which is not a file"),
     ],
@@ -140,6 +142,8 @@ def test_sizes_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list fits in one variable."""
     monkeypatch.setenv("ATELIER_SIZES", "64x64, 800x600,")
     assert load().sizes == ("64x64", "800x600")
+    monkeypatch.setenv("ATELIER_TRUSTED_PROXIES", "10.0.0.0/8, ::1")
+    assert load().trusted_proxies == ("10.0.0.0/8", "::1")
 
 
 def test_secrets_do_not_print() -> None:

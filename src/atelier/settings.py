@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -75,6 +76,18 @@ class Settings(BaseSettings):
         le=65535,
         description="Port on which each role besides the API answers `/metrics`, `/healthz` and `/readyz`; under "
         "`atelier up` the first of five in a row: processor, archiver, relay, grpc, files; none: they do not.",
+    )
+
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies before the HTTP API whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed, separated by commas.",
+    )
+    accel_prefix: str | None = Field(
+        None,
+        pattern=r"^/([A-Za-z0-9_-]+/)+$",
+        description="Where an nginx before the HTTP API finds the folder of blobs, as an internal location such as "
+        "`/_blobs/`: it then sends stored bytes once the API has allowed it (`X-Accel-Redirect`); none: the API does.",
     )
 
     database_url: SecretStr | None = Field(
@@ -213,9 +226,19 @@ class Settings(BaseSettings):
             raise ValueError(f"should have {SECRET_BYTES} bytes or more")
         return value
 
-    @field_validator("sizes", mode="before")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _split_sizes(cls, value: object) -> object:
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            try:
+                ip_network(network)
+            except ValueError:
+                raise ValueError(f"{network!r} should be an address or a network such as 10.0.0.0/8") from None
+        return value
+
+    @field_validator("sizes", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property

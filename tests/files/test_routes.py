@@ -328,6 +328,23 @@ class TestOne:
         assert (await ada.client.get(url, headers=part | {"If-Range": tag})).status_code == 206
         assert (await ada.client.get(url, headers=part | {"If-Range": '"other"'})).status_code == 200
 
+    async def test_content_is_left_to_the_proxy(self, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With `accel_prefix` nginx gets the address and every header; what it would judge otherwise is sent by us."""
+        url = (await ada.upload(TEXT))["file"]
+        whole = await ada.client.get(url)
+        monkeypatch.setattr(house.here(), "settings", house.here().settings.model_copy(update={"accel_prefix": "/_b/"}))
+        left = await ada.client.get(url)
+        assert (left.status_code, left.content) == (200, b"")
+        assert left.headers["x-accel-redirect"].startswith("/_b/files/")
+        names = ("etag", "last-modified", "content-type", "content-disposition", "content-security-policy")
+        assert {name: left.headers[name] for name in names} == {name: whole.headers[name] for name in names}
+        part = await ada.client.get(url, headers={"Range": "bytes=0-0"})
+        assert (part.status_code, part.content) == (200, b"")
+        for headers in ({"If-Match": whole.headers["etag"]}, {"Range": "lines=1"}):
+            assert (await ada.client.get(url, headers=headers)).content == TEXT
+        assert (await ada.client.get(url, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+        assert "x-accel-redirect" not in (await ada.client.head(url)).headers
+
     async def test_content_that_is_gone_is_404(self, ada: Person, settings: Settings) -> None:
         """A blob that somebody removed by hand."""
         record = await ada.upload(TEXT)

@@ -1,6 +1,7 @@
 """Bytes on their way out: from memory, from a file of this machine, or streamed from a store elsewhere, in flat memory.
 
-The event loop does not wait for a disk: what the page cache holds is read at once, the rest in a thread.
+Where an nginx stands before us, it is told where the file lies and sends it. The event loop does not wait for a disk:
+what the page cache holds is read at once, the rest in a thread.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -18,10 +20,12 @@ from atelier.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
-    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
+ACCEL = "X-Accel-Redirect"
+# nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and If-Range are judged here.
+UNPROXIED = frozenset({"if-match", "if-unmodified-since"})
 HEAD = "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
 CHUNK_BYTES = 256 * 1024  # of one read: large enough that the hop to a thread does not matter, small in memory
 CACHED_ONLY = getattr(os, "RWF_NOWAIT", None)  # Linux: read what the page cache holds, else fail at once
@@ -36,9 +40,20 @@ class RemoteBlob:
     size: int
 
 
-def content_of(blobs: Blobs, key: str, size: int) -> Path | RemoteBlob:
+@dataclass(frozen=True, slots=True)
+class ProxiedFile:
+    """A file of this machine that the proxy before us can send, and the address under which it knows it."""
+
+    path: Path
+    location: str
+
+
+def content_of(blobs: Blobs, key: str, size: int, accel_prefix: str | None = None) -> Path | ProxiedFile | RemoteBlob:
     """A blob as `picture_response` takes it: its file where there is one."""
-    return blobs.path(key) or RemoteBlob(blobs, key, size)
+    path = blobs.path(key)
+    if path is None:
+        return RemoteBlob(blobs, key, size)
+    return ProxiedFile(path, accel_prefix + key) if accel_prefix else path
 
 
 class Streamed(Response):
@@ -95,6 +110,14 @@ async def _again(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
             yield first
         async for chunk in rest:
             yield chunk
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file that somebody else will send. Raises NotFound."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound("The content is gone.") from error
 
 
 def open_file(path: Path) -> tuple[int, int]:

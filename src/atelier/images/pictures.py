@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from atelier.http.resources import Resources
-    from atelier.http.sendfile import RemoteBlob
+    from atelier.http.sendfile import ProxiedFile, RemoteBlob
     from atelier.images.records import Cached, Picture
 
 RETRY_SECONDS = 1  # a picture is usually ready by then
@@ -53,9 +53,10 @@ async def respond(request: Request, resources: Resources, image: Cached, picture
     )
 
 
-async def _content(resources: Resources, picture: Picture) -> bytes | Path | RemoteBlob:
-    if picture.size > resources.settings.cache_item_limit:
-        return content_of(resources.blobs, picture.blob, picture.size)
+async def _content(resources: Resources, picture: Picture) -> bytes | Path | ProxiedFile | RemoteBlob:
+    accel = resources.settings.accel_prefix
+    if picture.size > resources.settings.cache_item_limit or (accel and resources.blobs.path(picture.blob)):
+        return content_of(resources.blobs, picture.blob, picture.size, accel)
     content = resources.memory.get(picture.blob)
     if content is None:
         content = await resources.cache.get_or_load(

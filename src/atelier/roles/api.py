@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from atelier.settings import Settings
 
@@ -56,20 +57,26 @@ def main(settings: Settings) -> int:
     count_errors()
     asyncio.run(require_own(settings))
     listener = listen(settings)
-    config = uvicorn.Config(
-        build(settings),
+    uvicorn.Server(serving(build(settings), settings)).run(sockets=[listener])
+    return 0
+
+
+def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
         http=Protocol,
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
         date_header=False,  # the edge says it, to the second
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
         backlog=BACKLOG,
     )
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -113,7 +113,7 @@ async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> R
     name = row["blob"].rpartition("/")[2]
     return picture_response(
         request,
-        content_of(res.blobs, row["blob"], row["size"]),
+        content_of(res.blobs, row["blob"], row["size"], res.settings.accel_prefix),
         media_type=row["media_type"],
         etag=name.partition("-")[0],  # blobs never change under their key, and its random part is theirs alone
         modified=row["created_at"],

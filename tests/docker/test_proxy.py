@@ -1,0 +1,188 @@
+"""The proxy of the containers, with its own configuration, before an API in this process: a real nginx."""
+
+# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from fastapi import APIRouter, Request, Response
+
+from atelier.http.app import create_app
+from atelier.http.conditional import picture_response
+from atelier.http.resources import Res
+from atelier.http.sendfile import content_of
+from atelier.settings import Settings
+from tests.http.support import make_resources, served
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+PROXY = Path(__file__).parents[2] / "docker" / "proxy"
+BODY_LIMIT = 64 * 1024
+CONTENT = bytes(range(256)) * 2000
+KEY = "images/abc/picture.jpg"
+TAG, OTHER = '"v7"', '"v6"'
+DATE, EARLIER, LATER = (f"Sat, 21 Nov 2026 05:44:{second} GMT" for second in ("06", "05", "07"))
+MODIFIED = datetime(2026, 11, 21, 5, 44, 6, tzinfo=UTC)
+NAMES = (
+    *("etag", "last-modified", "content-type", "content-length", "content-range", "content-disposition"),
+    *("accept-ranges", "cache-control", "content-security-policy", "x-content-type-options"),
+)
+REQUESTS: tuple[dict[str, str], ...] = (
+    {},
+    {"range": "bytes=0-99"},
+    {"range": "bytes=100-"},
+    {"range": "bytes=-7"},
+    {"range": f"bytes={len(CONTENT)}-"},
+    {"range": "bytes=-0"},
+    {"range": "bytes=9-3"},
+    {"range": "bytes=0-1,4-5"},
+    {"range": "lines=1-2"},
+    {"range": "bytes=rubbish"},
+    {"if-none-match": TAG},
+    {"if-none-match": OTHER},
+    {"if-none-match": "*"},
+    {"if-none-match": OTHER, "range": "bytes=0-9"},
+    {"if-modified-since": DATE},
+    {"if-modified-since": EARLIER},
+    {"if-modified-since": "rubbish"},
+    {"if-match": TAG},
+    {"if-match": OTHER},
+    {"if-unmodified-since": EARLIER},
+    {"if-range": TAG, "range": "bytes=5-9"},
+    {"if-range": OTHER, "range": "bytes=5-9"},
+    {"if-range": DATE, "range": "bytes=5-9"},
+    {"if-range": LATER, "range": "bytes=5-9"},
+)
+router = APIRouter()
+pytestmark = pytest.mark.skipif(NGINX is None, reason="needs nginx")
+
+
+@router.get("/{way}")
+async def picture(request: Request, res: Res, way: str) -> Response:
+    """The picture, sent by the API or left to the proxy."""
+    content = content_of(res.blobs, KEY, len(CONTENT), "/_blobs/" if way == "proxied" else None)
+    name = 'Тень "на" стене.jpg'
+    return picture_response(request, content, media_type="image/jpeg", etag="v7", modified=MODIFIED, filename=name)
+
+
+@router.post("/said")
+async def said(request: Request) -> Response:
+    """What the API hears of the client, and how much it sent."""
+    body = await request.body()
+    names = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "host")
+    return Response(" ".join([str(len(body)), *(request.headers.get(name, "-") for name in names)]))
+
+
+@pytest.fixture(scope="module")
+async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The address of a proxy before an API with one stored picture."""
+    folder = tmp_path_factory.mktemp("proxy")
+    resources = make_resources(Settings(data=folder, blobs=str(folder / "blobs"), body_limit=BODY_LIMIT))
+    await resources.blobs.put(KEY, CONTENT)
+    async with served(create_app(resources, [router])) as api, nginx(folder, api) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
+async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
+    """Start it as its container does, its places and ports moved to where a test may have them."""
+    ports = free_ports(4)
+    places = {
+        "/etc/atelier-proxy": "conf",
+        "/tmp/nginx": "made",  # noqa: S108 - the container's
+        "/spool": "spool",
+        "/tls/": "tls/",
+        "/blobs/": "blobs/",
+    }
+    moved = {place: f"{folder}/{name}" for place, name in places.items()}
+    moved |= dict(zip(("8080", "8443", "50051", "8081"), map(str, ports), strict=True))
+    for name in ("conf", "spool"):
+        (folder / name).mkdir()
+    for source in PROXY.iterdir():
+        text = source.read_text()
+        for old, new in moved.items():
+            text = text.replace(old, new)
+        (folder / "conf" / source.name).write_text(text.replace("daemon off;", "daemon off; master_process off;"))
+    path = f"{Path(NGINX or '').parent}:{os.environ['PATH']}"
+    settings = {"PATH": path, "ATELIER_PROXY_API": f"127.0.0.1:{api}", "ATELIER_BODY_LIMIT": str(BODY_LIMIT)}
+    process = subprocess.Popen(["sh", folder / "conf" / "start.sh"], env=settings)
+    try:
+        while process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", ports[0])) == 0:
+                    break
+            await asyncio.sleep(0.01)
+        yield ports[0]
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports: list[int] = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.mark.parametrize("headers", REQUESTS, ids=str)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_nginx_sends_is_what_the_api_would_send(proxy: str, method: str, headers: dict[str, str]) -> None:
+    """Status, bytes and headers are the same whoever reads the file, under every condition and range."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        ours = await client.request(method, "/direct", headers=headers)
+        theirs = await client.request(method, "/proxied", headers=headers)
+    assert (theirs.status_code, theirs.content) == (ours.status_code, ours.content)
+    if theirs.status_code == 206:
+        ours.headers.pop("accept-ranges")  # nginx leaves it out where Content-Range says as much
+        theirs.headers.pop("accept-ranges", None)
+    assert {name: theirs.headers.get_list(name) for name in NAMES} == {
+        name: ours.headers.get_list(name) for name in NAMES
+    }
+    assert "x-accel-redirect" not in theirs.headers
+
+
+async def test_nginx_reads_the_file_itself(proxy: str) -> None:
+    """The API's answer has no bytes in it; without an nginx that knows the folder there would be none."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        assert (await client.get("/proxied")).content == CONTENT
+
+
+async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
+    """Nobody reads a blob without asking the API, and counts are not for everybody."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}", "/metrics"):
+            assert (await client.get(path)).status_code == 404
+
+
+async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
+    """The API hears the address that the proxy saw, not the one that the client claims."""
+    lies = {"x-forwarded-for": "8.8.8.8", "x-forwarded-proto": "https", "forwarded": "for=8.8.8.8"}
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        answer = await client.post("/said", content=b"x" * 40_000, headers=lies)
+    assert answer.text == f"40000 127.0.0.1 http - {proxy.removeprefix('http://')}"
+
+
+async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
+    """One limit at both, and the same kind of answer: at the limit it passes, a byte more does not."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        assert (await client.post("/said", content=b"x" * BODY_LIMIT)).status_code == 200
+        answer = await client.post("/said", content=b"x" * (BODY_LIMIT + 1))
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "/problems/too-large"
