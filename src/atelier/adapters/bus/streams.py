@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.bus")
 
-LEASE = 30.0  # seconds without a heartbeat after which a service's event goes to its next process
+LEASE = 10.0  # seconds without a heartbeat after which a service's event goes to its next one after a kill
 READ_AHEAD = 64  # events
 TRIES = 3
 TRY_PAUSE = 0.2  # seconds between tries
