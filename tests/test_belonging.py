@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from atelier import belonging
 from atelier.adapters.blobs.directory import DirectoryBlobs
-from atelier.adapters.blobs.mark import UNFINISHED
+from atelier.adapters.blobs.mark import UNFINISHED, written
 from atelier.belonging import WrongStore
 from atelier.database import Database
+from atelier.roles import check, doctor, relay, store
 from atelier.roles.store import REFERENCED
+from atelier.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,7 +60,6 @@ async def test_a_new_store_becomes_ours(database: Database, blobs: Blobs) -> Non
     assert not await belonging.belongs(database, blobs, REFERENCED)
     await asyncio.gather(*(belonging.claim(database, blobs, REFERENCED) for _ in range(5)))
     assert await belonging.belongs(database, blobs, REFERENCED)
-    await belonging.require(database, blobs)
     assert [stat async for stat in blobs.list()] == []
 
 
@@ -65,7 +68,7 @@ async def test_a_store_from_before_marks_becomes_ours(database: Database, blobs:
     await blobs.put("tasks/there", b"x")
     await refer(database, "tasks/missing", "tasks/there")
     await belonging.claim(database, blobs, REFERENCED)
-    await belonging.require(database, blobs)
+    assert await belonging.belongs(database, blobs, REFERENCED)
 
 
 async def test_an_empty_store_of_a_full_database_is_refused(database: Database, blobs: Blobs) -> None:
@@ -93,14 +96,48 @@ async def test_a_store_of_another_database_is_refused(
     await blobs.set_mark(mark)
     with pytest.raises(WrongStore, match=words):
         await belonging.claim(database, blobs, REFERENCED)
-    with pytest.raises(WrongStore):
-        await belonging.require(database, blobs)
     assert await blobs.mark() == mark
     await belonging.adopt(database, blobs)
-    await belonging.require(database, blobs)
+    assert await belonging.belongs(database, blobs, REFERENCED)
 
 
-async def test_nothing_is_removed_from_a_store_without_a_mark(database: Database, blobs: Blobs) -> None:
-    """Whoever removes blobs asks for the mark each time: a store may have been exchanged meanwhile."""
+async def test_nothing_is_removed_from_a_store_of_others(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    """The collector asks whose blobs these are each time: a store may have been exchanged since the start."""
+    settings = Settings(data=tmp_path / "data")
+    works = relay.periodics(settings, database, blobs, None, None)  # type: ignore[arg-type] # no queue is asked
+    collect = next(work.action for work in works if work.name == "collect garbage")
+    await blobs.put("tasks/a", b"x")
+    await database.fetch("INSERT INTO blob_garbage (key, after, intent) VALUES ('tasks/a', now(), false)")
+    await blobs.set_mark(written("00000000-0000-0000-0000-000000000000"))
     with pytest.raises(WrongStore):
-        await belonging.require(database, blobs)
+        await collect()
+    assert await blobs.get("tasks/a") == b"x"
+    await belonging.adopt(database, blobs)
+    await collect()
+    assert [stat async for stat in blobs.list()] == []
+
+
+async def test_the_commands(fresh_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`blobs verify` marks a new store and refuses another's, as `check` does; `blobs adopt` takes it."""
+    settings = Settings(data=tmp_path / "data", database_url=fresh_database_url)
+    assert await asyncio.to_thread(store.verify, settings) == 0
+    assert "are this database's" in capsys.readouterr().out
+    await DirectoryBlobs(settings.blobs_folder).set_mark(written("00000000-0000-0000-0000-000000000000"))
+    with pytest.raises(WrongStore):
+        await asyncio.to_thread(store.verify, settings)
+    with pytest.raises(WrongStore):
+        await asyncio.to_thread(check.main, settings, deep=False)
+    assert doctor_says(settings) == doctor.FAILED
+    assert await asyncio.to_thread(store.take_over, settings) == 0
+    assert await asyncio.to_thread(check.main, settings, deep=False) == 0
+    assert doctor_says(settings) == doctor.OK
+    shutil.rmtree(settings.blobs_folder)
+    settings.blobs_folder.write_bytes(b"")
+    assert doctor_says(settings) == doctor.FAILED
+
+
+def doctor_says(settings: Settings) -> str:
+    """The verdict of `atelier doctor` on the blobs."""
+    with ThreadPoolExecutor(1) as thread:  # it has an event loop of its own
+        findings = thread.submit(doctor.examine, settings).result()
+    return next(found.verdict for found in findings if found.name == "blobs")

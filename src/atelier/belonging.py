@@ -70,12 +70,6 @@ async def adopt(database: Database, blobs: Blobs) -> None:
     await blobs.set_mark(mark.written(await _instance(database)))
 
 
-async def require(database: Database, blobs: Blobs) -> None:
-    """Raises WrongStore unless the store is marked as this database's: before anything is removed from it."""
-    if mark.read(await blobs.mark()) != await _instance(database):
-        raise WrongStore("the blob store is not marked as this database's: see `atelier blobs verify`")
-
-
 async def _instance(database: Database) -> str:
     found = await database.fetchrow("SELECT id FROM instance")
     if found is None:

@@ -14,7 +14,7 @@ from atelier.http import kept
 from atelier.images import jobs
 from atelier.measures import OFFERS, RELAY
 from atelier.roles import backlog, lost_files, run_role
-from atelier.roles.store import require_own
+from atelier.roles.store import REFERENCED, require_own
 from atelier.tasks import handout
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def periodics(
         OFFERS.labels("file").inc(await lost_files.offer(settings))
 
     async def collect_garbage() -> None:
-        await belonging.require(database, blobs)
+        await belonging.claim(database, blobs, REFERENCED)
         await garbage.collect(database, blobs)
 
     async def prune_outbox() -> None:

@@ -86,6 +86,7 @@ async def test_a_large_file_never_replaces_a_blob(blobs: S3Blobs, tmp_path: Path
     assert await hidden(blobs) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(s3: S3Server, tmp_path: Path) -> None:
     """A file of 64 MiB is put and read in a fraction of its size."""
     source = tmp_path / "upload"
