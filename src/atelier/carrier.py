@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import asyncpg
+import msgspec
 
+from atelier import tracing
 from atelier.measures import ACTIVE, CONFIRMED, SENT
 from atelier.outbox import COLUMNS, LOCKS, RELAY_LOCK, SENT_CHANNEL, SLEEP_LOCK, WAKE_CHANNEL, event_of
 from atelier.vitals import pulse
@@ -263,7 +265,19 @@ class Carrier:
         return True
 
     async def _publish(self, rows: Sequence[asyncpg.Record]) -> None:
-        await self._ask(self._bus.publish([event_of(row) for row in rows]))
+        events = [event_of(row) for row in rows]
+        spans = []
+        if tracing.on():
+            begun = [tracing.begin(f"publish {event.type}", "PRODUCER", event.traceparent) for event in events]
+            spans = [span for span, _ in begun]
+            events = [
+                msgspec.structs.replace(event, traceparent=parent)
+                for event, (_, parent) in zip(events, begun, strict=True)
+            ]
+        try:
+            await self._ask(self._bus.publish(events))
+        finally:
+            tracing.end(*spans)
 
     async def _ask(self, question: Awaitable[Answer]) -> Answer:
         try:

@@ -34,6 +34,7 @@ SECRET_CHARACTERS = 8  # shorter ones are taken out of URLs only
 BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")  # 32 hex digits while a span is open
 
 QUIET = (
     "uvicorn",
@@ -81,7 +82,7 @@ class Redactor:
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
     """The secret, the keys of S3 and the passwords inside URLs; not those so short that they are words of any line."""
-    urls = [settings.database_url, settings.redis_url, settings.amqp_url]
+    urls = [settings.database_url, settings.redis_url, settings.amqp_url, settings.otlp_url]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
     whole = [one.get_secret_value() for one in (settings.secret, settings.s3_access_key, settings.s3_secret_key) if one]
     found = {*whole, *passwords, *map(unquote, passwords)}
@@ -107,7 +108,8 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's hook
         """One message is one line: what a client sent must not forge another."""
-        record.request_id = request_id.get()
+        trace = trace_id.get()
+        record.request_id = f"{request_id.get()} {trace}" if trace else request_id.get()
         if not record.message.isprintable():
             record.message = escaped(record.message)
         return super().formatMessage(record)
@@ -141,6 +143,8 @@ class JsonFormatter(TextFormatter):
             "request_id": request_id.get(),
             "message": self.redact(record.getMessage()),
         }
+        if trace := trace_id.get():
+            line["trace_id"] = trace
         if record.exc_info:
             line["exception"] = self.redact(self.formatException(record.exc_info))
         for name in record.__dict__.keys() - STANDARD - line.keys():

@@ -29,6 +29,7 @@ class ProcessImage(msgspec.Struct, frozen=True):
     recipe: Recipe
     blob: str
     picture: bytes | None = None
+    traceparent: str | None = None
 
 
 class StoreImage(msgspec.Struct, frozen=True, tag="store"):
@@ -39,6 +40,7 @@ class StoreImage(msgspec.Struct, frozen=True, tag="store"):
     description: str
     received_at: datetime
     renditions: tuple[Rendition, ...]
+    traceparent: str | None = None
 
 
 class RejectImage(msgspec.Struct, frozen=True, tag="reject"):
@@ -48,6 +50,7 @@ class RejectImage(msgspec.Struct, frozen=True, tag="reject"):
     version: int
     reason: str
     detail: str
+    traceparent: str | None = None
 
 
 Outcome = StoreImage | RejectImage
@@ -62,6 +65,7 @@ class Event(msgspec.Struct, frozen=True):
     sequence: int
     time: datetime
     data: dict[str, Any]
+    traceparent: str | None = None
 
     def to_json(self) -> bytes:
         """The event as a CloudEvents 1.0 structured JSON document."""
@@ -78,6 +82,7 @@ class Event(msgspec.Struct, frozen=True):
                 "sequence": self.sequence,
                 "data": self.data,
             }
+            | ({"traceparent": self.traceparent} if self.traceparent else {})  # the distributed tracing extension
         )
 
     @classmethod

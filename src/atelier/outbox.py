@@ -13,6 +13,7 @@ from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Identity, Inde
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
+from atelier import tracing
 from atelier.database import Base, UtcDateTime
 from atelier.messages import Event, new_event_id, utcnow
 
@@ -39,6 +40,7 @@ SLEEP_LOCK = 2  # held by the relay while it waits to be woken
 #   INSERT INTO outbox (type, subject, sequence, data)
 #   SELECT 'book.created', 'books/' || id, 1, jsonb_build_object('id', id, 'title', title) FROM row
 INSERT = "INSERT INTO outbox (type, subject, sequence, data)"
+INSERT_TRACED = "INSERT INTO outbox (type, subject, sequence, data, traceparent)"
 
 
 class Outbox(Base):
@@ -55,6 +57,7 @@ class Outbox(Base):
     data: Mapped[dict[str, Any]] = mapped_column(JSONB)
     position: Mapped[int | None] = mapped_column(BigInteger)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    traceparent: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         Index("uq_outbox_subject_sequence", "subject", "sequence", unique=True),
@@ -113,14 +116,27 @@ class Bounds(NamedTuple):
     last: int
 
 
-def record(session: AsyncSession, type: str, subject: str, sequence: int, data: dict[str, Any]) -> Event:  # noqa: A002 - CloudEvents' name
-    """Announce a fact in the caller's transaction; the caller took `sequence` under the lock of the subject's row."""
+def record(
+    session: AsyncSession,
+    type: str,  # noqa: A002 - CloudEvents' name
+    subject: str,
+    sequence: int,
+    data: dict[str, Any],
+    traceparent: str | None = None,
+) -> Event:
+    """Announce a fact in the caller's transaction; the caller took `sequence` under the lock of the subject's row.
+
+    `traceparent` is its cause's; none: the present span's.
+    """
+    cause = traceparent or tracing.traceparent()
     fact = Event(id=new_event_id(), type=type, subject=subject, sequence=sequence, time=utcnow(), data=data)
-    session.add(Outbox(event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data))
+    row = Outbox(event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data)
+    row.traceparent = cause
+    session.add(row)
     return fact
 
 
-COLUMNS = "event_id, type, subject, sequence, time, data"
+COLUMNS = "event_id, type, subject, sequence, time, data, traceparent"
 _READ = f"SELECT position, {COLUMNS} FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
 # One short range of the index per type, however rare the types are among the rest.
 _READ_TYPES = f"""
@@ -181,6 +197,7 @@ def event_of(row: asyncpg.Record) -> Event:
         sequence=row["sequence"],
         time=row["time"],
         data=_json.decode(row["data"]),
+        traceparent=row["traceparent"],
     )
 
 

@@ -34,6 +34,7 @@ SCHEMES = {
     "database_url": ("postgresql", "postgres"),
     "redis_url": ("redis", "rediss", "unix"),
     "amqp_url": ("amqp", "amqps"),
+    "otlp_url": ("http", "https"),
 }
 S3 = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -179,6 +180,9 @@ class Settings(BaseSettings):
         ge=1,
         le=256,
         description="Files that a files worker looks at at once, each in a process with a sandboxed child.",
+    )
+    otlp_url: SecretStr | None = Field(
+        None, description="OpenTelemetry collector that gets traces by OTLP/HTTP, `http://host:4318`; none: no tracing."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."

@@ -1,17 +1,22 @@
-"""What a running instance says of itself: metrics and health of every role, as the reference has them."""
+"""What a running instance says of itself: metrics and health of every role, and traces across all of them."""
 
 from __future__ import annotations
 
+import gzip
 import re
+import secrets
 import socket
+import threading
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 import httpx2
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
@@ -42,10 +47,59 @@ def free_row(length: int) -> int:
         return first
 
 
-class Observed:
-    """An instance and the ports of its roles."""
+class Span(NamedTuple):
+    """One span as the collector got it: ids in hex."""
 
-    def __init__(self, instance: Instance, first: int, grpc_port: int) -> None:
+    service: str
+    name: str
+    id: str
+    parent: str
+    trace: str
+
+
+class Collector(ThreadingHTTPServer):
+    """What an OTLP collector is to its clients: takes protobuf over HTTP, remembers every span."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        super().__init__(("127.0.0.1", 0), Receiver)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        """No more."""
+        self.shutdown()
+        self.server_close()
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """One export."""
+
+    server: Collector
+
+    def do_POST(self) -> None:
+        """Read the spans of each process."""
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    ids = span.span_id.hex(), span.parent_span_id.hex(), span.trace_id.hex()
+                    self.server.spans.append(Span(service, span.name, *ids))
+        self.send_response(200 if self.path == "/v1/traces" else 404)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Observed:
+    """An instance, the ports of its roles and the collector of its spans."""
+
+    def __init__(self, instance: Instance, first: int, grpc_port: int, collector: Collector) -> None:
+        self.collector = collector
         self.instance = instance
         self.client = instance.user()
         self.grpc_port = grpc_port
@@ -71,11 +125,11 @@ class Observed:
             found |= set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
         return found
 
-    def until(self, condition: Callable[[], object]) -> None:
+    def until(self, condition: Callable[[], object], seen: Callable[[], object] = lambda: "") -> None:
         """Wait for something that is expected."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            assert time.monotonic() < deadline, "it did not happen"
+            assert time.monotonic() < deadline, f"it did not happen: {seen()}"
             time.sleep(0.05)
 
     def status(self, role: str, path: str) -> int:
@@ -90,8 +144,11 @@ class Observed:
 def observed() -> Iterator[Observed]:
     """One instance for all tests here."""
     first, grpc_port = free_row(len(MEASURED)), free_port()
-    with running(metrics_port=str(first), grpc_port=str(grpc_port), reconcile_seconds="1") as instance:
-        observed = Observed(instance, first, grpc_port)
+    collector = Collector()
+    otlp_url = f"http://127.0.0.1:{collector.server_port}"
+    ports = {"metrics_port": str(first), "grpc_port": str(grpc_port)}
+    with closing(collector), running(**ports, reconcile_seconds="1", otlp_url=otlp_url) as instance:
+        observed = Observed(instance, first, grpc_port, collector)
         for role in MEASURED:
             observed.until(lambda role=role: observed.status(role, "/readyz") == 200)  # type: ignore[misc]
         yield observed
@@ -147,6 +204,63 @@ def test_the_counts_are_those_of_the_work(observed: Observed) -> None:
     relay = observed.samples("relay")
     assert relay["atelier_relay_sent_events_total"] == relay["atelier_relay_confirmed_events_total"] > 0
     assert relay["atelier_unfinished[('kind', 'image')]"] == 0
+
+
+def path(spans: list[Span], end: Span) -> list[str]:
+    """The services and names from the root of a trace to one of its spans."""
+    by_id = {span.id: span for span in spans}
+    found = [end]
+    while found[-1].parent in by_id:
+        found.append(by_id[found[-1].parent])
+    return [f"{span.service.removeprefix('atelier-')} {span.name}" for span in reversed(found)]
+
+
+def require(observed: Observed, trace: str, *way: str) -> None:
+    """The last of these spans lies below the one before it, and so on; each process sends its own when it likes."""
+
+    def seen() -> list[list[str]]:
+        spans = [span for span in observed.collector.spans if span.trace == trace]
+        return [path(spans, span) for span in spans]
+
+    observed.until(lambda: list(way) in seen(), seen)
+
+
+def client_span() -> tuple[str, dict[str, str]]:
+    """A trace that the client has begun, and the header that says so."""
+    trace, span = secrets.token_hex(16), secrets.token_hex(8)
+    return trace, {"traceparent": f"00-{trace}-{span}-01"}
+
+
+def test_one_upload_is_one_trace(observed: Observed) -> None:
+    """From the client's trace through both queues, the outbox and the bus to the subscriber, each under its cause."""
+    trace, header = client_span()
+    files = {"file": ("a.jpg", PHOTO.read_bytes())}
+    assert observed.client.post("/api/images", files=files, headers=header).status_code == 201
+    processed = "api POST /api/images", "processor process"
+    require(observed, trace, *processed, "processor render")
+    announced = "archiver store", "relay publish image.processed", "processor handle image.processed"
+    require(observed, trace, *processed, *announced)
+    created = "relay publish image.created", "processor handle image.created"
+    require(observed, trace, "api POST /api/images", *created)
+    log = observed.instance.data / "logs" / "processor.log"
+    assert [line for line in log.read_text().splitlines() if trace in line and "event image.processed" in line]
+
+
+def test_a_book_is_traced_into_the_log_of_grpc(observed: Observed) -> None:
+    """REST, outbox, bus, the gRPC service's log: one trace, whose id the log line carries."""
+    trace, header = client_span()
+    book = {"title": "Persuasion", "author": "Jane Austen", "publication_date": "1817-12-20"}
+    assert observed.client.post("/api/books", json=book, headers=header).status_code == 201
+    require(observed, trace, "api POST /api/books", "relay publish book.created", "grpc handle book.created")
+
+
+def test_a_file_is_traced_into_celery(observed: Observed) -> None:
+    """Django's request, Celery's job in a child process, and the event of its end."""
+    trace, header = client_span()
+    answer = observed.client.post("/api/upload/", files={"file": ("b.txt", b"one")}, headers=header)
+    assert answer.status_code == 201
+    request = "api POST /api/upload"
+    require(observed, trace, request, "files inspect file", "relay publish file.processed")
 
 
 def test_a_killed_files_worker_leaves_its_port(observed: Observed) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import select
 
-from atelier import outbox
+from atelier import outbox, tracing
 from atelier.books import events
 from atelier.books.models import Book
 from atelier.books.records import cache_key
@@ -45,8 +45,8 @@ _CREATE = f"""
         INSERT INTO books (title, author, publication_date, title_folded, author_folded, sequence)
         VALUES ($1, $2, $3, $4, $5, 1) RETURNING id
     ), announced AS (
-        {outbox.INSERT}
-        SELECT '{events.CREATED}', '{events.SUBJECTS}' || id, 1, $6::jsonb || jsonb_build_object('id', id) FROM book
+        {outbox.INSERT_TRACED}
+        SELECT '{events.CREATED}', '{events.SUBJECTS}' || id, 1, $6::jsonb || jsonb_build_object('id', id), $7 FROM book
     )
     SELECT id FROM book
 """
@@ -74,7 +74,7 @@ async def create_once(
 def _values(details: Details) -> tuple[Any, ...]:
     data = orjson.dumps(events.state(details.title, details.author, details.publication_date)).decode()
     texts = details.title, details.author
-    return *texts, details.publication_date, *map(folded, texts), data
+    return *texts, details.publication_date, *map(folded, texts), data, tracing.traceparent()
 
 
 async def change(

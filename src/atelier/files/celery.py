@@ -13,7 +13,7 @@ from celery.exceptions import SecurityWarning
 from kombu.connection import Connection
 from kombu.entity import Queue
 
-from atelier import bootstrap, logs
+from atelier import bootstrap, logs, tracing
 from atelier.engines.process import die_with_parent
 from atelier.files import house
 from atelier.metrics import count_errors
@@ -138,6 +138,7 @@ def _open(**_: object) -> None:
     die_with_parent()
     house.here().reopen()
     vitals.forget()
+    tracing.start("files", house.here().settings)
     workshop.open_up(house.here().settings)
 
 
@@ -146,3 +147,4 @@ def _close(**_: object) -> None:
     from atelier.files import workshop  # noqa: PLC0415 - as above
 
     workshop.shut()
+    tracing.stop()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
+from atelier import tracing
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import house, service
 from atelier.files.celery import QUEUE, app, queue
@@ -32,7 +33,8 @@ def process(file_id: int, version: int) -> str:
     """Process one file at one version; what came of it, which only the worker's metrics look at."""
     from atelier.files.workshop import inspect  # noqa: PLC0415 - only workers have decoders
 
-    return run(file_id, version, inspect)
+    with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
+        return run(file_id, version, inspect)
 
 
 def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
@@ -73,7 +75,9 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
 def offer(file: File) -> bool:
     """Send the job of a file whose row is committed. False when the broker does not take it: the row is the truth."""
     try:
-        process.apply_async((file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False)
+        traceparent = tracing.traceparent()
+        headers = {"traceparent": traceparent} if traceparent else {}
+        process.apply_async((file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False, headers=headers)
     except Exception as error:  # noqa: BLE001 - brokers' clients raise what they like; all of it means "not sent"
         log.warning("file %s: the broker did not take its job; it will be offered again: %r", file.pk, error)
         return False

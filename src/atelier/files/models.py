@@ -7,6 +7,8 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
+from atelier import tracing
+
 
 class Status(models.TextChoices):
     """Where the processing of a file stands."""
@@ -93,6 +95,7 @@ class Outbox(models.Model):
     sequence = models.IntegerField()
     time = models.DateTimeField(default=timezone.now)
     data = models.JSONField()
+    traceparent = models.TextField(null=True, default=tracing.traceparent)  # noqa: DJ001 - the column as Alembic has it
 
     class Meta:
         """Not ours."""

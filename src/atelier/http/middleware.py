@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from atelier import tracing
 from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
 from atelier.logs import request_id
@@ -98,7 +99,10 @@ class Edge:
         exchange = _Exchange(self, scope, receive, send)
         token = request_id.set(exchange.id.decode())
         try:
-            await exchange.run()
+            if tracing.on():
+                await exchange.run_traced()
+            else:
+                await exchange.run()
         finally:
             request_id.reset(token)
 
@@ -138,6 +142,17 @@ class _Exchange:
         self.id = given if given and _ID.fullmatch(given) else edge.new_id()
         if length and int(length) > edge.limit:
             self._over = True
+
+    async def run_traced(self) -> None:
+        """The same within a span, below the client's if it sent one."""
+        scope = self.scope
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
+        with tracing.span(scope["method"], "SERVER", parent=given) as span:
+            await self.run()
+            span.update_name(f"{scope['method']} {self._route()}")
+            span.set_attribute("http.request.method", scope["method"])
+            span.set_attribute("http.route", self._route())
+            span.set_attribute("http.response.status_code", self.status)
 
     async def run(self) -> None:
         """Have it answered, whatever happens, and record it."""

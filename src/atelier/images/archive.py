@@ -90,17 +90,17 @@ async def _apply(
         if image.status != QUEUED:
             return None
         image.status, image.error = FAILED, {"reason": outcome.reason, "detail": outcome.detail}
-        _announce(session, image, events.FAILED)
+        _announce(session, image, events.FAILED, outcome.traceparent)
         return image
     records = written[id(outcome)]
     await garbage.discard(session, [old["blob"] for old in image.renditions])
     await garbage.claim(session, [record["blob"] for record in records])
     image.status, image.error, image.renditions = READY, None, records
-    _announce(session, image, events.PROCESSED)
+    _announce(session, image, events.PROCESSED, outcome.traceparent)
     return image
 
 
-def _announce(session: AsyncSession, image: Image, type_: str) -> None:
+def _announce(session: AsyncSession, image: Image, type_: str, traceparent: str | None) -> None:
     image.sequence += 1
     image.updated_at = utcnow()
-    outbox.record(session, type_, events.subject(image.id), image.sequence, events.state(image))
+    outbox.record(session, type_, events.subject(image.id), image.sequence, events.state(image), traceparent)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
+from atelier import tracing
 from atelier.errors import AtelierError
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
@@ -39,6 +40,7 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
         recipe=recipe(settings, image.description),
         blob=image.blob,
         picture=small,
+        traceparent=tracing.traceparent(),
     )
 
 

@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from atelier import logs
+from atelier import logs, tracing
 from atelier.errors import AtelierError
 from atelier.measures import RECEIVED
 from atelier.metrics import count_errors
@@ -34,10 +34,14 @@ def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Eve
     """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`; the exit code."""
     logs.setup(name, settings)
     count_errors()
+    tracing.start(name, settings)
     import uvloop  # noqa: PLC0415 - a role's own loop; the command line does not pay for it
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_signal(name, settings, run))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signal(name, settings, run))
+    finally:
+        tracing.stop()
     return 0
 
 
@@ -59,7 +63,8 @@ async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyn
     async for delivery in bus.subscribe(service, patterns, stop=stop):
         event = delivery.event
         RECEIVED.labels(service, event.type).inc()
-        role.info("event %s %s #%d %s", event.type, event.subject, event.sequence, event.id)
+        with tracing.span(f"handle {event.type}", "CONSUMER", parent=event.traceparent):
+            role.info("event %s %s #%d %s", event.type, event.subject, event.sequence, event.id)
         try:
             await delivery.ack()
         except AtelierError:

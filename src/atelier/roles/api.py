@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from atelier import bootstrap, logs
+from atelier import bootstrap, logs, tracing
 from atelier.accounts import families, revocations
 from atelier.accounts.routes import router as accounts
 from atelier.auth import Authenticator, Tokens
@@ -55,9 +55,13 @@ def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Raises WrongStore."""
     logs.setup("api", settings)
     count_errors()
+    tracing.start("api", settings)
     asyncio.run(require_own(settings))
     listener = listen(settings)
-    uvicorn.Server(serving(build(settings), settings)).run(sockets=[listener])
+    try:
+        uvicorn.Server(serving(build(settings), settings)).run(sockets=[listener])
+    finally:
+        tracing.stop()
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, vitals
+from atelier import bootstrap, messages, tracing, vitals
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
 from atelier.cache import Cache
 from atelier.database import Database
@@ -66,7 +66,15 @@ class Archiver:
     async def store(self, jobs: list[Job]) -> None:
         """Store a batch in one transaction; the queue brings its jobs one by one when that fails."""
         outcomes = [outcome for job in jobs if (outcome := _read(job)) is not None]
-        await archive.store(self._database, self._blobs, self._cache, outcomes)
+        spans = [tracing.begin("store", "CONSUMER", outcome.traceparent) for outcome in outcomes]
+        traced = [
+            msgspec.structs.replace(outcome, traceparent=parent)
+            for outcome, (_, parent) in zip(outcomes, spans, strict=True)
+        ]
+        try:
+            await archive.store(self._database, self._blobs, self._cache, traced)
+        finally:
+            tracing.end(*(span for span, _ in spans))
 
     async def give_up(self, job: Job, reason: str) -> None:
         """Mark the picture of a job whose attempts are used up as failed."""

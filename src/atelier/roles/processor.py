@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, vitals
+from atelier import bootstrap, messages, tracing, vitals
 from atelier.errors import Invalid, NotFound, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
@@ -91,6 +91,10 @@ class Processor:
     async def process(self, job: Job) -> None:
         """Render a picture and send what came of it. Raises what another attempt may mend."""
         message = _read(job)
+        with tracing.span("process", "CONSUMER", parent=message.traceparent, attributes={"image.id": message.image_id}):
+            await self._process(job, message)
+
+    async def _process(self, job: Job, message: ProcessImage) -> None:
         try:
             outcome = await self._render(message)
         except DecodeFailed as failure:
@@ -118,7 +122,8 @@ class Processor:
         try:
             # The sandbox can open no other font, not even that of a job from before the setting was changed.
             recipe = replace(message.recipe, caption_font=self._font)
-            renditions = await self._sandbox.call(recipe, picture, self._limits)
+            with tracing.span("render"):
+                renditions = await self._sandbox.call(recipe, picture, self._limits)
         except (Invalid, Unsupported) as refusal:
             return messages.RejectImage(message.image_id, message.version, refusal.slug, refusal.detail)
         return messages.StoreImage(
@@ -126,6 +131,7 @@ class Processor:
         )
 
     async def _send(self, outcome: Outcome) -> None:
+        outcome = msgspec.structs.replace(outcome, traceparent=tracing.traceparent())
         body, patience = messages.encode(outcome), FULL_PATIENCE
         while True:
             try:
