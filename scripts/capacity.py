@@ -22,6 +22,7 @@ import msgspec
 from atelier.capacity import page
 from atelier.capacity.operations import ABOUT
 from atelier.capacity.results import Measured, Report
+from atelier.capacity.verdict import STRANGERS
 from scripts.blocks import filled, table
 from tests.system.instance import Instance, free_port
 
@@ -103,7 +104,19 @@ def answer(runs: dict[int, Report]) -> str:
     return (
         f"With everything on {_cores(max(runs))}, the client included: {rates['mix']} requests a second of a\n"
         f"realistic blend; or {rates['read']} reads of a record; or {rates['upload']} uploads of an 80 KB picture,\n"
-        "made ready in two sizes, grey and captioned.\n"
+        "made ready in two sizes, grey and captioned.\n" + _reserve(runs)
+    )
+
+
+def _reserve(runs: dict[int, Report]) -> str:
+    """What has to be said of figures from a machine that others used."""
+    held = [measured.knee.usage.others for report in runs.values() for measured in report.operations if measured.knee]
+    others = max(held, default=0.0)
+    if others <= STRANGERS:
+        return ""
+    return (
+        f"\n**These figures are preliminary:** other programs used up to {others:.1f} cores of the machine meanwhile. Run\n"
+        "`make capacity` on a machine that has nothing else to do.\n"
     )
 
 

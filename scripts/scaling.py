@@ -152,19 +152,19 @@ def limits(mix: Mapping[str, float]) -> str:
     served = SHARES["picture"] / 100 * BYTES_A["500x500"] * 8
     processes = CONNECTIONS / CONNECTIONS_EACH
     found = [
-        ("a machine of 2 cores", 2000 / total, "a larger machine: `api_workers`, `processor_workers`"),
-        ("a machine of 16 cores", 16_000 / total, "roles on machines of their own, blobs in S3"),
-        ("200 connections to PostgreSQL", processes * 1000 / api, "pgbouncer between the API and the database"),
+        ("a machine of 2 cores", 2000 / total, "0: a larger machine, `api_workers`, `processor_workers`"),
+        ("a machine of 16 cores", 16_000 / total, "1, 2: roles on machines of their own, blobs in S3"),
+        ("200 connections to PostgreSQL", processes * 1000 / api, "3: pgbouncer between the API and the database"),
         (
             "one core of Valkey",
             1000 / mix.get("valkey", FINE),
-            "an engine per use: queues, cache, keys; then a cluster",
+            "7: an engine per use: queues, cache, keys; then a cluster",
         ),
-        ("one relay to RabbitMQ", RELAY_RABBITMQ / _per_request(EVENTS), "a relay per partition of the outbox"),
-        ("one relay to Redis Streams", RELAY_STREAMS / _per_request(EVENTS), "the same"),
-        ("10 Gbit/s of pictures", NETWORK_BITS / served, "a CDN in front, signed URLs"),
-        ("PostgreSQL on 64 cores", 64_000 / mix.get("postgres", FINE), "shards by owner"),
-        ("hand-outs of one table", TAKES / (SHARES["take"] / 100), "shards by owner"),
+        ("one relay to RabbitMQ", RELAY_RABBITMQ / _per_request(EVENTS), "6: a relay per partition of the outbox"),
+        ("one relay to Redis Streams", RELAY_STREAMS / _per_request(EVENTS), "6: the same"),
+        ("10 Gbit/s of pictures", NETWORK_BITS / served, "4: a CDN in front, signed URLs"),
+        ("PostgreSQL on 64 cores", 64_000 / mix.get("postgres", FINE), "8: shards by owner"),
+        ("hand-outs of one table", TAKES / (SHARES["take"] / 100), "8: shards by owner"),
     ]
     rows = []
     for name, full, step in sorted(found, key=lambda item: item[1]):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     State = Literal["waiting", "ready", "failed"]
 
 ASKERS = 2
-POLL_SECONDS = 0.02
-"""Between two questions about one upload: how exactly its end is known."""
+POLL_SECONDS = 0.04
+"""Between two questions about one upload: how exactly its end is known, and how much of the server asking takes."""
 
 
 class Follower:
