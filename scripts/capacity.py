@@ -70,10 +70,14 @@ def keep(output: Path, cores: int) -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     report = msgspec.json.decode((output / "capacity.json").read_bytes(), type=Report)
     report.machine.kernel = report.machine.kernel.partition("-")[0]  # what a vendor appends says nothing to others
-    kept = msgspec.json.format(msgspec.json.encode(report), indent=1).decode()
-    (FIGURES / f"{cores}.json").write_text(kept + "\n", encoding="utf-8")
+    (FIGURES / f"{cores}.json").write_text(_by_trial(report), encoding="utf-8")
     for plot in output.glob("capacity-*.svg"):
         shutil.copyfile(plot, PLOTS / f"{cores}-{plot.name.removeprefix('capacity-')}")
+
+
+def _by_trial(report: Report) -> str:
+    """As JSON, a line for each trial: what changed between two runs can be seen."""
+    return msgspec.json.encode(report).decode().replace('{"rate":', '\n{"rate":') + "\n"
 
 
 def reports() -> dict[int, Report]:
@@ -115,8 +119,8 @@ def _reserve(runs: dict[int, Report]) -> str:
     if others <= STRANGERS:
         return ""
     return (
-        f"\n**These figures are preliminary:** other programs used up to {others:.1f} cores of the machine meanwhile. Run\n"
-        "`make capacity` on a machine that has nothing else to do.\n"
+        f"\n**These figures are preliminary:** other programs used up to {others:.1f} cores of the machine meanwhile.\n"
+        "Run `make capacity` on a machine that has nothing else to do.\n"
     )
 
 
