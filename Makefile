@@ -19,7 +19,7 @@ define resolve
 	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test test-slow check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
+.PHONY: help up install test test-slow compose-test check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ install: $(VENV)/.installed ## Make the virtual environment from the lock
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/queue -x" for some)
 	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
 
+compose-test: $(VENV)/.dev ## Build the containers, bring compose.yaml up, use it, kill its parts, bring it down (needs Docker)
+	$(BIN)/python -m pytest -m compose tests/compose -x $(ARGS)
+
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
@@ -41,6 +44,7 @@ check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, .proto, OpenAPI
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/hadolint docker/*.Dockerfile
 	@$(MAKE) --no-print-directory lock-check
 	$(BIN)/python -m scripts.migration
 	@$(MAKE) --no-print-directory proto-check

@@ -12,8 +12,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM builder AS package
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip wheel --no-build-isolation --no-deps --no-index -w package . \
-    && pip --python /opt/atelier/bin/python install --no-index --no-deps --root /package package/*.whl
+RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index -w package . \
+    && pip --python /opt/atelier/bin/python install --no-cache-dir --no-index --no-deps --root /package package/*.whl
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 atelier \
