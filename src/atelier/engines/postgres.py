@@ -190,7 +190,8 @@ def _check_version(home: Home) -> None:
     if found != str(_major(home.version)):
         raise EngineVersionMismatch(
             f"{home.folder} was written by PostgreSQL {found}, but {home.binaries} is {home.version}: "
-            f"set ATELIER_POSTGRES_BIN to a PostgreSQL {found}, or dump and restore."
+            f"set ATELIER_POSTGRES_BIN to a PostgreSQL {found}, or back up with the version that "
+            "wrote it and restore that (docs/howto/upgrade.md)."
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from atelier import bootstrap
+from atelier.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,16 @@ def main(settings: Settings) -> int:
 def migrate(url: str) -> None:
     """Apply every migration that the database at `url` lacks."""
     if not is_current(url):
+        _refuse_unfinished(url)
         reach(url)
+
+
+def _refuse_unfinished(url: str) -> None:
+    """Half a restore has tables and no revision: it must not be taken for a house. Raises Conflict."""
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        tables = connection.execute("SELECT to_regclass('alembic_version'), to_regclass('users')").fetchone() or ()
+        if all(tables) and not connection.execute("SELECT 1 FROM alembic_version").fetchone():
+            raise Conflict("the database holds an unfinished restore: empty it and the blob store, and restore again")
 
 
 def reach(url: str, alembic: str = "head", django: str | None = None) -> None:

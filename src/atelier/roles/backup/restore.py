@@ -2,7 +2,7 @@
 
 Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs; then all rows in one
 transaction, which gives the schema its revision; then the migrations since. Killed before that transaction, what is
-there does not start: `atelier migrate` fails on tables without a revision.
+there does not start: `atelier migrate` refuses tables without a revision.
 """
 
 from __future__ import annotations
