@@ -21,10 +21,17 @@ REQUIREMENTS = ROOT / "docker" / "requirements"
 COMMAND = ("atelier.__main__", "atelier.cli")
 SHARED = ("atelier.errors", "atelier.settings", "atelier.probe")  # the last: every image has a health check
 # What a role starts with, and what it finds by a name in a string: sandbox targets, Django's settings, migrations.
-DJANGO = ("atelier.files.apps", "atelier.files.settings", "atelier.files.models", "atelier.files.storage")
+# Whoever starts Django lets it check itself, views included.
+DJANGO = (
+    "atelier.files.apps",
+    "atelier.files.urls",
+    "atelier.files.settings",
+    "atelier.files.models",
+    "atelier.files.storage",
+)
 ROOTS = {
     "api": (
-        *("atelier.roles.api", *DJANGO, "atelier.files.urls", "atelier.files.uploads", "atelier.files.authentication"),
+        *("atelier.roles.api", *DJANGO, "atelier.files.uploads", "atelier.files.authentication"),
         *("atelier.files.paging", "atelier.files.problems", "atelier.files.openapi"),
     ),
     "processor": ("atelier.roles.processor", "atelier.imaging.renditions", "atelier.imaging.warm"),

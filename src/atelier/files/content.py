@@ -13,7 +13,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
 from atelier.files import house, problems
-from atelier.http.sendfile import ACCEL, UNPROXIED, file_size
+from atelier.http.accel import ACCEL, UNPROXIED, file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

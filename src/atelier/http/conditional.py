@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.errors import PreconditionFailed
+from atelier.http.accel import ACCEL, UNPROXIED, file_size
 from atelier.http.json import JSON, Bodiless, Ready
 from atelier.http.problems import from_status
-from atelier.http.sendfile import ACCEL, HEAD, UNPROXIED, ProxiedFile, RemoteBlob, Streamed, file_size, open_file
+from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-ACCEL = "X-Accel-Redirect"
-# nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and If-Range are judged here.
-UNPROXIED = frozenset({"if-match", "if-unmodified-since"})
 HEAD = "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
 CHUNK_BYTES = 256 * 1024  # of one read: large enough that the hop to a thread does not matter, small in memory
 CACHED_ONLY = getattr(os, "RWF_NOWAIT", None)  # Linux: read what the page cache holds, else fail at once
@@ -110,14 +107,6 @@ async def _again(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
             yield first
         async for chunk in rest:
             yield chunk
-
-
-def file_size(path: Path) -> int:
-    """Bytes of a file that somebody else will send. Raises NotFound."""
-    try:
-        return path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound("The content is gone.") from error
 
 
 def open_file(path: Path) -> tuple[int, int]:

@@ -1,0 +1,22 @@
+"""What the nginx before us needs to send a stored file in our stead. Knows no framework: Django's side uses it too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atelier.errors import NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ACCEL = "X-Accel-Redirect"
+# nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and If-Range are judged here.
+UNPROXIED = frozenset({"if-match", "if-unmodified-since"})
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file that somebody else will send. Raises NotFound."""
+    try:
+        return path.stat().st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NotFound("The content is gone.") from error
