@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager, closing, suppress
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import pytest
 
 from atelier import probe, vitals
 from atelier.errors import AtelierError
-from atelier.metrics import REGISTRY, ErrorCounter, Exposition
+from atelier.metrics import REGISTRY, ChildrensErrors, ErrorCounter, Exposition
 from atelier.roles.up.preflight import PortTaken, vitals_ports
 from atelier.settings import load
 from atelier.vitals import HEAD_BYTES, Pulse, Vitals, bind, listening
@@ -107,6 +108,23 @@ async def test_errors_in_the_log_are_counted() -> None:
     counter.error("bad")
     counter.removeHandler(handler)
     assert REGISTRY.get_sample_value("atelier_log_errors_total") == before + 1
+
+
+async def test_errors_of_children_are_counted_by_their_parent() -> None:
+    """A forked child logs an error and dies: the parent shows one more, once."""
+    shared = ChildrensErrors(4)
+    before = REGISTRY.get_sample_value("atelier_log_errors_total") or 0
+    child = get_context("fork").Process(target=_fail, args=(shared,))
+    child.start()
+    await asyncio.to_thread(child.join)
+    for _ in range(2):
+        await shared.collect()
+    assert REGISTRY.get_sample_value("atelier_log_errors_total") == before + 1
+
+
+def _fail(shared: ChildrensErrors) -> None:
+    shared.install(5)
+    logging.getLogger("atelier.child").error("bad")
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def observed() -> Iterator[Observed]:
     collector = Collector()
     otlp_url = f"http://127.0.0.1:{collector.server_port}"
     ports = {"metrics_port": str(first), "grpc_port": str(grpc_port)}
-    with closing(collector), running(**ports, reconcile_seconds="1", otlp_url=otlp_url) as instance:
+    with closing(collector), running(**ports, otlp_url=otlp_url) as instance:
         observed = Observed(instance, first, grpc_port, collector)
         for role in MEASURED:
             observed.until(lambda role=role: observed.status(role, "/readyz") == 200)  # type: ignore[misc]

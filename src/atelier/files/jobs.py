@@ -67,8 +67,7 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
     except (Invalid, Unsupported) as refusal:
         service.fail(file_id, version, *service.failure(refusal))
     else:
-        service.finish(file_id, version, found)
-        return "processed"
+        return "processed" if service.finish(file_id, version, found) else "skipped"
     return "failed"
 
 

@@ -6,6 +6,7 @@ The loop has no time for clients, so a thread answers; a step of Celery's makes 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from django.db import connection
 from atelier.errors import AtelierError
 from atelier.files import house
 from atelier.files.celery import app
+from atelier.metrics import ChildrensErrors
 from atelier.vitals import bind, listening, pulse
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 1.0
 LOOP = "celery"
 
+CHILDREN = 256  # at once: the limit of `file_workers`
+
+errors = ChildrensErrors(CHILDREN)
 _listeners: list[socket.socket] = []
 
 
@@ -57,7 +62,11 @@ def serve(settings: Settings) -> None:
 
 
 def forget() -> None:
-    """In a child: close what it has inherited, so that it does not keep the port of a parent that is gone."""
+    """In a child: close what it has inherited, so that it does not keep the port of a parent that is gone.
+
+    Its own log lines are counted where the parent sees them.
+    """
+    errors.install(os.getpid())
     while _listeners:
         _listeners.pop().close()
 
@@ -69,7 +78,7 @@ async def _answer(settings: Settings) -> None:
     }
     if settings.blobs_folder is not None:  # the client of a bucket, once used, makes each later fork hang
         checks["blobs"] = house.here().blobs.probe
-    async with listening(settings, checks, listener=_listeners[0]):
+    async with listening(settings, checks, listener=_listeners[0], before=errors.collect):
         await asyncio.Event().wait()
 
 
