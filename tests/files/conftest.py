@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import subprocess
@@ -24,7 +25,7 @@ from atelier.files.kinds import Inspection, Task
 from atelier.files.kinds.detect import HEAD_BYTES, detect
 from atelier.files.kinds.table import inspect
 from atelier.imaging.sandbox import Sandbox
-from atelier.roles import api
+from atelier.roles import api, store
 from atelier.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ people = itertools.count()
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str) -> Settings:
-    """Settings of one instance for all tests of a worker."""
-    return Settings(
+    """Settings of one instance for all tests of a worker; the database has rows of others' blobs, too."""
+    made = Settings(
         data=tmp_path_factory.mktemp("files"),
         database_url=database_url,
         redis_url=redis_url,
@@ -59,6 +60,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_
         reconcile_seconds=1,
         file_workers=2,
     )
+    asyncio.run(store.adopt(made))
+    return made
 
 
 @pytest.fixture(scope="module")

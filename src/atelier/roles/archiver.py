@@ -13,7 +13,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.images import archive
 from atelier.roles import run_role, worker_name
-from atelier.roles.store import require_own
+from atelier.roles.store import owning
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,13 +30,12 @@ BATCH = 16  # pictures that share one transaction when they wait together
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT."""
-    return run_role("archiver", settings, run)
+    """Run until SIGTERM or SIGINT. Raises WrongStore."""
+    return run_role("archiver", settings, owning(run))
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Store pictures until `stop`; what was begun is finished first. Raises WrongStore."""
-    await require_own(settings)
+    """Store pictures until `stop`; what was begun is finished first."""
     redis = bootstrap.open_redis(settings)
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     blobs = bootstrap.open_blobs(settings)

@@ -14,7 +14,7 @@ from atelier.http import kept
 from atelier.images import jobs
 from atelier.measures import OFFERS, RELAY
 from atelier.roles import backlog, lost_files, run_role
-from atelier.roles.store import REFERENCED, require_own
+from atelier.roles.store import REFERENCED, owning
 from atelier.tasks import handout
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ UNFINISHED = timedelta(hours=1)  # since somebody last wrote to it: nobody is st
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT."""
-    return run_role("relay", settings, run)
+    """Run until SIGTERM or SIGINT. Raises WrongStore."""
+    return run_role("relay", settings, owning(run))
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Carry events and keep house until `stop`. Raises WrongStore."""
-    await require_own(settings)
+    """Carry events and keep house until `stop`."""
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)

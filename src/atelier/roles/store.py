@@ -14,7 +14,11 @@ from atelier.images import records as images
 from atelier.tasks import records as tasks
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from atelier.settings import Settings
+
+    Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 # Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not known).
 REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
@@ -31,6 +35,16 @@ async def require_own(settings: Settings) -> None:
         await claim(settings)
     except Unavailable as error:
         log.warning("whose blobs these are is not known yet: %s", error.detail)
+
+
+def owning(run: Role) -> Role:
+    """A role that asks first whether the store is its own."""
+
+    async def started(settings: Settings, stop: asyncio.Event) -> None:
+        await require_own(settings)
+        await run(settings, stop)
+
+    return started
 
 
 async def claim(settings: Settings) -> None:
