@@ -28,8 +28,10 @@ def running(backup: Path | None = None, **settings: str) -> Iterator[Instance]:
             restored = instance.command("restore", str(backup))
             assert restored.returncode == 0, restored.stdout + restored.stderr
         instance.start()
-        yield instance
-        instance.close()
+        try:
+            yield instance
+        finally:
+            instance.close()
 
 
 @pytest.fixture

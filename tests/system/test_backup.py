@@ -55,7 +55,8 @@ def watch(port: int, token: str, after: int) -> Any:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         metadata = [("authorization", token)]
         request = pb.WatchBooksRequest(after_sequence=after)
-        for answer in BookServiceStub(channel).WatchBooks(request, metadata=metadata, timeout=WATCH_SECONDS):
+        call = BookServiceStub(channel).WatchBooks
+        for answer in call(request, metadata=metadata, timeout=WATCH_SECONDS, wait_for_ready=True):
             if answer.HasField("change"):
                 return answer
     raise AssertionError("the stream ended")
