@@ -152,7 +152,7 @@ def test_books_over_both_doors(stack: Stack, ada: httpx2.Client) -> None:
         changes = (answer.change for answer in watching if answer.HasField("change"))
         assert next(changes).book.title == "Solaris"
         found = books.GetBook(books_pb2.GetBookRequest(id=created["id"]), metadata=metadata, timeout=30)
-        assert found.author == "Stanisław Lem"
+        assert found.book.author == "Stanisław Lem"
         with pytest.raises(grpc.RpcError) as refused:
             books.GetBook(books_pb2.GetBookRequest(id=created["id"]), timeout=30)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
