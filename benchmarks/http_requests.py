@@ -1,8 +1,9 @@
 """CPU per request in the server process, ours beside floors and typical peers in one run; prints a Markdown table.
 
-    python benchmarks/http_requests.py [ROUNDS]
+    python benchmarks/http_requests.py [ROUNDS [WORD]]
 
-32 connections without pause; every case is measured in each round, the rounds are interleaved, medians are shown.
+With WORD only the cases that have it in their name, and what they are compared with. 32 connections without pause;
+every case is measured in each round, the rounds are interleaved, medians are shown.
 To measure another path add a line to CASES.
 """
 
@@ -222,11 +223,20 @@ def measure(case: Case, servers: Servers, token: str, image: int) -> None:
     case.millis += [times[len(times) // 2] * 1e3, times[len(times) * 99 // 100] * 1e3]
 
 
-def report() -> None:
-    """The table."""
-    cost = {case.name: statistics.median(case.micros) for case in CASES}
-    print(f"| case | CPU us per request | of bare ASGI | against | p50 ms | p99 ms |\n{'|---' * 6}|")
+def chosen(word: str) -> list[Case]:
+    """The cases with this word in their name, and the floor and the peers that they are compared with."""
+    names = {"bare ASGI"}
     for case in CASES:
+        if word in case.name:
+            names |= {case.name, case.against}
+    return [case for case in CASES if case.name in names]
+
+
+def report(cases: list[Case]) -> None:
+    """The table."""
+    cost = {case.name: statistics.median(case.micros) for case in cases}
+    print(f"| case | CPU us per request | of bare ASGI | against | p50 ms | p99 ms |\n{'|---' * 6}|")
+    for case in cases:
         ratio = cost[case.against] / cost[case.name] if case.against else 0
         against = f"{ratio:.2f}x faster than {case.against}" if ratio >= 1 else ""
         p50, p99 = statistics.median(case.millis[::2]), statistics.median(case.millis[1::2])
@@ -239,8 +249,9 @@ def memory(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, word: str) -> None:
     """Start engines and servers, measure, print."""
+    cases = chosen(word)
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="atelier-bench-"))
         folder.chmod(0o711)
@@ -253,9 +264,9 @@ def main(rounds: int) -> None:
         servers = Servers(folder, stack)
         token, image = prepare(servers.get("atelier")[0], postgres.url)
         for _ in range(rounds):
-            for case in CASES:
+            for case in cases:
                 measure(case, servers, token, image)
-        report()
+        report(cases)
         for name, (_, pid) in servers.running.items():
             print(f"peak memory of {name}: {memory(pid) // KIB} MiB")
 
@@ -272,4 +283,4 @@ def migrate(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2] if len(sys.argv) > 2 else "")

@@ -14,11 +14,15 @@ import warnings
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis.strategies import from_regex
 
 from atelier import logs
 from atelier.settings import Settings
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -122,6 +126,9 @@ def test_every_line_of_a_request_carries_its_id(setup: Callable[..., Written]) -
         "api-key: hunter2",
         "Authorization: Basic hunter2",
         "client_secret=hunter2",
+        "PA\u017f\u017fWORD=hunter2",  # long s, which a search without case takes for s
+        "to\u212aen: hunter2",  # the sign of the kelvin
+        "Bas\u0131c hunter2-hunter2-hunter2-hunter2",  # i without its dot
         f"body {bytes(range(256))!r}",
         f"body {'/9j/4AAQSkZJRg' * 30}",
     ],
@@ -140,6 +147,19 @@ def test_secrets_and_pictures_never_appear(setup: Callable[..., Written], messag
         assert leaked not in written.file
         assert leaked not in written.console
     assert "ValueError" in written.file
+
+
+@pytest.mark.parametrize(("pattern", "marks"), [(pattern, marks) for pattern, _, marks in logs.REDACTIONS])
+def test_no_search_is_left_out_that_would_find(pattern: re.Pattern[str], marks: tuple[str, ...]) -> None:
+    """Whatever a pattern matches holds one of its marks."""
+
+    @examples(max_examples=50, deadline=None)
+    @given(from_regex(pattern))
+    def holds(text: str) -> None:
+        folded = text.casefold()
+        assert any(mark in folded for mark in marks)
+
+    holds()
 
 
 @pytest.mark.parametrize(

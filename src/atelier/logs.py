@@ -48,10 +48,13 @@ QUIET = (
 LINE = "_atelier_line"  # of a record: the finished line
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+# What to look for, what to put in its place, and the marks of which a text, case-folded, holds one wherever the search
+# finds something. Most lines hold none, and the searches cost as much as all the rest of a line. No mark holds an i:
+# a search without case takes the dotless one for it, folding does not.
 REDACTIONS = (
-    (re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), "***"),  # a JSON Web Token
-    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{20,}", re.IGNORECASE), r"\1 ***"),
-    (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@"),
+    (re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), "***", ("eyj", "eyk")),  # a JSON Web Token
+    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{20,}", re.IGNORECASE), r"\1 ***", ("bearer", "bas")),
+    (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@", ("://",)),
     (
         re.compile(
             r"""((?:password|passwd|secret|token|authorization|api[_-]?key)['"]?\s*[:=]\s*(?:b?['"])?(?:(?:Bearer|Basic)\s+)?)"""
@@ -59,9 +62,10 @@ REDACTIONS = (
             re.IGNORECASE,
         ),
         r"\1***",
+        ("passw", "secret", "token", "author", "key"),
     ),
-    (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>"),
-    (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>"),
+    (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>", ("b'", 'b"')),
+    (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>", ("",)),
 )
 
 
@@ -75,8 +79,12 @@ class Redactor:
         """The text with `***` where a secret was."""
         for secret in self.known:
             text = text.replace(secret, "***")
-        for pattern, replacement in REDACTIONS:
-            text = pattern.sub(replacement, text)
+        folded = text.casefold()
+        for pattern, replacement, marks in REDACTIONS:
+            for mark in marks:
+                if mark in folded:
+                    text = pattern.sub(replacement, text)
+                    break
         return text
 
 

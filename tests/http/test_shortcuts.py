@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote
 
 import pytest
 from fastapi import APIRouter, Path, Request, Response
@@ -15,7 +16,7 @@ from atelier.http.app import create_app
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import record_response
 from atelier.http.resources import Res, Resources
-from atelier.http.shortcuts import Shortcut
+from atelier.http.shortcuts import NamedShortcut, Shortcut
 from tests.http.support import in_process
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import httpx2
 
 PATH = "/things/{thing_id}/info"
+PART = "/things/{thing_id}/parts/{name}/end"
 router = APIRouter()
 ways: list[str] = []
 
@@ -50,10 +52,23 @@ async def thing(request: Request, thing_id: Annotated[int, Path(ge=1)], user: Cu
     return await answer(request, thing_id, user, res)
 
 
+async def quick_part(_: Request, thing_id: int, name: str, user: Principal, __: Resources) -> Response:
+    """The short way to a part."""
+    ways.append("short")
+    return Response(f"{thing_id} {name} {user.user_id}")
+
+
+@router.get(PART)
+async def part(thing_id: int, name: str, user: CurrentUser) -> Response:
+    """The long way to it."""
+    ways.append("long")
+    return Response(f"{thing_id} {name} {user.user_id}")
+
+
 @pytest.fixture
 async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in client whose token has just been verified."""
-    shortcuts = [Shortcut("/others/{other_id}", answer), Shortcut(PATH, quick)]
+    shortcuts = [Shortcut("/others/{other_id}", answer), NamedShortcut(PART, quick_part), Shortcut(PATH, quick)]
     async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
         client.headers["authorization"] = f"Bearer {resources.tokens.issue(7, 'session')}"
         await client.get("/things/1/info")
@@ -88,6 +103,17 @@ async def test_odd_paths_go_the_long_way(client: httpx2.AsyncClient, path: str, 
     """Whatever is to be decided is decided in one place."""
     assert (await client.get(path)).status_code == status
     assert "short" not in ways
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("a", "short"), ("500x500", "short"), ("a" * 50, "short"), ("a" * 51, "long"), ("A", "long"), ("a.b", "long"),
+     ("%61b", "short"), ("%C3%A9", "long"), ("a%0A", "long"), ("%D9%A3", "long")],
+)  # fmt: skip
+async def test_a_name_in_its_usual_letters_goes_the_short_way(client: httpx2.AsyncClient, name: str, way: str) -> None:
+    """And arrives as the route would get it; any other is for the route."""
+    answer = await client.get(f"/things/12/parts/{name}/end")
+    assert (answer.status_code, answer.text, ways) == (200, f"12 {unquote(name)} 7", [way])
 
 
 @pytest.mark.parametrize("value", ["", "Bearer x", "Basic YTpi"])

@@ -15,7 +15,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from atelier.http import docs, health, openapi, problems
 from atelier.http.metrics import Metrics
 from atelier.http.middleware import Edge, Elsewhere
-from atelier.http.shortcuts import Shortcut, Shortcuts
+from atelier.http.shortcuts import NamedShortcut, Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
 
@@ -80,7 +80,7 @@ def create_app(
     elsewhere: Elsewhere | None = None,
     parts: Sequence[Callable[[], Document]] = (),
     checks: Mapping[str, Check] | None = None,
-    shortcuts: Sequence[Shortcut] = (),
+    shortcuts: Sequence[Shortcut | NamedShortcut] = (),
 ) -> FastAPI:
     """The application. Routing is linear: give the hottest routers first.
 

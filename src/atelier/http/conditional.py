@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 PRIVATE = (b"cache-control", b"private, no-cache")  # kept by its reader alone, and asked about before each use
 LOCKED = (b"content-security-policy", b"default-src 'none'; sandbox")  # what is uploaded never runs as a page
 RANGES = (b"accept-ranges", b"bytes")
+REMEMBERED = 2048  # descriptions of contents that were sent lately, of about 1 KB each
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 _QUOTED = re.compile(r"[^\x20-\x7e]|[\"\\%]")
@@ -76,21 +79,23 @@ def picture_response(
     that the proxy before us can send is left to it wherever it comes to the same conclusions. An
     `attachment` is saved, not shown, by a browser that is sent to it.
     """
-    return _conditional(
-        request,
-        content,
-        etag,
-        modified,
-        [
-            (b"etag", f'"{etag}"'.encode("latin-1")),
-            (b"last-modified", http_date(min(modified, datetime.now(UTC)))),  # another machine's clock may be ahead
-            PRIVATE,
-            LOCKED,
-            RANGES,
-            (b"content-type", media_type.encode("latin-1")),
-            (b"content-disposition", disposition(filename, attachment=attachment)),
-        ],
-    )
+    shown = min(modified.timestamp(), time.time())  # another machine's clock may be ahead
+    headers = _description(etag, int(shown), media_type, filename, attachment)
+    return _conditional(request, content, etag, modified, [*headers])
+
+
+@lru_cache(REMEMBERED)
+def _description(etag: str, modified: int, media_type: str, filename: str, attachment: bool) -> Headers:  # noqa: FBT001 - a key
+    """The headers of a content, last those that a 304 goes without; `modified` in Unix seconds."""
+    return [
+        (b"etag", f'"{etag}"'.encode("latin-1")),
+        (b"last-modified", http_date(modified)),
+        PRIVATE,
+        LOCKED,
+        RANGES,
+        (b"content-type", media_type.encode("latin-1")),
+        (b"content-disposition", disposition(filename, attachment=attachment)),
+    ]
 
 
 def _conditional(
@@ -167,9 +172,9 @@ def parse_range(value: str, size: int) -> tuple[int, int] | None:
     return int(first), min(size, int(last) + 1 if last else size)
 
 
-def http_date(moment: datetime) -> bytes:
-    """The form of Last-Modified."""
-    return format_datetime(moment.astimezone(UTC), usegmt=True).encode()
+def http_date(seconds: int) -> bytes:
+    """The form of Last-Modified, of Unix seconds."""
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def disposition(filename: str, *, attachment: bool = False) -> bytes:

@@ -1,7 +1,8 @@
 """The hottest reads, answered ahead of the framework: its routing and its dependencies cost more than the reads do.
 
-A shortcut is taken only when there is nothing to decide: GET or HEAD, an id in its plain form, a token that was
-verified lately. Everything else, errors included, goes the way of the route that has the same path.
+A shortcut is taken only when there is nothing to decide: GET or HEAD, an id in its plain form, a name of the usual
+letters, a token that was verified lately. Everything else, errors included, goes the way of the route that has the
+same path.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 _PARAMETER = re.compile(r"\{\w+\}")
 _ID = "([1-9][0-9]{0,17})"  # below 2**63, and written in no second way
+_NAME = "([0-9a-z]{1,50})"
 
 Answer = Callable[[Request, int, Principal, Resources], Awaitable[Response]]
+NamedAnswer = Callable[[Request, int, str, Principal, Resources], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,44 @@ class Shortcut:
     path: str
     answer: Answer
 
+    def take(
+        self, request: Request, values: tuple[str, ...], user: Principal, resources: Resources
+    ) -> Awaitable[Response]:
+        """The answer to a request whose path holds these values."""
+        return self.answer(request, int(values[0]), user, resources)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedShortcut:
+    """The same for a path with two: an id, and a name below it of at most 50 lower-case letters and digits."""
+
+    path: str
+    answer: NamedAnswer
+
+    def take(
+        self, request: Request, values: tuple[str, ...], user: Principal, resources: Resources
+    ) -> Awaitable[Response]:
+        """The answer to a request whose path holds these values."""
+        return self.answer(request, int(values[0]), values[1], user, resources)
+
 
 class Shortcuts:
     """All shortcuts of an application, found by one regular expression."""
 
-    def __init__(self, shortcuts: Sequence[Shortcut], resources: Resources) -> None:
+    def __init__(self, shortcuts: Sequence[Shortcut | NamedShortcut], resources: Resources) -> None:
         self._resources = resources
-        self._shortcuts = tuple(shortcuts)
+        self._by_group: dict[
+            int, tuple[int, Shortcut | NamedShortcut]
+        ] = {}  # by its last group: the one before its first
+        groups = 0
+        for shortcut in shortcuts:
+            before, groups = groups, groups + len(_PARAMETER.findall(shortcut.path))
+            self._by_group[groups] = before, shortcut
         self._pattern = re.compile("|".join(_regex(shortcut.path) for shortcut in shortcuts))
 
     def find(self, scope: Scope, receive: Receive) -> Awaitable[Response] | None:
         """The answer to a request that takes a shortcut; None for all others. Marks its route in the scope."""
-        if scope["method"] != "GET" or not self._shortcuts:
+        if scope["method"] != "GET" or not self._by_group:
             return None
         match = self._pattern.fullmatch(scope["path"])
         if match is None or match.lastindex is None:
@@ -54,8 +83,10 @@ class Shortcuts:
         principal = self._principal(scope)
         if principal is None:
             return None
-        scope["route"] = shortcut = self._shortcuts[match.lastindex - 1]
-        return shortcut.answer(Request(scope, receive), int(match[match.lastindex]), principal, self._resources)
+        before, shortcut = self._by_group[match.lastindex]
+        scope["route"] = shortcut
+        values = match.groups()[before : match.lastindex]
+        return shortcut.take(Request(scope, receive), values, principal, self._resources)
 
     def _principal(self, scope: Scope) -> Principal | None:
         for name, value in scope["headers"]:
@@ -65,5 +96,5 @@ class Shortcuts:
 
 
 def _regex(path: str) -> str:
-    before, after = _PARAMETER.split(path)
-    return re.escape(before) + _ID + re.escape(after)
+    first, *others = _PARAMETER.split(path)
+    return re.escape(first) + "".join(kind + re.escape(text) for kind, text in zip((_ID, _NAME), others, strict=False))

@@ -15,7 +15,7 @@ from atelier.http.json import dumps
 from atelier.http.paging import Page
 from atelier.http.problems import responses
 from atelier.http.resources import Res
-from atelier.http.shortcuts import Shortcut
+from atelier.http.shortcuts import NamedShortcut, Shortcut
 from atelier.http.strict import Decimal
 from atelier.http.upload import invalid, receive
 from atelier.images import jobs, pictures, queries, service, texts
@@ -86,8 +86,7 @@ async def rendition(
     res: Res,
 ) -> Response:
     """One rendition of an image, or its original."""
-    image = await _find(res, user.user_id, image_id)
-    return await pictures.respond(request, res, image, pictures.named(image, name))
+    return await _rendition(request, image_id, name, user, res)
 
 
 @router.get("", response_model=list[ImageRecord], responses=responses(401, 422))
@@ -185,6 +184,11 @@ async def _picture(request: Request, image_id: int, user: Principal, res: Resour
     return await pictures.respond(request, res, image, pictures.favourite(image))
 
 
+async def _rendition(request: Request, image_id: int, name: str, user: Principal, res: Resources) -> Response:
+    image = await _find(res, user.user_id, image_id)
+    return await pictures.respond(request, res, image, pictures.named(image, name))
+
+
 async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
     return await queries.find(
         res.database, res.cache, owner_id=owner_id, image_id=image_id, seconds=res.settings.cache_seconds
@@ -246,4 +250,8 @@ async def _change(
     return record_response(request, dumps(record(row_of(image))), str(image.sequence))
 
 
-SHORTCUTS = (Shortcut("/api/images/{image_id}/info", _info), Shortcut("/api/images/{image_id}", _picture))
+SHORTCUTS = (
+    Shortcut("/api/images/{image_id}/info", _info),
+    Shortcut("/api/images/{image_id}", _picture),
+    NamedShortcut("/api/images/{image_id}/renditions/{name}", _rendition),
+)
