@@ -100,7 +100,8 @@ class Stack:
             cwd=ROOT,
             env=self.environment,
             input=given,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if command[:2] == ("docker", "logs") else subprocess.PIPE,  # roles log to it
             text=True,
             timeout=seconds,
             check=False,

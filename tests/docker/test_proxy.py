@@ -186,3 +186,12 @@ async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"] == "/problems/too-large"
+
+
+async def test_an_api_that_is_away_is_a_problem(tmp_path: Path) -> None:
+    """While nothing answers behind it the proxy says 503, when to come back, and the same in the document."""
+    (away,) = free_ports(1)
+    async with nginx(tmp_path, away) as port, httpx2.AsyncClient() as client:
+        answer = await client.get(f"http://127.0.0.1:{port}/api/images")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert (answer.headers["content-type"], answer.json()["status"]) == ("application/problem+json", 503)
