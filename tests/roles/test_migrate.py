@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from atelier.errors import Conflict
 from atelier.roles.migrate import is_current, migrate
 
 
@@ -32,3 +33,15 @@ def test_an_older_database_is_not_current(fresh_database_url: str, change: str) 
     with psycopg.connect(fresh_database_url) as connection:
         connection.execute(change)
     assert not is_current(fresh_database_url)
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(postgres_url: str) -> None:
+    """One made without UTF-8 is refused in words before anything is written."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE without_utf8 ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        url = postgres_url.replace("/atelier?", "/without_utf8?")
+        with pytest.raises(Conflict, match="stores text as SQL_ASCII"):
+            migrate(url)
+        with psycopg.connect(url) as there:
+            assert there.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+        connection.execute("DROP DATABASE without_utf8")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
 
 CONNECT_SECONDS = 10
+ENCODING = "UTF8"
 
 
 def main(settings: Settings) -> int:
@@ -29,13 +30,16 @@ def main(settings: Settings) -> int:
 def migrate(url: str) -> None:
     """Apply every migration that the database at `url` lacks."""
     if not is_current(url):
-        _refuse_unfinished(url)
+        _refuse_unfit(url)
         reach(url)
 
 
-def _refuse_unfinished(url: str) -> None:
-    """Half a restore has tables and no revision: it must not be taken for a house. Raises Conflict."""
+def _refuse_unfit(url: str) -> None:
+    """Raise Conflict for a database that cannot hold every text, or holds half a restore: tables and no revision."""
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != ENCODING:
+            raise Conflict(f"the database stores text as {encoding}: make it anew with ENCODING '{ENCODING}'")
         tables = connection.execute("SELECT to_regclass('alembic_version'), to_regclass('users')").fetchone() or ()
         if all(tables) and not connection.execute("SELECT 1 FROM alembic_version").fetchone():
             raise Conflict("the database holds an unfinished restore: empty it and the blob store, and restore again")
