@@ -175,7 +175,8 @@ def test_sigusr1_prints_the_report_so_far(tmp_path: Path, start_service: Callabl
     process = tool.start(service.url, "--log-every", "0.1", "--concurrency", "4")
     until(lambda: done(tool) > 5)
     process.send_signal(signal.SIGUSR1)
-    assert tool.finish()[0] == 0
+    code, said = tool.finish()
+    assert code == 0, said + tool.errors()
     assert "still to do" in tool.errors()
     assert "files/s" in tool.errors()
     assert len(tool.results()) == 300

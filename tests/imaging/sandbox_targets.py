@@ -179,7 +179,7 @@ def _hoard(size: int) -> int:
 
 def _forge(_: object) -> None:
     """Answer in place of the loop, with a frame that claims four gigabytes."""
-    for descriptor in range(3, 64):
+    for descriptor in range(3, 4096):  # the socket keeps the number that it has in the parent
         try:
             os.write(descriptor, b"\xff" * 8 + bytes(64))
         except OSError:
