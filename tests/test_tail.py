@@ -24,7 +24,7 @@ SEND = """
         SELECT $1, $2 || n, 1, '{}', relay.position + n, now() FROM relay_position AS relay, generate_series(1, $3) AS n
         RETURNING position
     ), moved AS (UPDATE relay_position SET position = position + $3)
-    SELECT count(*), pg_notify('outbox_sent', '') FROM new
+    SELECT count(*), pg_notify('outbox_sent', $4) FROM new
 """
 
 
@@ -34,9 +34,10 @@ class Log:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def send(self, count: int, event_type: str = "book.created") -> None:
+    async def send(self, count: int, event_type: str = "book.created", families: str | None = None) -> None:
         """Some more events."""
-        await self.database.fetch(SEND, event_type, f"{next(subjects)}/", count)
+        said = event_type.partition(".")[0] if families is None else families
+        await self.database.fetch(SEND, event_type, f"{next(subjects)}/", count, said)
 
     async def prune(self, position: int) -> None:
         """Forget the log up to a position."""
@@ -114,6 +115,41 @@ async def test_other_events_are_passed_over_but_counted(log: Log) -> None:
             break
 
 
+@pytest.mark.parametrize("families", ["book", "file book image", ""])
+async def test_news_of_its_family_is_read_at_once(log: Log, monkeypatch: pytest.MonkeyPatch, families: str) -> None:
+    """Whether alone, among others, or from a relay that does not say of what its news is."""
+    monkeypatch.setattr(tail, "POLL_SECONDS", 3600)
+    async with running(log) as tail_:
+        position = await tail_.position()
+        await log.send(1, families=families)
+        assert await read(tail_, position, 1) == [1]
+
+
+async def test_news_of_others_costs_nothing(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the log holds of other families is not looked at until there is something to read."""
+    looks: list[int] = []
+    bounds = outbox.bounds
+
+    async def counted(database: Database) -> outbox.Bounds:
+        found = await bounds(database)
+        looks.append(found.last)
+        return found
+
+    monkeypatch.setattr(tail, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(outbox, "bounds", counted)
+    heard = asyncio.Event()
+    listener = await asyncpg.connect(log.database.url)
+    await listener.add_listener(outbox.SENT_CHANNEL, lambda *_: heard.set())
+    async with running(log) as tail_:
+        position = await tail_.position()
+        await log.send(3, "image.created")
+        await heard.wait()
+        await log.send(1)
+        assert await read(tail_, position, 1) == [4]
+    await listener.close()
+    assert looks == [0, 4]
+
+
 async def test_positions_that_the_log_does_not_hold_are_refused(log: Log) -> None:
     """Neither what was pruned nor what has not been yet is a place to begin; the last pruned position is one."""
     await log.send(20)
@@ -146,7 +182,9 @@ async def test_a_lost_connection_loses_nothing(log: Log, fresh_database_url: str
         await asyncio.sleep(0.2)
         killer = await asyncpg.connect(fresh_database_url)
         await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
-        await killer.execute(SEND.replace("$1", "'book.created'").replace("$2", "'again/'").replace("$3", "5"))
+        await killer.execute(
+            SEND.replace("$1", "'book.created'").replace("$2", "'again/'").replace("$3", "5").replace("$4", "'book'")
+        )
         await killer.close()
         assert await reading == list(range(1, 11))
 

@@ -69,9 +69,10 @@ STAMP = f"""
         UPDATE outbox
         SET position = relay.before + array_position($1::bigint[], outbox.id), sent_at = clock_timestamp()
         FROM relay WHERE outbox.id = ANY($1::bigint[]) AND outbox.position IS NULL
-        RETURNING outbox.id
+        RETURNING outbox.type
     )
-    SELECT count(*) AS stamped, pg_notify('{SENT_CHANNEL}', '') FROM stamped
+    SELECT count(*) AS stamped, pg_notify('{SENT_CHANNEL}', string_agg(DISTINCT split_part(type, '.', 1), ' '))
+    FROM stamped
 """
 
 

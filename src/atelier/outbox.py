@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from atelier.database import Database
 
 WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
-SENT_CHANNEL = "outbox_sent"  # notified when the log has grown
+SENT_CHANNEL = "outbox_sent"  # notified when the log has grown; says by what: "book image" for book.* and image.*
 PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
 READ_LIMIT = 500
 

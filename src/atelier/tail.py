@@ -55,6 +55,7 @@ class Tail(Generic[Item]):
     def __init__(self, database: Database, types: Sequence[str], encode: Callable[[Sent], Item]) -> None:
         self._database = database
         self._types = types
+        self._families = {each.partition(".")[0] for each in types}
         self._encode = encode
         self._floor = self._position = 0  # the items between these positions are the recent ones
         self._recent: list[tuple[int, Item]] = []
@@ -131,10 +132,15 @@ class Tail(Generic[Item]):
 
     async def _listen(self, ending: asyncio.Future[Any]) -> None:
         news = asyncio.Event()
+
+        def heard(_connection: object, _process: int, _channel: str, families: str) -> None:
+            if not families or not self._families.isdisjoint(families.split()):
+                news.set()  # the others' events are counted by the next look
+
         connection = await asyncpg.connect(self._database.url, timeout=5, server_settings=KEEPALIVE)
         try:
             connection.add_termination_listener(lambda _: news.set())
-            await connection.add_listener(outbox.SENT_CHANNEL, lambda *_: news.set())
+            await connection.add_listener(outbox.SENT_CHANNEL, heard)
             while not ending.done():
                 news.clear()
                 await self._catch_up()

@@ -542,14 +542,14 @@ async def test_no_sleep_over_events_committed_meanwhile(database: Database, monk
 
 
 async def test_readers_of_the_log_are_notified(database: Database) -> None:
-    """Whoever listens hears that the log has grown."""
-    heard = asyncio.Event()
+    """Whoever listens hears that the log has grown, and by events of which families."""
+    heard: asyncio.Queue[object] = asyncio.Queue()
     listener = await asyncpg.connect(database.url)
-    await listener.add_listener(outbox.SENT_CHANNEL, lambda *_: heard.set())
+    await listener.add_listener(outbox.SENT_CHANNEL, lambda *said: heard.put_nowait(said[-1]))
     async with relaying(database.url, Recorder()):
         await write(database, 1, 1)
         async with asyncio.timeout(20):
-            await heard.wait()
+            assert await heard.get() == "test"
     assert len(await outbox.read(database)) == 1
     await listener.close()
 
