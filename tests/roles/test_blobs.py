@@ -104,6 +104,17 @@ async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (await last.mark() or b"").startswith(UNFINISHED)
 
 
+async def test_strangers_files_are_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a file system or a person has put beside the blobs does not stop the copy."""
+    first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
+    made = await fill(first)
+    (first.root / "lost+found").mkdir()
+    (first.root / "files" / "Thumbs.db").write_bytes(b"")
+    assert await asyncio.to_thread(copy, Settings(data=tmp_path), str(first.root), str(last.root)) == 0
+    assert "21 copied (9.0 MiB), 0 there already, 0 failed" in capsys.readouterr().out
+    assert await content(last) == made
+
+
 async def test_a_store_of_others_is_not_mixed_with_ours(tmp_path: Path) -> None:
     """Into the marked store of another database nothing is copied."""
     first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
@@ -125,4 +136,14 @@ def test_what_cannot_be_begun(tmp_path: Path) -> None:
         copy(settings, str(tmp_path / "nowhere"), str(tmp_path / "to"))
     with pytest.raises(Invalid, match="the same store"):
         copy(settings, str(tmp_path), f"{tmp_path}/")
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(Invalid, match="the same store"):
+        copy(settings, str(tmp_path), str(tmp_path / "link"))
+    for outer, inner in (
+        (str(tmp_path), str(tmp_path / "to")),
+        ("s3://bucket", "s3://bucket/a"),
+        ("s3://bucket/a", "s3://bucket/a/b"),
+    ):
+        with pytest.raises(Invalid, match="TO lies within FROM"):
+            copy(settings, outer, inner)
     assert not (tmp_path / "to").exists()

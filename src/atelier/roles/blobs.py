@@ -54,6 +54,8 @@ def copy(settings: Settings, source: str, target: str) -> int:
     origin, goal = _place("FROM", source), _place("TO", target)
     if origin == goal:
         raise Invalid("FROM and TO are the same store")
+    if _inside(goal, origin):
+        raise Invalid("TO lies within FROM: the copies would be copied, too")
     if isinstance(origin, Path) and not origin.is_dir():
         raise NotFound(f"FROM: {origin} is not a folder")
     spool = goal / ".incoming" if isinstance(goal, Path) else settings.data / "incoming"
@@ -73,7 +75,13 @@ def _place(name: str, text: str) -> Path | Bucket:
         place = store_place(text)
     except ValueError as error:
         raise Invalid(f"{name} {error}") from error
-    return place.absolute() if isinstance(place, Path) else place
+    return place.resolve() if isinstance(place, Path) else place
+
+
+def _inside(inner: Path | Bucket, outer: Path | Bucket) -> bool:
+    if isinstance(inner, Path) or isinstance(outer, Path):
+        return isinstance(inner, Path) and isinstance(outer, Path) and inner.is_relative_to(outer)
+    return inner.name == outer.name and f"{inner.prefix}/".startswith(f"{outer.prefix}/" if outer.prefix else "")
 
 
 async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atelier.adapters.blobs import KEY_LIMIT, check_key, new_key
+from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.adapters.blobs.s3 import S3Blobs
 from atelier.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -162,6 +164,25 @@ async def test_list(blobs: Blobs, prefix: str, expected: set[str]) -> None:
         await blobs.put(key, key.encode())
     found = [(stat.key, stat.size) async for stat in blobs.list(prefix)]
     assert sorted(found) == sorted((key, len(key)) for key in expected)
+
+
+async def test_strangers_are_no_blobs(blobs: Blobs) -> None:
+    """What others left in the store under names that no key has is not listed: nobody could read or remove it."""
+    await blobs.put("images/a", b"")
+    for name in ("Thumbs.db", "lost+found/#123", "images/a copy.jpg"):
+        await leave(blobs, name)
+    assert [stat.key async for stat in blobs.list()] == ["images/a"]
+
+
+async def leave(blobs: Blobs, name: str) -> None:
+    """Put something into the store behind its back."""
+    if isinstance(blobs, S3Blobs):
+        blobs._store.put(name, b"stranger")  # noqa: SLF001 - the port does not take such a name
+        return
+    assert isinstance(blobs, DirectoryBlobs)
+    path = blobs.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"stranger")
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)

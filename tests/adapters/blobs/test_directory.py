@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import stat
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from atelier.adapters.blobs.directory import DirectoryBlobs
-from atelier.errors import Conflict
+from atelier.errors import Conflict, Unavailable
 
 # A writer whose step is named in argv[2] never ends: it is killed there.
 KILLED_WRITER = """
@@ -199,3 +200,17 @@ async def test_stores_of_several_processes_agree(tmp_path: Path) -> None:
     one, other = DirectoryBlobs(tmp_path), DirectoryBlobs(tmp_path)
     await asyncio.gather(*(store.put(f"x/{store is one}".lower(), b"") for store in (one, other)))
     assert {found.key async for found in one.list()} == {found.key async for found in other.list()}
+
+
+async def test_a_folder_that_cannot_be_read_is_said_in_words(
+    blobs: DirectoryBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that lacks a part of the store would call blobs missing that are there."""
+    await blobs.put("a/b", b"")
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(Unavailable, match="closed to us"):
+        await anext(blobs.list())

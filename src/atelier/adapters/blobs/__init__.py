@@ -53,7 +53,10 @@ class Blobs(Protocol):
         """Remove blobs for good; one that is missing is no error."""
 
     def list(self, prefix: str = "") -> AsyncIterator[Stat]:
-        """Every blob whose key begins with `prefix`, in no particular order and in flat memory."""
+        """Every blob whose key begins with `prefix`, in no particular order and in flat memory.
+
+        What others have put there under a name that is no key (`lost+found`, `Thumbs.db`) is no blob.
+        """
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Remove what killed processes left unfinished and nobody has written to for that long; how many."""
@@ -71,9 +74,14 @@ class Blobs(Protocol):
         """Where the blob lies, or would lie, on this machine; None when the store is elsewhere."""
 
 
+def is_key(name: str) -> bool:
+    """Whether it is a relative path of safe names, as every key of ours is."""
+    return len(name) <= KEY_LIMIT and _KEY.fullmatch(name) is not None
+
+
 def check_key(key: str) -> str:
-    """The key itself. Raises ValueError when it is no relative path of safe names."""
-    if len(key) > KEY_LIMIT or not _KEY.fullmatch(key):
+    """The key itself. Raises ValueError when it is none."""
+    if not is_key(key):
         raise ValueError(f"not a blob key: {key!r}")
     return key
 

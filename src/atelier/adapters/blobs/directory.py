@@ -20,7 +20,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from atelier.adapters.blobs import Stat, check_key, check_prefix
+from atelier.adapters.blobs import Stat, check_key, check_prefix, is_key
 from atelier.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -209,13 +209,17 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
-    """The folders and blobs directly in `folder`, which may be missing."""
+    """The folders and blobs directly in `folder`, which may be missing; what is named as no blob is, is neither."""
     folders: list[str] = []
     stats: list[Stat] = []
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as entries:
+    with (
+        _trouble_is_unavailable(),
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(root / folder) as entries,
+    ):
         for entry in entries:
             key = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
+            if not is_key(key):
                 continue
             if entry.is_dir():
                 folders.append(key)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from atelier.adapters.blobs import Stat, check_key, check_prefix
+from atelier.adapters.blobs import Stat, check_key, check_prefix, is_key
 from atelier.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class S3Blobs:
         pages = await self._run(self._pages, check_prefix(prefix).rpartition("/")[0])
         while page := await self._run(_next_page, pages):
             for meta in page:
-                if meta["path"].startswith(prefix) and not _is_hidden(meta["path"]):
+                if meta["path"].startswith(prefix) and is_key(meta["path"]):
                     yield _stat_of(meta["path"], meta)
 
     async def probe(self) -> None:
@@ -253,10 +253,6 @@ def _batched(keys: Iterable[str]) -> Iterator[list[str]]:
     waiting = iter(keys)
     while page := list(islice(waiting, PAGE)):
         yield page
-
-
-def _is_hidden(key: str) -> bool:
-    return any(segment.startswith(".") for segment in key.split("/"))
 
 
 def _stat_of(key: str, meta: ObjectMeta) -> Stat:
