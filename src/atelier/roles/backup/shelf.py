@@ -122,7 +122,8 @@ class Shelf:
             name = now.astimezone(UTC).strftime(NAME)
             draft = self.folder / f"{name}{UNFINISHED}"
             if not draft.exists() and not (self.folder / name).exists():
-                (draft / TABLES).mkdir(parents=True)
+                draft.mkdir(0o700)  # whoever may enter the folder itself: password hashes and sessions are in it
+                (draft / TABLES).mkdir()
                 return draft
             now += timedelta(seconds=1)
 

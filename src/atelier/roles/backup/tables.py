@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from atelier.belonging import Instance
 from atelier.database import CONNECT_SECONDS, MIGRATION_LOCK, Base
 from atelier.errors import Unavailable
 from atelier.files.migrate import LOCK as FILES_MIGRATION_LOCK
@@ -51,6 +52,8 @@ _IDENTITIES = """
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
     WHERE c.relname = any($1) AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> ''
 """
+# The house that the backup was made of may live on: with its name this one could be led to its store, and remove blobs.
+_RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
 
 async def connect(url: str) -> asyncpg.Connection:
@@ -111,7 +114,10 @@ async def sequences(connection: asyncpg.Connection) -> list[Sequence]:
 async def read(
     connection: asyncpg.Connection, backup: Path, tables: list[Table], numbers: list[Sequence], revision: str
 ) -> None:
-    """Fill empty tables of the backup's shape, all of them or none. `revision` makes the schema usable again."""
+    """Fill empty tables of the backup's shape, all of them or none, and give the database a name of its own.
+
+    `revision` makes the schema usable again.
+    """
     found = await columns(connection)
     if found != {table.name: table.columns for table in tables}:
         raise BackupError(f"the tables of {backup} are not those of its schema {revision}")
@@ -127,6 +133,8 @@ async def read(
             await connection.execute(
                 "SELECT setval($1::text::regclass, $2, $3)", row["sequence"], number.last, number.called
             )
+        if Instance.__tablename__ in found:  # else a migration will make it
+            await connection.execute(_RENAME)
         await connection.execute("INSERT INTO alembic_version (version_num) VALUES ($1)", revision)
     await connection.execute("ANALYZE")
 
