@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,7 @@ from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.adapters.blobs.mark import UNFINISHED, written
 from atelier.belonging import WrongStore
 from atelier.database import Database
+from atelier.errors import Conflict
 from atelier.roles import check, doctor, relay, store
 from atelier.roles.store import REFERENCED
 from atelier.settings import Settings
@@ -134,6 +136,17 @@ async def test_the_commands(fresh_database_url: str, tmp_path: Path, capsys: pyt
     shutil.rmtree(settings.blobs_folder)
     settings.blobs_folder.write_bytes(b"")
     assert doctor_says(settings) == doctor.FAILED
+
+
+async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_path: Path) -> None:
+    """Roles and commands say what to do; the doctor leaves it to whoever migrates."""
+    settings = Settings(data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path))
+    for command in (store.verify, store.take_over, partial(check.main, deep=False)):
+        with pytest.raises(Conflict, match="run `atelier migrate`"):
+            await asyncio.to_thread(command, settings)
+    with pytest.raises(Conflict, match="run `atelier migrate`"):
+        await store.require_own(settings)
+    assert doctor_says(settings) == doctor.OK
 
 
 def doctor_says(settings: Settings) -> str:

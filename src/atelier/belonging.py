@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import asyncpg
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.adapters.blobs import mark
 from atelier.database import Base
-from atelier.errors import AtelierError, NotFound
+from atelier.errors import AtelierError, Conflict, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,8 @@ class Instance(Base):
 async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:
     """Whether the store is marked as this database's; False: it has no mark, and nothing speaks against one.
 
-    `references` are statements which select the `key` of each blob that a row refers to. Raises WrongStore.
+    `references` are statements which select the `key` of each blob that a row refers to. Raises WrongStore, and
+    Conflict for a database that was not migrated.
     """
     ours, theirs = await _instance(database), mark.read(await blobs.mark())
     if theirs == mark.COPYING:
@@ -71,7 +73,10 @@ async def adopt(database: Database, blobs: Blobs) -> None:
 
 
 async def _instance(database: Database) -> str:
-    found = await database.fetchrow("SELECT id FROM instance")
+    try:
+        found = await database.fetchrow("SELECT id FROM instance")
+    except asyncpg.UndefinedTableError:
+        raise Conflict("the database does not have the tables of this version: run `atelier migrate`") from None
     if found is None:
         raise WrongStore("the database has lost its own name: its table `instance` is empty")
     return str(found["id"])

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 import pytest
+from pydantic import SecretStr
 from redis import Redis
 
 from atelier import belonging, bootstrap, garbage
 from atelier.adapters.blobs import new_key
 from atelier.database import Database
-from atelier.errors import Conflict
+from atelier.errors import Conflict, Unavailable
 from atelier.roles import backup
 from atelier.roles.backup import restore, shelf, tables
 from atelier.roles.check import check
@@ -372,6 +373,15 @@ def test_nothing_is_overwritten(house: House, target: House, folder: Path, what:
             redis.set("mine", 1)
     with pytest.raises(shelf.BackupError, match=word):
         restore.main(target.settings, folder, None)
+
+
+def test_what_cannot_be_asked_is_not_taken_for_empty(house: House, target: House, folder: Path) -> None:
+    """Without an answer from Redis nothing is restored."""
+    backup.main(house.settings, folder, None)
+    away = target.settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
+    with pytest.raises(Unavailable, match="Redis does not answer"):
+        restore.main(away, folder, None)
+    assert restore.main(target.settings, folder, None) == 0
 
 
 def test_a_damaged_backup_is_refused(house: House, target: House, folder: Path) -> None:

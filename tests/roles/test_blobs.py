@@ -14,6 +14,7 @@ import pytest
 
 from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.adapters.blobs.mark import UNFINISHED, written
+from atelier.engines.errors import EngineError
 from atelier.errors import Conflict, Invalid, NotFound
 from atelier.roles.blobs import copy, copy_all
 from atelier.settings import Settings
@@ -136,6 +137,10 @@ def test_what_cannot_be_begun(tmp_path: Path) -> None:
         copy(settings, str(tmp_path / "nowhere"), str(tmp_path / "to"))
     with pytest.raises(Invalid, match="the same store"):
         copy(settings, str(tmp_path), f"{tmp_path}/")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(EngineError, match="cannot be used"):
+        copy(settings, str(tmp_path / "other"), str(tmp_path / "file" / "to"))
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(Invalid, match="the same store"):
         copy(settings, str(tmp_path), str(tmp_path / "link"))

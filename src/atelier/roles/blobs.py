@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.adapters.blobs.mark import UNFINISHED
+from atelier.engines.errors import from_os_error
 from atelier.errors import AtelierError, Conflict, Invalid, NotFound
 from atelier.roles.backup.copies import digest_of, fetch
 from atelier.settings import store_place
@@ -59,7 +60,10 @@ def copy(settings: Settings, source: str, target: str) -> int:
     if isinstance(origin, Path) and not origin.is_dir():
         raise NotFound(f"FROM: {origin} is not a folder")
     spool = goal / ".incoming" if isinstance(goal, Path) else settings.data / "incoming"
-    spool.mkdir(0o750, parents=True, exist_ok=True)
+    try:
+        spool.mkdir(0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, spool) from error
     stores = bootstrap.open_store(settings, origin), bootstrap.open_store(settings, goal)
     tally = asyncio.run(copy_all(*stores, spool))
     _say(str(tally))

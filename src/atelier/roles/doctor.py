@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from atelier.engines import running
 from atelier.engines.binaries import find_postgres, find_valkey
 from atelier.engines.process import lock_owner
-from atelier.errors import AtelierError, Unavailable
+from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
 from atelier.roles.fonts import require_font
@@ -223,7 +223,7 @@ async def _whose(settings: Settings) -> str:
     database = Database(settings.database_url.get_secret_value(), connections=1)
     try:
         marked = await belonging.belongs(database, blobs, REFERENCED)
-    except (Unavailable, asyncpg.PostgresError):
+    except (Unavailable, Conflict, asyncpg.PostgresError):
         return ""  # the database's own line says more; or there are no tables yet
     finally:
         await database.close()

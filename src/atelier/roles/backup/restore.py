@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import asyncpg
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from atelier import belonging, bootstrap
 from atelier.database import Database
 from atelier.engines.errors import from_os_error
+from atelier.errors import Unavailable
 from atelier.roles.backup import copies, tables
 from atelier.roles.backup.shelf import LIST, BackupError, Manifest, Shelf, lines, read_manifest, verify
 from atelier.roles.migrate import knows, migrate, reach
@@ -132,6 +134,8 @@ async def _redis_keys(settings: Settings) -> str:
     redis = bootstrap.open_redis(settings)
     try:
         count = await redis.dbsize()
+    except RedisError as error:
+        raise Unavailable("Redis does not answer: whether it knows rows of another house must be looked at") from error
     finally:
         await redis.aclose()
     return f"{count} keys" if count else ""
