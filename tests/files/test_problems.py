@@ -16,18 +16,9 @@ from atelier import errors
 from atelier.errors import AtelierError, Unavailable
 from atelier.files import problems, service
 from atelier.files.uploads import MEMORY_BYTES, Spool
-from atelier.http import problems as house_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_the_table_is_that_of_the_house() -> None:
-    """The same kinds are the same statuses, whichever framework answers."""
-    assert problems.STATUSES == house_problems.STATUSES
-    assert {status: problems.OTHERS[status] for status in problems.OTHERS} == {
-        status: house_problems.OTHERS[status] for status in problems.OTHERS
-    }
 
 
 @pytest.mark.parametrize(

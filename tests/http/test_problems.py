@@ -18,6 +18,7 @@ from atelier import errors
 from atelier.http import problems
 from atelier.http.app import create_app
 from atelier.http.resources import Res
+from atelier.problems import OTHERS, STATUSES
 from tests.http.support import in_process, make_resources
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Oops(errors.AtelierError):
     slug = "oops"
 
 
-KINDS = {kind.__name__: kind for kind in problems.STATUSES}
+KINDS = {kind.__name__: kind for kind in STATUSES}
 
 
 @router.get("/raise/{name}")
@@ -118,7 +119,7 @@ async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize(("kind", "status"), problems.STATUSES.items())
+@pytest.mark.parametrize(("kind", "status"), STATUSES.items())
 async def test_every_kind_has_its_status(
     client: httpx2.AsyncClient, kind: type[errors.AtelierError], status: int
 ) -> None:
@@ -227,7 +228,7 @@ async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path
 
 def slugs(*, kinds: bool = True) -> set[str]:
     """Every slug that the code of the API can send; without `kinds` those alone that an error brings of its own."""
-    found = {slug for slug, _ in problems.OTHERS.values()} if kinds else set()
+    found = {slug for slug, _ in OTHERS.values()} if kinds else set()
     folders = ("accounts", "images", "books", "tasks", "files", "http", "imaging")
     sources = [path for name in folders for path in (ROOT / "src/atelier" / name).rglob("*.py")]
     for path in [*sources, ROOT / "src/atelier/errors.py"]:

@@ -9,6 +9,7 @@ from django.db import connection
 from rest_framework.authentication import BaseAuthentication
 
 from atelier.files import house
+from atelier.problems import CHALLENGE
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can make such a key
-CHALLENGE = 'Bearer realm="atelier"'
 _ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revoked_at IS NULL"
 
 

@@ -1,10 +1,9 @@
-"""Errors as problem+json for Django and DRF: the same documents as everywhere in the house, by one small table."""
+"""Errors as problem+json for Django and DRF: the same documents as everywhere in the house."""
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,38 +13,16 @@ from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from atelier import errors
+from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.files.authentication import CHALLENGE
+from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.http import HttpRequest
 
-MEDIA_TYPE = "application/problem+json"
-BASE = "/problems/"
-RETRY_SECONDS = 2  # suggested when the database is away
-STATUSES: dict[type[AtelierError], int] = {
-    errors.Malformed: 400,
-    errors.Unauthenticated: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    errors.Unsupported: 415,
-    errors.Invalid: 422,
-    errors.TooManyRequests: 429,
-    errors.Unavailable: 503,
-}
-KINDS = {status: kind for kind, status in STATUSES.items()}
-# Statuses that no use case raises.
-OTHERS = {
-    405: ("method-not-allowed", "This method is not offered here"),
-    416: ("range-not-satisfiable", "The range lies outside the content"),
-    500: ("internal-error", "Something went wrong on our side"),
-}
+    from atelier.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -87,52 +64,25 @@ def dependency_error(error: Exception) -> AtelierError | None:
     return None
 
 
-def status_of(error: AtelierError) -> int:
-    """The status of an error's kind."""
-    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
-
-
 def from_error(error: AtelierError) -> HttpResponse:
     """The problem of an error that a use case raised."""
-    status = status_of(error)
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = CHALLENGE
-    members = {"errors": error.errors} if isinstance(error, Invalid) and error.errors else {}
-    return problem(status, error.slug, error.title, error.detail, headers, **members)
+    return response(problems.from_error(error))
 
 
 def from_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """The problem of a bare status."""
-    if kind := KINDS.get(status):
-        return problem(status, kind.slug, kind().title, headers=headers)
-    phrase = HTTPStatus(status).phrase
-    slug, title = OTHERS.get(status, (phrase.lower().replace(" ", "-"), phrase))
-    return problem(status, slug, title, headers=headers)
+    return response(problems.from_status(status, headers=headers))
 
 
 def unexpected(error: BaseException | None) -> HttpResponse:
-    """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
-    error_id = secrets.token_hex(8)
-    log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
-    slug, title = OTHERS[500]
-    return problem(500, slug, title, "The log says more under this error_id.", error_id=error_id)
+    """The problem of anything else."""
+    return response(problems.unexpected(error))
 
 
-def problem(
-    status: int,
-    slug: str,
-    title: str,
-    detail: str = "",
-    headers: Mapping[str, str] | None = None,
-    **members: Any,  # noqa: ANN401 - extension members are any JSON
-) -> HttpResponse:
-    """A problem response."""
-    body: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
-    if detail:
-        body["detail"] = detail
-    document = json.dumps(body | members, ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(document, status=status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
+def response(problem: Problem) -> HttpResponse:
+    """The response of a problem."""
+    document = json.dumps(problem.document, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(document, status=problem.status, content_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
-from atelier.http.problems import problem, responses
+from atelier.http.problems import response, responses
+from atelier.problems import problem
 from atelier.vitals import run_checks
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ async def ready(request: Request) -> Response:
     if all(said == "ok" for name, said in checks.items() if name != BROKER):
         return json_response({"status": "ready", "checks": checks})
     missing = ", ".join(name for name, said in checks.items() if said != "ok")
-    return problem(
-        503, "unavailable", "Not ready", f"Not ready: {missing}.", headers={"Retry-After": "2"}, checks=checks
-    )
+    detail = f"Not ready: {missing}."
+    return response(problem(503, "unavailable", "Not ready", detail, headers={"Retry-After": "2"}, checks=checks))
 
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 
 from atelier.http import problems
 from atelier.http.paging import MAX_LIMIT
+from atelier.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ TAGS = {
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 ANY_PROBLEM = {
     "description": "Any other problem.",
-    "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")  # its own shape of a 422, which nobody here sends
 
@@ -104,7 +105,7 @@ def _complete(operation: Document) -> None:
     if "requestBody" in operation:
         for status in (400, 413, 415, 422):
             answers.setdefault(str(status), problems.describe(status))
-    if problems.MEDIA_TYPE not in answers.get("422", {}).get("content", {problems.MEDIA_TYPE: {}}):
+    if MEDIA_TYPE not in answers.get("422", {}).get("content", {MEDIA_TYPE: {}}):
         answers["422"] = problems.describe(422)
     answers.setdefault("500", problems.describe(500))
     answers.setdefault("default", ANY_PROBLEM)

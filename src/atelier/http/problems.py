@@ -1,14 +1,12 @@
-"""Errors as problem+json (RFC 9457): the one table from kinds to status codes, and the handlers that apply it.
+"""Errors as problem+json for FastAPI: the handlers, what drivers' errors mean, and what OpenAPI says of it.
 
-Nothing of an unexpected error leaves but an id that is also in the log. Knows no slice; slugs are in
-docs/reference/errors.md.
+Nothing of an unexpected error leaves but an id that is also in the log. Knows no slice.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
-from atelier import errors
+from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.http.complaints import REQUIRED, complaint
 from atelier.http.json import Ready, dumps, raw_headers
+from atelier.problems import BASE, MEDIA_TYPE, RETRY_SECONDS, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,33 +31,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-MEDIA_TYPE = "application/problem+json"
-BASE = "/problems/"  # a type is a reference relative to the server
-STATUSES: dict[type[AtelierError], int] = {
-    errors.Malformed: 400,
-    errors.Unauthenticated: 401,
-    errors.Forbidden: 403,
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.PreconditionFailed: 412,
-    errors.TooLarge: 413,
-    errors.Unsupported: 415,
-    errors.Invalid: 422,
-    errors.TooManyRequests: 429,
-    errors.Unavailable: 503,
-}
-KINDS = {status: kind for kind, status in STATUSES.items()}
-# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own mistakes.
-OTHERS: dict[int, tuple[str, str]] = {
-    405: ("method-not-allowed", "This method is not offered here"),
-    406: ("not-acceptable", "This cannot be given in the form asked for"),
-    416: ("range-not-satisfiable", "The range lies outside the content"),
-    431: ("headers-too-large", "The head of the request is too large"),
-    500: ("internal-error", "Something went wrong on our side"),
-}
+    from atelier.problems import Problem
+
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_RETRY_SECONDS = 30  # somebody has to make room
-RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
 # Classes and codes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNSTORABLE = ("22",)  # data exceptions: NUL in a text, a number out of range
 AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
@@ -66,45 +42,19 @@ AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
 log = logging.getLogger(__name__)
 
 
-def problem(
-    status: int,
-    slug: str,
-    title: str,
-    detail: str = "",
-    *,
-    headers: Mapping[str, str] | None = None,
-    **members: Any,  # noqa: ANN401 - extension members are any JSON
-) -> Response:
-    """A problem response; `members` are its extension members."""
-    body = {"type": BASE + slug, "title": title, "status": status}
-    if detail:
-        body["detail"] = detail
-    return Ready(dumps(body | members), status, raw_headers(MEDIA_TYPE.encode(), headers))
-
-
-def status_of(error: AtelierError) -> int:
-    """The status of an error's kind; 500 for those that are nobody's request's fault."""
-    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+def response(problem: Problem) -> Response:
+    """The response of a problem."""
+    return Ready(dumps(problem.document), problem.status, raw_headers(MEDIA_TYPE.encode(), problem.headers))
 
 
 def from_error(error: AtelierError) -> Response:
     """The problem of an error that a use case raised."""
-    status = status_of(error)
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = 'Bearer realm="atelier"'
-    members = {"errors": error.errors} if isinstance(error, Invalid) and error.errors else {}
-    return problem(status, error.slug, error.title, error.detail, headers=headers, **members)
+    return response(problems.from_error(error))
 
 
 def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
     """The problem of a bare status."""
-    if kind := KINDS.get(status):
-        slug, title = kind.slug, kind().title
-    else:
-        slug, title = OTHERS.get(status, (HTTPStatus(status).phrase.lower().replace(" ", "-"), ""))
-    phrase = HTTPStatus(status).phrase
-    return problem(status, slug, title or phrase, "" if detail == phrase else detail, headers=headers)
+    return response(problems.from_status(status, detail, headers))
 
 
 def from_validation(found: Sequence[Mapping[str, Any]]) -> Response:
@@ -128,10 +78,7 @@ def unexpected(error: Exception) -> Response:
     if known := dependency_error(error):
         log.warning("answered %s: %s", known.slug, type(error).__name__, exc_info=error)
         return from_error(known)
-    error_id = secrets.token_hex(8)
-    log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
-    slug, title = OTHERS[500]
-    return problem(500, slug, title, "The log says more under this error_id.", error_id=error_id)
+    return response(problems.unexpected(error))
 
 
 def dependency_error(error: Exception) -> AtelierError | None:
@@ -205,15 +152,11 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def describe(status: int) -> dict[str, Any]:
     """The OpenAPI response object of an error status, with an example."""
-    if kind := KINDS.get(status):
-        slug, title = kind.slug, kind().title
-    else:
-        slug, title = OTHERS[status]
-    example: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
-    if kind is Invalid:
+    example = problems.from_status(status).document
+    if problems.KINDS.get(status) is Invalid:
         example["errors"] = [{"loc": ["body", "title"], "msg": REQUIRED}]
     described: dict[str, Any] = {
-        "description": title,
+        "description": example["title"],
         "content": {MEDIA_TYPE: {"schema": _SCHEMA, "example": example}},
     }
     if header := _HEADERS.get(status):

@@ -1,0 +1,107 @@
+"""Errors as problem+json (RFC 9457): the one table from kinds to status codes, and the documents.
+
+Knows no framework; `atelier.http` and `atelier.files` make responses of them. Slugs are in docs/reference/errors.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from atelier import errors
+from atelier.errors import AtelierError, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MEDIA_TYPE = "application/problem+json"
+BASE = "/problems/"  # a type is a reference relative to the server
+CHALLENGE = 'Bearer realm="atelier"'
+RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
+STATUSES: dict[type[AtelierError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.TooLarge: 413,
+    errors.Unsupported: 415,
+    errors.Invalid: 422,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+}
+KINDS = {status: kind for kind, status in STATUSES.items()}
+# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own mistakes.
+OTHERS: dict[int, tuple[str, str]] = {
+    405: ("method-not-allowed", "This method is not offered here"),
+    406: ("not-acceptable", "This cannot be given in the form asked for"),
+    416: ("range-not-satisfiable", "The range lies outside the content"),
+    431: ("headers-too-large", "The head of the request is too large"),
+    500: ("internal-error", "Something went wrong on our side"),
+}
+
+log = logging.getLogger(__name__)
+
+
+class Problem(NamedTuple):
+    """An answer that is an error: its status, the members of its document, and what its head says besides the type."""
+
+    status: int
+    document: dict[str, Any]
+    headers: dict[str, str]
+
+
+def problem(
+    status: int,
+    slug: str,
+    title: str,
+    detail: str = "",
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,  # noqa: ANN401 - extension members are any JSON
+) -> Problem:
+    """A problem; `members` are its extension members."""
+    document: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
+    if detail:
+        document["detail"] = detail
+    return Problem(status, document | members, dict(headers or {}))
+
+
+def status_of(error: AtelierError) -> int:
+    """The status of an error's kind; 500 for those that are nobody's request's fault."""
+    return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+
+
+def from_error(error: AtelierError) -> Problem:
+    """The problem of an error that a use case raised."""
+    status = status_of(error)
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = CHALLENGE
+    members = {"errors": error.errors} if isinstance(error, Invalid) and error.errors else {}
+    return problem(status, error.slug, error.title, error.detail, headers=headers, **members)
+
+
+def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem of a bare status."""
+    phrase = HTTPStatus(status).phrase
+    slug, title = named(status) or (phrase.lower().replace(" ", "-"), phrase)
+    return problem(status, slug, title, "" if detail == phrase else detail, headers=headers)
+
+
+def named(status: int) -> tuple[str, str] | None:
+    """Slug and title of a status, if it has some of our own."""
+    if kind := KINDS.get(status):
+        return kind.slug, kind().title
+    return OTHERS.get(status)
+
+
+def unexpected(error: BaseException | None) -> Problem:
+    """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
+    error_id = secrets.token_hex(8)
+    log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
+    slug, title = OTHERS[500]
+    return problem(500, slug, title, "The log says more under this error_id.", error_id=error_id)
