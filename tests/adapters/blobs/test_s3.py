@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tests.adapters.blobs.conftest import s3_store
 from tests.s3 import S3Server
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 LARGE = 3 * adapter.PART_BYTES + 1
@@ -56,10 +57,59 @@ def nobody() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@asynccontextmanager
+async def forgetful(address: str, request: bytes) -> AsyncIterator[str]:
+    """A way to a server on which the answer to the first such request is lost, with its connection."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    lost: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, onwards = await asyncio.open_connection(host, int(port))
+        latest = b""
+
+        async def back() -> None:
+            while data := await there.read(65_536):
+                if request in latest and not lost:
+                    lost.append(data)
+                    break
+                writer.write(data)
+            writer.close()
+
+        task = asyncio.create_task(back())
+        while data := await reader.read(65_536):
+            latest = data if b" HTTP/1.1" in data else latest
+            onwards.write(data)
+        onwards.close()
+        await task
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    assert lost
+
+
 async def hidden(blobs: S3Blobs) -> list[str]:
     """The names of unfinished uploads."""
     pages = await asyncio.to_thread(lambda: list(blobs._store.list(".incoming")))  # noqa: SLF001 - the port hides them
     return [meta["path"] for page in pages for meta in page]
+
+
+@pytest.mark.parametrize(("size", "request_line"), [(100, b"PUT /"), (LARGE, b"files/a?uploadId=")])
+async def test_an_answer_that_was_lost_is_no_conflict(
+    s3: S3Server, tmp_path: Path, size: int, request_line: bytes
+) -> None:
+    """The client asks again, and finds its own blob there: it is stored, nobody hears of a conflict."""
+    content = os.urandom(size)
+    (tmp_path / "upload").write_bytes(content)
+    direct = s3_store(s3, "p")
+    async with forgetful(s3.url, request_line) as url:
+        blobs = S3Blobs(direct._bucket, "p", Access(url, "eu-central-1", "atelier-access", "atelier-secret"))  # noqa: SLF001 - the test's own
+        await blobs.put("files/a", tmp_path / "upload")
+    assert await direct.get("files/a") == content
+    assert not (tmp_path / "upload").exists()
+    with pytest.raises(Conflict):
+        await direct.put("files/a", content[:-1] + b"?")
+    with pytest.raises(Conflict):
+        await direct.put("files/a", content + b"?")
 
 
 async def test_a_large_file_goes_in_parts(blobs: S3Blobs, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from io import BytesIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,7 +72,7 @@ class S3Blobs:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
 
     async def put(self, key: str, source: bytes | Path) -> None:
-        """Store `source` for good; see `Blobs.put`."""
+        """Store `source` for good; see `Blobs.put`. No Conflict where the very bytes are there: they may be ours."""
         await self._run(self._put, check_key(key), source)
 
     async def get(self, key: str) -> bytes:
@@ -162,14 +163,27 @@ class S3Blobs:
             )
 
     def _put(self, key: str, source: bytes | Path) -> None:
-        if isinstance(source, bytes):
-            return self._create(key, source)
-        if source.stat().st_size <= PART_BYTES:
-            self._create(key, source.read_bytes())
-        else:
-            self._create_in_parts(key, source)
-        source.unlink()
-        return None
+        try:
+            if isinstance(source, bytes):
+                self._create(key, source)
+            elif source.stat().st_size <= PART_BYTES:
+                self._create(key, source.read_bytes())
+            else:
+                self._create_in_parts(key, source)
+        except Conflict:
+            if not self._holds(key, source):
+                raise
+        if not isinstance(source, bytes):
+            source.unlink()
+
+    def _holds(self, key: str, source: bytes | Path) -> bool:
+        """Whether the blob that is there is what we send: a request whose answer was lost had come through before."""
+        with _translated(reading=True), BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            found = self._patient.get(key)
+            if found.meta["size"] != file.seek(0, os.SEEK_END):
+                return False
+            file.seek(0)
+            return all(file.read(len(piece)) == bytes(piece) for piece in found.stream(min_chunk_size=CHUNK_BYTES))
 
     def _create(self, key: str, content: bytes) -> None:
         with _translated(), _taken_is_conflict():
