@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from atelier.http.json import dumps
+from atelier.http.encoding import dumps
 from atelier.roles import api
 from atelier.settings import Settings
 

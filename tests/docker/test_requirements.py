@@ -155,3 +155,9 @@ def test_the_processor_knows_no_database_and_no_web_framework() -> None:
     """Its image has nothing by which it could reach a database, directly or by way of a dependency."""
     forbidden = {"asyncpg", "psycopg", "psycopg-binary", "sqlalchemy", "alembic", "django", "fastapi", "starlette"}
     assert not locked(REQUIREMENTS / "processor.txt").keys() & forbidden
+
+
+@pytest.mark.parametrize("role", ["archiver", "relay", "grpc", "files", "migrate"])
+def test_who_answers_no_http_has_no_framework_for_it(role: str) -> None:
+    """Only the API has Starlette and FastAPI; Django comes where files are touched."""
+    assert not locked(REQUIREMENTS / f"{role}.txt").keys() & {"fastapi", "starlette", "uvicorn"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from atelier.http.json import Bodiless, dumps, json_response
+from atelier.http.encoding import dumps
+from atelier.http.json import Bodiless, json_response
 
 
 @pytest.mark.parametrize(

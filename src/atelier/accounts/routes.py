@@ -15,8 +15,9 @@ from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
 from atelier.http.complaints import REQUIRED
 from atelier.http.conditional import if_match, record_response
+from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
-from atelier.http.json import dumps, json_response
+from atelier.http.json import json_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.strict import Decimal

@@ -13,8 +13,9 @@ from atelier.books.schemas import BookChange, BookDetails, BookRecord
 from atelier.books.texts import LIMIT
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
+from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, fingerprint, once, scope
-from atelier.http.json import dumps, json_response
+from atelier.http.json import json_response
 from atelier.http.paging import Page
 from atelier.http.problems import responses
 from atelier.http.resources import Res

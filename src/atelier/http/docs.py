@@ -13,7 +13,8 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from atelier.http.json import JSON, Bodiless, Ready, dumps
+from atelier.http.encoding import dumps
+from atelier.http.json import JSON, Bodiless, Ready
 
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"

@@ -1,11 +1,12 @@
-"""Responses that are ready bytes: JSON by orjson, headers built once. Knows no error and no resource."""
+"""Responses that are ready bytes, headers built once. Knows no error and no resource."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
 from starlette.responses import Response
+
+from atelier.http.encoding import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 JSON = b"application/json"
-OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 class Ready(Response):
@@ -49,25 +49,7 @@ def raw_headers(media_type: bytes, headers: Mapping[str, str] | None = None) -> 
     return raw
 
 
-def dumps(value: object) -> bytes:
-    """JSON bytes: UTF-8, datetimes as RFC 3339 in UTC with Z. Lone surrogates, which UTF-8 cannot say, become `?`."""
-    try:
-        return orjson.dumps(value, option=OPTIONS)
-    except orjson.JSONEncodeError:
-        return orjson.dumps(_sayable(value), option=OPTIONS)
-
-
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON; bytes are taken to be JSON already."""
     body = value if isinstance(value, bytes) else dumps(value)
     return Ready(body, status, raw_headers(JSON, headers))
-
-
-def _sayable(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
-    if isinstance(value, dict):
-        return {_sayable(key): _sayable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_sayable(item) for item in value]
-    return value

@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException
 from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.http.complaints import REQUIRED, complaint
-from atelier.http.json import Ready, dumps, raw_headers
+from atelier.http.encoding import dumps
+from atelier.http.json import Ready, raw_headers
 from atelier.problems import BASE, MEDIA_TYPE, RETRY_SECONDS, status_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import orjson
 
-from atelier.http.json import dumps
+from atelier.http.encoding import dumps
 
 if TYPE_CHECKING:
     from atelier.images.models import Image

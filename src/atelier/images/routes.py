@@ -10,8 +10,8 @@ from pydantic import Field
 from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
+from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope
-from atelier.http.json import dumps
 from atelier.http.paging import Page
 from atelier.http.problems import responses
 from atelier.http.resources import Res

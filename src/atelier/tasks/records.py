@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from atelier.http.json import dumps
+from atelier.http.encoding import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

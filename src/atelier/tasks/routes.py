@@ -10,8 +10,9 @@ from pydantic import Field
 
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
+from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
-from atelier.http.json import dumps, json_response
+from atelier.http.json import json_response
 from atelier.http.paging import Page
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res
