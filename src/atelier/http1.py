@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ANSWER_MOST = 1 << 20
-"""Bytes of an answer; a service that sends more has gone mad."""
+"""Bytes of an answer's body, and of all that is none; a service that sends more has gone mad."""
 
 CONNECT_SECONDS = 10.0
 
@@ -56,9 +57,9 @@ class Endpoint:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadURL(f"{url!r}: {error}") from error
+            raise BadURL(f"{without_password(url)!r}: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadURL(f"{url!r} is not an http:// or https:// URL")
+            raise BadURL(f"{without_password(url)!r} is not an http:// or https:// URL")
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.ssl = ssl.create_default_context() if parts.scheme == "https" else None
@@ -78,6 +79,11 @@ class Endpoint:
         """A request, whole; without a media type it has no body."""
         content = f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n" if media_type else ""
         return b"".join((f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body))
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown and kept: without the name and password before its host."""
+    return re.sub(r"(//)[^/?#]*@", r"\1", url)
 
 
 class Connection(asyncio.Protocol):
@@ -115,10 +121,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
+        self._around += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(BadAnswer(f"not HTTP: {error}"))
+        if self._around > ANSWER_MOST:
+            self._fail(BadAnswer(f"headers of more than {ANSWER_MOST} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """Called by asyncio."""
@@ -152,6 +161,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """Called by httptools."""
         self._size += len(body)
+        self._around -= len(body)
         if self._size > ANSWER_MOST:
             self._fail(BadAnswer(f"an answer of more than {ANSWER_MOST} bytes"))
             return
@@ -179,7 +189,7 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self._response = Response()
         self._body: list[bytes] = []
-        self._size = 0
+        self._size = self._around = 0
         self._started = self._headed = False
 
     def _fail(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ import pytest
 from atelier.classify.gate import FAILURES, Drained, Gate
 from atelier.classify.outcomes import Failed, Transformed
 from atelier.classify.remote import Remote, rest_of
-from atelier.http1 import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response
+from atelier.http1 import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response, without_password
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -103,6 +103,8 @@ async def test_a_connection_is_used_again() -> None:
         (b"SSH-2.0-OpenSSH\r\n", "bad_answer"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: 10\r\n\r\n", "bad_answer"),
         (answer(b"x" * (ANSWER_MOST + 1)), "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * (ANSWER_MOST + 1), "bad_answer"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * (ANSWER_MOST // 5), "bad_answer"),
         (None, "unreachable"),
     ],
 )
@@ -243,6 +245,14 @@ def test_what_is_no_http_url_is_refused(url: str) -> None:
     """A URL that cannot be used is an error before anything begins."""
     with pytest.raises(BadURL):
         Endpoint(url)
+
+
+def test_a_password_in_a_url_is_shown_to_nobody() -> None:
+    """Neither in a complaint, which ends on a console, nor in what is kept of a URL."""
+    with pytest.raises(BadURL) as caught:
+        Endpoint("http://ada:hunter2@host:99999/path")
+    assert "hunter2" not in str(caught.value)
+    assert without_password("https://ada:hunter2@host/a@b") == "https://host/a@b"
 
 
 def test_headers_cannot_be_smuggled() -> None:

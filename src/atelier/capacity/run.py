@@ -17,7 +17,7 @@ from atelier.capacity.operations import Operations
 from atelier.capacity.results import Machine, Measured, Report
 from atelier.capacity.session import Session, Unwilling
 from atelier.capacity.stock import Stock
-from atelier.http1 import BadAnswer, Client, Endpoint
+from atelier.http1 import BadAnswer, Client, Endpoint, without_password
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,7 +79,7 @@ class Run:
         self._watch = watch.Watch(self._endpoint.port if admitted.local else None)
         began = time.monotonic()
         self.report = Report(
-            url=plan.url,
+            url=without_password(plan.url),
             version=admitted.version,
             began=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=0,
