@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
 MEASURE_SECONDS = 1.0  # between two measurements of one process
+LOOK_SECONDS = 15.0  # between two looks at dependencies that nobody asks for; as often as Prometheus comes
 STUCK_SECONDS = 120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
 HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
 CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
@@ -202,10 +203,30 @@ async def listening(
     server = await asyncio.start_server(vitals.serve, sock=listener, limit=HEAD_BYTES)
     log.info("metrics and health on %s port %d", settings.host, listener.getsockname()[1])
     try:
-        async with exposition.shared():
+        async with exposition.shared(), watched(checks if processes > 1 else {}):
             yield
     finally:
         server.close()
+
+
+@asynccontextmanager
+async def watched(checks: Mapping[str, Check]) -> AsyncIterator[None]:
+    """Look at dependencies now and then while inside: who shares a port may never be asked, and shows what was last."""
+    if not checks:
+        yield
+        return
+    looking = asyncio.create_task(_look(checks))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+async def _look(checks: Mapping[str, Check]) -> None:
+    while True:
+        await run_checks(checks)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:

@@ -114,7 +114,18 @@ class TestUpload:
         answer = await ada.client.post("/api/upload/", files=files)
         assert is_problem(answer, 422, "invalid")
         assert answer.json()["errors"][0]["loc"] == ["body", "file"]
-        assert not list((settings.data / "spool").glob("*"))
+        assert not list((settings.incoming_folder).glob("*"))
+
+    async def test_fields_that_nobody_reads_are_refused(self, ada: Person, settings: Settings) -> None:
+        """As every other form does: what is ignored without a word is lost without a word."""
+        answer = await ada.client.post(
+            "/api/upload/", files={"file": ("a.txt", TEXT * 100_000)}, data={"description": "mine"}
+        )
+        assert is_problem(answer, 422, "invalid")
+        assert answer.json()["errors"] == [
+            {"loc": ["body", "description"], "msg": "There is no such field; there is `file`"}
+        ]
+        assert not list((settings.incoming_folder).glob("*"))
 
     async def test_a_text_field_is_no_file(self, ada: Person) -> None:
         """A multipart part without a file name is a field."""
@@ -144,7 +155,7 @@ class TestUpload:
         record = await ada.upload(content)
         assert record["sha256"] == hashlib.sha256(content).hexdigest()
         assert (await ada.client.get(record["file"])).content == content
-        assert not list((settings.data / "spool").glob("*"))
+        assert not list((settings.incoming_folder).glob("*"))
 
     async def test_too_large_is_413(self, ada: Person, settings: Settings) -> None:
         """Whether the length is told or not; nothing stays behind."""
@@ -159,7 +170,7 @@ class TestUpload:
         headers = {"content-type": "multipart/form-data; boundary=x"}
         answer = await ada.client.post("/api/upload/", content=stream(), headers=headers)
         assert is_problem(answer, 413, "too-large")
-        assert not list((settings.data / "spool").glob("*"))
+        assert not list((settings.incoming_folder).glob("*"))
 
     @pytest.mark.parametrize(
         ("given", "kept"),

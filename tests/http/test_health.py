@@ -6,13 +6,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from atelier import vitals
 from atelier.http.app import create_app
 from atelier.roles import mounted
-from tests.http.support import in_process, make_resources
+from tests.http.support import in_process, make_resources, served
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,3 +102,25 @@ async def test_metrics_are_in_prometheus_form(resources: Resources) -> None:
         answer = await client.get("/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "process_resident_memory_bytes" in answer.text
+
+
+async def test_metrics_say_what_is_away_though_nobody_asks(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alert on dependencies rests on it, and `/readyz` may never be asked, or of another process of this port."""
+    monkeypatch.setattr(vitals, "LOOK_SECONDS", 0.01)
+    away = asyncio.Event()
+
+    async def ask() -> None:
+        if away.is_set():
+            raise OSError("away")
+
+    async def says(line: str) -> None:
+        while line not in (await client.get("/metrics")).text.splitlines():
+            await asyncio.sleep(0.01)
+
+    app = create_app(resources, [], checks={"engine": ask})
+    async with served(app) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        await asyncio.wait_for(says('atelier_dependency_up{name="engine"} 1.0'), 20)
+        away.set()
+        await asyncio.wait_for(says('atelier_dependency_up{name="engine"} 0.0'), 20)

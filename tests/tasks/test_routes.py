@@ -75,7 +75,7 @@ class TestCreate:
         blobs = len(list(resources.settings.blobs_folder.rglob("*")))
         answer = await ada.post("/api/tasks", content=content, headers={"Content-Type": "application/json"})
         assert answer.status_code in (400, 422)
-        assert not list((resources.settings.data / "spool").glob("*"))
+        assert not list((resources.settings.incoming_folder).glob("*"))
         assert len(list(resources.settings.blobs_folder.rglob("*"))) == blobs
 
     @pytest.mark.parametrize(

@@ -11,18 +11,20 @@ from rest_framework.generics import ListAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.views import APIView
 
-from atelier.errors import Malformed, NotFound
+from atelier.errors import Invalid, Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
 from atelier.files.paging import invalid
 from atelier.files.serializers import FileSerializer
+from atelier.http.complaints import UNKNOWN
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from rest_framework.request import Request
 
 UPLOAD = "POST /api/upload"
+FIELD = "file"
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
 
 
@@ -32,11 +34,14 @@ class Upload(APIView):
     @describe("upload")
     def post(self, request: Request) -> HttpResponse:
         """Upload a file of any kind; it is looked at in the background."""
-        upload = request.data.get("file")
+        upload = request.data.get(FIELD)
         if upload is None or isinstance(upload, str):
             raise Malformed("Send the file as multipart/form-data, in the part `file`.", slug="no-file")
         if upload.size == 0:
             raise Malformed("The file is empty.", slug="empty-file")
+        if unknown := next((name for name in request.data if name != FIELD), None):
+            complaint = {"loc": ["body", unknown], "msg": f"{UNKNOWN}; there is `{FIELD}`"}
+            raise Invalid("Some values are not acceptable.", errors=[complaint])
         owner = request.user.user_id
         key = request.META.get(idempotency.HEADER)
         once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)

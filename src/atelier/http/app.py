@@ -18,6 +18,7 @@ from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.shortcuts import NamedShortcut, Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
+from atelier.vitals import watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -130,6 +131,7 @@ def _lifespan(given: Lifespan | None) -> Lifespan:
             await stack.enter_async_context(app.state.metrics.shared())
             if given:
                 await stack.enter_async_context(given(app))
+            await stack.enter_async_context(watched(app.state.checks))
             yield
 
     return lifespan

@@ -74,7 +74,7 @@ async def receive(
 ) -> AsyncIterator[Upload]:
     """Read a `multipart/form-data` body with these `fields`; the file may come under any of `names`.
 
-    Larger files are spooled in `folder` (none: `spool` in the data folder).
+    Larger files are spooled in `folder` (none: that of the settings).
 
     Any other field and a second file are refused: they would be lost without a word. Raises Unsupported, Malformed,
     Invalid, TooLarge, Unavailable (disk full) and, when the client goes away, starlette's ClientDisconnect. Whatever
