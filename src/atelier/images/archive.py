@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from atelier import garbage, outbox
-from atelier.adapters.blobs import new_key
+from atelier.adapters.blobs import new_keys
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, READY, Image
 from atelier.images.records import cache_key
@@ -53,7 +53,8 @@ async def _write(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) 
     pictures: list[tuple[str, Rendition]] = []
     for outcome in outcomes:
         if isinstance(outcome, StoreImage):
-            keyed = [(new_key("images", f"{r.name}.{SUFFIXES[r.format]}"), r) for r in outcome.renditions]
+            keys = new_keys("images", [f"{r.name}.{SUFFIXES[r.format]}" for r in outcome.renditions])
+            keyed = list(zip(keys, outcome.renditions, strict=True))
             records[id(outcome)] = [_record(key, rendition) for key, rendition in keyed]
             pictures += keyed
     if pictures:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atelier.adapters.blobs import KEY_LIMIT, check_key, new_key
+from atelier.adapters.blobs import KEY_LIMIT, check_key, new_key, new_keys
 from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.adapters.blobs.s3 import S3Blobs
 from atelier.errors import Conflict, NotFound
@@ -225,6 +225,13 @@ def test_new_keys_are_sharded_and_distinct() -> None:
     assert len(keys) == 1000
     prefix, shard, name = next(iter(keys)).split("/")
     assert (prefix, len(shard), name.endswith("-original.jpg")) == ("images", 3, True)
+
+
+def test_keys_of_what_is_stored_together_share_a_folder() -> None:
+    """They differ by their suffixes alone."""
+    small, gray = new_keys("images", ["small.jpg", "gray.jpg"])
+    assert small.removesuffix("small.jpg") == gray.removesuffix("gray.jpg")
+    assert small != gray
 
 
 @pytest.mark.parametrize("suffix", ["/../x", "Größe", "a/.b", "a\n"])

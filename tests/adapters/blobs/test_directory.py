@@ -86,9 +86,9 @@ async def test_order_of_a_durable_put(
     calls = trace(tmp_path, monkeypatch)
     await blobs.put("a/b/c", source if as_file else b"x")
     assert calls == [
-        ("fsync", "blobs/a"),
-        ("fsync", "blobs"),
         ("fsync", "."),
+        ("fsync", "blobs"),
+        ("fsync", "blobs/a"),
         ("fsync", "temporary"),
         ("link", "blobs/a/b/c"),
         ("fsync", "blobs/a/b"),
@@ -96,6 +96,9 @@ async def test_order_of_a_durable_put(
     calls.clear()
     await blobs.put("a/b/d", b"x")
     assert calls == [("fsync", "temporary"), ("link", "blobs/a/b/d"), ("fsync", "blobs/a/b")]
+    calls.clear()
+    await blobs.put("a/e/f", b"x")
+    assert calls == [("fsync", "blobs/a"), ("fsync", "temporary"), ("link", "blobs/a/e/f"), ("fsync", "blobs/a/e")]
 
 
 async def test_deletion_is_durable(blobs: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,5 +95,10 @@ def check_prefix(prefix: str) -> str:
 
 def new_key(prefix: str, suffix: str) -> str:
     """A key that nobody else has and nobody can guess: `images/3fa/9c...e1-original.jpg`."""
+    return new_keys(prefix, [suffix])[0]
+
+
+def new_keys(prefix: str, suffixes: Iterable[str]) -> list[str]:
+    """Such keys for what is stored together, in one folder: a folder that is new has to be made durable, too."""
     name = secrets.token_hex(RANDOM_BYTES)
-    return check_key(f"{prefix}/{name[:SHARD_DIGITS]}/{name[SHARD_DIGITS:]}-{suffix}")
+    return [check_key(f"{prefix}/{name[:SHARD_DIGITS]}/{name[SHARD_DIGITS:]}-{suffix}") for suffix in suffixes]

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
@@ -149,18 +149,16 @@ class DirectoryBlobs:
         """
         if folder in self._durable and folder.is_dir():
             return
+        if folder != self.root:
+            self._make_folder(folder.parent)
         try:
             folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             if not self.root.is_dir():
                 raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
-        for above in folder.parents:
-            if above == self.root.parent:
-                with suppress(PermissionError):  # a folder that we may pass through but not read
-                    _fsync(above)
-                break
-            _fsync(above)
+        with suppress(PermissionError) if folder == self.root else nullcontext():  # passed through, but not read
+            _fsync(folder.parent)
         self._durable.add(folder)
 
     def _probe(self) -> None:
