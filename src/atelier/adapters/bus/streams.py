@@ -94,11 +94,11 @@ class StreamsBus:
     async def confirmed(self, position: int) -> int:
         """What was noted last; where nothing is there, zero is from now on."""
         try:
-            fresh = await self._redis.set(self._noted, 0, nx=True)
-            self._expected = int(await self._redis.get(self._noted) or 0)
+            noted = await self._redis.set(self._noted, 0, nx=True, get=True)
         except TROUBLE as error:
             raise _unavailable() from error
-        return NOTHING if fresh else min(position, self._expected)
+        self._expected = int(noted or 0)
+        return NOTHING if noted is None else min(position, self._expected)
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:  # noqa: ARG002 - filtered when delivered
         """Make the service's group."""
