@@ -88,7 +88,8 @@ class Settings(BaseSettings):
         None,
         pattern=r"^/([A-Za-z0-9_-]+/)+$",
         description="Where an nginx before the HTTP API finds the folder of blobs, as an internal location such as "
-        "`/_blobs/`: it then sends stored bytes once the API has allowed it (`X-Accel-Redirect`); none: the API does.",
+        "`/_blobs/`: it then sends stored bytes once the API has allowed it (`X-Accel-Redirect`); none, or blobs in a "
+        "bucket: the API does.",
     )
 
     database_url: SecretStr | None = Field(

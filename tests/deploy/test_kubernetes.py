@@ -6,6 +6,7 @@ import copy
 import shutil
 import subprocess
 from functools import cache
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,8 @@ def variables() -> Iterator[tuple[str, str]]:
     for path in FOLDER.rglob("*.env"):
         for line in path.read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition("=")
-            yield name, value
+            if not line.startswith("#"):
+                yield name, value
     for path in FOLDER.rglob("kustomization.yaml"):
         for generator in documents(path)[0].get("configMapGenerator", []):
             for literal in generator.get("literals", []):
@@ -255,6 +257,13 @@ def test_every_variable_is_a_setting() -> None:
     given = dict(variables())
     assert {name.removeprefix(PREFIX).lower() for name in given} <= Settings.model_fields.keys()
     assert all(name.startswith(PREFIX) for name in given)
+
+
+def test_clients_are_told_apart() -> None:
+    """All come through the ingress controller: unless it is believed, they share one limit of failed sign-ins."""
+    believed = Settings(trusted_proxies=dict(variables())[f"{PREFIX}TRUSTED_PROXIES"]).trusted_proxies
+    assert any(ip_address("10.244.1.7") in ip_network(network) for network in believed)
+    assert not any(ip_address("203.0.113.9") in ip_network(network) for network in believed)
 
 
 def test_the_example_has_no_secret() -> None:
