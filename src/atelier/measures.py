@@ -34,6 +34,9 @@ UNFINISHED_OLDEST = Gauge(
 OUTBOX_UNSENT = Gauge("atelier_outbox_unsent_events", "Events that wait to be sent.", registry=RELAY)
 OUTBOX_OLDEST = Gauge("atelier_outbox_oldest_unsent_age_seconds", "Age of the oldest of these.", registry=RELAY)
 GARBAGE = Gauge("atelier_garbage_blobs", "Blobs on the list of what is to be removed.", registry=RELAY)
+EVENTS_DEAD = Gauge(
+    "atelier_event_dead_letters", "Events that subscribers of this house gave up and the bus keeps.", registry=RELAY
+)
 MEASURED = Gauge("atelier_backlog_measured_time_seconds", "Unix time of the figures above.", registry=RELAY)
 
 # Jobs, where they are done

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from atelier import measures
+from atelier.bootstrap import SUBSCRIPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from atelier.adapters.bus import Bus
     from atelier.database import Database
     from atelier.queue import Queue
 
@@ -35,8 +37,8 @@ _ROWS = f"""
 """
 
 
-async def measure(database: Database, queues: Sequence[Queue]) -> None:
-    """Look once. Raises what engines raise."""
+async def measure(database: Database, queues: Sequence[Queue], bus: Bus) -> None:
+    """Look once. Raises what engines raise; the bus comes last, for without it the others are known."""
     await _rows(database)
     for queue in queues:
         measures.QUEUE_JOBS.labels(queue.name).set(await queue.depth())
@@ -44,6 +46,7 @@ async def measure(database: Database, queues: Sequence[Queue]) -> None:
         measures.QUEUE_OLDEST.labels(queue.name).set(await queue.oldest())
         measures.QUEUE_DEAD.labels(queue.name).set(await queue.dead_letters())
     measures.MEASURED.set_to_current_time()
+    measures.EVENTS_DEAD.set(await bus.dead_letters(SUBSCRIPTIONS))
 
 
 async def _rows(database: Database) -> None:

@@ -49,7 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     }
     try:
         work = periodics(settings, database, blobs, *queues)
-        measure = partial(backlog.measure, database, queues)
+        measure = partial(backlog.measure, database, queues, bus)
         async with vitals.listening(settings, checks, registries=(RELAY,), before=measure):
             await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:

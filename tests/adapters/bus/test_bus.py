@@ -153,6 +153,27 @@ async def test_what_is_no_event_becomes_a_dead_letter(lab: Lab) -> None:
     assert set(found) == {b"", b"\xff\x00", b"{}"}
 
 
+async def test_dead_letters_are_counted(lab: Lab) -> None:
+    """None at first, not even of a service that never was; then each one until somebody takes it away."""
+    bus = lab.bus()
+    await bus.declare("one", ["#"])
+    assert await bus.dead_letters(["one", "two"]) == 0
+    for body in (b"", b"{}"):
+        await lab.inject(body)
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async for _ in bus.subscribe("one", ["#"], stop=stop):
+            pass
+
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve())
+        while await bus.dead_letters(["one", "two"]) < 2:
+            await asyncio.sleep(0.05)
+        stop.set()
+    await bus.publish([event()])  # the connection that publishes is as it was
+
+
 async def test_an_event_sent_twice_is_handled_once(lab: Lab) -> None:
     """A subscription drops an event whose id it has acknowledged before."""
     bus = lab.bus()

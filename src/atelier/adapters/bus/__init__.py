@@ -6,7 +6,7 @@ Knows events' envelope only. Patterns are AMQP's: words between dots, `*` for on
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
@@ -63,6 +63,9 @@ class Bus(Protocol):
 
         An event that this subscription has acknowledged is not delivered again when it comes a second time.
         """
+
+    async def dead_letters(self, services: Iterable[str]) -> int:
+        """Events that these services have given up and the bus still keeps. Raises Unavailable."""
 
     async def ping(self) -> None:
         """Raise Unavailable when the bus does not answer."""

@@ -20,7 +20,7 @@ from atelier.messages import Event
 from atelier.retry import Outage, pause, retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 
     from aio_pika.abc import (
         AbstractChannel,
@@ -103,6 +103,14 @@ class RabbitBus:
         await channel.set_qos(PREFETCH)
         return await _inbox(channel, await self._topology.queue(channel, service, patterns), stop)
 
+    async def dead_letters(self, services: Iterable[str]) -> int:
+        """Ask over a channel of its own: a queue that somebody has made otherwise closes the one that asks."""
+        try:
+            async with asyncio.timeout(TIMEOUT), await self._aside() as channel:
+                return sum([await self._topology.dead_letters(channel, service) for service in services])
+        except TROUBLE as error:
+            raise _unavailable() from error
+
     async def ping(self) -> None:
         """Ask the broker for the exchange."""
         try:
@@ -142,6 +150,13 @@ class RabbitBus:
                 self._exchange = await self._topology.exchange(self._channel)
             return self._channel
 
+    async def _aside(self) -> AbstractChannel:
+        """A channel beside the publishing one, on its connection."""
+        await self._open()
+        if self._connection is None:
+            raise ConnectionResetError("the connection has gone")
+        return await self._connection.channel()
+
     async def _connect(self) -> AbstractConnection:
         return await aio_pika.connect(self._url, timeout=TIMEOUT)
 
@@ -160,8 +175,7 @@ class _Topology:
     async def queue(self, channel: AbstractChannel, service: str, patterns: Sequence[str]) -> AbstractQueue:
         """The service's queue, bound to its patterns and with a place for its dead letters."""
         events = await self.exchange(channel)
-        dead = f"{self._prefix}.{service}.dead"
-        await channel.declare_queue(dead, durable=True, arguments={"x-max-length": DEAD_LIMIT})
+        dead = await self._dead(channel, service)
         queue = await channel.declare_queue(
             f"{self._prefix}.{service}",
             durable=True,
@@ -169,12 +183,20 @@ class _Topology:
                 "x-queue-type": "quorum",
                 "x-delivery-limit": self._deliveries,
                 "x-dead-letter-exchange": "",  # the default exchange: straight to the queue of this name
-                "x-dead-letter-routing-key": dead,
+                "x-dead-letter-routing-key": dead.name,
             },
         )
         for pattern in patterns:
             await queue.bind(events, pattern)
         return queue
+
+    async def dead_letters(self, channel: AbstractChannel, service: str) -> int:
+        """How many the service has."""
+        return (await self._dead(channel, service)).declaration_result.message_count or 0
+
+    async def _dead(self, channel: AbstractChannel, service: str) -> AbstractQueue:
+        name = f"{self._prefix}.{service}.dead"
+        return await channel.declare_queue(name, durable=True, arguments={"x-max-length": DEAD_LIMIT})
 
 
 async def _inbox(

@@ -26,7 +26,7 @@ from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause, retry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
     from redis.asyncio import Redis
 
@@ -121,6 +121,13 @@ class StreamsBus:
         finally:
             await end([keep])
             await subscription.reader.leave(refund=False)
+
+    async def dead_letters(self, services: Iterable[str]) -> int:  # noqa: ARG002 - those of all lie together
+        """Those of every service."""
+        try:
+            return int(await self._redis.xlen(self._dead))
+        except TROUBLE as error:
+            raise _unavailable() from error
 
     async def ping(self) -> None:
         """Ask the engine."""
