@@ -29,6 +29,7 @@ VERSIONS = ("1.30", "1.37")  # the oldest that is supported and the newest whose
 KUSTOMIZE = {"Kustomization", "Component"}
 NAMES = {role.name for role in ROLES}
 OVERLAYS = FOLDER / "overlays"
+NOBODY = "nobody"  # the service without a pod
 NAME = "app.kubernetes.io/name"
 # A house with its blobs in a shared volume: what docs/howto/kubernetes.md shows.
 ON_A_VOLUME = """
@@ -219,13 +220,25 @@ def test_services_lead_to_pods() -> None:
     """Each service selects a role and names one of its ports; each ingress a service."""
     pods = [template(found) for found in of("Deployment").values()]
     services = of("Service")
-    for found in services.values():
+    for found in (found for name, found in services.items() if name != NOBODY):
         (pod,) = [pod for pod in pods if matches(found["spec"]["selector"], pod["metadata"]["labels"])]
         names = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
         assert {port["targetPort"] for port in found["spec"]["ports"]} <= names
     for found in of("Ingress").values():
-        backend = found["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
-        assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+        for path in found["spec"]["rules"][0]["http"]["paths"]:
+            backend = path["backend"]["service"]
+            assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+
+
+@pytest.mark.parametrize("folder", [FOLDER / "base", OVERLAYS / "example"], ids=lambda folder: str(folder.name))
+def test_counts_are_not_for_everybody(folder: Path) -> None:
+    """The ingress leads /metrics, with a slash or without, to a service that has no pod."""
+    ingress = next(found for found in documents(folder / "ingress.yaml") if found["metadata"]["name"] == "api")
+    paths = {path["path"]: path for path in ingress["spec"]["rules"][0]["http"]["paths"]}
+    assert paths["/metrics"]["pathType"] == "Prefix"
+    assert paths["/metrics"]["backend"]["service"]["name"] == NOBODY
+    assert paths["/"]["backend"]["service"]["name"] == "api"
+    assert "selector" not in of("Service")[NOBODY]["spec"]
 
 
 def test_the_processor_cannot_reach_the_database() -> None:

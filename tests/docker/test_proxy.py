@@ -164,10 +164,17 @@ async def test_nginx_reads_the_file_itself(proxy: str) -> None:
 
 
 async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
-    """Nobody reads a blob without asking the API, and counts are not for everybody."""
+    """Nobody reads a blob without asking the API."""
     async with httpx2.AsyncClient(base_url=proxy) as client:
-        for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}", "/metrics"):
+        for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}"):
             assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"])
+async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
+    """However the address is written that the API takes for that of its metrics."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        assert (await client.get(path)).status_code == 404
 
 
 async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
