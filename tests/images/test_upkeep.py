@@ -16,6 +16,7 @@ from atelier.database import Database
 from atelier.images import archive, jobs
 from atelier.imaging.recipe import Rendition
 from atelier.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
+from atelier.roles import check as checking
 from atelier.roles.check import check
 from atelier.roles.processor import Processor
 from atelier.roles.repair import Mended, repair
@@ -23,8 +24,11 @@ from atelier.roles.repair import Mended, repair
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from atelier.adapters.blobs import Blobs
     from atelier.settings import Settings
     from tests.images.conftest import Person
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE state LIKE 'idle in%' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -69,6 +73,26 @@ async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
     report = await check(database, blobs, deep=True)
     assert (report.missing, report.orphaned, report.corrupt) == ([keys[0]], ["images/abc/stray"], [keys[1]])
     assert not report.agrees
+
+
+async def test_originals_are_read_page_by_page(
+    ada: Person, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, few digests are in memory at once; meanwhile no transaction holds up vacuum."""
+    monkeypatch.setattr(checking, "PAGE", 2)
+    keys = {(await ada.upload())["file_path"] for _ in range(5)}
+    blobs, waiting = DirectoryBlobs(settings.blobs_folder), []
+    for key in keys:
+        (settings.blobs_folder / key).write_bytes(b"other")
+    differs = checking._differs  # noqa: SLF001 - to look at the database in the middle of it
+
+    async def look(blobs: Blobs, key: str, sha256: str) -> bool:
+        waiting.extend(await database.fetch(WAITING))
+        return await differs(blobs, key, sha256)
+
+    monkeypatch.setattr(checking, "_differs", look)
+    assert set((await check(database, blobs, deep=True)).corrupt) == keys
+    assert waiting == []
 
 
 async def test_a_repair_mends_what_can_be_mended(

@@ -19,6 +19,8 @@ from atelier.roles.repair import repair
 from atelier.roles.store import REFERENCED
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import asyncpg
 
     from atelier.adapters.blobs import Blobs
@@ -41,7 +43,12 @@ _WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT ke
 _REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
 # A subject's events are numbered without gaps; the oldest may have been pruned.
 _GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
+# Held: it outlives its transaction, which would hold up vacuum for as long as all originals are read.
+_ORIGINALS = """
+    DECLARE originals CURSOR WITH HOLD FOR SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL
+"""
 CHUNK = 10_000  # keys per COPY
+PAGE = 1000  # originals whose digests are known here at once
 SHOWN = 20  # keys printed per finding
 
 
@@ -96,12 +103,13 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
         report.waiting = await connection.fetchval(_WAITING)
         missing = await connection.fetch(_MISSING)
         orphaned = await connection.fetch(_ORPHANED)
-        digests = await connection.fetch("SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL") if deep else []
+        if deep:
+            await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
         report.gaps = [row["subject"] for row in await connection.fetch(_GAPS)]
         report.missing = [row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])]
-    report.orphaned = [row["key"] for row in orphaned if await _exists(blobs, row["key"])]
-    report.corrupt = [row["key"] for row in digests if await _differs(blobs, row["key"], row["sha256"])]
+        report.orphaned = [row["key"] for row in orphaned if await _exists(blobs, row["key"])]
+        report.corrupt = [key async for key in _corrupt(connection, blobs)] if deep else []
     return report
 
 
@@ -129,6 +137,13 @@ async def _exists(blobs: Blobs, key: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def _corrupt(connection: asyncpg.Connection, blobs: Blobs) -> AsyncIterator[str]:
+    while page := await connection.fetch(f"FETCH {PAGE} FROM originals"):
+        for row in page:
+            if await _differs(blobs, row["key"], row["sha256"]):
+                yield row["key"]
 
 
 async def _differs(blobs: Blobs, key: str, sha256: str) -> bool:
