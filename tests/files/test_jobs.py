@@ -12,6 +12,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from atelier import bootstrap
+from atelier.engines import start_valkey
 from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import celery, garbage, house, jobs, service, workshop
 from atelier.files.kinds import Inspection, Picture
@@ -22,6 +23,7 @@ from tests.files.conftest import account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from atelier.settings import Settings
 
@@ -321,6 +323,8 @@ class Elsewhere:
     [
         ("unix:///run/valkey.sock", "redis+socket:///run/valkey.sock?virtual_host=0"),
         ("unix:///run/valkey.sock?db=3", "redis+socket:///run/valkey.sock?virtual_host=3"),
+        ("unix:///my%20run/v.sock", "redis+socket:///my%20run/v.sock?virtual_host=0"),
+        ("unix:///my run/v.sock", "redis+socket:///my%20run/v.sock?virtual_host=0"),
         ("unix://me:pw@/run/v.sock", "redis+socket://me:pw@/run/v.sock?virtual_host=0"),
         ("redis://host:6379/2", "redis://host:6379/2"),
         ("redis://host:6379?db=4", "redis://host:6379/4"),
@@ -349,3 +353,13 @@ def test_database_urls(settings: Settings) -> None:
     assert made["OPTIONS"]["sslmode"] == "disable"
     assert made["OPTIONS"]["options"].startswith("-c jit=off -c statement_timeout=")
     assert bootstrap.database_url(settings)
+
+
+@pytest.mark.parametrize("name", ["a b", "quote'\"", "percent%20", "кухня"])
+def test_the_broker_is_found_in_any_folder(settings: Settings, tmp_path: Path, name: str) -> None:
+    """Spaces, quotes, other alphabets in the path of the socket of a real server."""
+    engine = start_valkey(tmp_path / name)
+    try:
+        celery.ask(celery.broker_url(type(settings)(data=settings.data, redis_url=engine.url)))
+    finally:
+        engine.stop()

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
@@ -90,7 +90,7 @@ def broker_url(settings: Settings) -> str:
     number = parse_qs(parts.query).get("db", ["0"])[0]
     if parts.scheme == "unix":
         credentials = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-        return f"redis+socket://{credentials}{quote(parts.path)}?virtual_host={number}"
+        return f"redis+socket://{credentials}{quote(unquote(parts.path))}?virtual_host={number}"
     path = parts.path if parts.path.strip("/") else f"/{number}"
     return parts._replace(path=path, query="").geturl()
 
