@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 def running(backup: Path | None = None, **settings: str) -> Iterator[Instance]:
     """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end.
 
+    Its name is one that people give: with a space, a percent sign, another alphabet.
+
     `backup` is restored before it starts.
     """
-    with tempfile.TemporaryDirectory(prefix="atelier-system-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="atelier-system-", suffix=" 5%20 дом", ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)
         instance = Instance(Path(folder), **{"grpc_port": "0"} | settings)
         if backup:

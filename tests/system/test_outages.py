@@ -50,7 +50,9 @@ class House:
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     """One for all outages."""
-    with tempfile.TemporaryDirectory(prefix="atelier-system-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="atelier-system-", suffix=" 5%20 дом", ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o755)
         house = House(Path(folder))
         yield house
