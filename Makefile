@@ -109,14 +109,20 @@ lock-check: $(VENV)/.dev
 	  && diff -qr docker/requirements .stamps/docker/requirements \
 	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }
 
-$(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+# The stamp: a virtual environment that was left half-made, or made with a Python that is too old, is made anew.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { found=$$($(PYTHON) --version 2>/dev/null) \
+	  || found="not there"; echo "Atelier needs Python 3.11 or newer; $(PYTHON) is $$found. Name another: make up PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/.made
+	@echo "Installing what Atelier needs into $(VENV): a minute or a few."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@echo "Installing the tools that the tests and checks need."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
