@@ -68,13 +68,19 @@ def span(
     if _State.tracer is None:
         yield None
         return
-    from opentelemetry.trace import SpanKind, use_span  # noqa: PLC0415 - see above
+    from opentelemetry.trace import SpanKind, StatusCode, use_span  # noqa: PLC0415 - see above
 
     made = _State.tracer.start_span(name, _context(parent), SpanKind[kind], attributes)
     token = trace_id.set(f"{made.get_span_context().trace_id:032x}")
     try:
-        with use_span(made, end_on_exit=True):
-            yield made
+        # A failure is named by its kind alone: messages hold data of people and passwords, which the log can hide.
+        with use_span(made, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield made
+            except Exception as error:
+                made.set_attribute("error.type", type(error).__name__)
+                made.set_status(StatusCode.ERROR)
+                raise
     finally:
         trace_id.reset(token)
 

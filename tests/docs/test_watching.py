@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +63,15 @@ def test_every_alert_can_be_acted_on() -> None:
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["description"]
         assert rule["annotations"]["runbook_url"] == f"docs/howto/runbooks.md#{rule['alert'].lower()}"
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
+def test_the_log_can_be_asked_as_the_runbooks_say() -> None:
+    """Lines of engines, which are no JSON, do not stop it."""
+    (program,) = re.findall(r"jq -cR '([^']+)'", RUNBOOKS)
+    lines = 'LOG:  checkpoint\n7\n{"level": "INFO"}\n{"level":"ERROR"}\n'
+    done = subprocess.run(["jq", "-cR", program], input=lines, capture_output=True, text=True, check=True)
+    assert done.stdout == '{"level":"ERROR"}\n'
 
 
 def test_panels_have_names_of_their_own_and_do_not_overlap() -> None:
