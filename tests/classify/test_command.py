@@ -63,6 +63,24 @@ def test_an_empty_directory_is_done_at_once(tmp_path: Path, service: Service) ->
     assert tool.finish()[0] == 0
 
 
+def test_folders_that_are_not_entered_are_told(tool: Tool, service: Service, pictures: Path) -> None:
+    """Every report says how many, shards together count them once, and the same results go on with `--recursive`."""
+    for number in range(12):
+        (pictures / f"sub{number % 2}").mkdir(exist_ok=True)
+        (pictures / f"{number:02}.jpg").rename(pictures / f"sub{number % 2}" / f"{number:02}.jpg")
+    code, report = tool.run(service.url)
+    assert (code, report["found"], report["folders_not_entered"]) == (0, 0, 2)
+    shard = Tool(pictures, tool.output.with_name("shard.jsonl"))
+    shard.start(service.url, "--shard", "1/2")
+    assert "\n2 folders were not entered; --recursive enters them\n" in shard.finish()[1]
+    command = [sys.executable, "-m", "atelier", "classify", "report", str(tool.output), str(shard.output)]
+    assert "2 folders were not entered" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    code, report = tool.run(service.url, "--recursive")
+    assert (code, report["classified"], report["folders_not_entered"]) == (0, 12, 0)
+    code, report = tool.run(service.url)
+    assert (code, "another recursive (True, now False)" in report["stderr"]) == (2, True)
+
+
 def test_errors_are_recorded_by_kind_and_the_run_goes_on(tool: Tool, service: Service, pictures: Path) -> None:
     """Bad files of every kind, names of any bytes, a vanished file: each is one line, and exit code 1."""
     (pictures / "text.jpg").write_text("no picture")

@@ -31,11 +31,14 @@ class Walks:
         self.log = folder / "walk.log"
         self.bad: list[bytes] = []
         self.published = 0
+        self.left_out = 0
 
     def walk(self, *, recursive: bool = True, shard: int = 0, shards: int = 1) -> list[bytes]:
         """Walk, and list what is in the log."""
         walked = Walked(os.fsencode(self.root), recursive, shard, shards)
-        Walk(walked, self.log, self._publish, lambda folder, _: self.bad.append(folder)).run()
+        walk = Walk(walked, self.log, self._publish, lambda folder, _: self.bad.append(folder))
+        walk.run()
+        self.left_out = walk.left_out
         return self.paths()
 
     def paths(self) -> list[bytes]:
@@ -80,6 +83,27 @@ def test_folders_are_entered_only_when_asked(walks: Walks) -> None:
     assert walks.walk(recursive=False) == [b"a.jpg"]
     walks.log.unlink()
     assert sorted(walks.walk()) == [b"a.jpg", b"sub/b.jpg", b"sub/deeper/c.jpg"]
+    assert walks.left_out == 0
+
+
+def test_folders_that_are_not_entered_are_counted(walks: Walks) -> None:
+    """Folders of the directory count, links to some do not; the number outlives a walk that lists nothing again."""
+    plant(walks.root, "a.jpg", "one/b.jpg", "two/deeper/c.jpg")
+    (walks.root / "link").symlink_to("one")
+    walks.settle()
+    assert (walks.walk(recursive=False), walks.left_out) == ([b"a.jpg"], 2)
+    assert (walks.walk(recursive=False), walks.left_out) == ([b"a.jpg"], 2)
+    (walks.root / "three").mkdir()
+    assert (walks.walk(recursive=False), walks.left_out) == ([b"a.jpg"], 3)
+
+
+def test_a_later_walk_enters_what_was_left_out(walks: Walks) -> None:
+    """What was found keeps its number and the folders come behind it, although nothing has changed in the directory."""
+    plant(walks.root, "a.jpg", "sub/b.jpg", "sub/deeper/c.jpg")
+    walks.settle()
+    assert walks.walk(recursive=False) == [b"a.jpg"]
+    assert walks.walk() == [b"a.jpg", b"sub/b.jpg", b"sub/deeper/c.jpg"]
+    assert (walks.walk(), walks.left_out) == ([b"a.jpg", b"sub/b.jpg", b"sub/deeper/c.jpg"], 0)
 
 
 def test_links_make_no_loop(walks: Walks) -> None:

@@ -111,6 +111,7 @@ class Command:
             "pending": view.found - view.done,
             "interrupted": run.draining,
             "folders_unreadable": run.folders_unreadable,
+            "folders_not_entered": self._journal.state.folders_not_entered,
             "results_file": str(self._files.results),
             "failures_file": str(self._files.failed),
         }

@@ -83,6 +83,7 @@ class Checkpoint(msgspec.Struct):
     results_print: int = 0
     failed: int = 0
     failed_print: int = 0
+    folders_not_entered: int = 0
     format: int = FORMAT
     run: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -133,6 +134,7 @@ class Journal:
             opened.callback(os.close, _locked(files.folder))
             self.state = load(files) or _begun(files, subject)
             _same(self.state.subject, subject)
+            self.state.subject = subject
             self._undo_begun_round()
             self._results = opened.enter_context(contextlib.closing(Lines(files.results)))
             self._failed = Lines(files.failed)
@@ -309,6 +311,8 @@ def _make(folder: Path) -> None:
 
 def _same(was: Subject, now: Subject) -> None:
     for name in Subject.__struct_fields__:
+        if name == "recursive" and now.recursive:
+            continue  # what was found stays, and the folders come behind it
         if getattr(was, name) != getattr(now, name):
             values = f"{_shown(getattr(was, name))}, now {_shown(getattr(now, name))}"
             raise JournalError(

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from atelier.classify.journal import Checkpoint
+
 MILLISECOND_US = 1000
 KIND_WORDS = {
     "vanished": "vanished before it was read",
@@ -41,7 +43,19 @@ def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, An
 
 def merged(results: Iterable[Path]) -> dict[str, Any]:
     """The report of several runs together, of shards say; they may be going on."""
-    return summary(Totals().merge(peek(Files(path))[1] for path in results))
+    runs = [peek(Files(path)) for path in results]
+    return summary(
+        Totals().merge(totals for _, totals in runs),
+        {"folders_not_entered": _not_entered(state for state, _ in runs)},
+    )
+
+
+def _not_entered(states: Iterable[Checkpoint]) -> int:
+    """Folders left out of all runs together; the shards of one directory leave out the same ones."""
+    by_root: dict[bytes, int] = {}
+    for state in states:
+        by_root[state.subject.root] = max(by_root.get(state.subject.root, 0), state.folders_not_entered)
+    return sum(by_root.values())
 
 
 def text(report: dict[str, Any]) -> str:
@@ -58,6 +72,9 @@ def text(report: dict[str, Any]) -> str:
     lines += [f"failed, {KIND_WORDS[kind]}: {count:,}" for kind, count in report["failures"].items()]
     if report.get("folders_unreadable"):
         lines.append(f"folders that cannot be read: {report['folders_unreadable']:,}")
+    if count := report.get("folders_not_entered"):
+        were, them = ("folder was", "it") if count == 1 else ("folders were", "them")
+        lines.append(f"{count:,} {were} not entered; --recursive enters {them}")
     if stats := report.get("stats"):
         lines.append(
             f"statistics sent {stats['sent']:,}, lost {stats['lost']:,}"

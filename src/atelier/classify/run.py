@@ -186,4 +186,6 @@ class Run:
         if note.folder is not None:
             self.folders_unreadable += 1
             _log.warning("folder %s cannot be read: %s", os.fsdecode(note.folder) or ".", note.reason)
+        if note.finished:
+            self._journal.state.folders_not_entered = note.left_out
         self.walk.tell(note.count, finished=note.finished)

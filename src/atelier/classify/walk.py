@@ -49,6 +49,13 @@ class Found(NamedTuple):
     folder: bool
 
 
+class Listing(NamedTuple):
+    """What a whole listing of a folder says of it: its time before that, and the folders in it that are left out."""
+
+    mtime_ns: int
+    left_out: int
+
+
 class Walk:
     """One walk; `publish(count)` is told when pictures are durably in the log, `unreadable` of folders that are not."""
 
@@ -63,6 +70,9 @@ class Walk:
         self._published = time.monotonic()
         self._synced = 0
         self._whole = True  # whether the last listing reached its folder's end
+        self._passed = 0  # folders that the last listing did not enter
+        self.left_out = 0
+        """Folders that were not entered because nobody asked for it."""
 
     def run(self) -> None:
         """Bring the log up to date with the directory."""
@@ -84,6 +94,7 @@ class Walk:
             if section.complete:
                 listed += section.fresh
                 self._note(section, changed)
+                self.left_out = section.left_out
             if section.fresh:
                 partial = None if section.complete else section.folder
         return changed, listed, partial
@@ -95,6 +106,7 @@ class Walk:
             same = True  # its pictures will be found missing one by one
         except OSError:
             same = False
+        same = same and not (self._what.recursive and section.left_out)
         (changed.discard if same else changed.add)(section.folder)
 
     def _list_again(self, changed: set[bytes], partial: bytes | None) -> None:
@@ -102,14 +114,14 @@ class Walk:
         folders = changed | ({partial} if partial is not None else set())
         for path in self._known(folders):
             newcomers.known(path)
-        times = {folder: self._relist(folder, newcomers) for folder in folders}
+        listings = {folder: self._relist(folder, newcomers) for folder in folders}
         for path in newcomers.new():
             folder, _, name = path.removesuffix(b"/").rpartition(b"/")
             add = self._writer.folder if path.endswith(b"/") else self._writer.name
             add(folder, name, fresh=folder == partial)
             self._due()
         for folder in sorted(folders, key=lambda folder: folder == partial):
-            self._writer.complete(folder, times[folder], fresh=folder == partial)
+            self._complete(folder, listings[folder], fresh=folder == partial)
 
     def _known(self, folders: set[bytes]) -> Iterator[bytes]:
         log = self._writer.log
@@ -124,11 +136,11 @@ class Walk:
                     yield from (_join(section.folder, name) for name in own)
                     yield from (_join(section.folder, name) + b"/" for name in section.folders)
 
-    def _relist(self, folder: bytes, newcomers: Newcomers) -> int:
+    def _relist(self, folder: bytes, newcomers: Newcomers) -> Listing:
         settled = self._settled(folder)
         for found in self._entries(folder):
             newcomers.listed(_join(folder, found.name) + (b"/" if found.folder else b""))
-        return settled if self._whole else 0
+        return self._listing(settled)
 
     def _folders(self) -> Iterator[bytes]:
         """Every folder in the order found, the directory itself first; ends when nothing is left to be found."""
@@ -148,20 +160,30 @@ class Walk:
             add = self._writer.folder if found.folder else self._writer.name
             add(folder, found.name, fresh=True)
             self._due()
-        self._writer.complete(folder, settled if self._whole else 0, fresh=True)
+        self._complete(folder, self._listing(settled), fresh=True)
         self._due()
+
+    def _listing(self, settled: int) -> Listing:
+        return Listing(settled if self._whole else 0, self._passed)
+
+    def _complete(self, folder: bytes, listing: Listing, *, fresh: bool) -> None:
+        self._writer.complete(folder, listing.mtime_ns, fresh=fresh, left_out=listing.left_out)
+        self.left_out = listing.left_out
 
     def _entries(self, folder: bytes) -> Iterator[Found]:
         recursive, wants = self._what.recursive, self._what.wants
         prefix = folder + b"/" if folder else b""
-        self._whole = True
+        self._whole, self._passed = True, 0
         try:
             with os.scandir(self._absolute(folder)) as entries:
                 for entry in entries:
                     if wants(prefix + entry.name) and _is_file(entry):
                         yield Found(entry.name, folder=False)
-                    elif recursive and _is_folder(entry):
-                        yield Found(entry.name, folder=True)
+                    elif _is_folder(entry):
+                        if recursive:
+                            yield Found(entry.name, folder=True)
+                        else:
+                            self._passed += 1
         except OSError as error:
             self._whole = False
             self._unreadable(folder, error.strerror or type(error).__name__)

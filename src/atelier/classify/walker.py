@@ -13,12 +13,16 @@ from atelier.imaging.confinement import follow
 
 
 class Note(msgspec.Struct, omit_defaults=True):
-    """What the walking process says: pictures found so far, a folder that cannot be read, or its end."""
+    """What the walking process says: pictures found so far, a folder that cannot be read, or its end.
+
+    With the end comes how many folders were left out.
+    """
 
     count: int = 0
     folder: bytes | None = None
     reason: str = ""
     finished: bool = False
+    left_out: int = 0
 
 
 class Order(msgspec.Struct):
@@ -56,7 +60,7 @@ def main(parent: str, order: str) -> None:
         lambda folder, reason: say(Note(count, folder, reason)),
     )
     walk.run()
-    say(Note(count, finished=True))
+    say(Note(count, finished=True, left_out=walk.left_out))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ class WalkLogError(AtelierError):
 class Section(msgspec.Struct, array_like=True):
     """What a frame says of one folder: `names` of the frame's names are its own, `folders` lie in it.
 
-    `mtime_ns` is set in the last section of a listing, and 0 when the folder may since have changed unnoticed.
+    `mtime_ns` is set in the last section of a listing, and 0 when the folder may since have changed unnoticed;
+    `left_out` there counts the folders in it that were not entered.
     """
 
     folder: bytes
@@ -52,6 +53,7 @@ class Section(msgspec.Struct, array_like=True):
     mtime_ns: int = 0
     names: int = 0
     folders: list[bytes] = []
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +166,10 @@ class WalkWriter:
         self._section(folder, fresh=fresh).folders.append(name)
         self._grow()
 
-    def complete(self, folder: bytes, mtime_ns: int, *, fresh: bool) -> None:
-        """Say that a folder has been listed to its end, and its time before that."""
+    def complete(self, folder: bytes, mtime_ns: int, *, fresh: bool, left_out: int = 0) -> None:
+        """Say that a folder has been listed to its end, its time before that, and how many folders are not entered."""
         section = self._section(folder, fresh=fresh)
-        section.complete, section.mtime_ns = True, mtime_ns
+        section.complete, section.mtime_ns, section.left_out = True, mtime_ns, left_out
         self._grow()
 
     def flush(self) -> bool:
