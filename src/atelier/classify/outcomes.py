@@ -23,6 +23,9 @@ Kind = Literal[
     "bad_answer",
 ]
 
+OF_THE_FILE: frozenset[Kind] = frozenset(("not_an_image", "damaged", "too_large"))
+"""Kinds that come of what a file holds: trying the same file again within the same limits fails again."""
+
 DETAIL_MOST = 200
 """Characters of an error's text that are kept."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atelier.classify.journal import Files, peek
+from atelier.classify.outcomes import OF_THE_FILE
 from atelier.classify.stats import Totals
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, An
     return {
         "classified": totals.classified,
         "failed": totals.failed,
+        "retryable": sum(count for kind, count in totals.failures.items() if kind not in OF_THE_FILE),
         "classes": dict(sorted(totals.classes.items(), key=lambda item: (-item[1], item[0]))),
         "request_ms": totals.elapsed_us.summary(MILLISECOND_US),
         "jpeg_bytes": totals.size.summary(1),
@@ -81,8 +83,22 @@ def text(report: dict[str, Any]) -> str:
             + (f" ({stats['error']})" if stats["error"] else "")
         )
     if report["failed"] and "failures_file" in report:
-        lines.append(f"failures are listed in {report['failures_file']}; try them again with --retry-failed")
+        lines += _advice(report)
     return "\n".join(lines)
+
+
+def _advice(report: dict[str, Any]) -> list[str]:
+    """Where the failures are, which of them a retry may mend, and what becomes of the others."""
+    listed = f"failures are listed in {report['failures_file']}"
+    retryable, lasting = report["retryable"], OF_THE_FILE & report["failures"].keys()
+    if not lasting:
+        return [f"{listed}; try them again with --retry-failed"]
+    words = ", ".join(KIND_WORDS[kind] for kind in sorted(lasting))
+    remedy = "another file or a higher limit does" if "too_large" in lasting else "another file does"
+    return [
+        f"{listed}; --retry-failed may mend {retryable:,} of them" if retryable else listed,
+        f"{report['failed'] - retryable:,} failed for what the file holds ({words}): no retry mends that, {remedy}",
+    ]
 
 
 SHOWN_CLASSES = 20

@@ -1,0 +1,48 @@
+"""The report's words: what to do about failures."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from atelier.classify.outcomes import OF_THE_FILE, Kind
+from atelier.classify.report import KIND_WORDS, summary, text
+from atelier.classify.stats import Totals
+
+
+def advice(failures: dict[str, int]) -> list[str]:
+    """What a report of such failures says after the name of their file."""
+    totals = Totals()
+    totals.failures = failures
+    said = text(summary(totals, {"failures_file": "F"}))
+    return said.partition("failures are listed in F")[2].splitlines()
+
+
+@pytest.mark.parametrize(
+    ("failures", "said"),
+    [
+        ({}, []),
+        ({"remote_5xx": 2, "vanished": 1}, ["; try them again with --retry-failed"]),
+        (
+            {"damaged": 1, "not_an_image": 2},
+            ["", "3 failed for what the file holds (damaged, not an image): no retry mends that, another file does"],
+        ),
+        (
+            {"too_large": 1, "too_slow": 4},
+            [
+                "; --retry-failed may mend 4 of them",
+                "1 failed for what the file holds (too large): "
+                "no retry mends that, another file or a higher limit does",
+            ],
+        ),
+    ],
+)
+def test_a_retry_is_advised_only_where_it_may_mend(failures: dict[str, int], said: list[str]) -> None:
+    """Failures of the service, the network and the disk are worth a retry; those of the file are told apart."""
+    assert advice(failures) == said
+
+
+def test_every_kind_has_words() -> None:
+    """A report can name whatever a picture may fail of."""
+    assert KIND_WORDS.keys() == set(typing.get_args(Kind)) >= OF_THE_FILE
