@@ -10,6 +10,8 @@ from atelier.classify.outcomes import OF_THE_FILE, Kind
 from atelier.classify.report import KIND_WORDS, summary, text
 from atelier.classify.stats import Totals
 
+HOLDS = "failed for what the file holds"
+
 
 def advice(failures: dict[str, int]) -> list[str]:
     """What a report of such failures says after the name of their file."""
@@ -26,14 +28,13 @@ def advice(failures: dict[str, int]) -> list[str]:
         ({"remote_5xx": 2, "vanished": 1}, ["; try them again with --retry-failed"]),
         (
             {"damaged": 1, "not_an_image": 2},
-            ["", "3 failed for what the file holds (damaged, not an image): no retry mends that, another file does"],
+            ["", f"3 {HOLDS} (damaged, not an image): no retry mends that, another file does"],
         ),
         (
             {"too_large": 1, "too_slow": 4},
             [
                 "; --retry-failed may mend 4 of them",
-                "1 failed for what the file holds (too large): "
-                "no retry mends that, another file or a higher limit does",
+                f"1 {HOLDS} (too large): no retry mends that, another file or a higher limit does",
             ],
         ),
     ],
