@@ -9,7 +9,7 @@ import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -23,6 +23,9 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from atelier.errors import AtelierError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PREFIX = "ATELIER_"
 CONFIG_VARIABLE = "ATELIER_CONFIG"
@@ -271,6 +274,12 @@ class Settings(BaseSettings):
         environment, file = set(_environment().values()), _file_keys()
         return {name: self._source(name, environment, file) for name in type(self).model_fields}
 
+    def spelled(self, name: str) -> str:
+        """What to change where this value is wrong: `--data`, `data in atelier.yaml`, else `ATELIER_DATA`."""
+        if name not in self._chosen and self.sources()[name] == "default":
+            return f"{PREFIX}{name.upper()}"
+        return _spelled(name, self._chosen)
+
     def _source(self, name: str, environment: set[str], file: set[str]) -> str:
         if name in self._chosen:
             return "command line"
@@ -330,7 +339,7 @@ def load(**chosen: Any) -> Settings:  # noqa: ANN401 - values of any field, as t
     try:
         settings = Settings(**chosen)
     except ValidationError as error:
-        raise SettingsError("; ".join(_complaints(error, set(chosen)))) from None
+        raise SettingsError("; ".join(_complaints(error, chosen))) from None
     except (YAMLError, TypeError, ValueError, OSError) as error:
         raise SettingsError(f"{config_file()} cannot be read as YAML settings: {_reason(error)}") from None
     settings._chosen = frozenset(chosen)  # noqa: SLF001 - its own module
@@ -354,18 +363,24 @@ def _file_keys() -> set[str]:
     return set(YamlConfigSettingsSource(Settings, yaml_file=config_file())())
 
 
-def _complaints(error: ValidationError, chosen: set[str]) -> list[str]:
+def _complaints(error: ValidationError, chosen: Collection[str]) -> list[str]:
     """One sentence for each bad value, naming it as the operator wrote it."""
-    variables = {name: variable for variable, name in _environment().items()}
     sentences = []
     for problem in error.errors(include_input=False, include_context=False, include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        spelled = f"--{name.replace('_', '-')}" if name in chosen else variables.get(name, f"{name} in {config_file()}")
         message = (
             "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
         )
-        sentences.append(f"{spelled}: {message[0].lower()}{message[1:]}")
+        sentences.append(f"{_spelled(name, chosen)}: {message[0].lower()}{message[1:]}")
     return sentences
+
+
+def _spelled(name: str, chosen: Collection[str]) -> str:
+    """The setting as the operator wrote it."""
+    if name in chosen:
+        return f"--{name.replace('_', '-')}"
+    variables = {field: variable for variable, field in _environment().items()}
+    return variables.get(name) or f"{name} in {config_file()}"
 
 
 def _reason(error: Exception) -> str:

@@ -29,6 +29,7 @@ from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
 from atelier.metrics import count_errors
 from atelier.roles import end, freeze, mounted
+from atelier.roles.folders import require_blobs
 from atelier.roles.store import require_own
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
@@ -52,7 +53,8 @@ BACKLOG = 2048  # connections waiting to be accepted
 
 
 def main(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. Raises WrongStore."""
+    """Serve until SIGTERM or SIGINT; the exit code. Raises WrongStore and SettingsError."""
+    require_blobs(settings)
     logs.setup("api", settings)
     count_errors()
     tracing.start("api", settings)

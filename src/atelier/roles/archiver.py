@@ -13,6 +13,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.images import archive
 from atelier.roles import run_role, worker_name
+from atelier.roles.folders import require_blobs
 from atelier.roles.store import owning
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ BATCH = 16  # pictures that share one transaction when they wait together
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Raises WrongStore."""
+    """Run until SIGTERM or SIGINT. Raises WrongStore and SettingsError."""
+    require_blobs(settings)
     return run_role("archiver", settings, owning(run))
 
 

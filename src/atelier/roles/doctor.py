@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -17,10 +16,12 @@ from pydantic import SecretStr
 
 from atelier.engines import running
 from atelier.engines.binaries import find_postgres, find_valkey
+from atelier.engines.errors import from_os_error
 from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
+from atelier.roles.folders import existing, require_blobs, require_usable
 from atelier.roles.fonts import require_font
 from atelier.roles.up.console import address
 from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, PortTaken, free_port, require_two_ports
@@ -138,18 +139,16 @@ def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Fin
 
 
 def _data(settings: Settings) -> str:
-    folder = _existing(settings.data.absolute())
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise AtelierError(f"{folder} cannot be written by this user")
+    folder = existing(settings.data)
+    try:
+        require_usable(settings.data)
+    except OSError as error:
+        raise from_os_error(error, folder) from error
     free = shutil.disk_usage(folder).free
     if free < DISK_BYTES:
         raise AtelierError(f"the disk of {folder} has {free // 1024**2} MiB left")
     new = "" if folder == settings.data.absolute() else " (will be made)"
     return f"{settings.data.absolute()}{new}, {free / 1024**3:.1f} GiB free"
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _database(settings: Settings) -> str:
@@ -202,6 +201,7 @@ async def _rabbitmq(url: str) -> str:
 
 def _blobs(settings: Settings) -> str:
     folder = settings.blobs_folder
+    require_blobs(settings)
     if folder is not None and not folder.exists():
         return f"{folder.absolute()} (will be made)"
     place = settings.store if folder is None else folder.absolute()

@@ -19,6 +19,7 @@ from atelier.imaging.sandbox import DecodeFailed, Sandbox
 from atelier.measures import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
+from atelier.roles.folders import require_blobs
 from atelier.roles.fonts import require_font
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ WARM_UP = "atelier.imaging.warm:warm_up"
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Raises SettingsError for a font that cannot be used."""
+    """Run until SIGTERM or SIGINT. Raises SettingsError for a font or a folder that cannot be used."""
     require_font(settings)
+    require_blobs(settings, write=False)
     return run_role(SERVICE, settings, run)
 
 

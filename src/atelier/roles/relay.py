@@ -14,6 +14,7 @@ from atelier.http import kept
 from atelier.images import jobs
 from atelier.measures import OFFERS, RELAY
 from atelier.roles import backlog, lost_files, run_role
+from atelier.roles.folders import require_blobs
 from atelier.roles.store import REFERENCED, owning
 from atelier.tasks import handout
 
@@ -31,7 +32,8 @@ UNFINISHED = timedelta(hours=1)  # since somebody last wrote to it: nobody is st
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Raises WrongStore."""
+    """Run until SIGTERM or SIGINT. Raises WrongStore and SettingsError."""
+    require_blobs(settings)
     return run_role("relay", settings, owning(run))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from atelier import logs
 from atelier.engines import running
+from atelier.roles.folders import require_blobs
 from atelier.roles.fonts import require_font
 from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
@@ -44,6 +45,7 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
     folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
     lock = take_folder(folder)
     try:
+        require_blobs(settings)
         grpc = settings.grpc_port
         if any(role.name == "grpc" for role in roles):
             grpc = free_port(settings.host, grpc, "ATELIER_GRPC_PORT")

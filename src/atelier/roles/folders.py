@@ -1,0 +1,44 @@
+"""Can a folder be used that may not be there yet: asked before anything starts, and nothing is made for the answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from atelier.settings import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from atelier.settings import Settings
+
+
+def require_blobs(settings: Settings, *, write: bool = True) -> None:
+    """Raises SettingsError when this user can never store (or, without `write`, read) blobs in their folder."""
+    folder = settings.blobs_folder
+    if folder is None:
+        return
+    try:
+        require_usable(folder, write=write)
+    except OSError as error:
+        where = "" if error.filename == str(folder.absolute()) else f" ({error.filename})"
+        reason = f"{folder.absolute()} cannot be used: {error.strerror}{where}."
+        raise SettingsError(f"{settings.spelled('blobs')}: {reason}") from error
+
+
+def require_usable(folder: Path, *, write: bool = True) -> None:
+    """Raises OSError when `folder`, or what it would be made in, is closed to this user, read-only or no folder."""
+    place = existing(folder)
+    if not place.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+    needed = os.X_OK | (os.W_OK if write else 0)
+    if not os.access(place, needed, effective_ids=True):
+        number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number), str(place))
+
+
+def existing(folder: Path) -> Path:
+    """The folder itself, or the nearest above it that is there as far as this user can see."""
+    folder = folder.absolute()
+    return next(path for path in (folder, *folder.parents) if os.path.lexists(path))
