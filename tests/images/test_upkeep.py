@@ -12,7 +12,9 @@ from redis.asyncio import Redis
 from atelier import bootstrap
 from atelier.adapters.blobs import new_key
 from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.adapters.blobs.mark import written
 from atelier.database import Database
+from atelier.errors import Unavailable
 from atelier.images import archive, jobs
 from atelier.imaging.recipe import Rendition
 from atelier.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
@@ -23,6 +25,7 @@ from atelier.roles.repair import Mended, repair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from atelier.adapters.blobs import Blobs
     from atelier.settings import Settings
@@ -232,6 +235,18 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     body = next(iter(fields.values()))
     assert b"not-processed" in body
     assert b"/secret/path" not in body
+
+
+async def test_a_missing_mount_is_no_deletion(settings: Settings, redis: Redis, tmp_path: Path) -> None:
+    """Where the processor sees no store at all, a job waits; in a store that is one, its picture was deleted."""
+    blobs = DirectoryBlobs(tmp_path / "mount")
+    processor = Processor(settings, blobs, None, bootstrap.store_queue(settings, redis))  # type: ignore[arg-type]
+    job = _Job(encode(ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "images/abc/original.jpg")))
+    with pytest.raises(Unavailable, match="is the volume mounted"):
+        await processor.process(job)  # type: ignore[arg-type]
+    await blobs.set_mark(written("00000000-0000-0000-0000-000000000000"))
+    await processor.process(job)  # type: ignore[arg-type]
+    assert await redis.xlen("store") == 0
 
 
 class _Job:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier import bootstrap, messages, tracing, vitals
-from atelier.errors import Invalid, NotFound, Unsupported
+from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
 from atelier.measures import SANDBOX_ENDS
@@ -59,7 +60,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
-    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": blobs.mark}
+    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(require_store, blobs)}
     processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
     queue = bootstrap.process_queue(settings, redis)
     try:
@@ -77,6 +78,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await sandbox.aclose()
         await bus.close()
         await redis.aclose()
+
+
+async def require_store(blobs: Blobs) -> None:
+    """Raises Unavailable for a store that nobody has marked: who writes does so first, so no volume is mounted here.
+
+    Every picture in it would be taken for one that was deleted.
+    """
+    if not await blobs.mark():
+        raise Unavailable("the blob store has no mark: is the volume mounted?")
 
 
 class Processor:
@@ -120,6 +130,7 @@ class Processor:
         try:
             picture = message.picture if message.picture is not None else await self._blobs.get(message.blob)
         except NotFound:
+            await require_store(self._blobs)
             return None  # deleted since: there is no row left to tell
         try:
             # The sandbox can open no other font, not even that of a job from before the setting was changed.
