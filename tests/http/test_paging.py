@@ -25,7 +25,7 @@ IDS = range(1200, 0, -1)
 
 @router.get("/things")
 @router.get("/others")
-async def things(page: Page, tag: str | None = None) -> Response:
+async def things(page: Page, tag: str | None = None, x: str = "") -> Response:
     """Ids, newest first; `tag` keeps the even ones."""
     ids = [number for number in IDS if (page.before is None or number < page.before) and (not tag or number % 2 == 0)]
     return page.response([{"id": number} for number in ids[: page.fetch]])

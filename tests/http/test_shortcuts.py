@@ -97,6 +97,7 @@ async def test_the_short_way_says_the_same(client: httpx2.AsyncClient, method: s
     [
         ("/things/0/info", 422), ("/things/-1/info", 422), ("/things/x/info", 422), ("/things/01/info", 200),
         ("/things/1000000000000000000/info", 200), ("/things/1/other", 404), ("/things/%D9%A3/info", 422),
+        ("/things/1/info?size=2", 422),
     ],
 )  # fmt: skip
 async def test_odd_paths_go_the_long_way(client: httpx2.AsyncClient, path: str, status: int) -> None:

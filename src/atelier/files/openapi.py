@@ -59,9 +59,9 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
             "responses": {201: FileSerializer},
             "parameters": [_KEY],
         },
-        (400, 409, 413, 415, 422, 503),
+        (400, 409, 413, 415, 503),
     ),
-    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, (422,)),
+    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, ()),
     "detail": ({"responses": {200: FileSerializer, 304: _SAME}, "parameters": [_ID]}, (404,)),
     "delete": ({"responses": {204: None}, "parameters": [_ID, _MATCH]}, (404, 412)),
     "retry": ({"request": None, "responses": {202: FileSerializer}, "parameters": [_ID, _MATCH]}, (404, 409, 412)),
@@ -85,10 +85,10 @@ ERRORS = {
 
 
 def describe(name: str) -> Callable[[View], View]:
-    """Document a view's method as the operation of that name."""
+    """Document a view's method as the operation of that name; each refuses query parameters that it does not know."""
     known, errors = OPERATIONS[name]
     described: Callable[[View], View] = extend_schema(
-        tags=[TAG], extensions={"x-errors": list(errors), "x-name": name}, **known
+        tags=[TAG], extensions={"x-errors": sorted({*errors, 422}), "x-name": name}, **known
     )
     return described
 

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
 _CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of path and filters
-_OWN = ("limit", "cursor")
 
 
 class KeysetPagination(BasePagination):
     """A page begins below an id, so the last page costs what the first one does."""
 
+    parameters = ("limit", "cursor")
+
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:  # noqa: ANN401, ARG002 - DRF's signature
         """The page's rows. Raises Invalid for a limit or cursor that is none."""
-        filters = [(name, value) for name, values in request.GET.lists() if name not in _OWN for value in values]
+        filters = [
+            (name, value) for name, values in request.GET.lists() if name not in self.parameters for value in values
+        ]
         limit = _limit(request.GET.get("limit"))
         mark = hashlib.blake2b(repr((request.path, sorted(filters))).encode(), digest_size=6).digest()
         if (cursor := request.GET.get("cursor")) is not None:

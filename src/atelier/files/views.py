@@ -9,15 +9,15 @@ from django.http import HttpResponse
 from django.utils.http import parse_etags
 from rest_framework.generics import ListAPIView
 from rest_framework.renderers import JSONRenderer
-from rest_framework.views import APIView
+from rest_framework.views import APIView as PlainView
 
 from atelier.errors import Invalid, Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
-from atelier.files.paging import invalid
+from atelier.files.paging import KeysetPagination, invalid
 from atelier.files.serializers import FileSerializer
-from atelier.http.complaints import UNKNOWN
+from atelier.http.complaints import REFUSED, unknown, unknown_parameters
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -26,6 +26,18 @@ if TYPE_CHECKING:
 UPLOAD = "POST /api/upload"
 FIELD = "file"
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
+
+
+class APIView(PlainView):
+    """A view that refuses query parameters which it does not read, once it knows who asks."""
+
+    parameters: tuple[str, ...] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - DRF's signature
+        """What comes before the method. Raises Unauthenticated, then Invalid."""
+        super().initial(request, *args, **kwargs)
+        if others := [name for name in request.GET if name not in self.parameters]:
+            raise unknown_parameters(others, self.parameters)
 
 
 class Upload(APIView):
@@ -39,9 +51,8 @@ class Upload(APIView):
             raise Malformed("Send the file as multipart/form-data, in the part `file`.", slug="no-file")
         if upload.size == 0:
             raise Malformed("The file is empty.", slug="empty-file")
-        if unknown := next((name for name in request.data if name != FIELD), None):
-            complaint = {"loc": ["body", unknown], "msg": f"{UNKNOWN}; there is `{FIELD}`"}
-            raise Invalid("Some values are not acceptable.", errors=[complaint])
+        if other := next((name for name in request.data if name != FIELD), None):
+            raise Invalid(REFUSED, errors=[{"loc": ["body", other], "msg": unknown([FIELD])}])
         owner = request.user.user_id
         key = request.META.get(idempotency.HEADER)
         once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
@@ -60,10 +71,11 @@ class Upload(APIView):
         return answer
 
 
-class Files(ListAPIView):
+class Files(APIView, ListAPIView):
     """All of one's files."""
 
     serializer_class = FileSerializer
+    parameters = (*FILTERS, *KeysetPagination.parameters)
 
     @describe("index")
     def get(self, request: Request) -> HttpResponse:

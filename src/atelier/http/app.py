@@ -15,6 +15,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from atelier.http import docs, health, openapi, problems
 from atelier.http.metrics import Metrics
 from atelier.http.middleware import Edge, Elsewhere
+from atelier.http.queries import guard
 from atelier.http.shortcuts import NamedShortcut, Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
@@ -98,8 +99,10 @@ def create_app(
     app.state.resources = resources
     app.state.metrics = Metrics(settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None)
     app.state.checks = checks if checks is not None else health.dependencies(resources)
-    for router in (*routers, health.router, docs.router):
+    for router in routers:
         _take(app, router)
+    for router in (health.router, docs.router):  # monitors and browsers add parameters of their own
+        app.router.routes += router.routes
     _keep_literal(app)
     problems.install(app)
     return app
@@ -110,6 +113,7 @@ def _take(app: FastAPI, router: APIRouter) -> None:
     for route in router.routes:
         if isinstance(route, APIRoute):
             adopt(route)
+            guard(route)
         app.router.routes.append(route)
 
 

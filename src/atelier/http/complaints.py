@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from atelier.errors import Invalid
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+REFUSED = "Some values are not acceptable."
 REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
 UNKNOWN = "There is no such field"
+UNKNOWN_PARAMETER = "There is no such parameter"
 _NUMBER = "A whole number is needed"
 _TRUTH = "true or false is needed"
 _OBJECT = "A JSON object is needed"
@@ -56,3 +60,15 @@ def complaint(error: Mapping[str, Any]) -> str:
         return words.format_map(error.get("ctx") or {})
     message: str = error["msg"].removeprefix("Value error, ")
     return message[:1].upper() + message[1:]
+
+
+def unknown(there: Collection[str], words: str = UNKNOWN) -> str:
+    """The sentence for a name that is none, with those that there are."""
+    named = ", ".join(f"`{name}`" for name in there)
+    return f"{words}; there {'is' if len(there) == 1 else 'are'} {named or 'none'}"
+
+
+def unknown_parameters(names: Sequence[str], there: Collection[str]) -> Invalid:
+    """The refusal of query parameters that an operation does not have; `there` are those that it has."""
+    message = unknown(there, UNKNOWN_PARAMETER)
+    return Invalid(REFUSED, errors=[{"loc": ["query", name], "msg": message} for name in names])

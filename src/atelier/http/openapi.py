@@ -31,7 +31,7 @@ TITLE = "Atelier"
 DESCRIPTION = (
     "A self-hosted workshop for pictures and files. Sign in at `POST /api/auth/token` and send the access token as "
     "`Authorization: Bearer ...`. Errors are `application/problem+json` (RFC 9457). Lists are newest first; the next "
-    'page is in `Link: <...>; rel="next"`.'
+    'page is in `Link: <...>; rel="next"`. Query parameters that an operation does not list are refused.'
 )
 LICENSE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Atelier"}

@@ -1,8 +1,8 @@
 """The hottest reads, answered ahead of the framework: its routing and its dependencies cost more than the reads do.
 
-A shortcut is taken only when there is nothing to decide: GET or HEAD, an id in its plain form, a name of the usual
-letters, a token that was verified lately. Everything else, errors included, goes the way of the route that has the
-same path.
+A shortcut is taken only when there is nothing to decide: GET or HEAD, no query, an id in its plain form, a name of the
+usual letters, a token that was verified lately. Everything else, errors included, goes the way of the route that has
+the same path.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Shortcuts:
 
     def find(self, scope: Scope, receive: Receive) -> Awaitable[Response] | None:
         """The answer to a request that takes a shortcut; None for all others. Marks its route in the scope."""
-        if scope["method"] != "GET" or not self._by_group:
+        if scope["method"] != "GET" or scope["query_string"] or not self._by_group:
             return None
         match = self._pattern.fullmatch(scope["path"])
         if match is None or match.lastindex is None:

@@ -23,7 +23,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 from starlette.datastructures import ImmutableMultiDict
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
-from atelier.http.complaints import UNKNOWN
+from atelier.http.complaints import REFUSED, unknown
 from atelier.measures import UPLOADED
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def sweep(folder: Path) -> None:
 
 def invalid(name: str, message: str) -> Invalid:
     """One field of a form that is not acceptable."""
-    return Invalid("Some values are not acceptable.", errors=[{"loc": ["body", name], "msg": message}])
+    return Invalid(REFUSED, errors=[{"loc": ["body", name], "msg": message}])
 
 
 def _parser(request: Request) -> PushMultipartParser:
@@ -239,9 +239,7 @@ class _Reader:
         elif file_name(segment):
             raise invalid(name, f"No file is expected here; send it as `{next(iter(self.names))}`")
         elif name not in self.known:
-            raise invalid(
-                name, f"{UNKNOWN}; there are {', '.join(f'`{known}`' for known in (*self.names, *self.known))}"
-            )
+            raise invalid(name, unknown((*self.names, *self.known)))
 
     def _data(self, chunk: bytes) -> None:
         if self.segment is self.file:

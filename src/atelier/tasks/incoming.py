@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import Unsupported
-from atelier.http.complaints import A_TEXT, REQUIRED, UNKNOWN
+from atelier.http.complaints import A_TEXT, REQUIRED, unknown
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
 from atelier.tasks.envelope import Envelope
@@ -75,8 +75,8 @@ async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Pic
 
 def _meta(fields: dict[str, Any]) -> str:
     """The `meta` of `fields`, which hold nothing else: any text of bounded length."""
-    if unknown := next((name for name in fields if name != META), None):
-        raise invalid(unknown, UNKNOWN)
+    if other := next((name for name in fields if name != META), None):
+        raise invalid(other, unknown((IMAGE, META)))
     if META not in fields:
         raise invalid(META, REQUIRED)
     meta = fields[META]
