@@ -253,3 +253,20 @@ async def test_probe_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as mute:
         status, said = await asyncio.to_thread(probe.ask, "127.0.0.1", mute.getsockname()[1])
     assert (status, "timed out" in said) == (0, True)
+
+
+async def test_probe_gives_up_on_what_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline is of the whole answer, however steadily it drips."""
+    monkeypatch.setattr(probe, "DEADLINE_SECONDS", 0.3)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        status, said = await asyncio.wait_for(asyncio.to_thread(probe.ask, "127.0.0.1", port), 20)
+    assert (status, "timed out" in said) == (0, True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
@@ -32,12 +33,14 @@ def run(host: str, port: int) -> int:
 
 def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
     """Status and body of an answer; status 0 and the reason when there is none."""
+    end = time.monotonic() + DEADLINE_SECONDS
     try:
         with socket.create_connection((host, port), DEADLINE_SECONDS) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
             answer = b""
             while len(answer) < ANSWER_BYTES and (data := connection.recv(ANSWER_BYTES)):
                 answer += data
+                connection.settimeout(max(0.001, end - time.monotonic()))  # zero would mean something else
     except OSError as error:
         return 0, f"no answer from {host}:{port}: {error}"
     head, _, body = answer.partition(b"\r\n\r\n")
