@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -21,6 +20,7 @@ from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
+from atelier.roles import reach
 from atelier.roles.folders import existing, require_blobs, require_usable
 from atelier.roles.fonts import require_font
 from atelier.roles.up.console import address
@@ -155,11 +155,7 @@ def _database(settings: Settings) -> str:
     if settings.database_url is None:
         folder = find_postgres(settings.postgres_bin)
         return f"embedded: {_output(folder / 'postgres')} in {folder}"
-    import psycopg  # noqa: PLC0415 - only when there is a server to ask
-
-    url = settings.database_url.get_secret_value()
-    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
-        version = connection.info.server_version // 10_000
+    version = reach.postgres_version(settings, settings.database_url.get_secret_value())
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
     return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
@@ -169,11 +165,7 @@ def _redis(settings: Settings) -> str:
     if settings.redis_url is None:
         program = find_valkey(settings.valkey_bin)
         return f"embedded: {_output(program)} at {program}"
-    from redis import Redis  # noqa: PLC0415 - only when there is a server to ask
-
-    url = settings.redis_url.get_secret_value()
-    with Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS) as client:
-        facts = client.info()
+    facts = reach.redis_facts(settings, settings.redis_url.get_secret_value())
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
@@ -184,18 +176,7 @@ def _redis(settings: Settings) -> str:
 def _bus(settings: Settings) -> str:
     if settings.amqp_url is None:
         return "Redis Streams"
-    return asyncio.run(_rabbitmq(settings.amqp_url.get_secret_value()))
-
-
-async def _rabbitmq(url: str) -> str:
-    import aio_pika  # noqa: PLC0415 - only when there is a server to ask
-
-    try:
-        connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, aio_pika.exceptions.AMQPError) as error:
-        reason = str(error) if isinstance(error, OSError) else "it closed the connection; is there such a virtual host?"
-        raise AtelierError(f"RabbitMQ at {urlsplit(url).hostname}:{urlsplit(url).port or 5672}: {reason}") from None
-    await connection.close()
+    reach.greet_rabbitmq(settings, settings.amqp_url.get_secret_value())
     return "RabbitMQ answers"
 
 

@@ -9,6 +9,7 @@ import psycopg
 
 from atelier import bootstrap
 from atelier.errors import Conflict
+from atelier.roles.reach import postgres_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,10 @@ ENCODING = "UTF8"
 
 
 def main(settings: Settings) -> int:
-    """Migrate the database of `settings`; the exit code."""
-    migrate(bootstrap.database_url(settings))
+    """Migrate the database of `settings`; the exit code. Raises Unavailable when it does not answer."""
+    url = bootstrap.database_url(settings)
+    postgres_version(settings, url)
+    migrate(url)
     return 0
 
 

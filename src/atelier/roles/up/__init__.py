@@ -17,6 +17,7 @@ from atelier import logs
 from atelier.engines import running
 from atelier.roles.folders import require_blobs
 from atelier.roles.fonts import require_font
+from atelier.roles.reach import require_servers
 from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
@@ -51,6 +52,7 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
             grpc = free_port(settings.host, grpc, "ATELIER_GRPC_PORT")
         port = free_port(settings.host, settings.port, "--port")
         vitals = vitals_ports(settings, [role.name for role in roles])
+        require_servers(settings)
         settings = settings.model_copy(update={"data": folder, "port": port, "grpc_port": grpc})
         console = Console(settings)
         logs.setup("up", settings, console=Labelled(console, "up"))

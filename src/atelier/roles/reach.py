@@ -1,0 +1,131 @@
+"""Whether the servers that URLs name can be used; why not is one sentence: the setting, the address, no password."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from atelier.settings import Settings
+
+CONNECT_SECONDS = 5
+NO_URL = "this is no URL: in a password write / ? # @ : % as %2F %3F %23 %40 %3A %25"
+_ADDRESSED = re.compile(r"^(.* failed: )?(FATAL: +)?(Error -?\d+ connecting to \S+\. |\[Errno -?\d+\] )?")
+RABBITMQ_PORT, REDIS_PORT, POSTGRES_PORT = 5672, 6379, 5432
+
+
+def require_servers(settings: Settings) -> None:
+    """Ask each server whose URL is set. Raises Unavailable for the first that cannot be used."""
+    asks = {"database_url": postgres_version, "redis_url": redis_facts, "amqp_url": greet_rabbitmq}
+    before = logging.root.manager.disable
+    logging.disable()  # a client's log lines would be a second, rawer account of the sentence
+    try:
+        for name, ask in asks.items():
+            if url := getattr(settings, name):
+                ask(settings, url.get_secret_value())
+    finally:
+        logging.disable(before)
+
+
+def postgres_version(settings: Settings, url: str) -> int:
+    """The major version of the PostgreSQL at `url`. Raises Unavailable."""
+    import psycopg  # noqa: PLC0415 - only when there is a server to ask
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
+
+    with _said(settings, "database_url", "PostgreSQL") as say:
+        try:
+            parts = conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            raise ValueError(NO_URL) from None
+        say.address = _address(parts.get("host"), parts.get("port"), POSTGRES_PORT)
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+            return connection.info.server_version // 10_000
+
+
+def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
+    """What the Redis at `url` says of itself. Raises Unavailable."""
+    from redis import Redis  # noqa: PLC0415 - only when there is a server to ask
+    from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
+    from redis.retry import Retry  # noqa: PLC0415 - the same
+
+    with _said(settings, "redis_url", "Redis") as say:
+        say.address = _address_of(url, REDIS_PORT)
+        seconds = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": CONNECT_SECONDS}
+        with Redis.from_url(url, retry=Retry(NoBackoff(), 0), **seconds) as client:
+            facts: dict[str, Any] = client.info()
+            return facts
+
+
+def greet_rabbitmq(settings: Settings, url: str) -> None:
+    """Connect to the RabbitMQ at `url`. Raises Unavailable."""
+    import aio_pika  # noqa: PLC0415 - only when there is a server to ask
+
+    async def greet() -> None:
+        try:
+            connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
+        except aio_pika.exceptions.AMQPError as error:
+            if isinstance(error, OSError):
+                raise
+            raise OSError("it closed the connection, perhaps there is no such virtual host") from None
+        await connection.close()
+
+    with _said(settings, "amqp_url", "RabbitMQ") as say:
+        say.address = _address_of(url, RABBITMQ_PORT)
+        asyncio.run(greet())
+
+
+class _Sentence:
+    address = "an unknown address"
+
+
+@contextmanager
+def _said(settings: Settings, setting: str, server: str) -> Iterator[_Sentence]:
+    """Any error as one sentence."""
+    sentence = _Sentence()
+    try:
+        yield sentence
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "cannot be used"
+        chosen = settings.sources()[setting] != "default"
+        name = f"{settings.spelled(setting)}: " if chosen else ""
+        if str(error) == NO_URL:
+            raise Unavailable(f"{name}{NO_URL}.") from None
+        raise Unavailable(f"{name}{server} at {sentence.address} cannot be used: {_reason(error)}.") from None
+
+
+def _address_of(url: str, default: int) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return unquote(parts.path)
+    try:
+        return _address(parts.hostname, parts.port, default)
+    except ValueError:
+        raise ValueError(NO_URL) from None
+
+
+def _address(host: object, port: object, default: int) -> str:
+    """`host:port`, or a socket's folder. Raises ValueError for a port that is none: it may be half a password."""
+    host, port = str(host or "localhost"), str(port or default)
+    if not re.fullmatch(r"[0-9,]+", port):
+        raise ValueError(NO_URL)
+    if host.startswith("/"):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    """The last thing that a driver says, without the address, which the sentence has."""
+    if isinstance(error, TimeoutError):
+        return f"no answer in {CONNECT_SECONDS} s"
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno)  # type: ignore[arg-type]
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    return _ADDRESSED.sub("", text).rstrip(".") or type(error).__name__
