@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -270,6 +271,15 @@ def test_every_variable_is_a_setting() -> None:
     given = dict(variables())
     assert {name.removeprefix(PREFIX).lower() for name in given} <= Settings.model_fields.keys()
     assert all(name.startswith(PREFIX) for name in given)
+
+
+def test_the_documented_probe_asks_a_port_that_answers() -> None:
+    """All pods are given `metrics_port`, which a probe prefers; the API listens on its own port alone."""
+    text = (ROOT / "docs" / "howto" / "kubernetes.md").read_text(encoding="utf-8")
+    (role, port), *more = re.findall(r"exec deploy/(\w+) -- atelier probe(?: --port (\d+))?", text)
+    assert not more
+    ports = {each["containerPort"] for each in container(of("Deployment")[role])["ports"]}
+    assert int(port or dict(variables())[f"{PREFIX}METRICS_PORT"]) in ports
 
 
 def test_clients_are_told_apart() -> None:
