@@ -100,11 +100,11 @@ class Operations:
             "read": lambda _: self._get(f"/api/images/{stock.image()}/info"),
             "picture": lambda _: self._get(f"/api/images/{stock.image()}/renditions/500x500"),
             "list": lambda _: self._get("/api/images"),
-            "upload": lambda moment: self._upload("/api/images", moment, images),
+            "upload": lambda moment: self._upload("/api/images", stock.image_form, moment, images),
             "books-read": lambda _: self._get(f"/api/books/{stock.any_book()}"),
             "books-write": self._write_book,
             "take": self._take,
-            "files": lambda moment: self._upload("/api/upload/", moment, files),
+            "files": lambda moment: self._upload("/api/upload/", stock.file_form, moment, files),
             "mix": self._mix,
         }
         good = frozenset((200, 201, 204))
@@ -123,8 +123,8 @@ class Operations:
     async def _post(self, target: str, media_type: str, body: bytes) -> Response:
         return await self._session.client.send(self._session.request("POST", target, media_type, body))
 
-    async def _upload(self, target: str, moment: float, follower: Follower | None) -> int:
-        answer = await self._post(target, MULTIPART, self._stock.uploaded)
+    async def _upload(self, target: str, form: bytes, moment: float, follower: Follower | None) -> int:
+        answer = await self._post(target, MULTIPART, form)
         if answer.status == CREATED and follower:
             follower.add(_made.decode(answer.body).id, moment)
         return answer.status
@@ -150,7 +150,7 @@ class Operations:
     async def _mix(self, moment: float) -> int:
         (name,) = self._shares.choices(list(SHARES), list(SHARES.values()))
         if name == "files":  # one kind of upload is followed at a time
-            return await self._upload("/api/upload/", moment, None)
+            return await self._upload("/api/upload/", self._stock.file_form, moment, None)
         return await self._fire[name](moment)
 
 

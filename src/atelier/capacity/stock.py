@@ -56,7 +56,8 @@ class Stock:
 
     def __init__(self, session: Session, picture: bytes) -> None:
         self._session = session
-        self.uploaded = form(picture, description=DESCRIPTION)
+        self.image_form = form(picture, description=DESCRIPTION)
+        self.file_form = form(picture)
         self._task = form(picture, meta="capacity").replace(b'name="file"', b'name="image"')
         book = {"title": session.name, "author": "Nobody", "publication_date": "2026-01-01"}
         self.book = msgspec.json.encode(book)
@@ -105,7 +106,7 @@ class Stock:
         return random.choice(self.books)  # noqa: S311 - spreads load
 
     async def _prepare_images(self) -> None:
-        self.images = await self._many(IMAGES, lambda: self._create("/api/images", MULTIPART, self.uploaded))
+        self.images = await self._many(IMAGES, lambda: self._create("/api/images", MULTIPART, self.image_form))
         await self.settled("/api/images?status=queued&limit=1", READY_SECONDS)
         ready = msgspec.json.decode((await self._session.insist("GET", "/api/images?status=ready&limit=500")).body)
         if len(ready) < IMAGES:
