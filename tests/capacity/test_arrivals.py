@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import selectors
 import time
 from types import SimpleNamespace
@@ -11,7 +12,12 @@ import pytest
 
 from atelier.capacity import arrivals, search, verdict
 from atelier.capacity.arrivals import BACK_PRESSURE, Limits, Operation
+from atelier.capacity.budget import Budget
+from atelier.capacity.follow import Follower
 from atelier.capacity.results import Ready, Trial, Usage
+from atelier.capacity.run import Plan, Run, line
+from atelier.capacity.session import Session
+from atelier.capacity.stock import Stock
 from tests.capacity.standin import StandIn, operation
 
 LIMITS = Limits(p95=0.4, ready=1)
@@ -126,6 +132,28 @@ async def test_nobody_there_is_a_counted_error() -> None:
     made = await arrivals.trial(asked, 50, 0.3, LIMITS)
     assert made.failed == made.sent > 0
     assert any(status.startswith("connection") for status in made.statuses)
+
+
+async def test_what_did_not_come_is_not_ready() -> None:
+    """Of a blend in which no upload came nothing is said of readiness."""
+    async with operation(StandIn()) as asked:
+        asked.follower = Follower(Session("http://127.0.0.1:1"), str, lambda _: "ready")
+        made = await arrivals.trial(asked, 100, 0.3, LIMITS)
+    assert made.sent
+    assert made.ready is None
+    assert "ready" not in line("mix", made)
+
+
+async def test_an_operation_that_always_fails_is_not_searched() -> None:
+    """When no request succeeds no rate is tried: the answers are told, and no figures."""
+    said: list[str] = []
+    async with operation(StandIn(answer=lambda _: (422, b""))) as asked:
+        plan = Plan("http://127.0.0.1:1", ["stand-in"], LIMITS, 60, 1000, b"", tell=said.append)
+        stock = Stock(Session(plan.url), b"")
+        made = await Run(plan)._measure(asked, stock, Budget(60, 1000))  # noqa: SLF001 - beneath it is an instance
+    assert (made.trials, made.knee) == ([], None)
+    assert re.fullmatch(r"none of (\d+) requests succeeded: \1 x 422", made.ended)
+    assert made.ended in said[0]
 
 
 async def test_a_client_that_is_behind_says_so() -> None:

@@ -62,6 +62,31 @@ def test_the_table_says_what_was_measured() -> None:
     assert all(row.count("|") == 8 for row in rows.values())
 
 
+def test_the_terminal_shows_only_what_was_measured() -> None:
+    """No empty figures: where no rate held there are none, and a server that cannot be seen has no cost."""
+    made = report()
+    made.seconds, made.measuring_seconds = 47, 30.4
+    held = made.operations[0].knee
+    assert held
+    unseen = msgspec.structs.replace(held, usage=Usage())
+    made.operations.append(Measured("list", "a page", [unseen], unseen, certain=True, saturated=[]))
+    made.operations[2].saturated = ["the disk"]
+    made.operations[3].ended = "the time was used up"
+    least = "at least 40.0/s (38.5 ready/s)"
+    assert page.text(made).splitlines() == [
+        "p95 within 250 ms, uploads ready within 2000 ms:",
+        f"  read         {'400/s':>34}   p50/p95/p99 40.0 / 80.0 / 100 ms, server 2.00 ms CPU each",
+        "               api: one process",
+        f"  upload       {least:>34}   p50/p95/p99 4.0 / 8.0 / 10.0 ms, server 20.00 ms CPU each",
+        f"  mix          {'not even the lowest rate':>34}",
+        "               the disk",
+        f"  take         {'not measured':>34}",
+        "               the time was used up",
+        f"  list         {'400/s':>34}   p50/p95/p99 40.0 / 80.0 / 100 ms",
+        "the run took 47 s: 30 s of measuring, 17 s of preparing and cleaning up",
+    ]
+
+
 @pytest.mark.parametrize("logarithmic", [True, False])
 @pytest.mark.parametrize("values", [[], [0.0], [1e-9], [3, 3, 3], [1, 1e9], [0.02, 0.5, 70]])
 def test_any_values_can_be_drawn(values: list[float], *, logarithmic: bool) -> None:

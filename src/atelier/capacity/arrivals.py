@@ -187,12 +187,14 @@ async def _followed(follower: Follower | None) -> AsyncIterator[None]:
 
 
 async def _ready(follower: Follower | None, began: float, limits: Limits) -> Ready | None:
-    """What became of uploads; whatever is not ready in time counts with the time that it has waited."""
+    """What became of uploads, if any came; whatever is not ready in time counts with the time that it has waited."""
     if follower is None:
         return None
     waiting, since = follower.waiting, time.monotonic()
     await follower.drained(HOPELESS * limits.ready)
     times = follower.times + [follower.oldest()] * follower.waiting
+    if not times:
+        return None
     drain = round(time.monotonic() - since, 3)
     return Ready(round(follower.per_second(began), 2), quantiles(times), waiting, drain)
 

@@ -21,7 +21,10 @@ LEAST_SECONDS = 3.0
 def capacity(
     *,
     url: Annotated[str, typer.Option(help="The running instance.")] = "http://127.0.0.1:8000",
-    duration: Annotated[str, typer.Option("--for", help="Time of the whole run: 60s, 5m; shared by all.")] = "4m",
+    duration: Annotated[
+        str,
+        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m; preparing and cleaning up come on top."),
+    ] = "4m",
     requests: Annotated[int, typer.Option(min=100, help="Requests of the whole run, at most.")] = 1_000_000,
     mix: Annotated[str, typer.Option(help="Operations to measure, by comma.")] = ALL,
     p95: Annotated[str, typer.Option(help="A rate holds while 95 % of the answers come within this.")] = "250ms",
@@ -41,7 +44,11 @@ def capacity(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure how many requests a second a running instance carries, per operation, and what stops it there."""
+    """Measure how many requests a second a running instance carries, per operation, and what stops it there.
+
+    What it makes it deletes; until then its books are in the catalogue. Subscribers and WatchBooks hear of all of it,
+    and ids go on behind it.
+    """
     from atelier.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
     from atelier.capacity.picture import photograph  # noqa: PLC0415 - the same
     from atelier.capacity.run import Plan  # noqa: PLC0415 - the same

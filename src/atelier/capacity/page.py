@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from atelier.capacity.results import Measured, Quantiles, Report
 
+UNSEEN = "unseen"
+"""The cost of a request where the server's processes cannot be seen."""
+
 COLUMNS = ("operation", "carries", "p50 ms", "p95 ms", "p99 ms", "server CPU ms each", "saturated above it")
 
 
@@ -52,9 +55,18 @@ def text(report: Report) -> str:
     """The same for a terminal."""
     lines = [f"p95 within {report.p95_limit_ms:.0f} ms, uploads ready within {report.ready_limit_ms:.0f} ms:"]
     for name, carries, *latency, cpu, why in _rows(report):
-        lines.append(f"  {name:12} {carries:>34}   p50/p95/p99 {' / '.join(latency)} ms, server {cpu} ms CPU each")
-        lines.append(f"  {'':12} {why.replace('**', '').replace('`', '')}")
-    return "\n".join(lines)
+        figures = f"   p50/p95/p99 {' / '.join(latency)} ms" if any(latency) else ""
+        cost = f", server {cpu} ms CPU each" if cpu not in ("", UNSEEN) else ""
+        lines.append(f"  {name:12} {carries:>34}{figures}{cost}")
+        if why:
+            lines.append(f"  {'':12} {why.replace('**', '').replace('`', '')}")
+    return "\n".join([*lines, f"the run took {took(report)}"])
+
+
+def took(report: Report) -> str:
+    """How long the run took, and for what."""
+    measuring, rest = report.measuring_seconds, report.seconds - report.measuring_seconds
+    return f"{report.seconds:.0f} s: {measuring:.0f} s of measuring, {rest:.0f} s of preparing and cleaning up"
 
 
 def section(measured: Measured, plot: str) -> str:
@@ -134,7 +146,7 @@ def shares() -> str:
 
 def _head(report: Report) -> str:
     stopped = " **It was interrupted: some operations are missing.**" if report.interrupted else ""
-    title = f"Atelier {report.version} at {report.url}, {report.began}, {report.seconds:.0f} s.{stopped}"
+    title = f"Atelier {report.version} at {report.url}, {report.began}; {took(report)}.{stopped}"
     return f"{title}\n\n{terms(report)}\n"
 
 
@@ -156,6 +168,8 @@ def _row(measured: Measured, idle: dict[str, float]) -> list[str]:
     why = "; ".join(measured.saturated)
     knee = measured.knee
     if knee is None:
+        if not measured.trials:
+            return [measured.name, "not measured", "", "", "", "", measured.ended]
         return [measured.name, "not even the lowest rate", "", "", "", "", why]
     least = "" if measured.certain else "at least "
     ready = f" ({_rate(knee.ready.per_second)} ready/s)" if knee.ready else ""
@@ -164,7 +178,7 @@ def _row(measured: Measured, idle: dict[str, float]) -> list[str]:
         measured.name,
         f"{least}{_rate(knee.rate)}/s{ready}",
         *_latency(knee.latency).split(" | "),
-        f"{cpu:.2f}" if cpu else "unseen",
+        f"{cpu:.2f}" if cpu else UNSEEN,
         why,
     ]
 

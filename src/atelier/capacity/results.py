@@ -131,6 +131,8 @@ class Report(msgspec.Struct):
     idle: dict[str, float] = {}
     """Cores that the server's roles use when nobody asks for anything."""
     interrupted: bool = False
+    measuring_seconds: float = 0.0
+    """Of `seconds`, those in which operations were measured; the others prepared and cleaned up."""
 
 
 def quantiles(seconds: Sequence[float]) -> Quantiles:

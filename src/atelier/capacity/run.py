@@ -20,6 +20,7 @@ from atelier.capacity.stock import Stock
 from atelier.http1 import BadAnswer, Client, Endpoint, without_password
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import AsyncIterator
 
     from atelier.capacity.arrivals import Operation
@@ -44,6 +45,13 @@ PAUSE_SECONDS = 0.2
 
 FOLLOWED_START = 0.15
 """Share of the acknowledged rate at which the ramp of an upload begins: making it ready costs several times as much."""
+
+
+NOTICE = (
+    "whoever follows the instance hears of this: its books are in the catalogue until they are deleted, WatchBooks and "
+    "subscribers are told of all that it makes, and ids go on behind it"
+)
+"""Nothing of this can be kept apart from an instance that others use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Run:
         """Measure everything. Raises Refused and Unwilling; cancelled, it cleans up first."""
         plan = self._plan
         admitted = await guard.admit(self._endpoint, allow_remote=plan.allow_remote)
+        plan.tell(NOTICE)
+        plan.tell(f"measuring takes {plan.seconds:.0f} s; preparing and cleaning up come on top")
         self._watch = watch.Watch(self._endpoint.port if admitted.local else None)
         began = time.monotonic()
         self.report = Report(
@@ -93,7 +103,11 @@ class Run:
             async with self._signed_in() as stock:
                 await stock.prepare(set(plan.operations))
                 self.report.idle = await self._idle()
-                await self._measure_all(Operations(self._session, stock), stock, self.report)
+                measuring = time.monotonic()
+                try:
+                    await self._measure_all(Operations(self._session, stock), stock, self.report)
+                finally:
+                    self.report.measuring_seconds = round(time.monotonic() - measuring, 1)
         except asyncio.CancelledError:
             self.report.interrupted = True
             raise
@@ -160,6 +174,8 @@ class Run:
             await asyncio.sleep(PAUSE_SECONDS)
             trial = await self._trial(operation, rate, seconds, len(found.trials), budget.requests)
             budget.requests -= trial.sent
+            if not trial.sent:
+                raise search.Exhausted("no request was due in the time that was left (--for)")
             self._plan.tell(line(operation.name, trial))
             if operation.pending:
                 await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
@@ -167,6 +183,10 @@ class Run:
 
         warm = await arrivals.closed(operation, WARM_SECONDS, WARM_CONNECTIONS, budget.requests)
         budget.requests -= warm.sent
+        if not warm.answered:
+            made.ended = f"none of {warm.sent} requests succeeded: {_counted(warm.statuses)}"
+            self._plan.tell(f"{operation.name:12} {made.ended}")
+            return made
         if operation.pending:
             await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
         share = FOLLOWED_START if operation.follower else search.START
@@ -193,6 +213,10 @@ class Run:
                 found |= watch.backlog(answer.body)
             client.close()
         return found
+
+
+def _counted(statuses: Counter[int | str]) -> str:
+    return ", ".join(f"{count} x {status}" for status, count in statuses.most_common())
 
 
 def line(name: str, trial: Trial) -> str:
