@@ -76,6 +76,24 @@ def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> 
     assert "\x1b" not in text  # no colours into a file
 
 
+def test_the_start_screen_waits_for_every_role(house: Callable[..., House]) -> None:
+    """It says "running" when the last role has said that it is ready, though the API has answered for long."""
+    running = house("slow").start(wait=False)
+    until(lambda: "dawdler waits" in running.text())
+    until(lambda: running.get("/healthz") == 200)
+    assert "is running" not in running.text()
+    (running.data / "gate").write_bytes(b"open")
+    until(running.is_up)
+    assert "not up yet" not in running.text().lower()
+
+
+def test_the_start_screen_does_not_wait_for_ever(house: Callable[..., House]) -> None:
+    """After a while it comes with a note of who is missing."""
+    running = house("slow", "impatient").start()
+    assert "Note        Not up yet: dawdler. The lines above say more." in running.text()
+    assert "worker" not in running.text().partition("Not up yet")[2].splitlines()[0]
+
+
 def test_stops_in_order(house: Callable[..., House]) -> None:
     """SIGTERM: the roles finish first, then the engines, and nothing stays."""
     running = house().start()

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier import probe, vitals
-from atelier.errors import AtelierError
 from atelier.metrics import REGISTRY, ChildrensErrors, ErrorCounter, Exposition
-from atelier.roles.up.preflight import PortTaken, vitals_ports
+from atelier.roles.up.preflight import vitals_ports
 from atelier.settings import load
-from atelier.vitals import HEAD_BYTES, Pulse, Vitals, bind, listening
+from atelier.vitals import HEAD_BYTES, PortTaken, Pulse, Vitals, bind, listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -177,7 +176,7 @@ async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:
     with closing(bind("127.0.0.1", 0)) as taken:
         taken.listen()
         settings = load(data=tmp_path, metrics_port=taken.getsockname()[1])
-        with pytest.raises(AtelierError, match="cannot listen on"):
+        with pytest.raises(PortTaken, match=r"Port \d+ of 127.0.0.1 is taken .* choose another ATELIER_METRICS_PORT"):
             async with listening(settings, {}):
                 pass
 

@@ -6,6 +6,7 @@ Alive means that the role's loops came round lately, ready that what it depends 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -164,8 +165,19 @@ def _problem(status: int, detail: str, **more: object) -> Answer:
 _BAD = _problem(400, f"An HTTP/1.1 request of {HEAD_BYTES} bytes at most is expected.")
 
 
-def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
-    """A socket bound to an address, for several processes if they `share` it. Raises AtelierError when it is taken."""
+class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """Another program listens on this port."""
+
+    slug = "port-taken"
+
+
+def taken(host: str, port: int, setting: str) -> PortTaken:
+    """The sentence for a port that is not ours."""
+    return PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.")
+
+
+def bind(host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT") -> socket.socket:
+    """A socket bound to an address, for several processes if they `share` it. Raises PortTaken and AtelierError."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if share:
@@ -174,6 +186,8 @@ def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise taken(host, port, setting) from error
         raise AtelierError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 

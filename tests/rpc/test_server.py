@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from atelier.books.servicer import SERVICE
 from atelier.roles import grpc as role
 from atelier.rpc.server import RECEIVE_BYTES
+from atelier.vitals import PortTaken
 from tests.books.support import sign_in
 from tests.rpc.support import Books, channel_to, refused
 
@@ -100,7 +101,7 @@ async def test_a_deadline_ends_the_call_here_too(books: Books) -> None:
 
 async def test_a_taken_port_is_an_error_of_use(settings: Settings, channel: grpc.aio.Channel) -> None:
     """One process alone does not share its port unless the settings say so."""
-    with pytest.raises(Exception, match="cannot listen"):
+    with pytest.raises(PortTaken, match=f"Port {settings.grpc_port} of .* choose another ATELIER_GRPC_PORT"):
         await role.run(settings, asyncio.Event())
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import shutil
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from tests.system.instance import settled
+from tests.system.test_chaos import until
 
 if TYPE_CHECKING:
     from tests.system.instance import Instance
@@ -34,6 +36,16 @@ def test_a_photograph_goes_all_the_way(shared: Instance) -> None:
     assert "process: 0 waiting" in jobs.stdout
     doctor = shared.command("doctor")
     assert doctor.returncode == 0, doctor.stdout
+
+
+def test_the_start_screen_comes_when_every_role_is_up(shared: Instance) -> None:
+    """Nobody is missing, gRPC listens, and no banner of others pushes the screen away."""
+    until(lambda: "is running" in shared.log.read_text())
+    before, _, screen = shared.log.read_text().partition("is running")
+    port = next(line.rpartition(":")[2] for line in screen.splitlines() if line.strip().startswith("gRPC"))
+    socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
+    assert "not up yet" not in before
+    assert "[queues]" not in before
 
 
 def test_stopping_ends_every_process(shared: Instance) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atelier.cli import load
 from atelier.errors import AtelierError
-from atelier.roles.up import main
+from atelier.roles import up
 from atelier.roles.up.table import Role
 
 HERE = Path(__file__).parent
@@ -26,13 +26,17 @@ if "misconfigured" in FLAGS:
     ROLES.append(role("misconfigured", "misuse"))
 if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
+if "slow" in FLAGS:
+    ROLES.append(role("dawdler", "dawdle"))
+if "impatient" in FLAGS:
+    up.IMPATIENT_SECONDS = 0.5
 if "talker" in FLAGS:
     ROLES.append(role("talker", "talk"))
 PREPARE = role("migrate", "fail" if "broken" in FLAGS else "prepare")
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(load(data=sys.argv[1], port=int(sys.argv[2])), ROLES, PREPARE))
+        sys.exit(up.main(load(data=sys.argv[1], port=int(sys.argv[2])), ROLES, PREPARE))
     except AtelierError as error:
         print(f"atelier: {error.detail or error.title}", file=sys.stderr)  # noqa: T201 - as the command does
         sys.exit(2)

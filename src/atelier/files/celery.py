@@ -13,7 +13,7 @@ from celery.exceptions import SecurityWarning
 from kombu.connection import Connection
 from kombu.entity import Queue
 
-from atelier import bootstrap, logs, tracing
+from atelier import bootstrap, logs, notify, tracing
 from atelier.engines.process import die_with_parent
 from atelier.files import house
 from atelier.metrics import count_errors
@@ -112,6 +112,11 @@ def _log(**_: object) -> None:
 def _quiet(**_: object) -> None:
     """Celery would say in a screenful what `_as_root` says in a sentence."""
     warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+@signals.worker_ready.connect
+def _up(**_: object) -> None:
+    notify.ready()
 
 
 @signals.worker_ready.connect

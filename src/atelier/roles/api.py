@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from atelier import bootstrap, logs, tracing
+from atelier import bootstrap, logs, notify, tracing
 from atelier.accounts import families, revocations
 from atelier.accounts.routes import router as accounts
 from atelier.auth import Authenticator, Tokens
@@ -87,7 +87,7 @@ def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; several API processes share one port when the settings say so."""
-    return bind(settings.host, settings.port, share=settings.api_workers > 1)
+    return bind(settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT")
 
 
 def build(settings: Settings) -> FastAPI:
@@ -101,6 +101,7 @@ def build(settings: Settings) -> FastAPI:
         following = asyncio.create_task(revocations.follow(resources.redis, resources.authenticator))
         freeze()
         log.info("api is up")
+        notify.ready()
         try:
             yield
         finally:

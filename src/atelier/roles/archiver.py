@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, tracing, vitals
+from atelier import bootstrap, messages, notify, tracing, vitals
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
 from atelier.cache import Cache
 from atelier.database import Database
@@ -47,6 +47,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         with worker_name("archiver", settings) as name:
             async with vitals.listening(settings, checks):
+                notify.ready()
                 await queue.consume_batches(
                     archiver.store, consumer=name, batch=BATCH, on_dead=archiver.give_up, stop=stop
                 )

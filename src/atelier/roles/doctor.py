@@ -24,7 +24,8 @@ from atelier.roles import reach
 from atelier.roles.folders import existing, require_blobs, require_usable
 from atelier.roles.fonts import require_font
 from atelier.roles.up.console import address
-from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, PortTaken, free_port, require_two_ports
+from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
+from atelier.vitals import PortTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, tracing, vitals
+from atelier import bootstrap, messages, notify, tracing, vitals
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
@@ -66,6 +66,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         with worker_name(SERVICE, settings) as name:
             async with vitals.listening(settings, checks), asyncio.TaskGroup() as tasks:
+                notify.ready()
                 tasks.create_task(log_events(bus, SERVICE, bootstrap.SUBSCRIPTIONS[SERVICE], stop))
                 await queue.consume(
                     processor.process,

@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import belonging, bootstrap, carrier, garbage, outbox, vitals
+from atelier import belonging, bootstrap, carrier, garbage, notify, outbox, vitals
 from atelier.accounts import families
 from atelier.carrier import Periodic
 from atelier.database import Database
@@ -53,6 +53,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         work = periodics(settings, database, blobs, *queues)
         measure = partial(backlog.measure, database, queues, bus)
         async with vitals.listening(settings, checks, registries=(RELAY,), before=measure):
+            notify.ready()
             await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:
         await bus.close()

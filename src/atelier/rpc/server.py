@@ -9,9 +9,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from atelier import notify
 from atelier.errors import AtelierError
 from atelier.rpc.door import Door
-from atelier.vitals import pulse
+from atelier.vitals import bind, pulse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -57,18 +58,20 @@ class Server:
         )
         self._health = health.aio.HealthServicer()
         self._names = ("", *services)
+        self._shares = share_port
         for add in services.values():
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
     def listen(self, host: str, port: int) -> int:
-        """Bind; the port. Raises AtelierError when it is taken."""
+        """Bind; the port. Raises PortTaken and AtelierError."""
+        bind(host, port, share=self._shares, setting="ATELIER_GRPC_PORT").close()  # gRPC keeps the reason to itself
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise AtelierError(f"cannot listen on {address}: {error}") from error
+            raise AtelierError(f"cannot listen on {address}") from error
 
     async def serve(self, stop: asyncio.Event, check: Callable[[], Awaitable[object]], grace_seconds: float) -> None:
         """Answer until `stop`; then take no more calls, and give those under way `grace_seconds`.
@@ -76,6 +79,7 @@ class Server:
         Health says SERVING while `check` does not raise.
         """
         await self._server.start()
+        notify.ready()
         checking = asyncio.ensure_future(self._tell_health(check))
         try:
             await stop.wait()

@@ -23,6 +23,7 @@ from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
 from atelier.roles.up.health import is_healthy
 from atelier.roles.up.preflight import free_port, keep_secret, require_two_ports, take_folder, vitals_ports
+from atelier.roles.up.readiness import Readiness
 from atelier.roles.up.servers import Server, launches
 from atelier.roles.up.table import MIGRATE, ROLES, Role
 from atelier.settings import PREFIX
@@ -36,7 +37,7 @@ log = logging.getLogger("atelier.up")
 
 HEALTH_SECONDS = 0.05  # between looks at an API that is starting
 FIRST_SECONDS = 5  # that the API may take before the other roles start beside it
-IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet
+IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet, or which other role is not up
 
 
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
@@ -87,10 +88,12 @@ class Supervisor:
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._served = asyncio.Event()
+        self._readiness = Readiness(settings.data)
 
     async def run(self) -> int:
         """Serve until a signal or a failure that no restart can mend, then stop all of it."""
         self._listen_to_signals()
+        self._readiness.listen(self._on_ready)
         serving = asyncio.ensure_future(self._serve())
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
@@ -101,6 +104,7 @@ class Supervisor:
         finally:
             stopping.cancel()
             await self._shut_down(serving)
+            self._readiness.close()
 
     async def _serve(self) -> None:
         await self._start_servers()
@@ -114,7 +118,7 @@ class Supervisor:
         children = [child for role in self._roles for child in self._copies(role, environment)]
         self._children += children
         kept = [server.keep() for server in self._servers.values()] + [self._keep(child) for child in children]
-        await _all(*kept, self._announce())
+        await _all(*kept, self._announce(children))
 
     async def _keep(self, child: Child) -> None:
         """Keep a child running; all but the API let it start first: it is what somebody waits for."""
@@ -140,7 +144,7 @@ class Supervisor:
         self._children.append(child)
         code = await child.run_once()
         if code:
-            raise RoleFailed(f"{role.name} failed ({describe(code)}): {child.last_line}")
+            raise RoleFailed(f"{role.name} failed ({describe(code)}): {child.last_line.removeprefix('atelier: ')}")
         log.info("%s is done", role.name)
 
     def _environment(self) -> dict[str, str]:
@@ -150,13 +154,14 @@ class Supervisor:
         ours |= {name.upper(): url for name, url in self._urls().items()}
         if settings.secret is None:
             ours["SECRET"] = keep_secret(settings.data)
-        return os.environ | {"PYTHONUNBUFFERED": "1"} | {PREFIX + name: value for name, value in ours.items()}
+        theirs = {"PYTHONUNBUFFERED": "1"} | self._readiness.environment
+        return os.environ | theirs | {PREFIX + name: value for name, value in ours.items()}
 
     def _urls(self) -> dict[str, str]:
         return {name: server.engine.url for name, server in self._servers.items()}
 
-    async def _announce(self) -> None:
-        """Show the start screen once the API answers, and not before."""
+    async def _announce(self, children: Sequence[Child]) -> None:
+        """Show the start screen once the API answers, and not before; then, within limits, once all are up."""
         names = {role.name for role in self._roles}
         began = asyncio.get_running_loop().time()
         patient = True
@@ -166,9 +171,20 @@ class Supervisor:
                 log.warning("the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS)
             await asyncio.sleep(HEALTH_SECONDS)
         self._served.set()
+        late = await _late(children)
+        if self._stop.is_set():
+            return
         log.info("Atelier is up at %s", address(self._settings))
         notes = [note for server in self._servers.values() for note in server.engine.notes]
+        if late:
+            log.warning("not up yet: %s; see the lines above", ", ".join(late))
+            notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
         show_start(self._console, self._settings, names, notes, self._vitals)
+
+    def _on_ready(self, pid: int) -> None:
+        for child in self._children:
+            if child.pid == pid:
+                child.ready.set()
 
     async def _shut_down(self, serving: asyncio.Future[None]) -> None:
         """Roles first, each with its time to drain, all of them at once; engines when nobody needs them."""
@@ -195,6 +211,17 @@ class Supervisor:
             child.kill()
         for server in self._servers.values():
             server.kill()
+
+
+async def _late(children: Sequence[Child]) -> list[str]:
+    """Wait for the roles, but not for long; the names of those that have not said that they are ready."""
+    waits = {asyncio.ensure_future(child.ready.wait()): child.name for child in children}
+    try:
+        _, pending = await asyncio.wait(waits, timeout=IMPATIENT_SECONDS)
+        return [name for wait, name in waits.items() if wait in pending]
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def _all(*coroutines: Coroutine[None, None, None]) -> None:

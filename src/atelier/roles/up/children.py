@@ -60,11 +60,17 @@ class Child:
         self.name = name
         self.role = role
         self.last_line = ""
+        self.ready = asyncio.Event()  # once it has said so, whatever comes later
         self._environment = environment
         self._console = console
         self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that was started last."""
+        return self._process.pid if self._process else None
 
     async def run_once(self) -> int:
         """Run it to its end; the exit code (negative: the signal that ended it).
@@ -104,7 +110,7 @@ class Child:
                 return
             worked = worked or lifetime >= HEALTHY_SECONDS
             if code == USAGE_ERROR and not worked:
-                raise RoleFailed(f"{self.name} cannot start: {self.last_line}")
+                raise RoleFailed(f"{self.name} cannot start: {self.last_line.removeprefix('atelier: ')}")
             pause = pauses.after(lifetime)
             log.warning("%s ended (%s); it starts again in %.1f s", self.name, describe(code), pause)
             await asyncio.sleep(pause)

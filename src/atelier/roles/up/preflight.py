@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from atelier.engines.errors import DiskFull, from_os_error
 from atelier.engines.process import take_lock
 from atelier.errors import AtelierError
+from atelier.vitals import PortTaken, taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +28,6 @@ DISK_BYTES = 64 * 1024 * 1024  # less than this is a full disk: engines need roo
 LOCK_PATIENCE_SECONDS = 5
 LAST_PORT = 65535
 MEASURED = ("processor", "archiver", "relay", "grpc", "files")  # roles with a port for metrics, in its order
-
-
-class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
-    """Another program listens on this port."""
-
-    slug = "port-taken"
 
 
 def take_folder(folder: Path) -> int:
@@ -60,7 +55,7 @@ def free_port(host: str, port: int, setting: str) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.") from error
+            raise taken(host, port, setting) from error
         raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
 
 

@@ -26,6 +26,8 @@ def _atelier(name: str) -> tuple[str, ...]:
     return ("-P", "-m", "atelier", name)  # -P: a folder called `atelier` in the working directory is not ours
 
 
+# Without a screenful about its own settings, and without a second in which it looks for other workers.
+FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--without-mingle", "--loglevel", "INFO")
 MIGRATE = Role("migrate", _atelier("migrate"))  # a process of its own: its libraries need not stay in our memory
 
 ROLES = (
@@ -33,6 +35,6 @@ ROLES = (
     Role("processor", _atelier("processor")),
     Role("archiver", _atelier("archiver")),
     Role("relay", _atelier("relay")),
-    Role("files", ("-P", "-m", "celery", "-A", "atelier.files", "worker", "--loglevel", "INFO"), drain_seconds=30),
+    Role("files", ("-P", "-m", *FILES), drain_seconds=30),
     Role("grpc", _atelier("grpc"), copies=lambda settings: settings.grpc_workers),
 )
