@@ -40,7 +40,7 @@ def test_a_photograph_goes_all_the_way(shared: Instance) -> None:
 
 def test_the_start_screen_comes_when_every_role_is_up(shared: Instance) -> None:
     """Nobody is missing, gRPC listens, and no banner of others pushes the screen away."""
-    until(lambda: "is running" in shared.log.read_text())
+    until(lambda: "is running" in shared.log.read_text(), 60, shared.log.read_text)
     before, _, screen = shared.log.read_text().partition("is running")
     port = next(line.rpartition(":")[2] for line in screen.splitlines() if line.strip().startswith("gRPC"))
     socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
