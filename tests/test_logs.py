@@ -280,6 +280,17 @@ def test_a_line_that_cannot_be_formatted_shows_no_arguments(
     assert SECRET not in capsys.readouterr().err
 
 
+def test_files_are_not_for_everybody(tmp_path: Path) -> None:
+    """Neither the present one nor the next: they tell who asked for what."""
+    handler = logs.FileHandler(tmp_path / "api.log", limit=100)
+    for number in range(10):
+        handler.emit(logging.makeLogRecord({"msg": f"{number} " + "x" * 30}))
+    handler.close()
+    found = list(tmp_path.glob("api.log*"))
+    assert len(found) > 1
+    assert [path for path in found if path.stat().st_mode & 0o007] == []
+
+
 def test_files_are_rotated_by_size(tmp_path: Path) -> None:
     """The newest lines are in the file, older ones in numbered files, the oldest are gone."""
     handler = logs.FileHandler(tmp_path / "api.log", limit=100, kept=2)

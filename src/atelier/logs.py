@@ -22,7 +22,7 @@ import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import TextIOBase
+    from io import TextIOBase, TextIOWrapper
     from pathlib import Path
     from types import TracebackType
 
@@ -181,6 +181,11 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
         self.limit = limit
         self.kept = kept
 
+    def _open(self) -> TextIOWrapper:
+        """As an engine's: people's addresses are nothing for other users of the machine."""
+        opened = open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_private)
+        return cast("TextIOWrapper", opened)
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write; then rotate when the file has grown enough."""
         super().emit(record)
@@ -201,6 +206,10 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
 
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o640)
 
 
 @contextmanager
