@@ -183,7 +183,9 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
 
     def _open(self) -> TextIOWrapper:
         """As an engine's: people's addresses are nothing for other users of the machine."""
-        opened = open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_private)
+        opened = open(  # noqa: SIM115 - the handler closes it
+            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_private
+        )
         return cast("TextIOWrapper", opened)
 
     def emit(self, record: logging.LogRecord) -> None:
