@@ -20,6 +20,7 @@ app.add_typer(blobs_app, name="blobs")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API.")]
+GrpcPort = Annotated[int | None, typer.Option("--grpc-port", help="Port of the books gRPC service.")]
 USAGE_ERROR = 2
 
 
@@ -49,11 +50,11 @@ def main() -> None:
 
 
 @app.command()
-def up(data: Data = None, port: Port = None) -> None:
+def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None:
     """Start everything: engines, migrations, every role."""
     from atelier.roles.up import main as run  # noqa: PLC0415 - lazily, as every role
 
-    raise typer.Exit(run(_settings(data, port)))
+    raise typer.Exit(run(_settings(data, port, grpc_port)))
 
 
 @app.command()
@@ -89,11 +90,11 @@ def relay(data: Data = None) -> None:
 
 
 @app.command()
-def grpc(data: Data = None) -> None:
+def grpc(data: Data = None, grpc_port: GrpcPort = None) -> None:
     """The books gRPC service."""
     from atelier.roles.grpc import main as run  # noqa: PLC0415 - lazily, as every role
 
-    raise typer.Exit(run(_settings(data)))
+    raise typer.Exit(run(_settings(data, grpc_port=grpc_port)))
 
 
 @app.command()
@@ -217,6 +218,6 @@ def classify(context: typer.Context) -> None:
 app.command()(capacity)
 
 
-def _settings(data: Path | None, port: int | None = None) -> Settings:
-    chosen = {"data": data, "port": port}
+def _settings(data: Path | None, port: int | None = None, grpc_port: int | None = None) -> Settings:
+    chosen = {"data": data, "port": port, "grpc_port": grpc_port}
     return load(**{name: value for name, value in chosen.items() if value is not None})

@@ -22,7 +22,7 @@ from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
 from atelier.roles.up.guard import Guard
 from atelier.roles.up.health import is_healthy
-from atelier.roles.up.preflight import free_port, keep_secret, require_two_ports, take_folder, vitals_ports
+from atelier.roles.up.preflight import free_ports, keep_secret, require_two_ports, take_folder, vitals_ports
 from atelier.roles.up.readiness import Readiness
 from atelier.roles.up.servers import Server, launches
 from atelier.roles.up.table import MIGRATE, ROLES, Role
@@ -48,13 +48,15 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
     lock = take_folder(folder)
     try:
         require_blobs(settings)
-        grpc = settings.grpc_port
+        wanted = {"--port": settings.port}
         if any(role.name == "grpc" for role in roles):
-            grpc = free_port(settings.host, grpc, "ATELIER_GRPC_PORT")
-        port = free_port(settings.host, settings.port, "--port")
+            wanted["--grpc-port"] = settings.grpc_port
+        port, *grpc = free_ports(settings.host, wanted)
         vitals = vitals_ports(settings, [role.name for role in roles])
         require_servers(settings)
-        settings = settings.model_copy(update={"data": folder, "port": port, "grpc_port": grpc})
+        settings = settings.model_copy(
+            update={"data": folder, "port": port, "grpc_port": next(iter(grpc), settings.grpc_port)}
+        )
         console = Console(settings)
         logs.setup("up", settings, console=Labelled(console, "up"))
         guard = Guard()

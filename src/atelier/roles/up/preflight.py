@@ -16,7 +16,7 @@ from atelier.errors import AtelierError
 from atelier.vitals import PortTaken, taken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from atelier.settings import Settings
@@ -59,12 +59,27 @@ def free_port(host: str, port: int, setting: str) -> int:
         raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
 
 
+def free_ports(host: str, wanted: Mapping[str, int]) -> list[int]:
+    """The same for the port of each option. Raises PortTaken for all that are taken at once."""
+    free: list[int] = []
+    lost: dict[str, int] = {}
+    for option, port in wanted.items():
+        try:
+            free.append(free_port(host, port, option))
+        except PortTaken:
+            lost[option] = port
+    if len(lost) > 1:
+        numbers, options = " and ".join(map(str, lost.values())), " and another ".join(lost)
+        raise PortTaken(f"Ports {numbers} of {host} are taken by other programs: choose another {options}.")
+    if lost:
+        raise taken(host, *lost.values(), *lost)
+    return free
+
+
 def require_two_ports(settings: Settings) -> None:
     """Raises PortTaken when HTTP and gRPC shall listen on the same port."""
     if settings.port == settings.grpc_port != 0:
-        raise PortTaken(
-            f"port and grpc_port are both {settings.port}: choose another --port or another ATELIER_GRPC_PORT."
-        )
+        raise PortTaken(f"port and grpc_port are both {settings.port}: choose another --port or another --grpc-port.")
 
 
 def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
