@@ -71,8 +71,8 @@ def free_ports(host: str, wanted: Mapping[str, int]) -> list[int]:
     if len(lost) > 1:
         numbers, options = " and ".join(map(str, lost.values())), " and another ".join(lost)
         raise PortTaken(f"Ports {numbers} of {host} are taken by other programs: choose another {options}.")
-    if lost:
-        raise taken(host, *lost.values(), *lost)
+    for option, port in lost.items():
+        raise taken(host, port, option)
     return free
 
 
