@@ -154,7 +154,11 @@ class Settings(BaseSettings):
         ("100x100", "500x500"), description="Renditions made of every picture: it is fitted inside, never enlarged."
     )
     caption_font: Path | None = Field(
-        None, description="Font file of captions; none: the DejaVu Sans that comes with Atelier."
+        None,
+        description="Font file of captions; none: the DejaVu Sans that comes with Atelier, which has Latin, Greek, "
+        "Cyrillic, Armenian, Georgian, Hebrew and Arabic letters, but no Chinese, Japanese, Korean, Thai or Indian "
+        "ones, and of emoji little but faces. Signs that the font lacks are drawn as boxes; the image processor logs "
+        "which.",
     )
     caption_size: int = Field(12, ge=4, le=256, description="Font size of captions, in pixels.")
 

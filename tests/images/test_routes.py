@@ -191,6 +191,19 @@ async def test_too_many_pixels_are_refused_by_the_header(ada: Person) -> None:
     assert problem["type"].endswith("too-many-pixels")
 
 
+async def test_signs_that_the_font_lacks_are_logged(
+    ada: Person, workers: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The picture is ready, with boxes; the log names the image and the signs, for who runs the instance."""
+    plain = await ada.settled((await ada.upload(description="Ваза, 3 см"))["id"])
+    record = await ada.settled((await ada.upload(description="明朝 🏺 明"))["id"])
+    assert [plain["status"], record["status"]] == ["ready", "ready"]
+    said = [record.getMessage() for record in caplog.records if "font" in record.getMessage()]
+    assert said == [
+        f"image {record['id']}: the font of captions lacks 明 (U+660E), 朝 (U+671D), 🏺 (U+1F3FA), drawn as boxes"
+    ]
+
+
 async def test_changing_the_description_makes_a_new_caption(ada: Person, workers: None) -> None:
     """PATCH with a new description queues the picture again; the old picture is served until the new one is there."""
     first = await ada.settled((await ada.upload(description="one"))["id"])

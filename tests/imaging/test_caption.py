@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, features
 from atelier.errors import Invalid
 from atelier.imaging import typeface as typefaces
 from atelier.imaging.caption import MIN_SIZE, caption_field, clean, wrap
+from atelier.imaging.coverage import BUNDLED_FONT
 from atelier.imaging.typeface import Typeface, clusters, typeface
 from tests.imaging.pictures import PHOTOS
 from tests.imaging.texts import SEED, TEXTS
@@ -200,7 +201,7 @@ def test_both_ways_of_shaping_agree_on_hebrew(monkeypatch: pytest.MonkeyPatch) -
     """Our own ordering draws what raqm draws, up to the rounding of advances."""
     if not features.check_feature("raqm"):
         pytest.skip("no fribidi on this machine")
-    text, data = "שלום (abc) 123 עולם", typefaces.BUNDLED_FONT.read_bytes()
+    text, data = "שלום (abc) 123 עולם", BUNDLED_FONT.read_bytes()
     by_raqm = Typeface(data, 16).extent(text, rtl=True)
     monkeypatch.setattr(features, "check_feature", lambda _: None)
     by_ours = Typeface(data, 16).extent(text, rtl=True)
@@ -223,7 +224,7 @@ def test_a_font_that_is_none_is_refused(path: str) -> None:
 
 def test_another_font_is_used() -> None:
     """The font is a setting."""
-    path = str(typefaces.BUNDLED_FONT)
+    path = str(BUNDLED_FONT)
     assert (caption_field(SEED, 300, 12, path) == caption_field(SEED, 300, 12)).all()
 
 

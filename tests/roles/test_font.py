@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.imaging.typeface import BUNDLED_FONT
+from atelier.imaging.coverage import BUNDLED_FONT
 from atelier.roles.fonts import require_font
 from atelier.settings import Settings, SettingsError
 

@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from atelier.errors import Invalid
 from atelier.imaging import bidi
+from atelier.imaging.coverage import BUNDLED_FONT
 
-BUNDLED_FONT = Path(__file__).with_name("fonts") / "DejaVuSans.ttf"
 # Glyph cells kept per font and size; a caption in Chinese may bring hundreds of new ones.
 MAX_CELLS = 2_000
 # Scripts in which every letter stands alone: (first, last) code points.

@@ -15,6 +15,7 @@ import msgspec
 
 from atelier import bootstrap, messages, notify, tracing, vitals
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
+from atelier.imaging.coverage import coverage
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
 from atelier.measures import SANDBOX_ENDS
@@ -33,6 +34,7 @@ log = logging.getLogger("atelier.processor")
 SERVICE = "processor"
 FULL_PAUSE = 0.05  # seconds between tries while the archiver's queue is full
 FULL_PATIENCE = 30.0  # seconds of that before the job is put off
+NAMED_MOST = 10  # signs that the font lacks, in one line of the log
 TARGET = "atelier.imaging.renditions:render"
 WARM_UP = "atelier.imaging.warm:warm_up"
 
@@ -96,6 +98,7 @@ class Processor:
     def __init__(self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue) -> None:
         self._attempts = settings.job_attempts
         self._font = str(settings.caption_font) if settings.caption_font else None
+        self._signs = coverage(settings.caption_font)
         self._limits = Limits(pixels=settings.pixel_limit)
         self._blobs = blobs
         self._sandbox = sandbox
@@ -140,6 +143,8 @@ class Processor:
                 renditions = await self._sandbox.call(recipe, picture, self._limits)
         except (Invalid, Unsupported) as refusal:
             return messages.RejectImage(message.image_id, message.version, refusal.slug, refusal.detail)
+        if boxes := self._signs.lacking(recipe.caption):
+            log.warning("image %d: the font of captions lacks %s, drawn as boxes", message.image_id, _named(boxes))
         return messages.StoreImage(
             message.image_id, message.version, message.description, message.received_at, tuple(renditions)
         )
@@ -157,6 +162,11 @@ class Processor:
                 await asyncio.sleep(FULL_PAUSE)
             else:
                 return
+
+
+def _named(signs: list[str]) -> str:
+    named = ", ".join(f"{sign} (U+{ord(sign):04X})" for sign in signs[:NAMED_MOST])
+    return f"{named} and {len(signs) - NAMED_MOST} more" if len(signs) > NAMED_MOST else named
 
 
 def _read(job: Job) -> ProcessImage:
