@@ -6,10 +6,13 @@ Django and Celery are imported when they are needed: not by whoever only asks fo
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
+
+_moving_in = threading.Lock()  # a round that is cancelled goes on in its thread; the next one must not overtake it
 
 
 async def offer(settings: Settings) -> int:
@@ -20,8 +23,9 @@ async def offer(settings: Settings) -> int:
 def _reoffer(settings: Settings) -> int:
     from atelier.files import house  # noqa: PLC0415 - see above
 
-    if house.here().settings is not settings:
-        house.move_in(settings)
+    with _moving_in:
+        if house.here().settings is not settings:
+            house.move_in(settings)
     from atelier.files import jobs  # noqa: PLC0415 - see above
 
     return jobs.reoffer()

@@ -1,0 +1,31 @@
+"""The relay's rounds for lost files may overlap: a thread cannot be cancelled with the round that waits for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+ROUNDS = """
+import asyncio
+from atelier.roles import lost_files
+from atelier.settings import load
+
+async def rounds(settings):
+    return await asyncio.gather(*[lost_files.offer(settings) for _ in range(4)])
+
+asyncio.run(rounds(load()))
+"""
+
+
+def test_rounds_beside_the_first_wait_for_django_and_the_broker(database_url: str, redis_url: str) -> None:
+    """All ask our broker and our database, once these are known: no default of Celery's, no half-loaded Django."""
+    process = subprocess.run(
+        [sys.executable, "-c", ROUNDS],
+        env=os.environ | {"ATELIER_DATABASE_URL": database_url, "ATELIER_REDIS_URL": redis_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
