@@ -1,0 +1,79 @@
+"""The broker is killed while a worker has a job in hand: the worker stays, and takes the next job when it is back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+from redis import Redis
+
+from atelier import bootstrap
+from atelier.engines import start_valkey
+from atelier.files import house
+from tests.files.conftest import SETTLE_SECONDS, Person, celery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from atelier.engines import Engine
+    from atelier.settings import Settings
+
+NOTICED = ("Couldn't ack", "Connection to broker lost")  # in the worker's log, with no place left and with one left
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Engine]:
+    """A Valkey of the test's own; its successors on the same folder have the same URL."""
+    engine = start_valkey(tmp_path / "valkey")
+    yield engine
+    engine.halt()
+
+
+@pytest.fixture
+def elsewhere(settings: Settings, broker: Engine) -> Iterator[Settings]:
+    """This process, too, sends jobs there."""
+    chosen = settings.model_copy(update={"redis_url": SecretStr(broker.url)})
+    house.move_in(chosen)
+    yield chosen
+    house.move_in(settings)
+
+
+def until(condition: Callable[[], bool], log: Path) -> None:
+    """Wait for what a worker does."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+
+
+def in_hand(broker: Engine) -> int:
+    """Jobs that a worker has taken and not acknowledged."""
+    with Redis.from_url(broker.url) as redis:
+        return int(redis.hlen("unacked"))
+
+
+@pytest.mark.parametrize("places", ["1", "2"])
+async def test_a_worker_outlives_its_broker(
+    ada: Person, elsewhere: Settings, broker: Engine, tmp_path: Path, places: str
+) -> None:
+    """A job that could not be acknowledged takes no place for ever, whether it had taken the last one or not."""
+    log, record = tmp_path / "log", await ada.upload(b"a,b\n1,2\n")
+    with psycopg.connect(bootstrap.database_url(elsewhere)) as holder:
+        holder.execute("SELECT FROM files WHERE id = %s FOR UPDATE", (record["id"],))
+        with celery(elsewhere, log, "--concurrency", places, "-n", "survivor@%h") as worker:
+            until(lambda: in_hand(broker) == 1, log)
+            broker.process.kill()
+            broker.process.wait()
+            holder.rollback()
+            assert (await ada.settled(record))["status"] == "processed"
+            until(lambda: any(words in log.read_text() for words in NOTICED), log)
+            successor = start_valkey(tmp_path / "valkey")
+            try:
+                assert (await ada.settled(await ada.upload(b"a,b\n3,4\n")))["status"] == "processed"
+                assert worker.poll() is None, log.read_text()
+            finally:
+                successor.halt()
