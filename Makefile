@@ -116,7 +116,7 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/.made
+$(VENV)/.installed: requirements.txt pyproject.toml $(VENV)/.made
 	@echo "Installing what Atelier needs into $(VENV): a minute or a few."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
