@@ -273,6 +273,8 @@ def test_the_doctor_sees_what_runs(house: Callable[..., House], capsys: pytest.C
         f"http://127.0.0.1:{running.port} answers",
     ):
         assert words in found
+    row = next(line.split() for line in found.splitlines() if line.split()[:1] == ["port"])
+    assert row[1:] == [str(running.port), "the", "running", "instance"]
     running.end()
     examine(load(data=running.data))
     assert "not running" in capsys.readouterr().out

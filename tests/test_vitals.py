@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier import probe, vitals
+from atelier.engines import running
 from atelier.metrics import REGISTRY, ChildrensErrors, ErrorCounter, Exposition
 from atelier.roles.up.preflight import vitals_ports
-from atelier.settings import load
+from atelier.settings import PREFIX, Settings, load
 from atelier.vitals import HEAD_BYTES, PortTaken, Pulse, Vitals, bind, listening
 
 if TYPE_CHECKING:
@@ -217,10 +218,10 @@ def test_a_taken_port_is_found_before_the_start(tmp_path: Path) -> None:
             vitals_ports(load(data=tmp_path, metrics_port=port), ["processor"])
 
 
-def probed(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def probed(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`atelier probe` with these settings, and every module that it imported on standard error."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
-    command = [sys.executable, "-X", "importtime", "-m", "atelier", "probe"]
+    command = [sys.executable, "-X", "importtime", "-m", "atelier", "probe", *words]
     return subprocess.run(
         command, capture_output=True, text=True, env=ours | environment, cwd=folder, timeout=60, check=False
     )
@@ -244,6 +245,49 @@ async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
     (tmp_path / "atelier.yaml").write_text(f"metrics_port: {port}\n")
     done = await asyncio.to_thread(probed, tmp_path)
     assert (done.returncode, f"no answer from 127.0.0.1:{port}" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("words", [(), ("--data", "data")])
+async def test_probe_finds_the_instance_of_the_data_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Whatever port it was started on; what an instance left that was killed does not stand in the way of another."""
+    (tmp_path / "data").mkdir()
+    with closing(bind("127.0.0.1", 0)) as found:
+        unused = str(found.getsockname()[1])
+    async with served(bus=works) as port:
+        running.note(tmp_path / "data", {"port": str(port)})
+        done = await asyncio.to_thread(probed, tmp_path, *words, ATELIER_PORT=unused)
+        assert done.returncode == 0, done.stdout
+        running.note(tmp_path / "data", {"port": unused})
+        done = await asyncio.to_thread(probed, tmp_path, *words, ATELIER_PORT=str(port))
+        assert done.returncode == 0, done.stdout
+
+
+async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
+    """When nobody answers, it may be that somebody else was asked."""
+    with closing(bind("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    done = await asyncio.to_thread(probed, tmp_path, ATELIER_PORT=str(port))
+    assert done.returncode == 1
+    assert done.stdout.rstrip().endswith("name the instance's folder by --data, or its port by --port")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [("ATELIER_PROT", "1", "unknown environment variable ATELIER_PROT"), ("ATELIER_LOG_FORMAT", "xml", "LOG_FORMAT")],
+)
+async def test_probe_complains_of_settings(tmp_path: Path, variable: str, value: str, words: str) -> None:
+    """A name that is none, and a value that cannot be when nobody answers."""
+    with closing(bind("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    done = await asyncio.to_thread(probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)})
+    assert done.returncode == 2
+    assert words in done.stderr.splitlines()[-1]
+
+
+def test_probe_knows_every_setting() -> None:
+    """Its list is that of the settings, which it does not import."""
+    assert {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} == probe.SETTINGS
+    assert probe.ENGINES == running.FILE
 
 
 async def test_probe_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:

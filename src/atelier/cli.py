@@ -155,13 +155,21 @@ def doctor(data: Data = None) -> None:
 
 @app.command()
 def probe(
-    port: Annotated[int | None, typer.Option("--port", help="Ask this port; none: metrics_port, else port.")] = None,
+    data: Data = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port", help="Ask this port; none: that of the instance on the data folder, else metrics_port, else port."
+        ),
+    ] = None,
 ) -> None:
     """Ask the role on this machine whether it is ready. Exit code 0 when it is, else 1."""
     from atelier.probe import run  # noqa: PLC0415 - lazily, as every role
 
-    settings = _settings(None)
-    raise typer.Exit(run(settings.host, port or settings.metrics_port or settings.port))
+    settings = _settings(data)
+    if port:
+        raise typer.Exit(run(settings.host, port))
+    raise typer.Exit(run(settings.host, settings.metrics_port or settings.port, str(settings.data)))
 
 
 @app.command()

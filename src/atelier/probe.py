@@ -1,10 +1,12 @@
 """`atelier probe`: whether the role on this machine is ready, asked with nothing but a socket.
 
-Containers run it every few seconds, so it imports next to nothing and the environment is enough for it.
+Containers run it every few seconds, so it imports next to nothing and the environment is enough for it. It checks the
+names of settings there, and their values only when nobody answers.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -13,20 +15,71 @@ import time
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
 LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is found
+ENGINES = "engines.json"  # where `atelier up` writes down in its data folder which port it took
+HINT = "name the instance's folder by --data, or its port by --port"
+SETTINGS = frozenset(  # all there are: importing them takes half a second
+    """
+    ATELIER_DATA ATELIER_HOST ATELIER_PORT ATELIER_GRPC_PORT ATELIER_METRICS_PORT ATELIER_TRUSTED_PROXIES
+    ATELIER_ACCEL_PREFIX ATELIER_DATABASE_URL ATELIER_REDIS_URL ATELIER_AMQP_URL ATELIER_BLOBS
+    ATELIER_S3_ENDPOINT ATELIER_S3_REGION ATELIER_S3_ACCESS_KEY ATELIER_S3_SECRET_KEY ATELIER_POSTGRES_BIN
+    ATELIER_POSTGRES_USER ATELIER_VALKEY_BIN ATELIER_SECRET ATELIER_ACCESS_TOKEN_SECONDS
+    ATELIER_REFRESH_TOKEN_DAYS ATELIER_LOGINS_PER_MINUTE ATELIER_BODY_LIMIT ATELIER_PIXEL_LIMIT
+    ATELIER_DECODE_SECONDS ATELIER_DECODE_MEMORY ATELIER_DESCRIPTION_LIMIT ATELIER_SIZES ATELIER_CAPTION_FONT
+    ATELIER_CAPTION_SIZE ATELIER_INLINE_LIMIT ATELIER_QUEUE_LIMIT ATELIER_JOB_ATTEMPTS ATELIER_RECONCILE_SECONDS
+    ATELIER_OUTBOX_RETENTION_DAYS ATELIER_IDEMPOTENCY_HOURS ATELIER_CACHE_SECONDS ATELIER_CACHE_ITEM_LIMIT
+    ATELIER_API_WORKERS ATELIER_GRPC_WORKERS ATELIER_PROCESSOR_WORKERS ATELIER_FILE_WORKERS ATELIER_OTLP_URL
+    ATELIER_LOG_LEVEL ATELIER_LOG_FORMAT
+    """.split()  # noqa: SIM905 - words can be read
+)
 
 
 def from_environment() -> int | None:
-    """Probe where the environment says; None when a file has a say as well."""
-    if "ATELIER_CONFIG" in os.environ or os.path.exists("atelier.yaml"):  # noqa: PTH110 - pathlib takes longer than this
+    """Probe where the environment says; None when the settings must have a look at it, or at a file, themselves."""
+    if "ATELIER_CONFIG" in os.environ or os.path.exists("atelier.yaml") or _has_unknown():  # noqa: PTH110 - pathlib takes longer than this
         return None
     value = os.environ.get
     port = value("ATELIER_METRICS_PORT") or value("ATELIER_PORT") or "8000"
-    return run(value("ATELIER_HOST") or "127.0.0.1", int(port)) if port.isdecimal() else None
+    if not port.isdecimal():
+        return None
+    status, said = find(value("ATELIER_HOST") or "127.0.0.1", int(port), value("ATELIER_DATA") or "data")
+    return _tell(status, said) if status else None
 
 
-def run(host: str, port: int) -> int:
-    """The exit code: 0 when it is ready, else 1; what it said goes to standard output."""
-    status, said = ask(LOCAL.get(host, host), port)
+def run(host: str, port: int, folder: str | None = None) -> int:
+    """The exit code: 0 when it is ready, else 1; what it said goes to standard output.
+
+    With `folder` the instance that runs on that data folder is asked first.
+    """
+    return _tell(*(find(host, port, folder) if folder else ask(LOCAL.get(host, host), port)))
+
+
+def find(host: str, port: int, folder: str) -> tuple[int, str]:
+    """The answer of the instance on a data folder, else of whoever listens on the port."""
+    host = LOCAL.get(host, host)
+    noted = _noted(folder)
+    if noted and noted != port:
+        status, said = ask(host, noted)
+        if status:
+            return status, said
+    status, said = ask(host, port)
+    return status, said if status else f"{said}; {HINT}"
+
+
+def _noted(folder: str) -> int | None:
+    """The port that an instance took; one that was killed has left it there."""
+    try:
+        with open(os.path.join(os.path.expanduser(folder), ENGINES), "rb") as file:  # noqa: PTH111, PTH118, PTH123 - as above
+            return int(json.load(file)["port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _has_unknown() -> bool:
+    names = [name for name in os.environ if name.upper().startswith("ATELIER_") and os.environ[name]]
+    return any(name not in SETTINGS and not name.startswith("ATELIER_TEST_") for name in names)
+
+
+def _tell(status: int, said: str) -> int:
     sys.stdout.write(f"{said}\n")
     return int(status != 200)  # noqa: PLR2004 - HTTP's OK
 

@@ -51,22 +51,27 @@ def main(settings: Settings) -> int:
     """Print all of it; 1 when something fails."""
     logging.disable()  # a client's log lines would be a second, rawer account of what a check says in one sentence
     redact = Redactor(known_secrets(settings))
+    supervisor = lock_owner(settings.data / LOCK)
+    seen = settings if supervisor is None else _as_it_runs(settings)
     try:
-        findings = examine(settings)
+        findings = examine(seen, supervisor)
     finally:
         logging.disable(logging.NOTSET)
-    lines = ["Settings", *setting_lines(settings, redact), "", "Checks"]
+    lines = ["Settings", *setting_lines(settings, seen, redact), "", "Checks"]
     lines += [f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings]
     sys.stdout.write("\n".join(lines) + "\n")
     return int(any(found.verdict == FAILED for found in findings))
 
 
-def setting_lines(settings: Settings, redact: Redactor) -> list[str]:
-    """Name, value and source of each setting, in columns."""
-    rows = [(name, redact(shown(getattr(settings, name)))) for name in type(settings).model_fields]
+def setting_lines(settings: Settings, seen: Settings, redact: Redactor) -> list[str]:
+    """Name, value and source of each setting, in columns; `seen` are those that the running instance has."""
+    rows = [(name, redact(shown(getattr(seen, name)))) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     values = min(values, 60)  # one long path must not push every source off the screen
-    sources = settings.sources()
+    sources = {
+        name: source if getattr(seen, name) == getattr(settings, name) else "the running instance"
+        for name, source in settings.sources().items()
+    }
     kept = settings.data.absolute() / SECRET
     if settings.secret is None and kept.exists():
         rows = [(name, "***" if name == "secret" else value) for name, value in rows]
@@ -89,14 +94,12 @@ def _without_password(url: str) -> str:
     return re.sub(r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE)
 
 
-def examine(settings: Settings) -> list[Finding]:
+def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
     """Look at each thing once; a failure of one says nothing about the next.
 
-    Where `atelier up` runs on the data folder, its engines and ports are looked at, not those of the next start.
+    Where `atelier up` runs on the data folder (`supervisor` is its pid), its engines and ports are looked at, not those
+    of the next start.
     """
-    supervisor = lock_owner(settings.data / LOCK)
-    if supervisor is not None:
-        settings = _as_it_runs(settings)
     looks: dict[str, Callable[[Settings], str]] = {
         "data": _data,
         "database": _database,
