@@ -60,7 +60,7 @@ def _section(document: dict[str, Any], name: str, operation: dict[str, Any]) -> 
     ]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         kind = {"application/json": "JSON", "multipart/form-data": "form"}.get(media_type, f"`{media_type}`")
-        schema = _resolved(document, content["schema"])
+        schema = _shown(document, content["schema"])
         required = schema.get("required", ())
         rows += [
             _field(document, field, kind, said, said | {"required": field in required})
@@ -79,10 +79,7 @@ def _field(document: dict[str, Any], name: str, place: str, schema: dict[str, An
 
 def _shape(document: dict[str, Any], schema: dict[str, Any]) -> str:
     """What a value is: its type, choices, form and bounds."""
-    schema = _resolved(document, schema)
-    for variant in schema.get("anyOf", ()) or schema.get("oneOf", ()) or schema.get("allOf", ()):
-        if variant.get("type") != "null":
-            return _shape(document, variant)
+    schema = _shown(document, schema)
     if choices := schema.get("enum"):
         return "one of " + ", ".join(f"`{choice}`" for choice in choices)
     kind = schema.get("format") if schema.get("type") == "string" else None
@@ -100,10 +97,13 @@ def _bounds(schema: dict[str, Any]) -> str:
     return ""
 
 
-def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _shown(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema behind a reference, and of one that may be null what it is else."""
     if reference := schema.get("$ref"):
-        found: dict[str, Any] = document["components"]["schemas"][reference.rpartition("/")[2]]
-        return found
+        return _shown(document, document["components"]["schemas"][reference.rpartition("/")[2]])
+    for variant in schema.get("anyOf", ()) or schema.get("oneOf", ()) or schema.get("allOf", ()):
+        if variant.get("type") != "null":
+            return _shown(document, variant)
     return schema
 
 

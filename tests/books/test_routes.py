@@ -274,6 +274,16 @@ async def test_if_match_guards_every_change(ada: httpx2.AsyncClient) -> None:
     assert (await ada.delete(where, headers={"If-Match": present.headers["etag"]})).status_code == 204
 
 
+@pytest.mark.parametrize("field", ["title", "author", "publication_date"])
+async def test_null_is_no_way_to_keep_a_field(ada: httpx2.AsyncClient, field: str) -> None:
+    """It is refused, for it would change nothing and look as if it had."""
+    where = f"/api/books/{(await add(ada))['id']}"
+    answer = await ada.patch(where, json={field: None})
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["loc"]) == (422, ["body", field])
+    assert error["msg"] == "Null is not a value for this; leave the field out to keep it"
+
+
 async def test_the_same_key_adds_one_book(ada: httpx2.AsyncClient, bob: httpx2.AsyncClient, database_url: str) -> None:
     """An Idempotency-Key replays the first answer, refuses another body, and is each user's own."""
     headers = {"Idempotency-Key": uuid.uuid4().hex}

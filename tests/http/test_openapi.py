@@ -133,6 +133,12 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
             found = found[step]
 
 
+async def test_bounds_of_integers_are_integers(document: dict[str, Any]) -> None:
+    """No 1.0 and 500.0."""
+    (limit,) = [p for p in document["paths"]["/api/books"]["get"]["parameters"] if p["name"] == "limit"]
+    assert str(limit["schema"]["maximum"]) == "500"
+
+
 def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
     """`x-limit` becomes the length that the instance really takes, wherever the text stands."""
     schema: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": 9, "x-limit": "description_limit"}]}

@@ -291,6 +291,36 @@ async def test_bad_changes_are_invalid(ada: Person, body: object) -> None:
     assert (await ada.client.get(record["url"] + "/info")).json()["title"] == "Kept"
 
 
+@pytest.mark.parametrize("field", ["title", "description", "tags"])
+async def test_null_keeps_nothing_and_empties_nothing(ada: Person, field: str) -> None:
+    """It is refused with words that say how a field is kept; beside a good change nothing is changed."""
+    record = await ada.upload(title="Kept", description="Kept", tags="kept")
+    answer = await ada.client.patch(record["url"], json={"title": "New", field: None})
+    [error] = answer.json()["errors"]
+    assert (answer.status_code, error["loc"]) == (422, ["body", field])
+    assert error["msg"] == "Null is not a value for this; leave the field out to keep it"
+    assert (await ada.client.get(record["url"] + "/info")).json() == record
+
+
+async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
+    """What OpenAPI says of title, tags and their number is taken, one more is not; null is offered nowhere."""
+    document = (await ada.client.get("/openapi.json")).json()
+    shown = document["components"]["schemas"]["ImageChange"]["properties"]
+    assert "null" not in str(shown)
+    title, tag, tags = shown["title"]["maxLength"], shown["tags"]["items"]["maxLength"], shown["tags"]["maxItems"]
+    most = {"title": "t" * title, "tags": [f"{number:{tag}}".replace(" ", "x") for number in range(tags)]}
+    record = await ada.upload()
+    answer = await ada.client.patch(record["url"], json=most)
+    assert answer.json() | most == answer.json()
+    for more in (
+        {"title": "t" * (title + 1)},
+        {"title": ""},
+        {"tags": ["x" * (tag + 1)]},
+        {"tags": ["x"] * (tags + 1)},
+    ):
+        assert (await ada.client.patch(record["url"], json=more)).status_code == 422, more
+
+
 async def test_reads_see_every_acknowledged_write(ada: Person) -> None:
     """A cached record is never stale: each PATCH is seen by the very next read."""
     record = await ada.upload()

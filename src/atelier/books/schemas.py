@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from atelier.books.texts import LIMIT, line
+from atelier.http.strict import Kept
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -56,6 +57,6 @@ class BookChange(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "War and Peace"}]})
 
-    title: Line | None = None
-    author: Line | None = None
-    publication_date: PublicationDate | None = None
+    title: Kept[Line] = None
+    author: Kept[Line] = None
+    publication_date: Kept[PublicationDate] = None

@@ -125,10 +125,14 @@ def limit(schema: object, settings: Settings) -> None:
 
 
 def _widen(schema: object) -> None:
-    """Say of every integer that has no format that it is one of 64 bits: generated clients take 32 otherwise."""
+    """Say of every integer that has no format that it is one of 64 bits: generated clients take 32 otherwise.
+
+    And its bounds as integers, too, of which FastAPI makes 1.0.
+    """
     if isinstance(schema, dict):
         if schema.get("type") in ("integer", ["string", "integer"]):
             schema.setdefault("format", "int64")
+            schema |= {bound: int(schema[bound]) for bound in ("minimum", "maximum") if bound in schema}
         for part in schema.values():
             _widen(part)
     elif isinstance(schema, list):

@@ -6,12 +6,13 @@ integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 from fastapi.params import Form
 from fastapi.routing import APIRoute, request_response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core.core_schema import no_info_before_validator_function
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -20,6 +21,7 @@ from atelier.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from pydantic_core import CoreSchema
     from starlette.responses import Response
 
     Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -32,6 +34,29 @@ def _decimal(value: object) -> object:
 
 
 Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and queries
+
+
+class _Given:
+    """Tells null from a field that was left out, which both are None to a model; OpenAPI offers no null."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Refuse null before anything else is looked at; a default is not looked at."""
+        return no_info_before_validator_function(_given, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The one shape that is not null."""
+        (shape,) = (shape for shape in handler(schema)["anyOf"] if shape != {"type": "null"})
+        return dict(shape)
+
+
+def _given(value: object) -> object:
+    if value is None:
+        raise ValueError("null is not a value for this; leave the field out to keep it")
+    return value
+
+
+T = TypeVar("T")
+Kept = Annotated[T | None, _Given()]  # for fields of a change, with the default None: a field left out stays as it is
 
 
 class JsonRequest(Request):

@@ -7,10 +7,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from atelier.http.strict import Kept
+from atelier.images.texts import TAG_LIMIT, TAGS_LIMIT, TITLE_LIMIT
+
 Status = Literal["queued", "ready", "failed"]
-Text = Annotated[str, Field(max_length=10_000)]  # the service holds the true limits, after normalisation
-Description = Annotated[str, Field(max_length=10_000, json_schema_extra={"x-limit": "description_limit"})]
-Tags = Annotated[list[Annotated[str, Field(max_length=1_000)]], Field(max_length=200)]
+RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising
+
+
+def _words(**shown: Any) -> Any:  # noqa: ANN401 - of JSON Schema; the field's own description
+    """What OpenAPI shows of a text: the true limit, which is held after normalisation."""
+    return Field(max_length=RAW_LIMIT, json_schema_extra=shown)
+
+
+Title = Annotated[str, _words(minLength=1, maxLength=TITLE_LIMIT)]
+Description = Annotated[str, _words(**{"x-limit": "description_limit"})]
+Tags = Annotated[list[Annotated[str, _words(maxLength=TAG_LIMIT)]], Field(max_length=TAGS_LIMIT)]
 
 
 class Rendition(BaseModel):
@@ -65,7 +76,7 @@ class ImageForm(BaseModel):
 
     file: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture; also accepted as `image`.")
     description: Description = Field("", description="Becomes the caption; counted in characters after NFC.")
-    title: Text = Field("", description="1 to 300 characters; left out: the file's name.")
+    title: Annotated[str, _words(maxLength=TITLE_LIMIT)] = Field("", description="Left out: the file's name.")
     tags: Tags = Field([], description="Repeated, or separated by commas.")
 
 
@@ -76,9 +87,9 @@ class ImageChange(BaseModel):
         strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "Crossing at dusk"}]}
     )
 
-    title: Text | None = None
-    description: Description | None = None
-    tags: Tags | None = None
+    title: Kept[Title] = None
+    description: Kept[Description] = None
+    tags: Kept[Tags] = None
 
 
 class ImageReplacement(BaseModel):
@@ -90,6 +101,6 @@ class ImageReplacement(BaseModel):
         json_schema_extra={"examples": [{"title": "Crossing", "description": "Seven seconds", "tags": ["traffic"]}]},
     )
 
-    title: Text
+    title: Title
     description: Description
     tags: Tags
