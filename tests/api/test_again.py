@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from tests.api.operations import BOOK, PHOTO, RULES, WORDS
+from tests.api.operations import BOOK, PHOTO, RULES, WORDS, secured
 from tests.api.people import is_problem, sign_up, things_of
 
 if TYPE_CHECKING:
@@ -160,15 +160,21 @@ CHANGES: list[tuple[str, str, str, dict[str, Any]]] = [
 async def test_a_change_of_what_has_changed_is_refused(
     client: httpx2.AsyncClient, path: str, record: str, method: str, body: dict[str, Any]
 ) -> None:
-    """If-Match of another state, or a weak one: 412 and nothing is done. Of the present state: done, once."""
+    """If-Match of another state, or a weak one: 412; without quotes: 400. Of the present state: done, once."""
     eve = await sign_up(client)
     things = await things_of(client, eve)
     path, record = path.format_map(things), record.format_map(things)
     before = await client.get(record, headers=eve.headers)
     tag = before.headers["etag"]
-    for condition in ('"x"', f"W/{tag}", "rubbish", tag[:-1] + '0"'):
+    for condition, status in {
+        '"x"': 412,
+        f"W/{tag}": 412,
+        tag[:-1] + '0"': 412,
+        "rubbish": 400,
+        tag[1:-1]: 400,
+    }.items():
         answer = await client.request(method, path, headers=eve.headers | {"If-Match": condition}, **body)
-        assert is_problem(answer, 412), condition
+        assert is_problem(answer, status), condition
     unchanged = await client.get(record, headers=eve.headers)
     assert (unchanged.content, unchanged.headers["etag"]) == (before.content, tag)
     done = await client.request(method, path, headers=eve.headers | {"If-Match": f'"x", {tag}'}, **body)
@@ -177,3 +183,23 @@ async def test_a_change_of_what_has_changed_is_refused(
         after = await client.get(record, headers=eve.headers)
         assert after.headers["etag"] == done.headers["etag"] != tag
         assert is_problem(await client.request(method, path, headers=eve.headers | {"If-Match": tag}, **body), 412)
+
+
+async def test_the_document_shows_every_condition_that_is_honoured(
+    document: dict[str, Any], client: httpx2.AsyncClient
+) -> None:
+    """If-Match on what refuses one without quotes, and on nothing else; the others on what has tags and ranges."""
+    eve = await sign_up(client)
+    things = await things_of(client, eve) | {"user_id": eve.id}
+    for operation in secured(document):
+        found = document["paths"][operation.path][operation.method].get("parameters", ())
+        shown = {parameter["name"] for parameter in found if parameter["in"] == "header"} - {"Idempotency-Key"}
+        if operation.id == "accounts.logout":
+            assert not shown
+            continue
+        answer = await operation.send(client, things, eve.headers | {"If-Match": "2"})
+        judged = answer.status_code == 400 and "If-Match" in answer.json()["detail"]
+        assert judged is ("If-Match" in shown), operation
+        if operation.method == "get":
+            assert "etag" not in answer.headers or "If-None-Match" in shown, operation
+            assert "accept-ranges" not in answer.headers or {"Range", "If-Range", "If-Modified-Since"} <= shown

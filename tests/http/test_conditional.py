@@ -213,14 +213,27 @@ async def test_records_carry_their_tag(client: httpx2.AsyncClient) -> None:
         (f'"v6", {TAG}', 204),
         ('"v6"', 412),
         (f"W/{TAG}", 412),
-        ("", 412),
-        ("v7", 412),
+        ("", 400),
+        ("v7", 400),
+        ("2", 400),
+        (f"{TAG}, 2", 400),
+        (f"*, {TAG}", 400),
+        ('"2', 400),
+        (f", {TAG},, ", 204),
     ],
 )
 async def test_if_match_guards_a_change(client: httpx2.AsyncClient, value: str | None, status: int) -> None:
-    """Only who knows the present state may change it; weak tags know nothing for certain."""
+    """Only who knows the present state may change it; weak tags know nothing for certain, and others are none."""
     answer = await client.put("/record", headers={} if value is None else {"if-match": value})
     assert answer.status_code == status
+    if status == 400:
+        assert "in quotes" in answer.json()["detail"]
+
+
+async def test_a_condition_may_come_in_two_headers(client: httpx2.AsyncClient) -> None:
+    """They are one list."""
+    answer = await client.put("/record", headers=[("if-match", '"v6"'), ("if-match", TAG)])
+    assert answer.status_code == 204
 
 
 def test_if_match_judges_tags() -> None:

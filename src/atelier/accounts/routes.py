@@ -18,6 +18,7 @@ from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
+from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.strict import Decimal
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 FORM = "application/x-www-form-urlencoded"
 FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it
 FORM_FIELDS = 16
+LEFT = responses(400, 401, 403, 412, 422)
 UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: tokens are kept by nobody on the way
 
 router = APIRouter(tags=["accounts"])
@@ -161,15 +163,15 @@ async def logout(resources: Res, user: CurrentUser) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/api/users/me", response_model=Account, responses=responses(401))
+@router.get("/api/users/me", response_model=Account, responses=SAME | responses(401), openapi_extra=UNLESS_SAME)
 async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
     """Who I am."""
     account = await service.me(resources.database, user.user_id)
     return record_response(request, dumps(account.model_dump()), account.etag)
 
 
-@router.delete("/user/{user_id}", status_code=204, responses=responses(401, 403, 412, 422), deprecated=True)
-@router.delete("/api/users/{user_id}", status_code=204, responses=responses(401, 403, 412, 422))
+@router.delete("/user/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH, deprecated=True)
+@router.delete("/api/users/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH)
 async def delete(request: Request, resources: Res, user_id: UserId, user: CurrentUser) -> Response:
     """Delete my account with all my tasks, images and files."""
     if user_id != user.user_id:

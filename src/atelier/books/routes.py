@@ -17,6 +17,7 @@ from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, fingerprint, once, scope
 from atelier.http.json import json_response
 from atelier.http.paging import Page
+from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.shortcuts import Shortcut
@@ -38,7 +39,9 @@ Id = Annotated[int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="T
 Filter = Annotated[str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")]
 
 
-@router.get("/{book_id}", response_model=BookRecord, responses=responses(401, 404, 422))
+@router.get(
+    "/{book_id}", response_model=BookRecord, responses=SAME | responses(401, 404, 422), openapi_extra=UNLESS_SAME
+)
 async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
     """A book."""
     return await _read(request, book_id, user, res)
@@ -77,7 +80,12 @@ async def create(body: BookDetails, user: CurrentUser, res: Res, key: Key = None
         return run.answer
 
 
-@router.put("/{book_id}", response_model=BookRecord, responses=responses(400, 401, 404, 412, 415, 422, 503))
+@router.put(
+    "/{book_id}",
+    response_model=BookRecord,
+    responses=responses(400, 401, 404, 412, 415, 422, 503),
+    openapi_extra=ON_MATCH,
+)
 async def replace(
     request: Request,
     book_id: Id,
@@ -90,7 +98,12 @@ async def replace(
     return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
 
 
-@router.patch("/{book_id}", response_model=BookRecord, responses=responses(400, 401, 404, 412, 415, 422, 503))
+@router.patch(
+    "/{book_id}",
+    response_model=BookRecord,
+    responses=responses(400, 401, 404, 412, 415, 422, 503),
+    openapi_extra=ON_MATCH,
+)
 async def change(
     request: Request,
     book_id: Id,
@@ -103,7 +116,7 @@ async def change(
     return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
 
 
-@router.delete("/{book_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+@router.delete("/{book_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH)
 async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
     """Remove a book."""
     await service.delete(res.database, res.cache, book_id, expected=if_match(request))

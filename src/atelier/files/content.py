@@ -14,6 +14,7 @@ from django.utils.http import content_disposition_header, http_date
 
 from atelier.files import house, problems
 from atelier.http.accel import ACCEL, UNPROXIED, file_size
+from atelier.http.preconditions import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ LOCKED = "default-src 'none'; sandbox"
 PRIVATE = "private, no-cache"
 CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
-_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 class Part(io.RawIOBase):
@@ -120,12 +120,6 @@ def _span(request: HttpRequest, etag: str, modified: str, size: int) -> tuple[in
 
 
 def if_match(request: HttpRequest) -> Callable[[str], bool]:
-    """Whether an entity tag is one that If-Match accepts; without the header every tag is."""
-    value = request.headers.get("If-Match")
-    if value is None or value.strip() == "*":
-        return _anything
-    return {tag for weak, tag in _TAG.findall(value) if not weak}.__contains__
-
-
-def _anything(_: str) -> bool:
-    return True
+    """Whether an entity tag, in its quotes, is one that If-Match accepts. Raises Malformed."""
+    judge = accepted(request.headers.get("If-Match"))
+    return lambda etag: judge(etag.strip('"'))

@@ -12,6 +12,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from atelier.files.serializers import FileSerializer, UploadSerializer
+from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,12 +37,15 @@ _KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Makes the request safe to repeat: the same key and content are answered from the first run.",
 )
-_MATCH = OpenApiParameter(
-    "If-Match",
-    {"type": "string", "maxLength": 1000},
-    OpenApiParameter.HEADER,
-    description="The entity tag that was read.",
-)
+
+
+def _headers(extra: dict[str, list[dict[str, Any]]]) -> list[OpenApiParameter]:
+    return [
+        OpenApiParameter(said["name"], said["schema"], OpenApiParameter.HEADER, description=said["description"])
+        for said in extra["parameters"]
+    ]
+
+
 _FILTERS = [
     OpenApiParameter("status", str, enum=["queued", "processed", "failed"], description="Only files of this status."),
     OpenApiParameter(
@@ -62,12 +66,21 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
         (400, 409, 413, 415, 503),
     ),
     "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, ()),
-    "detail": ({"responses": {200: FileSerializer, 304: _SAME}, "parameters": [_ID]}, (404,)),
-    "delete": ({"responses": {204: None}, "parameters": [_ID, _MATCH]}, (404, 412)),
-    "retry": ({"request": None, "responses": {202: FileSerializer}, "parameters": [_ID, _MATCH]}, (404, 409, 412)),
-    "content": ({"responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID]}, (404, 416)),
+    "detail": (
+        {"responses": {200: FileSerializer, 304: _SAME}, "parameters": [_ID, *_headers(UNLESS_SAME)]},
+        (404,),
+    ),
+    "delete": ({"responses": {204: None}, "parameters": [_ID, *_headers(ON_MATCH)]}, (400, 404, 412)),
+    "retry": (
+        {"request": None, "responses": {202: FileSerializer}, "parameters": [_ID, *_headers(ON_MATCH)]},
+        (400, 404, 409, 412),
+    ),
+    "content": (
+        {"responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID, *_headers(IN_PART)]},
+        (404, 416),
+    ),
     "thumbnail": (
-        {"responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID]},
+        {"responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID, *_headers(IN_PART)]},
         (404, 416),
     ),
 }

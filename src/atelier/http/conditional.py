@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from atelier.errors import PreconditionFailed
 from atelier.http.accel import ACCEL, UNPROXIED, file_size
 from atelier.http.json import JSON, Bodiless, Ready
+from atelier.http.preconditions import TAG, accepted
 from atelier.http.problems import from_status
 from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_file
 
@@ -33,24 +34,17 @@ PRIVATE = (b"cache-control", b"private, no-cache")  # kept by its reader alone, 
 LOCKED = (b"content-security-policy", b"default-src 'none'; sandbox")  # what is uploaded never runs as a page
 RANGES = (b"accept-ranges", b"bytes")
 REMEMBERED = 2048  # descriptions of contents that were sent lately, of about 1 KB each
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 _QUOTED = re.compile(r"[^\x20-\x7e]|[\"\\%]")
 
 
 def if_match(request: Request) -> Callable[[str], bool]:
-    """Whether an entity tag is one that the request's If-Match accepts; without the header every tag is."""
-    value = request.headers.get("if-match")
-    if value is None:
-        return _anything
-    if value.strip() == "*":
-        return _anything
-    tags = {tag for weak, tag in _TAG.findall(value) if not weak}  # the strong comparison
-    return tags.__contains__
+    """Whether an entity tag is one that the request's If-Match accepts. Raises Malformed."""
+    return accepted(", ".join(given) if (given := request.headers.getlist("if-match")) else None)
 
 
 def require_match(request: Request, etag: str) -> None:
-    """Raises PreconditionFailed when If-Match does not name this entity tag."""
+    """Raises PreconditionFailed when If-Match does not name this entity tag, Malformed when it names none."""
     if not if_match(request)(etag):
         raise PreconditionFailed("The object has changed since this entity tag.")
 
@@ -203,7 +197,7 @@ def _fresh(conditions: dict[bytes, bytes], etag: str, modified: datetime | None)
         return False
     if (tags := conditions.get(b"if-none-match")) is not None:
         value = tags.decode("latin-1")
-        return value.strip() == "*" or any(tag == etag for _, tag in _TAG.findall(value))  # the weak comparison
+        return value.strip() == "*" or any(tag == etag for _, tag in TAG.findall(value))  # the weak comparison
     since = _date(conditions.get(b"if-modified-since"))
     return since is not None and modified is not None and modified.replace(microsecond=0) <= since
 
@@ -225,7 +219,3 @@ def _date(value: bytes | None) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _anything(_: str) -> bool:
-    return True

@@ -13,6 +13,7 @@ from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope
 from atelier.http.paging import Page
+from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.shortcuts import NamedShortcut, Shortcut
@@ -41,10 +42,9 @@ FULL_RETRY_SECONDS = 5  # a full queue moves by hundreds in that time
 router = APIRouter(prefix="/api/images", tags=["images"])
 Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The image.", examples=[42])]
 
-PICTURE: dict[int | str, dict[str, Any]] = {
+PICTURE: dict[int | str, dict[str, Any]] = SAME | {
     200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
     206: {"description": "The part of the picture that Range asked for."},
-    304: {"description": "The picture that the client has is the present one."},
 }
 FORM = {
     "requestBody": {
@@ -54,19 +54,34 @@ FORM = {
 }
 
 
-@router.get("/{image_id}/info", response_model=ImageRecord, responses=responses(401, 404, 422))
+@router.get(
+    "/{image_id}/info",
+    response_model=ImageRecord,
+    responses=SAME | responses(401, 404, 422),
+    openapi_extra=UNLESS_SAME,
+)
 async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """The record of an image."""
     return await _info(request, image_id, user, res)
 
 
-@router.get("/{image_id}", response_class=Response, responses=PICTURE | responses(401, 404, 416, 422))
+@router.get(
+    "/{image_id}",
+    response_class=Response,
+    responses=PICTURE | responses(401, 404, 416, 422),
+    openapi_extra=IN_PART,
+)
 async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """The processed picture itself: captioned if it has a description, else upright."""
     return await _picture(request, image_id, user, res)
 
 
-@router.get("/{image_id}/renditions/{name}", response_class=Response, responses=PICTURE | responses(401, 404, 416, 422))
+@router.get(
+    "/{image_id}/renditions/{name}",
+    response_class=Response,
+    responses=PICTURE | responses(401, 404, 416, 422),
+    openapi_extra=IN_PART,
+)
 async def rendition(
     request: Request,
     image_id: Id,
@@ -141,20 +156,34 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
             return run.answer
 
 
-@router.patch("/{image_id}", response_model=ImageRecord, responses=responses(400, 401, 404, 412, 422, 503))
+@router.patch(
+    "/{image_id}",
+    response_model=ImageRecord,
+    responses=responses(400, 401, 404, 412, 422, 503),
+    openapi_extra=ON_MATCH,
+)
 async def change(request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res) -> Response:
     """Change title, description or tags. A new description makes a new caption; until then the old one is served."""
     return await _change(request, res, user.user_id, image_id, body)
 
 
-@router.put("/{image_id}", response_model=ImageRecord, responses=responses(400, 401, 404, 412, 422, 503))
+@router.put(
+    "/{image_id}",
+    response_model=ImageRecord,
+    responses=responses(400, 401, 404, 412, 422, 503),
+    openapi_extra=ON_MATCH,
+)
 async def replace(request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res) -> Response:
     """Replace title, description and tags."""
     return await _change(request, res, user.user_id, image_id, body)
 
 
 @router.post(
-    "/{image_id}/retry", status_code=202, response_model=ImageRecord, responses=responses(401, 404, 409, 412, 422, 503)
+    "/{image_id}/retry",
+    status_code=202,
+    response_model=ImageRecord,
+    responses=responses(400, 401, 404, 409, 412, 422, 503),
+    openapi_extra=ON_MATCH,
 )
 async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """Process a failed image anew; 409 `not-failed` for any other."""
@@ -165,7 +194,9 @@ async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> 
     return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
 
 
-@router.delete("/{image_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+@router.delete(
+    "/{image_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH
+)
 async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete an image: its record, original and renditions."""
     await service.delete(

@@ -14,6 +14,7 @@ from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
 from atelier.http.json import json_response
 from atelier.http.paging import Page
+from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res
 from atelier.http.sendfile import HEAD, content_of
@@ -54,11 +55,17 @@ async def reached(request: Request) -> Floors:
 
 Reached = Annotated[Floors, Depends(reached)]
 
-PICTURE: dict[int | str, dict[str, Any]] = responses(401, 404, 416, 422) | {
-    200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
-    206: {"description": "The part of the picture that Range asked for."},
-    304: {"description": "The picture that the client has is the present one."},
-}
+PICTURE: dict[int | str, dict[str, Any]] = (
+    SAME
+    | responses(401, 404, 416, 422)
+    | {
+        200: {
+            "description": "The picture.",
+            "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        206: {"description": "The part of the picture that Range asked for."},
+    }
+)
 BODY = {
     "requestBody": {
         "required": True,
@@ -69,6 +76,8 @@ BODY = {
     }
 }
 TAKEN = responses(401, 404, 409, 422, 503)
+READ = SAME | responses(401, 404, 422)
+GONE = responses(400, 401, 404, 412, 422, 503)
 HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 
@@ -93,8 +102,8 @@ async def total_created(user: CurrentUser, res: Res) -> Response:  # noqa: ARG00
     return json_response({"total_tasks_created": await queries.total_created(res.database)})
 
 
-@router.get("/tasks/{task_id}", response_model=TaskRecord, responses=responses(401, 404, 422), deprecated=True)
-@router.get("/api/tasks/{task_id}", response_model=TaskRecord, responses=responses(401, 404, 422))
+@router.get("/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME, deprecated=True)
+@router.get("/api/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME)
 async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """A task."""
     row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
@@ -105,9 +114,10 @@ async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Re
     "/tasks/{task_id}/image",
     response_class=Response,
     responses=PICTURE,
+    openapi_extra=IN_PART,
     deprecated=True,
 )
-@router.get("/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE)
+@router.get("/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE, openapi_extra=IN_PART)
 async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """The picture of a task, byte by byte as it came. What a browser might run is sent as an attachment."""
     row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
@@ -202,8 +212,8 @@ async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key:
     return await _once(res, user.user_id, COMPLETE, key, mark, work)
 
 
-@router.delete("/tasks/{task_id}", status_code=204, responses=responses(401, 404, 412, 422, 503), deprecated=True)
-@router.delete("/api/tasks/{task_id}", status_code=204, responses=responses(401, 404, 412, 422, 503))
+@router.delete("/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH, deprecated=True)
+@router.delete("/api/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH)
 async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete a task and its picture. The counter of created tasks stays as it is."""
     await service.delete(res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request))
