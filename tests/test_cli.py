@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from atelier.cli import app
+from atelier.errors import Unavailable
 from atelier.vitals import PortTaken
 
 if TYPE_CHECKING:
@@ -53,3 +54,13 @@ def test_one_port_that_is_taken_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         words = ["up", *(word for pair in ports.items() for word in pair)]
         with pytest.raises(PortTaken, match=f"Port {ports[option]} of 127.0.0.1 is taken .* choose another {option}."):
             CliRunner().invoke(app, words, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", [["check"], ["jobs"], ["backup", "../elsewhere"], ["blobs", "verify"]])
+def test_a_command_beside_an_instance_that_is_down_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """First that it does not run, on which folder, then what to do."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Unavailable, match=rf"^Atelier is not running on {tmp_path}/data, .* start `atelier up` there"):
+        CliRunner().invoke(app, command, catch_exceptions=False)

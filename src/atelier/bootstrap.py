@@ -95,7 +95,10 @@ def _url(settings: Settings, name: str, what: str) -> str:
     chosen = getattr(settings, name)
     url = chosen.get_secret_value() if chosen is not None else running.noted(settings.data, name)
     if url is None:
-        raise Unavailable(f"no {what}: set ATELIER_{name.upper()}, or start `atelier up` on {settings.data}")
+        raise Unavailable(
+            f"Atelier is not running on {settings.data.absolute()}, so there is no {what}: start `atelier up` there, "
+            f"name another folder by --data, or set ATELIER_{name.upper()}"
+        )
     return url
 
 

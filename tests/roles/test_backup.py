@@ -255,6 +255,27 @@ def test_uploads_and_deletions_go_on_meanwhile(house: House, target: House, fold
     assert house.agrees()
 
 
+@pytest.mark.parametrize("below", ["data/backup", "pictures", "data/link/backup"])
+def test_a_backup_is_not_kept_in_what_it_is_of(tmp_path: Path, below: str) -> None:
+    """Inside the data folder or that of the blobs it would be lost with them: refused before anything is written."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "pictures")
+    settings = Settings(data=tmp_path / "data", blobs=str(tmp_path / "pictures"))
+    with pytest.raises(shelf.BackupError, match=rf"inside the (data folder|folder of blobs) {tmp_path}/\w+: "):
+        backup.main(settings, tmp_path / below, None)
+    assert not (tmp_path / below / "lock").exists()
+
+
+def test_a_backup_says_where_the_secret_is(house: House, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not inside, so its place is named: the file in the data folder, or the setting."""
+    assert backup.main(house.settings, folder, None) == 0
+    assert f"({house.settings.data / 'secret'})" in capsys.readouterr().out
+    settings = house.settings.model_copy(update={"secret": SecretStr("s" * 32)})
+    assert backup.main(settings, folder, None) == 0
+    assert "signs tokens (ATELIER_SECRET)" in capsys.readouterr().out
+
+
 def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path) -> None:
     """Killed in the middle it is never restored; the next one goes on with what was copied and tidies up."""
     house.add(*(os.urandom(200) for _ in range(300)))

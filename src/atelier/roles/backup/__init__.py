@@ -34,6 +34,7 @@ from atelier.roles.backup.shelf import (
 )
 from atelier.roles.check import ROWS
 from atelier.roles.migrate import is_current
+from atelier.roles.up.preflight import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,7 @@ class Kept(NamedTuple):
 
 def main(settings: Settings, folder: Path, keep: int | None) -> int:
     """Make a backup in `folder`; 1 when rows refer to blobs that are missing or corrupt, else 0. Raises BackupError."""
+    _refuse_inside(settings, folder)
     console = Console(highlight=False, soft_wrap=True)
     shelf = Shelf(folder)
     try:
@@ -90,8 +92,19 @@ def main(settings: Settings, folder: Path, keep: int | None) -> int:
     for name, found in (("missing", kept.missing), ("corrupt", kept.corrupt)):
         if found:
             console.print(f"{len(found)} {name} in the store, see `atelier check --deep`: {', '.join(found[:SHOWN])}")
-    console.print("Not inside: the secret that signs tokens, settings, Redis. Keep the secret elsewhere.")
+    secret = settings.spelled("secret") if settings.secret else settings.data.absolute() / SECRET
+    console.print(f"Not inside: the secret that signs tokens ({secret}), settings, Redis. Keep the secret elsewhere.")
     return int(bool(kept.missing or kept.corrupt))
+
+
+def _refuse_inside(settings: Settings, folder: Path) -> None:
+    """Raise BackupError for a folder that is lost together with what is in it."""
+    for name, place in (("data folder", settings.data), ("folder of blobs", settings.blobs_folder)):
+        if place is not None and folder.resolve().is_relative_to(place.resolve()):
+            raise BackupError(
+                f"{folder.resolve()} is inside the {name} {place.resolve()}: a backup there is lost with it; "
+                "choose a folder elsewhere, best on another disk"
+            )
 
 
 async def _make(settings: Settings, shelf: Shelf, console: Console) -> tuple[Path, Kept]:
