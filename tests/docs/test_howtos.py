@@ -1,0 +1,67 @@
+"""The how-to pages of what people do over HTTP, pasted into a shell from top to bottom as they stand."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+
+from tests.docs.test_tour import ROOT, commands, prompted
+from tests.system.conftest import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.system.instance import Instance
+
+HOWTO = ROOT / "docs" / "howto"
+
+
+ACCOUNT, TOKEN = (line for line in commands("Two minutes") if "/api/users" in line or "/api/auth/token" in line)
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """An instance that all pages share, with the account that the README makes."""
+    with running() as instance:
+        run(instance, instance.folder, ACCOUNT)
+        yield instance
+
+
+def paste(instance: Instance, folder: Path, page: str) -> str:
+    """What a shell prints that has the README's token and then runs the page."""
+    (folder / "tests").symlink_to(ROOT / "tests")
+    return run(instance, folder, TOKEN, *prompted((HOWTO / page).read_text(encoding="utf-8")))
+
+
+def run(instance: Instance, folder: Path, *lines: str) -> str:
+    """What a shell prints that runs these lines; none may fail."""
+    pasted = "\n".join([f"A={instance.url}", *lines])
+    command = ["bash", "-eu", "-o", "pipefail", "-c", pasted]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def test_the_page_of_images_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """Every rendition that it fetches is what it says; but for the retry, which it says is refused, nothing is."""
+    said = paste(instance, tmp_path, "images.md")
+    sizes = {"captioned.jpg": (640, 503), "small.jpg": (500, 375), "original.jpg": (640, 480)}
+    for name, size in sizes.items():
+        with Image.open(tmp_path / name) as picture:
+            assert picture.size == size
+    assert said.count("/problems/") == said.count("/problems/not-failed") == 1
+    assert said.count('"description":"Eight seconds"') == 1
+    assert 'etag: "3"' in said
+    assert "HTTP/1.1 204" in said
+
+
+def test_the_page_of_books_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """The book is added, found by letters that are not ASCII, and changed."""
+    said = paste(instance, tmp_path, "books.md")
+    assert said.count('"title":"Война и мир"') == 2
+    assert said.count('"title":"War and Peace"') == 1
+    assert "/problems/" not in said
