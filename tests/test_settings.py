@@ -52,8 +52,8 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ATELIER_PROT", "8000", "unknown environment variable ATELIER_PROT"),
         ("atelier_prot", "8000", "unknown environment variable atelier_prot"),
-        ("ATELIER_PORT", "web", "ATELIER_PORT: input should be a valid integer"),
-        ("ATELIER_PORT", "65536", "ATELIER_PORT: input should be less than or equal to 65535"),
+        ("ATELIER_PORT", "web", "ATELIER_PORT: should be a whole number"),
+        ("ATELIER_PORT", "65536", "ATELIER_PORT: should be 65535 or less"),
         ("ATELIER_SECRET", "x" * 31, "ATELIER_SECRET: should have 32 bytes or more"),
         ("ATELIER_DATABASE_URL", f"mysql://u:{PASSWORD}@h/d", "ATELIER_DATABASE_URL: should start with postgresql://"),
         ("ATELIER_REDIS_URL", f"http://:{PASSWORD}@h", "ATELIER_REDIS_URL: should start with redis://"),
@@ -68,13 +68,13 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ATELIER_S3_ENDPOINT", "minio:9000", "ATELIER_S3_ENDPOINT: should start with https:// or http://"),
         ("ATELIER_S3_ENDPOINT", f"http://u:{PASSWORD}@h", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
         ("ATELIER_S3_ENDPOINT", "http://h/bucket", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
-        ("ATELIER_S3_REGION", "eu central", "ATELIER_S3_REGION: string should match pattern"),
+        ("ATELIER_S3_REGION", "eu central", "ATELIER_S3_REGION: should be a region such as eu-central-1"),
         ("ATELIER_S3_SECRET_KEY", PASSWORD, "ATELIER_S3_SECRET_KEY: belongs to s3_access_key: set both or neither"),
         ("ATELIER_S3_ACCESS_KEY", PASSWORD, "belongs to s3_access_key: set both or neither"),
-        ("ATELIER_SIZES", "100x100,big", "ATELIER_SIZES: string should match pattern"),
+        ("ATELIER_SIZES", "100x100,big", "ATELIER_SIZES: should be sizes such as 100x100,500x500"),
         ("ATELIER_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' should be an address or a network"),
-        ("ATELIER_ACCEL_PREFIX", "_blobs", "ATELIER_ACCEL_PREFIX: string should match pattern"),
-        ("ATELIER_LOG_LEVEL", "LOUD", "ATELIER_LOG_LEVEL: input should be 'DEBUG'"),
+        ("ATELIER_ACCEL_PREFIX", "_blobs", "ATELIER_ACCEL_PREFIX: should be a path such as /_blobs/"),
+        ("ATELIER_LOG_LEVEL", "LOUD", "ATELIER_LOG_LEVEL: should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
         ("ATELIER_CONFIG", "/nowhere/atelier.yaml", "ATELIER_CONFIG names /nowhere/atelier.yaml, which is not a file"),
     ],
 )
@@ -92,11 +92,19 @@ def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypa
     ("text", "words"),
     [
         (b"pot: 3", "pot in atelier.yaml: is not a setting"),
-        (b"port: web", "port in atelier.yaml: input should be a valid integer"),
+        (b"port: web", "port in atelier.yaml: should be a whole number"),
         (b"secret: [", "atelier.yaml cannot be read as YAML settings: expected the node content"),
-        (b"- hunter2-hunter2", "atelier.yaml cannot be read"),
-        (b"hunter2-hunter2", "atelier.yaml cannot be read"),
-        (b"secret: \xff", "atelier.yaml cannot be read"),
+        (b"port: 8000.5", "port in atelier.yaml: should be a whole number"),
+        (b"sizes: 5", "sizes in atelier.yaml: should be a list"),
+        (b"sizes: [5x5, big, 0x0]", "sizes in atelier.yaml: should be sizes such as 100x100,500x500"),
+        (b"log_level: [INFO]", "log_level in atelier.yaml: should be 'DEBUG'"),
+        (b"host: 5", "host in atelier.yaml: should be a text"),
+        (b"data: 5", "data in atelier.yaml: should be a text"),
+        (b"- hunter2-hunter2", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
+        (b"hunter2-hunter2", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
+        (b"12345678", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
+        (b"secret: \xff", "cannot be read as YAML settings: it is not text in UTF-8"),
+        (b"secret: \x01", "cannot be read as YAML settings: it is not text in UTF-8"),
     ],
 )
 def test_a_bad_file_is_named(text: bytes, words: str, folder: Path) -> None:
@@ -110,7 +118,7 @@ def test_a_bad_file_is_named(text: bytes, words: str, folder: Path) -> None:
 
 def test_a_bad_flag_is_named() -> None:
     """A value from the command line is called by its flag."""
-    with pytest.raises(SettingsError, match="--port: input should be"):
+    with pytest.raises(SettingsError, match=r"^--port: should be 0 or more$"):
         load(port=-1)
 
 

@@ -23,6 +23,7 @@ from pydantic_settings import (
 from yaml import YAMLError
 
 from atelier.errors import AtelierError
+from atelier.expectations import complaint, flaw
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,8 +72,8 @@ class Settings(BaseSettings):
         Path("data"), description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the secret."
     )
     host: str = Field("127.0.0.1", description="Address on which the HTTP API listens.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP API.")
-    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the books gRPC service.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP API; 0: any that is free.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the books gRPC service; 0: any that is free.")
 
     metrics_port: int | None = Field(
         None,
@@ -345,7 +346,7 @@ def load(**chosen: Any) -> Settings:  # noqa: ANN401 - values of any field, as t
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error, chosen))) from None
     except (YAMLError, TypeError, ValueError, OSError) as error:
-        raise SettingsError(f"{config_file()} cannot be read as YAML settings: {_reason(error)}") from None
+        raise SettingsError(f"{config_file()} cannot be read as YAML settings: {flaw(error)}") from None
     settings._chosen = frozenset(chosen)  # noqa: SLF001 - its own module
     return settings
 
@@ -370,13 +371,10 @@ def _file_keys() -> set[str]:
 def _complaints(error: ValidationError, chosen: Collection[str]) -> list[str]:
     """One sentence for each bad value, naming it as the operator wrote it."""
     sentences = []
-    for problem in error.errors(include_input=False, include_context=False, include_url=False):
+    for problem in error.errors(include_input=False, include_url=False):
         name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        message = (
-            "is not a setting" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-        )
-        sentences.append(f"{_spelled(name, chosen)}: {message[0].lower()}{message[1:]}")
-    return sentences
+        sentences.append(f"{_spelled(name, chosen)}: {complaint(name, problem)}")
+    return list(dict.fromkeys(sentences))
 
 
 def _spelled(name: str, chosen: Collection[str]) -> str:
@@ -385,9 +383,3 @@ def _spelled(name: str, chosen: Collection[str]) -> str:
         return f"--{name.replace('_', '-')}"
     variables = {field: variable for variable, field in _environment().items()}
     return variables.get(name) or f"{name} in {config_file()}"
-
-
-def _reason(error: Exception) -> str:
-    """Where the file is wrong, without its words: they may be secrets."""
-    mark = getattr(error, "problem_mark", None)
-    return f"{getattr(error, 'problem', 'bad syntax')}, line {mark.line + 1}" if mark else type(error).__name__

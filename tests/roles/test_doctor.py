@@ -112,6 +112,14 @@ def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folde
     assert verdicts(capsys.readouterr().out)["port"] == "FAILED"
 
 
+def test_a_port_of_nobody_in_particular(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """0 is no port that could be free or taken."""
+    assert main(load(data=folder, host="127.0.0.1", port=0, grpc_port=0)) == 0
+    output = capsys.readouterr().out
+    assert output.count("any free port of 127.0.0.1") == 2
+    assert "127.0.0.1:0" not in output
+
+
 def test_one_port_for_two(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """HTTP and gRPC on the same port are a failure before either is started."""
     assert main(load(data=folder, port=50077, grpc_port=50077)) == 1

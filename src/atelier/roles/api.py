@@ -87,7 +87,10 @@ def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; several API processes share one port when the settings say so."""
-    return bind(settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT")
+    listener = bind(settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT")
+    if not settings.port:
+        log.info("port %d of %s is free and taken", listener.getsockname()[1], settings.host)
+    return listener
 
 
 def build(settings: Settings) -> FastAPI:

@@ -224,6 +224,8 @@ def _secret(settings: Settings) -> str:
 
 def _port(settings: Settings) -> str:
     require_two_ports(settings)
+    if not settings.port:
+        return f"any free port of {settings.host}"
     try:
         free_port(settings.host, settings.port, "port")
     except PortTaken:
@@ -236,6 +238,8 @@ def _port(settings: Settings) -> str:
 
 
 def _grpc_port(settings: Settings) -> str:
+    if not settings.grpc_port:
+        return f"any free port of {settings.host}"
     try:
         free_port(settings.host, settings.grpc_port, "grpc_port")
     except PortTaken:
