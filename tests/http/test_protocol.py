@@ -129,3 +129,20 @@ async def test_what_is_no_http_is_told_so(port: int, rubbish: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer
     assert b"/problems/malformed" in answer
+
+
+@pytest.mark.parametrize(
+    ("request_", "encoded"),
+    [
+        ("GET /?author=толстой HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        ("GET /é HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        ("GET /?author=%D1%82 HTTP/9\r\nHost: x\r\n\r\n", False),
+        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nétwas", False),
+        ("\x16\x03\x01é", False),
+    ],
+)
+async def test_letters_of_an_address_that_are_not_encoded_are_named(port: int, request_: str, *, encoded: bool) -> None:
+    """Whoever typed them learns what to do; of any other fault nothing of the kind is said."""
+    answer = await converse(port, request_.encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert (b"outside ASCII in an address are percent-encoded" in answer) is encoded

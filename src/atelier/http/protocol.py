@@ -5,6 +5,7 @@ What cannot be read as HTTP is answered with a problem, too. Knows no applicatio
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import asyncio
 
 HEAD_BYTES = 64 * 1024  # of request line and headers, counted from the second read on: one brings at most 256 KiB
+UNENCODED = "Letters outside ASCII in an address are percent-encoded: %C3%A9 for é."
+_UNENCODED_LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]*[\x80-\xff]")
 WAIT_SECONDS = 60.0  # for a whole head, and for the next bytes of a body; what nginx grants
 
 
@@ -29,6 +32,7 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head = 0  # bytes of a head that is not complete
         self._in_head = self._in_body = False
+        self._reading = b""  # what is being parsed
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
@@ -46,7 +50,9 @@ class Protocol(HttpToolsProtocol):
         began_in_head = self._in_head
         if not began_in_head:
             self._rest()
+        self._reading = data
         super().data_received(data)
+        self._reading = b""
         if self.transport.is_closing():
             return
         if not (self._in_head or self._in_body):
@@ -77,7 +83,8 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
         self._rest()
-        self._refuse(400, msg)
+        unencoded = not self._in_body and _UNENCODED_LINE.match(self._reading)
+        self._refuse(400, UNENCODED if unencoded else msg)
 
     def _refuse(self, status: int, detail: str = "") -> None:
         answer = from_status(status, detail, {"Connection": "close"})
