@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "grpc.md"
+(CODE,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 SEND = """
     WITH book AS (
         INSERT INTO books (title, author, publication_date, title_folded, author_folded, sequence)
@@ -35,7 +36,6 @@ async def test_the_documented_client_lists_and_follows(
     """It counts the books that are there and prints the one that comes."""
     import asyncpg  # noqa: PLC0415 - only here
 
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     settings = Settings(
         data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
     )
@@ -44,7 +44,7 @@ async def test_the_documented_client_lists_and_follows(
     token = (await sign_in(fresh_database_url)).removeprefix("Bearer ")
     async with serving(settings) as port, asyncio.timeout(40):
         client = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", code),
+            *(sys.executable, "-c", CODE),
             env=os.environ | {"TOKEN": token, "ADDRESS": f"127.0.0.1:{port}"},
             stdout=asyncio.subprocess.PIPE,
         )
@@ -58,3 +58,21 @@ async def test_the_documented_client_lists_and_follows(
         await client.communicate()
     stop.set()
     await relaying
+
+
+async def test_the_documented_client_says_what_is_wrong_with_its_token(
+    tmp_path: Path, fresh_database_url: str, redis_url: str
+) -> None:
+    """In one line, where it lists as where it follows."""
+    settings = Settings(
+        data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
+    )
+    async with serving(settings) as port, asyncio.timeout(40):
+        client = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", CODE),
+            env=os.environ | {"TOKEN": "null", "ADDRESS": f"127.0.0.1:{port}"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, said = await client.communicate()
+    assert client.returncode == 1
+    assert re.fullmatch(rb"UNAUTHENTICATED: .+\n", said), said

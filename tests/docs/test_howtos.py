@@ -65,3 +65,10 @@ def test_the_page_of_books_does_what_it_says(instance: Instance, tmp_path: Path)
     assert said.count('"title":"Война и мир"') == 2
     assert said.count('"title":"War and Peace"') == 1
     assert "/problems/" not in said
+
+
+def test_the_page_of_files_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """The file is uploaded, listed, and comes back under its name."""
+    said = paste(instance, tmp_path, "files.md")
+    assert said.count('"name":"README.md"') == 2
+    assert (tmp_path / "README.md").read_bytes() == (ROOT / "tests" / "photos" / "README.md").read_bytes()
