@@ -14,8 +14,9 @@ import pytest
 
 from atelier.classify.chunks import Chunk, Piece, do, read
 from atelier.classify.cluster import STANDSTILL_SECONDS, Ordered, lost
-from atelier.classify.jobs import QUEUE, make_app
+from atelier.classify.jobs import QUEUE, make_app, sender
 from atelier.classify.outcomes import Failure, Result
+from atelier.engines import start_valkey
 from tests.classify.tool import Tool, fill, until
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ class Workers:
         self.broker = broker
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, concurrency: int = 1) -> subprocess.Popen[bytes]:
+    def start(self, concurrency: int = 1, log: Path = Path(os.devnull)) -> subprocess.Popen[bytes]:
         """Start one more."""
         command = [sys.executable, "-m", "atelier", "classify", "worker", self.broker]
         command += ["--concurrency", str(concurrency)]
-        quiet = subprocess.DEVNULL
-        self._running.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True))
+        with log.open("wb") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        self._running.append(process)
         return self._running[-1]
 
     def kill(self) -> None:
@@ -173,3 +175,29 @@ def test_a_cluster_does_what_one_machine_does(
     assert code == 0
     assert_every_picture_once(tool, msgspec.json.decode(said), 600)
     assert not list(tool.output.with_name("out.jsonl.journal").glob("chunks-*"))
+
+
+def test_a_worker_outlives_its_broker(
+    tmp_path: Path, pictures: Path, start_service: Callable[..., Service], request: pytest.FixtureRequest
+) -> None:
+    """Redis dies while the worker's only place is taken; what is sent when it is back is done by the same worker."""
+    engine = start_valkey(tmp_path / "valkey")
+    url = engine.url.replace("unix://", "redis+socket://")
+    workers = Workers(url)
+    request.addfinalizer(workers.kill)
+    request.addfinalizer(engine.halt)
+    service = start_service("--latency", "2")
+    first, second = (chunk(tmp_path, pictures, service.url, [name]) for name in ("00.jpg", "01.jpg"))
+    second = msgspec.structs.replace(second, name="walk-0-1")
+    sender(url)(first)
+    log = tmp_path / "log"
+    worker = workers.start(log=log)
+    until(lambda: service.counts()["asked"])
+    engine.process.kill()
+    engine.process.wait()
+    until(lambda: "Couldn't ack" in log.read_text())
+    successor = start_valkey(tmp_path / "valkey")
+    request.addfinalizer(successor.halt)
+    sender(url)(second)
+    until(second.done.exists)
+    assert worker.poll() is None

@@ -10,6 +10,7 @@ import msgspec
 from celery import Celery, signals
 from kombu.entity import Queue
 
+from atelier.broker import harden
 from atelier.classify.chunks import Chunk, do
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 def make_app(broker: str) -> Celery:
     """The Celery application; chunks are acknowledged when done, one at a time per process."""
     app = Celery(QUEUE, broker=broker)
+    harden(app)
     quorum = {"x-queue-type": "quorum"} if broker.startswith(("amqp", "pyamqp")) else None
     app.conf.update(
         task_queues=[Queue(QUEUE, routing_key=QUEUE, queue_arguments=quorum)],  # type: ignore[no-untyped-call] # nor kombu
@@ -72,8 +74,7 @@ def sender(broker: str) -> Callable[[Chunk], None]:
 def serve(broker: str, concurrency: int) -> None:
     """Work until told to stop."""
     signals.setup_logging.connect(_log_plainly, weak=False)
-    arguments = ["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE]
-    make_app(broker).worker_main([*arguments, "--without-gossip", "--without-mingle"])
+    make_app(broker).worker_main(["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE])
 
 
 def _log_plainly(**_: Any) -> None:  # noqa: ANN401 - Celery's signature

@@ -12,9 +12,9 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from kombu.connection import Connection
 from kombu.entity import Queue
-from kombu.transport import TRANSPORT_ALIASES
 
 from atelier import bootstrap, logs, notify, tracing
+from atelier.broker import harden
 from atelier.engines.process import die_with_parent
 from atelier.files import house
 from atelier.metrics import count_errors
@@ -31,7 +31,6 @@ CONNECT_SECONDS = 2  # an upload waits no longer for a broker that is away; the 
 log = logging.getLogger(__name__)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "atelier.files.transport:Transport"))
 app = Celery("atelier.files", include=("atelier.files.jobs",), set_as_current=True)
 app.conf.update(
     broker_connection_retry_on_startup=True,
@@ -42,12 +41,12 @@ app.conf.update(
     task_ignore_result=True,
     task_reject_on_worker_lost=True,
     worker_cancel_long_running_tasks_on_connection_loss=False,  # what comes twice changes nothing
-    worker_consumer="atelier.files.consumer:Consumer",
     worker_proc_alive_timeout=60,  # seconds a child may take to start on a busy machine
     worker_enable_remote_control=False,  # no queues of its own at the broker
     worker_prefetch_multiplier=1,
     worker_send_task_events=False,
 )
+harden(app)
 
 
 def configure(settings: Settings) -> None:
