@@ -174,7 +174,7 @@ def probe(
 
 @app.command()
 def jobs(
-    queue: Annotated[str | None, typer.Argument(help="process or store; none: both.")] = None,
+    queue: Annotated[str | None, typer.Argument(help="process, store or files; none: all.")] = None,
     data: Data = None,
     resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,  # noqa: FBT002 - a flag
     purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,  # noqa: FBT002 - a flag

@@ -34,8 +34,10 @@ def test_a_photograph_goes_all_the_way(shared: Instance) -> None:
     assert check.returncode == 0, check.stdout
     jobs = shared.command("jobs")
     assert "process: 0 waiting" in jobs.stdout
+    assert "files: 0 waiting" in jobs.stdout
     doctor = shared.command("doctor")
     assert doctor.returncode == 0, doctor.stdout
+    assert "files      0 jobs wait for a worker, on Redis" in doctor.stdout
 
 
 def test_the_start_screen_comes_when_every_role_is_up(shared: Instance) -> None:

@@ -103,6 +103,16 @@ def ask(url: str) -> None:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
 
 
+def waiting(url: str) -> int:
+    """How many jobs no worker has taken yet. Raises as `ask`."""
+    with Connection(url, connect_timeout=CONNECT_SECONDS) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
+        try:
+            return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # a queue that nobody has made yet, or an empty one, which Redis does not keep
+
+
 @signals.setup_logging.connect
 def _log(**_: object) -> None:
     """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""

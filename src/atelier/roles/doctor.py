@@ -20,7 +20,7 @@ from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
-from atelier.roles import reach
+from atelier.roles import reach, waiting_files
 from atelier.roles.folders import existing, require_blobs, require_usable
 from atelier.roles.fonts import require_font
 from atelier.roles.up.console import address
@@ -112,7 +112,7 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
         "font": _font,
     }
     instance = Finding("instance", OK, "not running" if supervisor is None else f"running as process {supervisor}")
-    return [instance, *(_look(name, look, settings) for name, look in looks.items()), _seccomp()]
+    return [instance, *(_look(name, look, settings) for name, look in looks.items()), _files(settings), _seccomp()]
 
 
 def _as_it_runs(settings: Settings) -> Settings:
@@ -252,6 +252,19 @@ def _grpc_port(settings: Settings) -> str:
 def _font(settings: Settings) -> str:
     require_font(settings)
     return f"{settings.caption_font or 'DejaVu Sans'} at {settings.caption_size} px"
+
+
+def _files(settings: Settings) -> Finding:
+    """How many jobs for files wait; whether their broker answers is said above, by its own name."""
+    broker = "redis" if settings.amqp_url is None else "bus"
+    if settings.amqp_url is None and settings.redis_url is None:
+        return Finding("files", OK, "jobs will travel on the embedded Redis")
+    try:
+        count = waiting_files.count(settings)
+    except Exception:  # noqa: BLE001 - brokers raise what they like
+        return Finding("files", WARNING, f"the broker of their jobs does not answer: see {broker}")
+    waiting = "not looked at, for Celery is not installed here" if count is None else f"{count} jobs wait for a worker"
+    return Finding("files", OK, f"{waiting}, on {'Redis' if broker == 'redis' else 'RabbitMQ'}")
 
 
 def _seccomp() -> Finding:

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier import bootstrap
+from atelier.roles import waiting_files
 
 if TYPE_CHECKING:
     from atelier.queue import Queue
     from atelier.settings import Settings
 
+FILES = "files"  # Celery's queue: its failures are rows, so nothing is dead there
 SHOWN = 50  # dead letters listed per queue
 
 
@@ -27,16 +29,20 @@ async def _run(settings: Settings, name: str | None, *, resend: bool, purge: boo
     redis = bootstrap.open_redis(settings)
     try:
         queues = {q.name: q for q in (bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis))}
-        if name is not None and name not in queues:
-            console.print(f"no queue {name!r}; there are {', '.join(queues)}")
+        known = [*queues] if resend or purge else [*queues, FILES]
+        if name is not None and name not in known:
+            kind = " with dead letters" if FILES not in known else ""
+            console.print(f"no queue{kind} is called {name!r}; there are {', '.join(known)}")
             return 2
-        for queue in queues.values() if name is None else [queues[name]]:
+        for queue in [queue for queue in queues.values() if name in {None, queue.name}]:
             if resend:
                 console.print(f"{queue.name}: {await queue.resend_all()} sent again")
             elif purge:
                 console.print(f"{queue.name}: {await queue.purge()} thrown away")
             else:
                 await _show(queue, console)
+        if FILES in known and name in {None, FILES}:
+            await _show_files(settings, console)
     finally:
         await redis.aclose()
     return 0
@@ -52,3 +58,9 @@ async def _show(queue: Queue, console: Console) -> None:
         for letter in letters:
             table.add_row(letter.id, f"{letter.died_at:%Y-%m-%d %H:%M:%S}", str(letter.deliveries), letter.reason)
         console.print(table)
+
+
+async def _show_files(settings: Settings, console: Console) -> None:
+    count = await asyncio.to_thread(waiting_files.count, settings)
+    if count is not None:
+        console.print(f"{FILES}: {count} waiting")

@@ -1,0 +1,17 @@
+"""How many jobs for files wait: for who looks after the house. Knows no HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atelier.settings import Settings
+
+
+def count(settings: Settings) -> int | None:
+    """Jobs that no worker has taken yet; None where Celery is not installed. Raises what brokers raise."""
+    try:
+        from atelier.files import celery  # noqa: PLC0415 - not every image has it
+    except ImportError:
+        return None
+    return celery.waiting(celery.broker_url(settings))
