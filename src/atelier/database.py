@@ -110,7 +110,7 @@ class Database:
         try:
             return await asyncpg.connect(self.url, **options)
         except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            raise Unavailable("the database does not answer", retry_after=RETRY_SECONDS) from error
+            raise Unavailable("The database does not answer.", retry_after=RETRY_SECONDS) from error
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

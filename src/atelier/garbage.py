@@ -100,7 +100,7 @@ async def claim(session: AsyncSession, keys: Collection[str]) -> None:
     if keys:
         claimed = await session.scalars(_with_keys(CLAIM.format(keys=":keys")), {"keys": list(keys)})
         if len(claimed.all()) < len(set(keys)):
-            raise Unavailable("the upload took too long; send it again", retry_after=1)
+            raise Unavailable("The upload took too long; send it again.", retry_after=1)
 
 
 async def discard(session: AsyncSession, keys: Collection[str]) -> None:

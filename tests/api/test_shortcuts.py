@@ -109,9 +109,9 @@ async def test_a_picture_is_the_same_both_ways(
 @pytest.mark.parametrize(
     ("path", "owner", "words"),
     [
-        (PICTURE, "bob", b"no such image"),
-        ("/api/images/{image_id}", "bob", b"no such image"),
-        ("/api/images/999999999/renditions/original", "ada", b"no such image"),
+        (PICTURE, "bob", b"There is no such image."),
+        ("/api/images/{image_id}", "bob", b"There is no such image."),
+        ("/api/images/999999999/renditions/original", "ada", b"There is no such image."),
         ("/api/images/{image_id}/renditions/gray", "ada", b"/problems/not-ready"),
         ("/api/images/{image_id}/renditions/nothing", "ada", b"/problems/not-ready"),
         ("/api/images/{image_id}", "ada", b"/problems/not-ready"),

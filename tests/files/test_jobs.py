@@ -144,8 +144,8 @@ def test_a_decoder_that_fails_is_tried_again_and_then_given_up(file: File, setti
     """Time and memory may be short for a while: the job is offered anew until its attempts are used up."""
     for attempt in range(settings.job_attempts):
         assert fresh(file).status == "queued", attempt
-        jobs.run(file.pk, 1, raising(DecodeTimeout("decoding took longer than 5 s")))
-    assert fresh(file).error == {"reason": "decode-timeout", "detail": "decoding took longer than 5 s"}
+        jobs.run(file.pk, 1, raising(DecodeTimeout("Decoding took longer than 5 s.")))
+    assert fresh(file).error == {"reason": "decode-timeout", "detail": "Decoding took longer than 5 s."}
     assert jobs.waiting() == settings.job_attempts - 1
 
 

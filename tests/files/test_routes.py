@@ -143,9 +143,10 @@ class TestUpload:
         ],
     )
     async def test_bodies_that_are_no_forms(self, ada: Person, body: bytes, content_type: str, status: int) -> None:
-        """415 for another type, 400 for a broken one."""
+        """415 for another type, 400 for a broken one, each with what is to be done."""
         answer = await ada.client.post("/api/upload/", content=body, headers={"content-type": content_type})
         assert answer.status_code == status
+        assert "multipart" in answer.json()["detail"]
         assert answer.headers["content-type"] == PROBLEM
 
     @pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 7])

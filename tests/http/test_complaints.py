@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from atelier.http.complaints import complaint
 
@@ -29,6 +29,8 @@ class Form(BaseModel):
     choice: Literal["queued", "ready"] = "ready"
     items: Annotated[list[str], Field(max_length=1)] = []
     day: date = date(2000, 1, 1)
+    secret: Annotated[SecretStr, Field(min_length=8, max_length=9)] = SecretStr("a" * 8)
+    prepared: Annotated[str, BeforeValidator(str), Field(min_length=1)] = "a"
     own: Annotated[str, BeforeValidator(_refuse)] = ""
     inner: Inner | None = None
 
@@ -57,7 +59,10 @@ Form.model_rebuild()
         ({"truth": "perhaps"}, "true or false is needed"),
         ({"choice": "odd"}, "One of 'queued' or 'ready' is needed"),
         ({"items": "a"}, "A list is needed"),
-        ({"items": ["a", "b"]}, "At most 1 items"),
+        ({"items": ["a", "b"]}, "At most 1 item"),
+        ({"secret": "a"}, "At least 8 characters"),
+        ({"secret": "a" * 10}, "At most 9 characters"),
+        ({"prepared": ""}, "At least 1 character"),
         ({"day": "yesterday"}, "A date is needed, written YYYY-MM-DD"),
         ({"own": "x"}, "Control characters are not allowed"),
         ({"inner": 7}, "A JSON object is needed"),

@@ -189,7 +189,8 @@ async def test_validation_names_places_and_repeats_no_values(client: httpx2.Asyn
         ["body", "password"], ["body", "count"], ["body", "extra"],
     ]  # fmt: skip
     assert [error["msg"] for error in answer.json()["errors"]] == [
-        "A whole number is needed", "A whole number is needed", "There is no such field",
+        "A whole number is needed", "A whole number is needed",
+        "There is no such field; there are `password`, `count`",
     ]  # fmt: skip
     assert all(error.keys() == {"loc", "msg"} for error in answer.json()["errors"])
     assert "hunter" not in answer.text

@@ -321,6 +321,13 @@ async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
         assert (await ada.client.patch(record["url"], json=more)).status_code == 422, more
 
 
+async def test_an_unknown_field_is_answered_with_those_that_there_are(ada: Person) -> None:
+    """In JSON as in forms."""
+    answer = await ada.client.patch((await ada.upload())["url"], json={"titel": "x"})
+    [error] = answer.json()["errors"]
+    assert error["msg"] == "There is no such field; there are `title`, `description`, `tags`"
+
+
 async def test_reads_see_every_acknowledged_write(ada: Person) -> None:
     """A cached record is never stale: each PATCH is seen by the very next read."""
     record = await ada.upload()

@@ -84,7 +84,7 @@ def test_any_other_error_fails_the_call(sandbox: Sandbox[Any], kind: str, caplog
     with caplog.at_level(logging.WARNING), pytest.raises(DecodeFailed) as caught:
         sandbox.call_sync("raise", kind)
     assert type(caught.value) is DecodeFailed
-    assert str(caught.value) == "the decoder failed on this content"
+    assert str(caught.value) == "The decoder failed on this content."
     assert "Traceback" in caplog.text
 
 
@@ -125,7 +125,7 @@ def test_crash(sandbox: Sandbox[Any], action: str, argument: int | None, reason:
     """A child that dies fails its call with the signal's name; the next call works."""
     with pytest.raises(DecodeCrashed) as caught:
         sandbox.call_sync(action, argument)
-    assert str(caught.value) == f"the decoder crashed ({reason})"
+    assert str(caught.value) == f"The decoder crashed ({reason})."
     assert sandbox.call_sync("echo", 1) == 1
 
 

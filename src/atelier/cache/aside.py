@@ -143,7 +143,7 @@ class Cache:
                     return
             except REDIS_ERRORS as error:
                 problem = error
-        raise Unavailable("the cache cannot be reached", retry_after=1) from problem
+        raise Unavailable("The cache cannot be reached.", retry_after=1) from problem
 
     async def drop(self, keys: Collection[str]) -> None:
         """After the commit: let readers fill again. When that fails the fence ends by itself.

@@ -66,7 +66,7 @@ def respond(request: HttpRequest, key: str, *, size: int, modified: datetime, me
     span = _span(request, etag, headers["Last-Modified"], size)
     start, stop = span or (0, size)
     if start >= stop:
-        return problems.from_status(416, {"Content-Range": f"bytes */{size}"})
+        return problems.from_status(416, headers={"Content-Range": f"bytes */{size}"})
     headers["Content-Type"] = media_type
     headers["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name or "file")
     if location := _location(request, key, span):

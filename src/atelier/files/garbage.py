@@ -50,7 +50,7 @@ def claim(keys: Sequence[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, [list(keys)])
         if len(cursor.fetchall()) < len(set(keys)):
-            raise Unavailable("the upload took too long; send it again", retry_after=1)
+            raise Unavailable("The upload took too long; send it again.", retry_after=1)
 
 
 def discard(keys: Sequence[str]) -> None:

@@ -50,12 +50,12 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
     file_id, version = file.pk, file.version
     limit = house.here().settings.job_attempts
     if file.attempts > limit:
-        service.fail(file_id, version, "not-processed", f"given up after {limit} attempts that did not end")
+        service.fail(file_id, version, "not-processed", f"Given up after {limit} attempts that did not end.")
         return "failed"
     try:
         found = inspect(file)
     except NotFound:
-        service.fail(file_id, version, "content-missing", "the content is gone")
+        service.fail(file_id, version, "content-missing", "The content is gone.")
     except Unavailable:
         log.warning("file %s: nothing can look at it right now; it will be offered again", file_id, exc_info=True)
         return "put-off"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from atelier.problems import Problem
 
+# Of what DRF's parsers refuse: the only bodies that are read are uploads.
+DETAILS = {400: "The multipart body is broken.", 415: "Send the file as multipart/form-data."}
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +45,7 @@ class JsonAlways(BaseContentNegotiation):
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:  # noqa: ARG001 - DRF's signature
     """DRF's exception handler."""
     if isinstance(error, APIException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return from_status(error.status_code)
+        return from_status(error.status_code, DETAILS.get(error.status_code, ""))
     if isinstance(error, Http404):
         return from_status(404)
     if isinstance(error, SuspiciousOperation):  # too many fields, too long ones
@@ -69,9 +72,9 @@ def from_error(error: AtelierError) -> HttpResponse:
     return response(problems.from_error(error))
 
 
-def from_status(status: int, headers: Mapping[str, str] | None = None) -> HttpResponse:
+def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> HttpResponse:
     """The problem of a bare status."""
-    return response(problems.from_status(status, headers=headers))
+    return response(problems.from_status(status, detail, headers))
 
 
 def unexpected(error: BaseException | None) -> HttpResponse:

@@ -55,7 +55,7 @@ def create(owner_id: int, upload: Received, key: str) -> File:
     try:
         file.save(force_insert=True)
     except IntegrityError as error:
-        raise Unauthenticated("the account is gone") from error
+        raise Unauthenticated("The account is gone.") from error
     events.announce(file, events.UPLOADED)
     garbage.claim([key])
     return file
@@ -65,7 +65,7 @@ def find(owner_id: int, file_id: int) -> File:
     """A file of this owner. Raises NotFound for anybody else's as for one that does not exist."""
     file = File.objects.filter(owner_id=owner_id, pk=file_id).first()
     if file is None:
-        raise NotFound("no such file")
+        raise NotFound("There is no such file.")
     found: File = file
     return found
 
@@ -75,7 +75,7 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
     with transaction.atomic():
         file = _locked(owner_id, file_id, expected)
         if file.status != Status.FAILED:
-            raise Conflict(f"this file is {file.status}; only a failed one can be retried", slug="not-failed")
+            raise Conflict(f"This file is {file.status}; only a failed one can be retried.", slug="not-failed")
         file.status, file.error, file.attempts, file.version = Status.QUEUED, None, 0, file.version + 1
         file.updated_at = file.offered_at = timezone.now()
         file.save()
@@ -101,9 +101,9 @@ def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None
 def _locked(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
     file = File.objects.select_for_update().filter(owner_id=owner_id, pk=file_id).first()
     if file is None:
-        raise NotFound("no such file")
+        raise NotFound("There is no such file.")
     if not expected(file.etag):
-        raise PreconditionFailed("the file has changed since this entity tag")
+        raise PreconditionFailed("The file has changed since this entity tag.")
     found: File = file
     return found
 

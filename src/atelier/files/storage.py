@@ -83,7 +83,7 @@ class BlobStorage(Storage):
         try:
             return DjangoFile(found.open("rb"), name)
         except FileNotFoundError as error:
-            raise NotFound("the content is gone") from error
+            raise NotFound("The content is gone.") from error
 
     def _save(self, name: str, content: Any) -> str:  # noqa: ANN401 - any of Django's files
         here = house.here()

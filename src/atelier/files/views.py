@@ -144,7 +144,7 @@ class Thumbnail(APIView):
         """The thumbnail of an image."""
         file = service.find(request.user.user_id, file_id)
         if file.thumbnail is None:
-            raise NotFound("this file has no thumbnail")
+            raise NotFound("This file has no thumbnail.")
         about = file.result["thumbnail"]
         key, moment = file.thumbnail, file.updated_at
         return content.respond(

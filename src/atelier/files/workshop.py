@@ -55,7 +55,7 @@ def shut() -> None:
 def inspect(file: File) -> Inspection:
     """What is in a file. Raises NotFound, Invalid, Unsupported, DecodeFailed, Unavailable."""
     if not _open:
-        raise Unavailable("this process has no decoder")
+        raise Unavailable("This process has no decoder.")
     sandbox, pixels = _open[0]
     task = Task(file.kind, file.content_type, pixels)
     with default_storage.open(file.file.name) as content:
@@ -67,7 +67,7 @@ def inspect(file: File) -> Inspection:
             return sandbox.call_sync(task, content.read())
         if file.kind == "text":
             return _piece_by_piece(sandbox, task, content, file.size)
-    raise TooLargeToInspect(f"a file of this kind is looked into up to {WHOLE_BYTES} bytes")
+    raise TooLargeToInspect(f"A file of this kind is looked into up to {WHOLE_BYTES} bytes.")
 
 
 def _piece_by_piece(sandbox: Sandbox[Inspection], task: Task, content: IO[bytes], size: int) -> Inspection:
@@ -75,7 +75,7 @@ def _piece_by_piece(sandbox: Sandbox[Inspection], task: Task, content: IO[bytes]
     while left > 0:
         piece = content.read(PIECE_BYTES)
         if not piece:
-            raise NotFound("the content is shorter than it was")
+            raise NotFound("The content is shorter than it was.")
         left -= len(piece)
         task = msgspec.structs.replace(task, piece=True, last=left <= 0)
         found = sandbox.call_sync(task, piece, found.progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import Invalid
@@ -52,12 +53,16 @@ MESSAGES = {
     "uuid_type": "A UUID is needed",
     "uuid_parsing": "A UUID is needed",
 }
+_ONE = re.compile(r"\b(1 (?:character|item))s\b")
 
 
 def complaint(error: Mapping[str, Any]) -> str:
     """The sentence for one of pydantic's errors."""
     if words := MESSAGES.get(error["type"]):
-        return words.format_map(error.get("ctx") or {})
+        told = error.get("ctx") or {}
+        if told.get("field_type") == "Value":  # how long a text is that was prepared before
+            words = words.replace("items", "characters")
+        return _ONE.sub(r"\1", words.format_map(told))
     message: str = error["msg"].removeprefix("Value error, ")
     return message[:1].upper() + message[1:]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import errno
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import asyncpg
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.http.complaints import REQUIRED, complaint
+from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problems import BASE, MEDIA_TYPE, RETRY_SECONDS, status_of
@@ -58,11 +59,20 @@ def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None
     return response(problems.from_status(status, detail, headers))
 
 
-def from_validation(found: Sequence[Mapping[str, Any]]) -> Response:
-    """The problem of a request that does not fit its schema. What was sent is not repeated: it may be a password."""
-    return from_error(
-        Invalid("Some values are not acceptable.", errors=[{"loc": list(e["loc"]), "msg": complaint(e)} for e in found])
-    )
+def from_validation(found: Sequence[Mapping[str, Any]], fields: Sequence[str] = ()) -> Response:
+    """The problem of a request that does not fit its schema, whose body has these fields.
+
+    What was sent is not repeated: it may be a password.
+    """
+    errors = [
+        {"loc": list(e["loc"]), "msg": unknown(fields) if fields and _is_unknown(e) else complaint(e)} for e in found
+    ]
+    return from_error(Invalid(REFUSED, errors=errors))
+
+
+def _is_unknown(error: Mapping[str, Any]) -> bool:
+    """Whether there is no such field in the body; those of objects within it are not listed."""
+    return error["type"] == "extra_forbidden" and len(error["loc"]) == len(("body", "name"))
 
 
 def from_exception(error: Exception) -> Response:
@@ -118,8 +128,16 @@ async def _kind(_: Request, error: AtelierError) -> Response:
     return from_exception(error)
 
 
-async def _validation(_: Request, error: RequestValidationError) -> Response:
-    return from_validation(error.errors())
+async def _validation(request: Request, error: RequestValidationError) -> Response:
+    return from_validation(error.errors(), _fields(request.scope.get("route")))
+
+
+def _fields(route: object) -> list[str]:
+    """The names in a route's JSON body."""
+    body = getattr(route, "body_field", None)
+    shape = body.field_info.annotation if body is not None else None
+    models = [each for each in (shape, *get_args(shape)) if isinstance(each, type) and issubclass(each, BaseModel)]
+    return [name for model in models for name in model.model_fields]
 
 
 async def _http(request: Request, error: HTTPException) -> Response:

@@ -38,7 +38,7 @@ def named(image: Cached, name: str) -> Picture:
     _require_success(image)
     if image.status != READY:
         raise _not_ready()
-    raise NotFound("this image has no such rendition")
+    raise NotFound("This image has no such rendition.")
 
 
 async def respond(request: Request, resources: Resources, image: Cached, picture: Picture) -> Response:
@@ -63,7 +63,7 @@ async def _content(resources: Resources, picture: Picture) -> bytes | Path | Pro
             f"blob:{picture.blob}", lambda: resources.blobs.get(picture.blob), resources.settings.cache_seconds
         )
         if content is None:
-            raise NotFound("the content is gone")
+            raise NotFound("The content is gone.")
         resources.memory.put(picture.blob, content)
     return content
 
@@ -81,4 +81,4 @@ def _require_success(image: Cached) -> None:
 
 
 def _not_ready() -> NotFound:
-    return NotFound("the picture is still being processed", slug="not-ready", retry_after=RETRY_SECONDS)
+    return NotFound("The picture is still being processed.", slug="not-ready", retry_after=RETRY_SECONDS)

@@ -34,7 +34,7 @@ async def find(database: Database, cache: Cache, *, owner_id: int, image_id: int
     value = await cache.get_or_load(cache_key(image_id), load, ttl=seconds)
     image = decode_cached(value) if value else None
     if image is None or image.owner_id != owner_id:
-        raise NotFound("no such image")
+        raise NotFound("There is no such image.")
     return image
 
 

@@ -237,7 +237,7 @@ async def _require_room(res: Resources) -> int:
         return 0
     if depth >= res.settings.queue_limit:
         raise Unavailable(
-            "too many pictures are waiting to be processed", slug="queue-full", retry_after=FULL_RETRY_SECONDS
+            "Too many pictures are waiting to be processed.", slug="queue-full", retry_after=FULL_RETRY_SECONDS
         )
     return depth
 

@@ -39,7 +39,7 @@ class Failure(BaseModel):
     """Why a picture could not be processed."""
 
     reason: str = Field(examples=["bad-picture"])
-    detail: str = Field(examples=["the file ends in the middle of the picture"])
+    detail: str = Field(examples=["The file ends in the middle of the picture."])
 
 
 class ImageRecord(BaseModel):

@@ -106,7 +106,7 @@ async def create(
         try:
             await session.flush()
         except IntegrityError as error:
-            raise Unauthenticated("the account is gone") from error
+            raise Unauthenticated("The account is gone.") from error
         outbox.record(session, events.CREATED, events.subject(image.id), image.sequence, events.state(image))
         await garbage.claim(session, [key])
         await before_commit(session, image)
@@ -179,7 +179,7 @@ async def retry(
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
         if image.status != FAILED:
-            raise Conflict(f"this image is {image.status}; only a failed one can be retried", slug="not-failed")
+            raise Conflict(f"This image is {image.status}; only a failed one can be retried.", slug="not-failed")
         await _update(session, cache, image, again=True)
     await cache.drop([cache_key(image.id)])
     return image
@@ -239,9 +239,9 @@ async def _mine(session: AsyncSession, owner_id: int, image_id: int, expected: C
         select(Image).where(Image.id == image_id, Image.owner_id == owner_id).with_for_update()
     )
     if image is None:
-        raise NotFound("no such image")
+        raise NotFound("There is no such image.")
     if not expected(str(image.sequence)):
-        raise PreconditionFailed("the image has changed since this entity tag")
+        raise PreconditionFailed("The image has changed since this entity tag.")
     return image
 
 

@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from atelier.errors import Invalid
+from atelier.http.complaints import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,14 +32,14 @@ def tags(texts: Iterable[str]) -> list[str]:
     words = [" ".join(_clean(part, "tags").split()) for text in texts for part in text.split(",")]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:
-        raise _invalid("tags", f"at most {TAGS_LIMIT} tags")
+        raise _invalid("tags", f"At most {TAGS_LIMIT} tags")
     return [_bounded(word, "tags", 1, TAG_LIMIT) for word in unique]
 
 
 def _clean(text: str, field: str) -> str:
     text = unicodedata.normalize("NFC", text)
     if any(unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT for character in text):
-        raise _invalid(field, "control characters are not allowed")
+        raise _invalid(field, "Control characters are not allowed")
     return text
 
 
@@ -49,4 +50,4 @@ def _bounded(text: str, field: str, least: int, most: int) -> str:
 
 
 def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field}: {message}", errors=[{"loc": ["body", field], "msg": message}])
+    return Invalid(REFUSED, errors=[{"loc": ["body", field], "msg": message}])

@@ -141,7 +141,7 @@ class Child(Generic[T]):
         except (BadFrame, msgspec.ValidationError):
             self.close()
             _log.warning("the decoder broke the protocol; stderr: %s", self._said())
-            raise DecodeCrashed("the decoder gave no proper answer") from None
+            raise DecodeCrashed("The decoder gave no proper answer.") from None
         raise self._failure(reply)
 
     def wait(self, deadline: float | None, wake: int = -1) -> bool:
@@ -206,7 +206,7 @@ class Child(Generic[T]):
         if reply.status == "memory":
             self._spent = True  # what it could not give back would make the next picture fail too
             return self._hungry()
-        return DecodeFailed("the decoder failed on this content")
+        return DecodeFailed("The decoder failed on this content.")
 
     def _post_mortem(self) -> DecodeFailed:
         code = self._process.returncode
@@ -215,7 +215,7 @@ class Child(Generic[T]):
             return self._timeout()
         if OUT_OF_MEMORY.search(self._stderr.decode("utf-8", "replace")):
             return self._hungry()
-        return DecodeCrashed(f"the decoder crashed ({self._ending()})")
+        return DecodeCrashed(f"The decoder crashed ({self._ending()}).")
 
     def _ending(self) -> str:
         code = self._process.returncode
@@ -227,10 +227,10 @@ class Child(Generic[T]):
             return f"signal {-code}"
 
     def _timeout(self) -> DecodeTimeout:
-        return DecodeTimeout(f"decoding took longer than {self._plan.seconds:g} s")
+        return DecodeTimeout(f"Decoding took longer than {self._plan.seconds:g} s.")
 
     def _hungry(self) -> DecodeMemory:
-        return DecodeMemory(f"decoding needs more than {self._plan.memory // 2**20} MiB of memory")
+        return DecodeMemory(f"Decoding needs more than {self._plan.memory // 2**20} MiB of memory.")
 
     def _listen(self) -> None:
         """Keep the end of what the child writes to standard error."""
@@ -297,7 +297,7 @@ def _error(reply: Reply) -> AtelierError:
             error = known[name](reply.detail[:_DETAIL])
             error.slug = reply.slug[:_DETAIL] or error.slug
             return error
-    return DecodeFailed("the decoder failed on this content")
+    return DecodeFailed("The decoder failed on this content.")
 
 
 def _kinds(base: type[AtelierError]) -> dict[str, type[AtelierError]]:

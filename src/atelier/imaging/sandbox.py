@@ -156,7 +156,7 @@ class _Line(Generic[T]):
     def put(self, job: _Job[T]) -> None:
         with self._lock:
             if self.closed:
-                raise Unavailable("the sandbox is closed")
+                raise Unavailable("The sandbox is closed.")
             self._jobs.append(job)
             self._wake_one()
 
@@ -319,7 +319,7 @@ class _Minder(threading.Thread, Generic[T]):
             if not isinstance(error, AtelierError | TypeError):
                 child.kill()  # nobody knows what is left on its socket
             closed = self._stopping and isinstance(error, DecodeCrashed)
-            job.future.set_exception(Unavailable("the sandbox is closed") if closed else error)
+            job.future.set_exception(Unavailable("The sandbox is closed.") if closed else error)
         else:
             self._line.end(job)
             job.future.set_result(result)

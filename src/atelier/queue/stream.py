@@ -202,10 +202,10 @@ class Queue:
             raise self._unavailable() from error
 
     def _full(self) -> QueueFull:
-        return QueueFull(f"the queue {self.name!r} is full", retry_after=RETRY_AFTER)
+        return QueueFull(f"The queue {self.name!r} is full.", retry_after=RETRY_AFTER)
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(f"the queue {self.name!r} does not answer", retry_after=RETRY_AFTER)
+        return Unavailable(f"The queue {self.name!r} does not answer.", retry_after=RETRY_AFTER)
 
 
 def sent_time(entry: str) -> datetime:

@@ -65,12 +65,12 @@ def inspect(task: Task, data: bytes) -> Inspection:
             return Inspection("archive", task.content_type, {"format": "tar"} | _tar(io.BytesIO(data), len(data)))
         return _compressed(task.content_type, data)
     except BROKEN as error:
-        raise BadArchive(clean(f"{type(error).__name__}: {error}")) from error
+        raise BadArchive("The archive ends too early, or what is in it cannot be read.") from error
 
 
 def _zip(data: bytes) -> Inspection:
     if data.count(CENTRAL_RECORD) > ENTRIES:
-        raise TooManyEntries(f"the limit is {ENTRIES} entries")
+        raise TooManyEntries(f"The limit is {ENTRIES} entries.")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         unpacked = sum(info.file_size for info in infos)
@@ -114,7 +114,7 @@ def _tar(source: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - any readab
         for member in archive:
             entries += 1
             if entries > ENTRIES:
-                raise TooManyEntries(f"the limit is {ENTRIES} entries")
+                raise TooManyEntries(f"The limit is {ENTRIES} entries.")
             archive.members = []  # type: ignore[attr-defined] # it would remember every one; typeshed forgot it
             folders += member.isdir()
             links += member.issym() or member.islnk()
@@ -207,4 +207,4 @@ class Stream(io.RawIOBase):
 def refuse_bomb(unpacked: int, packed: int) -> None:
     """Raises ArchiveBomb for what no honest archive is."""
     if unpacked > BOMB_BYTES and unpacked > packed * BOMB_RATIO:
-        raise ArchiveBomb(f"{packed} bytes would unpack to {unpacked} or more")
+        raise ArchiveBomb(f"{packed} bytes would unpack to {unpacked} or more.")

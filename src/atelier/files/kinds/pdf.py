@@ -39,7 +39,7 @@ def inspect(task: Task, data: bytes) -> Inspection:
         pages = len(reader.pages)
         result |= {"encrypted": False, "pages": pages} | _about(reader) | _text(reader, pages)
     except BROKEN as error:
-        raise BadPdf(clean(f"{type(error).__name__}: {error}")) from error
+        raise BadPdf("The document ends too early, or what is in it cannot be found.") from error
     return Inspection("pdf", task.content_type, result)
 
 
