@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.engines.process import start_time
+from atelier.notify import ready_pid
 from atelier.roles.doctor import main as examine
 from atelier.settings import load
 from tests.up.driver import HOUSE, PATIENCE_SECONDS, House, free_port, parents, until
@@ -92,6 +93,19 @@ def test_the_start_screen_does_not_wait_for_ever(house: Callable[..., House]) ->
     running = house("slow", "impatient").start()
     assert "Note        Not up yet: dawdler. The lines above say more." in running.text()
     assert "worker" not in running.text().partition("Not up yet")[2].splitlines()[0]
+
+
+def test_who_supervises_it_learns_when_all_is_up(
+    house: Callable[..., House], open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under systemd it is ready once, by itself, when its start screen is there; its roles tell it alone."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(open_folder / "systemd"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as inlet:
+        inlet.bind(str(open_folder / "systemd"))
+        inlet.settimeout(PATIENCE_SECONDS)
+        running = house().start(wait=False)
+        assert ready_pid(inlet.recv(100)) == running.process.pid
+    assert "is running" in running.text()
 
 
 def test_stops_in_order(house: Callable[..., House]) -> None:

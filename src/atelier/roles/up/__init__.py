@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier import logs
+from atelier import logs, notify
 from atelier.engines import running
 from atelier.roles.folders import require_blobs
 from atelier.roles.fonts import require_font
@@ -182,6 +182,7 @@ class Supervisor:
             log.warning("not up yet: %s; see the lines above", ", ".join(late))
             notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
         show_start(self._console, self._settings, names, notes, self._vitals)
+        notify.ready()  # to whoever supervises the supervisor
 
     def _on_ready(self, pid: int) -> None:
         for child in self._children:
