@@ -66,7 +66,7 @@ def visits(house: House) -> int:
 
 
 def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> None:
-    """The start screen comes when the API answers: addresses, folders, the first user, how to stop."""
+    """The start screen comes when its addresses answer: those, folders, the first user, how to stop."""
     running = house().start()
     assert running.get("/healthz") == 200
     assert running.get("/readyz") == 200
@@ -77,8 +77,8 @@ def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> 
     assert "\x1b" not in text  # no colours into a file
 
 
-def test_the_start_screen_waits_for_every_role(house: Callable[..., House]) -> None:
-    """It says "running" when the last role has said that it is ready, though the API has answered for long."""
+def test_the_start_screen_waits_for_every_address(house: Callable[..., House]) -> None:
+    """It says "running" when the last role that clients call is ready, though the API has answered for long."""
     running = house("slow").start(wait=False)
     until(lambda: "dawdler waits" in running.text())
     until(lambda: running.get("/healthz") == 200)
@@ -86,6 +86,13 @@ def test_the_start_screen_waits_for_every_role(house: Callable[..., House]) -> N
     (running.data / "gate").write_bytes(b"open")
     until(running.is_up)
     assert "not up yet" not in running.text().lower()
+
+
+def test_the_start_screen_waits_for_nobody_else(house: Callable[..., House]) -> None:
+    """Who works behind the addresses may be up later; if it is much later, a warning says so."""
+    running = house("slow", "hidden", "impatient").start()
+    until(lambda: "not up yet: dawdler; see the lines above" in running.text())
+    assert "Not up yet" not in running.text()
 
 
 def test_the_start_screen_does_not_wait_for_ever(house: Callable[..., House]) -> None:

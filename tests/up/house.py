@@ -14,12 +14,12 @@ HERE = Path(__file__).parent
 FLAGS = set(sys.argv[3:])
 
 
-def role(name: str, *arguments: str, drain_seconds: float = 5) -> Role:
+def role(name: str, *arguments: str, drain_seconds: float = 5, door: bool = False) -> Role:
     """A script of this folder as a role."""
-    return Role(name, ("-P", str(HERE / "member.py"), name, *arguments), drain_seconds=drain_seconds)
+    return Role(name, ("-P", str(HERE / "member.py"), name, *arguments), drain_seconds=drain_seconds, door=door)
 
 
-ROLES = [role("api", "serve"), role("worker", "work")]
+ROLES = [role("api", "serve", door=True), role("worker", "work")]
 if "stubborn" in FLAGS:
     ROLES.append(role("stubborn", "refuse", drain_seconds=600 if "patient" in FLAGS else 0.5))
 if "misconfigured" in FLAGS:
@@ -27,7 +27,7 @@ if "misconfigured" in FLAGS:
 if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
 if "slow" in FLAGS:
-    ROLES.append(role("dawdler", "dawdle"))
+    ROLES.append(role("dawdler", "dawdle", door="hidden" not in FLAGS))
 if "impatient" in FLAGS:
     up.IMPATIENT_SECONDS = 0.5
 if "talker" in FLAGS:

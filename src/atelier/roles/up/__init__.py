@@ -123,8 +123,8 @@ class Supervisor:
         await _all(*kept, self._announce(children))
 
     async def _keep(self, child: Child) -> None:
-        """Keep a child running; all but the API let it start first: it is what somebody waits for."""
-        if child.role.name != "api":
+        """Keep a child running; those behind let the doors start first: they are what somebody waits for."""
+        if not child.role.door:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._served.wait(), FIRST_SECONDS)
         await child.keep()
@@ -163,7 +163,7 @@ class Supervisor:
         return {name: server.engine.url for name, server in self._servers.items()}
 
     async def _announce(self, children: Sequence[Child]) -> None:
-        """Show the start screen once the API answers, and not before; then, within limits, once all are up."""
+        """Show the start screen once every address in it answers, the others then follow; complain of who is late."""
         names = {role.name for role in self._roles}
         began = asyncio.get_running_loop().time()
         patient = True
@@ -172,16 +172,17 @@ class Supervisor:
                 patient = False
                 log.warning("the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS)
             await asyncio.sleep(HEALTH_SECONDS)
+        late = await _late([child for child in children if child.role.door])
         self._served.set()
-        late = await _late(children)
         if self._stop.is_set():
             return
         log.info("Atelier is up at %s", address(self._settings))
         notes = [note for server in self._servers.values() for note in server.engine.notes]
         if late:
-            log.warning("not up yet: %s; see the lines above", ", ".join(late))
             notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
         show_start(self._console, self._settings, names, notes, self._vitals)
+        if late := await _late(children):
+            log.warning("not up yet: %s; see the lines above", ", ".join(late))
         notify.ready()  # to whoever supervises the supervisor
 
     def _on_ready(self, pid: int) -> None:
@@ -219,6 +220,8 @@ class Supervisor:
 async def _late(children: Sequence[Child]) -> list[str]:
     """Wait for the roles, but not for long; the names of those that have not said that they are ready."""
     waits = {asyncio.ensure_future(child.ready.wait()): child.name for child in children}
+    if not waits:
+        return []
     try:
         _, pending = await asyncio.wait(waits, timeout=IMPATIENT_SECONDS)
         return [name for wait, name in waits.items() if wait in pending]

@@ -20,6 +20,7 @@ class Role:
     arguments: tuple[str, ...]
     drain_seconds: float = 20  # to finish what it has begun, after SIGTERM
     copies: Callable[[Settings], int] = _one
+    door: bool = False  # has an address that the start screen shows: somebody waits for it
 
 
 def _atelier(name: str) -> tuple[str, ...]:
@@ -31,10 +32,10 @@ FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--without-mingle
 MIGRATE = Role("migrate", _atelier("migrate"))  # a process of its own: its libraries need not stay in our memory
 
 ROLES = (
-    Role("api", _atelier("api"), copies=lambda settings: settings.api_workers),
+    Role("api", _atelier("api"), copies=lambda settings: settings.api_workers, door=True),
     Role("processor", _atelier("processor")),
     Role("archiver", _atelier("archiver")),
     Role("relay", _atelier("relay")),
     Role("files", ("-P", "-m", *FILES), drain_seconds=30),
-    Role("grpc", _atelier("grpc"), copies=lambda settings: settings.grpc_workers),
+    Role("grpc", _atelier("grpc"), copies=lambda settings: settings.grpc_workers, door=True),
 )
