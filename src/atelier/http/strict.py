@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import orjson
 from fastapi.params import Form
 from fastapi.routing import APIRoute, request_response
-from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core.core_schema import no_info_before_validator_function
+from pydantic import BeforeValidator, GetJsonSchemaHandler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -21,7 +20,6 @@ from atelier.errors import Unsupported
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from pydantic_core import CoreSchema
     from starlette.responses import Response
 
     Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -36,27 +34,26 @@ def _decimal(value: object) -> object:
 Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and queries
 
 
-class _Given:
-    """Tells null from a field that was left out, which both are None to a model; OpenAPI offers no null."""
+class _NeverNull:
+    """OpenAPI offers no null."""
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Refuse null before anything else is looked at; a default is not looked at."""
-        return no_info_before_validator_function(_given, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
         """The one shape that is not null."""
         (shape,) = (shape for shape in handler(schema)["anyOf"] if shape != {"type": "null"})
         return dict(shape)
 
 
 def _given(value: object) -> object:
+    """Tells null from a field that was left out, which both are None to a model: a default is not looked at."""
     if value is None:
         raise ValueError("null is not a value for this; leave the field out to keep it")
     return value
 
 
 T = TypeVar("T")
-Kept = Annotated[T | None, _Given()]  # for fields of a change, with the default None: a field left out stays as it is
+Kept = Annotated[
+    T | None, BeforeValidator(_given), _NeverNull()
+]  # for fields of a change, with the default None: a field left out stays as it is
 
 
 class JsonRequest(Request):
