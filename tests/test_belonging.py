@@ -152,5 +152,5 @@ async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_pat
 def doctor_says(settings: Settings) -> str:
     """The verdict of `atelier doctor` on the blobs."""
     with ThreadPoolExecutor(1) as thread:  # it has an event loop of its own
-        findings = thread.submit(doctor.examine, settings).result()
+        findings = thread.submit(doctor.examine, settings, None).result()
     return next(found.verdict for found in findings if found.name == "blobs")
