@@ -53,6 +53,17 @@ def test_the_cpu_of_a_busy_process_is_seen() -> None:
     assert processes.cpu_seconds(busy.pid) is None
 
 
+def test_children_that_have_come_and_gone_count() -> None:
+    """A decoder that lives for one file has used the server's cores, not those of somebody else."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        watch = Watch(listener.getsockname()[1])
+        before = watch.sample()
+        subprocess.run([sys.executable, "-c", burn], check=True)
+        usage = watch.between(before, watch.sample())
+    assert sum(usage.cores.values()) * usage.seconds >= 0.29
+
+
 def test_without_a_port_only_the_machine_is_seen() -> None:
     """When the server is elsewhere nothing is said of its cores, and the client's own use is still told."""
     watch = Watch(None)

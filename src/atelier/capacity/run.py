@@ -115,9 +115,9 @@ class Run:
             self.report.seconds = round(time.monotonic() - began, 1)
 
     async def _machine(self) -> Machine:
-        before = watch.machine_ticks()
+        before = self._watch.sample()
         await asyncio.sleep(WARM_SECONDS)
-        return machine.describe(self._watch, watch.busy(before, watch.machine_ticks()))
+        return machine.describe(self._watch, self._watch.between(before, self._watch.sample()))
 
     async def _idle(self) -> dict[str, float]:
         """Cores that the server uses for itself."""

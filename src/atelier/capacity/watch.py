@@ -28,6 +28,8 @@ class Sample:
     at: float
     client: float
     cpu: dict[int, float]
+    reaped: dict[int, float]
+    roles: dict[int, str]
     machine: tuple[int, int] | None
     disks: dict[str, int] = field(default_factory=dict)
 
@@ -53,18 +55,25 @@ class Watch:
         if self._port:
             self.roles = processes.server(self._port)
         cpu = {pid: used for pid in self.roles if (used := processes.cpu_seconds(pid)) is not None}
-        return Sample(time.monotonic(), time.process_time(), cpu, machine_ticks(), _disks())
+        reaped = {pid: processes.reaped_seconds(pid) for pid in cpu}
+        return Sample(time.monotonic(), time.process_time(), cpu, reaped, dict(self.roles), machine_ticks(), _disks())
 
     def between(self, before: Sample, after: Sample) -> Usage:
-        """What was busy between two moments."""
+        """What was busy between two moments.
+
+        What a process has used goes over to its parent when it has ended, so that short-lived ones count as well.
+        """
         seconds = max(after.at - before.at, 1e-9)
         cores: dict[str, float] = defaultdict(float)
         busiest: dict[str, float] = defaultdict(float)
         for pid, used in after.cpu.items():
-            share = (used - before.cpu.get(pid, 0.0)) / seconds if pid in before.cpu else 0.0
-            role = self.roles.get(pid, "other")
-            cores[role] += share
+            role = after.roles.get(pid, "other")
+            share = (used - before.cpu.get(pid, 0.0)) / seconds
+            cores[role] += share + (after.reaped[pid] - before.reaped.get(pid, 0.0)) / seconds
             busiest[role] = max(busiest[role], share)
+        for pid in before.cpu.keys() - after.cpu.keys():
+            cores[before.roles.get(pid, "other")] -= (before.cpu[pid] + before.reaped[pid]) / seconds
+        cores = defaultdict(float, {role: max(0.0, used) for role, used in cores.items()})
         disk = max(
             (after.disks[name] - start for name, start in before.disks.items() if name in after.disks), default=0
         )
