@@ -16,7 +16,7 @@ from atelier.http.app import create_app
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import record_response
 from atelier.http.resources import Res, Resources
-from atelier.http.shortcuts import NamedShortcut, Shortcut
+from atelier.http.shortcuts import Shortcut
 from tests.http.support import in_process
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def part(thing_id: int, name: str, user: CurrentUser) -> Response:
 @pytest.fixture
 async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in client whose token has just been verified."""
-    shortcuts = [Shortcut("/others/{other_id}", answer), NamedShortcut(PART, quick_part), Shortcut(PATH, quick)]
+    shortcuts = [Shortcut("/others/{other_id}", answer), Shortcut(PART, quick_part), Shortcut(PATH, quick)]
     async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
         client.headers["authorization"] = f"Bearer {resources.tokens.issue(7, 'session')}"
         await client.get("/things/1/info")

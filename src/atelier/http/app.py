@@ -16,7 +16,7 @@ from atelier.http import docs, health, openapi, problems
 from atelier.http.metrics import Metrics
 from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
-from atelier.http.shortcuts import NamedShortcut, Shortcut, Shortcuts
+from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
 from atelier.vitals import watched
@@ -82,7 +82,7 @@ def create_app(
     elsewhere: Elsewhere | None = None,
     parts: Sequence[Callable[[], Document]] = (),
     checks: Mapping[str, Check] | None = None,
-    shortcuts: Sequence[Shortcut | NamedShortcut] = (),
+    shortcuts: Sequence[Shortcut] = (),
 ) -> FastAPI:
     """The application. Routing is linear: give the hottest routers first.
 

@@ -15,58 +15,38 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atelier.auth import Principal
-from atelier.http.resources import Resources
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from starlette.types import Receive, Scope
 
+    from atelier.auth import Principal
+    from atelier.http.resources import Resources
+
 _PARAMETER = re.compile(r"\{\w+\}")
 _ID = "([1-9][0-9]{0,17})"  # below 2**63, and written in no second way
 _NAME = "([0-9a-z]{1,50})"
 
-Answer = Callable[[Request, int, Principal, Resources], Awaitable[Response]]
-NamedAnswer = Callable[[Request, int, str, Principal, Resources], Awaitable[Response]]
+Answer = Callable[..., Awaitable[Response]]  # of the request, the path's values, who asks, and the resources
 
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """The path of a route with one parameter, an id, and the function that the route calls as well."""
+    """A route's path and the function that the route calls as well.
+
+    The path has an id, and perhaps below it a name of at most 50 lower-case letters and digits.
+    """
 
     path: str
     answer: Answer
-
-    def take(
-        self, request: Request, values: tuple[str, ...], user: Principal, resources: Resources
-    ) -> Awaitable[Response]:
-        """The answer to a request whose path holds these values."""
-        return self.answer(request, int(values[0]), user, resources)
-
-
-@dataclass(frozen=True, slots=True)
-class NamedShortcut:
-    """The same for a path with two: an id, and a name below it of at most 50 lower-case letters and digits."""
-
-    path: str
-    answer: NamedAnswer
-
-    def take(
-        self, request: Request, values: tuple[str, ...], user: Principal, resources: Resources
-    ) -> Awaitable[Response]:
-        """The answer to a request whose path holds these values."""
-        return self.answer(request, int(values[0]), values[1], user, resources)
 
 
 class Shortcuts:
     """All shortcuts of an application, found by one regular expression."""
 
-    def __init__(self, shortcuts: Sequence[Shortcut | NamedShortcut], resources: Resources) -> None:
+    def __init__(self, shortcuts: Sequence[Shortcut], resources: Resources) -> None:
         self._resources = resources
-        self._by_group: dict[
-            int, tuple[int, Shortcut | NamedShortcut]
-        ] = {}  # by its last group: the one before its first
+        self._by_group: dict[int, tuple[int, Shortcut]] = {}  # by its last group: the one before its first
         groups = 0
         for shortcut in shortcuts:
             before, groups = groups, groups + len(_PARAMETER.findall(shortcut.path))
@@ -85,8 +65,8 @@ class Shortcuts:
             return None
         before, shortcut = self._by_group[match.lastindex]
         scope["route"] = shortcut
-        values = match.groups()[before : match.lastindex]
-        return shortcut.take(Request(scope, receive), values, principal, self._resources)
+        id_, *names = match.groups()[before : match.lastindex]
+        return shortcut.answer(Request(scope, receive), int(id_), *names, principal, self._resources)
 
     def _principal(self, scope: Scope) -> Principal | None:
         for name, value in scope["headers"]:

@@ -16,7 +16,7 @@ from atelier.http.paging import Page
 from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res
-from atelier.http.shortcuts import NamedShortcut, Shortcut
+from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
 from atelier.http.upload import invalid, receive
 from atelier.images import jobs, pictures, queries, service, texts
@@ -284,5 +284,5 @@ async def _change(
 SHORTCUTS = (
     Shortcut("/api/images/{image_id}/info", _info),
     Shortcut("/api/images/{image_id}", _picture),
-    NamedShortcut("/api/images/{image_id}/renditions/{name}", _rendition),
+    Shortcut("/api/images/{image_id}/renditions/{name}", _rendition),
 )
