@@ -66,20 +66,19 @@ class Watch:
         seconds = max(after.at - before.at, 1e-9)
         cores: dict[str, float] = defaultdict(float)
         busiest: dict[str, float] = defaultdict(float)
+        for sample, sign in ((before, -1), (after, 1)):
+            for pid, used in sample.cpu.items():
+                cores[sample.roles[pid]] += sign * (used + sample.reaped[pid]) / seconds
         for pid, used in after.cpu.items():
-            role = after.roles.get(pid, "other")
-            share = (used - before.cpu.get(pid, 0.0)) / seconds
-            cores[role] += share + (after.reaped[pid] - before.reaped.get(pid, 0.0)) / seconds
-            busiest[role] = max(busiest[role], share)
-        for pid in before.cpu.keys() - after.cpu.keys():
-            cores[before.roles.get(pid, "other")] -= (before.cpu[pid] + before.reaped[pid]) / seconds
-        cores = defaultdict(float, {role: max(0.0, used) for role, used in cores.items()})
+            role = after.roles[pid]
+            busiest[role] = max(busiest[role], (used - before.cpu.get(pid, 0.0)) / seconds)
         disk = max(
             (after.disks[name] - start for name, start in before.disks.items() if name in after.disks), default=0
         )
         client = (after.client - before.client) / seconds
         machine = busy(before.machine, after.machine)
-        others = machine * (os.cpu_count() or 1) - client - sum(cores.values()) if machine and self.roles else 0.0
+        ours = client + sum(max(0.0, used) for used in cores.values())
+        others = machine * (os.cpu_count() or 1) - ours if machine and self.roles else 0.0
         return Usage(
             seconds=round(seconds, 3),
             cores=_rounded(cores),
