@@ -88,15 +88,11 @@ def from_error(error: AtelierError) -> Problem:
 def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
     """The problem of a bare status."""
     phrase = HTTPStatus(status).phrase
-    slug, title = named(status) or (phrase.lower().replace(" ", "-"), phrase)
-    return problem(status, slug, title, "" if detail == phrase else detail, headers=headers)
-
-
-def named(status: int) -> tuple[str, str] | None:
-    """Slug and title of a status, if it has some of our own."""
     if kind := KINDS.get(status):
-        return kind.slug, kind().title
-    return OTHERS.get(status)
+        slug, title = kind.slug, kind().title
+    else:
+        slug, title = OTHERS.get(status, (phrase.lower().replace(" ", "-"), phrase))
+    return problem(status, slug, title, "" if detail == phrase else detail, headers=headers)
 
 
 def unexpected(error: BaseException | None) -> Problem:
