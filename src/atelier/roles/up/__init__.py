@@ -51,11 +51,15 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
         wanted = {"--port": settings.port}
         if any(role.name == "grpc" for role in roles):
             wanted["--grpc-port"] = settings.grpc_port
-        port, *grpc = free_ports(settings.host, wanted)
+        ports = free_ports(settings.host, wanted)
         vitals = vitals_ports(settings, [role.name for role in roles])
         require_servers(settings)
         settings = settings.model_copy(
-            update={"data": folder, "port": port, "grpc_port": next(iter(grpc), settings.grpc_port)}
+            update={
+                "data": folder,
+                "port": ports["--port"],
+                "grpc_port": ports.get("--grpc-port", settings.grpc_port),
+            }
         )
         console = Console(settings)
         logs.setup("up", settings, console=Labelled(console, "up"))

@@ -59,13 +59,13 @@ def free_port(host: str, port: int, setting: str) -> int:
         raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
 
 
-def free_ports(host: str, wanted: Mapping[str, int]) -> list[int]:
+def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
     """The same for the port of each option. Raises PortTaken for all that are taken at once."""
-    free: list[int] = []
+    free: dict[str, int] = {}
     lost: dict[str, int] = {}
     for option, port in wanted.items():
         try:
-            free.append(free_port(host, port, option))
+            free[option] = free_port(host, port, option)
         except PortTaken:
             lost[option] = port
     if len(lost) > 1:

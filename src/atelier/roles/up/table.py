@@ -27,8 +27,7 @@ def _atelier(name: str) -> tuple[str, ...]:
     return ("-P", "-m", "atelier", name)  # -P: a folder called `atelier` in the working directory is not ours
 
 
-# Without a screenful about its own settings, and without a second in which it looks for other workers.
-FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--without-mingle", "--loglevel", "INFO")
+FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--loglevel", "INFO")  # no screenful about itself
 MIGRATE = Role("migrate", _atelier("migrate"))  # a process of its own: its libraries need not stay in our memory
 
 ROLES = (
