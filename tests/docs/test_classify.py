@@ -23,7 +23,7 @@ def blocks() -> list[tuple[list[str], list[str]]]:
     text = (ROOT / "docs" / "howto" / "classify.md").read_text(encoding="utf-8")
     programs = str(Path(sys.executable).parent)
     return [
-        (shlex.split(command.replace(".venv/bin", programs)), said.splitlines())
+        ([word.replace(".venv/bin", programs) for word in shlex.split(command)], said.splitlines())
         for command, said in BLOCK.findall(text)
     ]
 
