@@ -72,8 +72,8 @@ bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipe
 	@for each in $(BENCHMARKS); do echo "## $$each"; PYTHONPATH=. $(BIN)/python benchmarks/$$each.py || exit; done
 
 capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run)
-	$(BIN)/python -m scripts.capacity --for $(or $(FOR),6m)
-	$(BIN)/python -m scripts.scaling
+	$(BIN)/python -m benchmarks.capacity.pages --for $(or $(FOR),6m)
+	$(BIN)/python -m benchmarks.capacity.scaling
 
 SPECTRAL := tests/api/node_modules
 

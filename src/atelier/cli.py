@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from atelier.capacity.cli import capacity
 from atelier.errors import AtelierError
 from atelier.settings import Settings, load
 
@@ -221,9 +220,6 @@ def classify(context: typer.Context) -> None:
     from atelier.classify.cli import main as run  # noqa: PLC0415 - lazily, as every role
 
     run(context.args)
-
-
-app.command()(capacity)
 
 
 def _settings(data: Path | None, port: int | None = None, grpc_port: int | None = None) -> Settings:

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from scripts import capacity, scaling
-from scripts.blocks import BLOCK, filled
+from benchmarks.capacity import pages as capacity
+from benchmarks.capacity import scaling
+from benchmarks.capacity.blocks import BLOCK, filled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

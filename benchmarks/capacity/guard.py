@@ -53,7 +53,7 @@ async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:
     info = document.get("info") or {}
     if not isinstance(info, dict) or info.get("title") != TITLE:
         raise Refused(f"{_name(endpoint)} answers, but not as Atelier does: is this the right URL?")
-    if ready.status != 200:  # noqa: PLR2004 - anything else is not ready
+    if ready.status != 200:
         detail = _mapping(ready).get("detail", f"status {ready.status}")
         raise Refused(f"{_name(endpoint)} is not ready, nothing was sent: {detail}")
     return Admitted(str(info.get("version", "unknown")), local)

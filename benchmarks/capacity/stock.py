@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from atelier.capacity.session import GONE, Unwilling
+from benchmarks.capacity.session import GONE, Unwilling
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atelier.capacity.session import Session
+    from benchmarks.capacity.session import Session
 
 IMAGES = 60
 """More than a page of the list holds."""

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from atelier.capacity import page, svg
-from atelier.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
+from benchmarks.capacity import page, svg
+from benchmarks.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atelier.capacity import processes
-from atelier.capacity.results import Usage
+from benchmarks.capacity import processes
+from benchmarks.capacity.results import Usage
 
 BACKLOG = re.compile(
     rb'^(?:atelier_queue_jobs\{queue="([a-z]+)"\}|atelier_(outbox)_unsent_events) ([0-9.e+]+)$', re.MULTILINE
@@ -120,4 +120,4 @@ def _disks() -> dict[str, int]:
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in sorted(values.items()) if value >= 0.001}  # noqa: PLR2004 - noise
+    return {name: round(value, 3) for name, value in sorted(values.items()) if value >= 0.001}

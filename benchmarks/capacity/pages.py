@@ -1,7 +1,7 @@
 """Measures what this machine carries and writes it into docs/discussions/capacity.md, between the words of that page.
 
-    python -m scripts.capacity [--for 6m]     measure, then write; `make capacity`
-    python -m scripts.capacity --render       write anew from the figures of the last time
+    python -m benchmarks.capacity.pages [--for 6m]     measure, then write; `make capacity`
+    python -m benchmarks.capacity.pages --render       write anew from the figures of the last time
 
 The server gets one core, two, four and so on, with the client on a core of its own; at last all of them, which the
 client then shares. A test holds that the page says what the figures say.
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import msgspec
 
-from atelier.capacity import page
-from atelier.capacity.operations import ABOUT
-from atelier.capacity.results import Measured, Report
-from atelier.capacity.verdict import STRANGERS
-from scripts.blocks import filled, table
+from benchmarks.capacity import page
+from benchmarks.capacity.blocks import filled, table
+from benchmarks.capacity.operations import ABOUT
+from benchmarks.capacity.results import Measured, Report
+from benchmarks.capacity.verdict import STRANGERS
 from tests.system.instance import Instance, free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "discussions" / "capacity.md"
 FIGURES = ROOT / "docs" / "discussions" / "capacity"
 PLOTS = ROOT / "docs" / "images" / "capacity"
@@ -57,7 +57,7 @@ def measure(cores: int, duration: str) -> None:
             os.sched_setaffinity(0, everything[cores:] or everything)
             output = Path(folder) / "report"
             words = ["--url", instance.url, "--for", duration, "--picture", str(PICTURE), "--output", str(output)]
-            subprocess.run([sys.executable, "-m", "atelier", "capacity", *words], check=False)  # noqa: S603 - our own
+            subprocess.run([sys.executable, "-m", "benchmarks.capacity", *words], check=False)
             keep(output, cores)
         finally:
             os.sched_setaffinity(0, everything)
@@ -221,7 +221,7 @@ def _cores(count: int) -> str:
 
 
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"  # noqa: PLR2004 - two digits
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def main() -> int:

@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from atelier.capacity import arrivals, guard, machine, search, verdict, watch
-from atelier.capacity.arrivals import Limits
-from atelier.capacity.budget import Budget
-from atelier.capacity.operations import Operations
-from atelier.capacity.results import Machine, Measured, Report
-from atelier.capacity.session import Session, Unwilling
-from atelier.capacity.stock import Stock
 from atelier.http1 import BadAnswer, Client, Endpoint, without_password
+from benchmarks.capacity import arrivals, guard, machine, search, verdict, watch
+from benchmarks.capacity.arrivals import Limits
+from benchmarks.capacity.budget import Budget
+from benchmarks.capacity.operations import Operations
+from benchmarks.capacity.results import Machine, Measured, Report
+from benchmarks.capacity.session import Session, Unwilling
+from benchmarks.capacity.stock import Stock
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import AsyncIterator
 
-    from atelier.capacity.arrivals import Operation
-    from atelier.capacity.results import Trial
-    from atelier.capacity.watch import Watch
+    from benchmarks.capacity.arrivals import Operation
+    from benchmarks.capacity.results import Trial
+    from benchmarks.capacity.watch import Watch
 
 WARM_SECONDS = 0.5
 """Of a closed loop before a search: caches fill, connections open, and its rate says where to begin."""

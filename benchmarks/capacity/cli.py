@@ -1,4 +1,4 @@
-"""`atelier capacity`: its options, checked, and one run with signals, files and an exit code."""
+"""`python -m benchmarks.capacity`: its options, checked, and one run with signals, files and an exit code."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atelier.errors import AtelierError
+
 if TYPE_CHECKING:
-    from atelier.capacity.results import Report
-    from atelier.capacity.run import Plan
+    from benchmarks.capacity.results import Report
+    from benchmarks.capacity.run import Plan
 
 DONE, NOT_ALL, USAGE, INTERRUPTED = 0, 1, 2, 130
 ALL = "read,picture,list,upload,books-read,books-write,take,files,mix"
@@ -49,10 +51,10 @@ def capacity(
     What it makes it deletes; until then its books are in the catalogue. Subscribers and WatchBooks hear of all of it,
     and ids go on behind it.
     """
-    from atelier.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
-    from atelier.capacity.picture import photograph  # noqa: PLC0415 - the same
-    from atelier.capacity.run import Plan  # noqa: PLC0415 - the same
     from atelier.http1 import Endpoint  # noqa: PLC0415 - the same
+    from benchmarks.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
+    from benchmarks.capacity.picture import photograph  # noqa: PLC0415 - the same
+    from benchmarks.capacity.run import Plan  # noqa: PLC0415 - the same
 
     operations = _operations(mix)
     seconds = _seconds(duration, "--for")
@@ -69,14 +71,23 @@ def capacity(
     raise typer.Exit(_run(plan, output, as_json=json))
 
 
+def main() -> None:
+    """The entry point: errors of use are one line and exit code 2, never a traceback."""
+    try:
+        typer.run(capacity)
+    except AtelierError as error:
+        typer.secho(f"capacity: {error.detail or error.title}", fg=typer.colors.RED, err=True)
+        raise SystemExit(USAGE) from None
+
+
 def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
     import asyncio  # noqa: PLC0415 - --help need not wait for it
     import signal  # noqa: PLC0415 - the same
 
     import uvloop  # noqa: PLC0415 - the same
 
-    from atelier.capacity import page  # noqa: F401, PLC0415 - now, lest it change before the end of the run
-    from atelier.capacity.run import Run  # noqa: PLC0415 - the same
+    from benchmarks.capacity import page  # noqa: F401, PLC0415 - now, lest it change before the end of the run
+    from benchmarks.capacity.run import Run  # noqa: PLC0415 - the same
 
     run = Run(plan)
 
@@ -106,7 +117,7 @@ def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
 def _publish(report: Report, output: Path, *, as_json: bool) -> None:
     from msgspec.json import encode  # noqa: PLC0415 - --help need not wait for it
 
-    from atelier.capacity import page  # noqa: PLC0415 - the same
+    from benchmarks.capacity import page  # noqa: PLC0415 - the same
 
     page.write(report, output)
     typer.echo(encode(report).decode() if as_json else page.text(report))
@@ -129,7 +140,7 @@ def _operations(text: str) -> list[str]:
 
 
 def _seconds(text: str, option: str) -> float:
-    from atelier.capacity.budget import seconds  # noqa: PLC0415 - --help need not wait for it
+    from benchmarks.capacity.budget import seconds  # noqa: PLC0415 - --help need not wait for it
 
     try:
         return seconds(text)

@@ -12,7 +12,7 @@ from atelier.http1 import BadAnswer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from atelier.capacity.session import Session
+    from benchmarks.capacity.session import Session
 
     State = Literal["waiting", "ready", "failed"]
 
@@ -69,7 +69,7 @@ class Follower:
     async def drained(self, seconds: float) -> bool:
         """Wait so long at most until nothing waits; whether that is so."""
         end = time.monotonic() + seconds
-        while self.waiting and time.monotonic() < end:  # noqa: ASYNC110 - polled as the server is
+        while self.waiting and time.monotonic() < end:
             await asyncio.sleep(POLL_SECONDS)
         return not self.waiting
 
@@ -86,7 +86,7 @@ class Follower:
 
     async def _settled(self, upload: int) -> State:
         """Ask until it does not wait any more, or was forgotten meanwhile."""
-        while (state := await self._state(upload)) == "waiting" and upload in self._asked:  # noqa: ASYNC110
+        while (state := await self._state(upload)) == "waiting" and upload in self._asked:
             await asyncio.sleep(POLL_SECONDS)
         return state
 
@@ -95,7 +95,7 @@ class Follower:
             answer = await self._session.client.send(self._session.request("GET", self._target(upload)))
         except (OSError, BadAnswer):
             return "waiting"
-        return self._judge(answer.body) if answer.status == 200 else "waiting"  # noqa: PLR2004 - else it cannot say
+        return self._judge(answer.body) if answer.status == 200 else "waiting"
 
     def _settle(self, state: State, since: float) -> None:
         self._last = time.monotonic()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atelier.capacity.arrivals import BACK_PRESSURE
+from benchmarks.capacity.arrivals import BACK_PRESSURE
 
 if TYPE_CHECKING:
-    from atelier.capacity.results import Trial, Usage
+    from benchmarks.capacity.results import Trial, Usage
 
 FULL = 0.9
 """Share of a core, of all cores or of a disk's time that counts as all of it."""
@@ -83,4 +83,4 @@ def _processes(usage: Usage) -> list[str]:
 
 
 def _largest(values: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(((name, share) for name, share in values.items() if share >= 0.05), key=lambda item: -item[1])  # noqa: PLR2004 - the rest is noise
+    return sorted(((name, share) for name, share in values.items() if share >= 0.05), key=lambda item: -item[1])

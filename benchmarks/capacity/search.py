@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from atelier.capacity.results import Trial
+from benchmarks.capacity.results import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from atelier.capacity.budget import Budget, seconds
-from atelier.capacity.results import Quantiles, Trial
-from atelier.capacity.search import CLOSE, Exhausted, Found, find
+from benchmarks.capacity.budget import Budget, seconds
+from benchmarks.capacity.results import Quantiles, Trial
+from benchmarks.capacity.search import CLOSE, Exhausted, Found, find
 
 
 class Instance:

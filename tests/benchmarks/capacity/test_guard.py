@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from atelier.capacity.guard import Refused, admit
 from atelier.http1 import Endpoint
-from tests.capacity.standin import StandIn, listening
+from benchmarks.capacity.guard import Refused, admit
+from tests.benchmarks.capacity.standin import StandIn, listening
 
 ATELIER = b'{"info":{"title":"Atelier","version":"9.9"}}'
 NOT_READY = b'{"title":"Not ready","detail":"Not ready: redis."}'

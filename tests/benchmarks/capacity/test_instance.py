@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -15,15 +16,17 @@ import orjson
 import psycopg
 import pytest
 
-from atelier.capacity.results import Report
-from atelier.cli import main
+from benchmarks.capacity.cli import main
+from benchmarks.capacity.results import Report
 from tests.system.conftest import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.system.instance import Instance
+
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +38,14 @@ def instance() -> Iterator[Instance]:
 
 def command(instance: Instance, output: Path, *words: str) -> subprocess.Popen[str]:
     """Start the tool."""
-    arguments = ["capacity", "--url", instance.url, "--output", str(output), "--json", *words]
+    arguments = ["--url", instance.url, "--output", str(output), "--json", *words]
     return subprocess.Popen(
-        [sys.executable, "-m", "atelier", *arguments],
+        [sys.executable, "-m", "benchmarks.capacity", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")},
-        cwd=output.parent,
+        cwd=ROOT,
     )
 
 
@@ -134,7 +137,7 @@ def test_errors_of_use(
 ) -> None:
     """What cannot be begun is a clear message and exit code 2, before any request."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["atelier", "capacity", *words])
+    monkeypatch.setattr(sys, "argv", ["capacity", *words])
     monkeypatch.setattr(gc, "freeze", lambda: None)  # it is for a process of its own
     with pytest.raises(SystemExit) as ended:
         main()

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from atelier.capacity.arrivals import Operation
 from atelier.http1 import Client, Endpoint
+from benchmarks.capacity.arrivals import Operation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

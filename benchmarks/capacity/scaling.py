@@ -1,6 +1,7 @@
 """The arithmetic of docs/discussions/scaling.md: from measured costs and stated assumptions to what is full when.
 
-Nothing here is measured; `python -m scripts.scaling` writes the tables, and `make capacity` after it has measured.
+Nothing here is measured. `python -m benchmarks.capacity.scaling` writes the tables; so does
+`make capacity`, after it has measured.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atelier.capacity.operations import SHARES
-from scripts.blocks import filled, table
-from scripts.capacity import ROOT, costs_of, reports
+from benchmarks.capacity.blocks import filled, table
+from benchmarks.capacity.operations import SHARES
+from benchmarks.capacity.pages import ROOT, costs_of, reports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -256,7 +257,7 @@ def _big(value: float) -> str:
 
 def _short(value: float) -> str:
     """Two digits that count, more for what is large anyway."""
-    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{float(f'{value:.2g}'):g}"  # noqa: PLR2004 - two digits
+    return f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{float(f'{value:.2g}'):g}"
 
 
 def _cores(value: float) -> str:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 
-from atelier.capacity import processes
-from atelier.capacity.watch import Watch, backlog
+from benchmarks.capacity import processes
+from benchmarks.capacity.watch import Watch, backlog
 
 EXPOSITION = b"""# HELP atelier_queue_jobs Jobs outstanding.
 # TYPE atelier_queue_jobs gauge

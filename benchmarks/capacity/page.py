@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier.capacity import svg
-from atelier.capacity.operations import SHARES
+from benchmarks.capacity import svg
+from benchmarks.capacity.operations import SHARES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from atelier.capacity.results import Measured, Quantiles, Report
+    from benchmarks.capacity.results import Measured, Quantiles, Report
 
 UNSEEN = "unseen"
 """The cost of a request where the server's processes cannot be seen."""
@@ -184,11 +184,11 @@ def _row(measured: Measured, idle: dict[str, float]) -> list[str]:
 
 
 def _latency(of: Quantiles) -> str:
-    return " | ".join(f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (of.p50, of.p95, of.p99))  # noqa: PLR2004 - three digits
+    return " | ".join(f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in (of.p50, of.p95, of.p99))
 
 
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"  # noqa: PLR2004 - three digits
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _put(path: Path, content: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from atelier.capacity.search import Exhausted
+from benchmarks.capacity.search import Exhausted
 
 TRIALS = 11
 """Trials that a search takes as a rule; the time of an operation is shared among so many."""

@@ -150,7 +150,7 @@ def _text(x: float, y: float, words: str, kind: str = "", anchor: str = "start")
 
 def number(value: float) -> str:
     """A number for a tick: few digits, no exponent."""
-    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"  # noqa: PLR2004 - from here on whole numbers suffice
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
 
 
 def _step(rough: float) -> float:

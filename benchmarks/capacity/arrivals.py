@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier.capacity.follow import Follower
-from atelier.capacity.results import Ready, Trial, quantiles
 from atelier.http1 import BadAnswer
+from benchmarks.capacity.follow import Follower
+from benchmarks.capacity.results import Ready, Trial, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -106,7 +106,7 @@ class Session:
                 if answer.status in good:
                     return answer
                 said = f"status {answer.status} {answer.body[:200].decode('utf-8', 'replace')}"
-                if answer.status < 500 and answer.status != 429:  # noqa: PLR2004 - asked to wait, or its own fault
+                if answer.status < 500 and answer.status != 429:
                     break
             if left:
                 await asyncio.sleep(TRY_AGAIN_SECONDS)

@@ -10,15 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from atelier.capacity import arrivals, search, verdict
-from atelier.capacity.arrivals import BACK_PRESSURE, Limits, Operation
-from atelier.capacity.budget import Budget
-from atelier.capacity.follow import Follower
-from atelier.capacity.results import Ready, Trial, Usage
-from atelier.capacity.run import Plan, Run, line
-from atelier.capacity.session import Session
-from atelier.capacity.stock import Stock
-from tests.capacity.standin import StandIn, operation
+from benchmarks.capacity import arrivals, search, verdict
+from benchmarks.capacity.arrivals import BACK_PRESSURE, Limits, Operation
+from benchmarks.capacity.budget import Budget
+from benchmarks.capacity.follow import Follower
+from benchmarks.capacity.results import Ready, Trial, Usage
+from benchmarks.capacity.run import Plan, Run, line
+from benchmarks.capacity.session import Session
+from benchmarks.capacity.stock import Stock
+from tests.benchmarks.capacity.standin import StandIn, operation
 
 LIMITS = Limits(p95=0.4, ready=1)
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier.capacity.arrivals import Operation
-from atelier.capacity.follow import Follower
-from atelier.capacity.stock import JSON, MULTIPART
+from benchmarks.capacity.arrivals import Operation
+from benchmarks.capacity.follow import Follower
+from benchmarks.capacity.stock import JSON, MULTIPART
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atelier.capacity.follow import State
-    from atelier.capacity.session import Session
-    from atelier.capacity.stock import Stock
     from atelier.http1 import Response
+    from benchmarks.capacity.follow import State
+    from benchmarks.capacity.session import Session
+    from benchmarks.capacity.stock import Stock
 
     Fire = Callable[[float], Awaitable[int]]
 
@@ -155,4 +155,4 @@ class Operations:
 
 
 def _heads() -> bool:
-    return random.random() < 0.5  # noqa: S311, PLR2004 - a coin
+    return random.random() < 0.5  # noqa: S311 - a coin
