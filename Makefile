@@ -69,7 +69,7 @@ proto-release: ## Remember the .proto files as what clients of this release rely
 
 BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay books tasks files
 bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipeline relay" for some)
-	@for each in $(BENCHMARKS); do echo "## $$each"; PYTHONPATH=. $(BIN)/python benchmarks/$$each.py || exit; done
+	@for each in $(BENCHMARKS); do echo "## $$each"; $(BIN)/python -m benchmarks.$$each || exit; done
 
 capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run)
 	$(BIN)/python -m benchmarks.capacity.pages --for $(or $(FOR),6m)

@@ -2,7 +2,7 @@
 
 CPU of the server process per call, median of interleaved rounds, 32 calls in flight, a catalogue of a million books.
 
-    python benchmarks/books.py [--books 1000000] [--rounds 5] [--calls 3000]
+    python -m benchmarks.books [--books 1000000] [--rounds 5] [--calls 3000]
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import psycopg
-from http_requests import CONNECTIONS, cpu_seconds, load
 
 from atelier.auth import Tokens
 from atelier.engines import start_postgres, start_valkey
@@ -36,6 +35,8 @@ from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceStub
 from atelier.roles.migrate import migrate
 from atelier.rpc.paging import page_token
+from benchmarks.http_requests import CONNECTIONS, load
+from benchmarks.usage import cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

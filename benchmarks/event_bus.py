@@ -1,6 +1,6 @@
 """Events per second and CPU per event through each event bus, published with confirms and taken with acknowledgements.
 
-    python benchmarks/event_bus.py [ROUNDS]
+    python -m benchmarks.event_bus [ROUNDS]
 
 RabbitMQ is the one that ATELIER_TEST_AMQP_URL names, or the usual local one; without it its lines are left out.
 """

@@ -34,6 +34,7 @@ from atelier.engines import start_postgres, start_valkey
 from atelier.files import celery as ours_celery
 from atelier.roles.migrate import migrate
 from atelier.settings import Settings
+from benchmarks.usage import cpu_seconds, family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,12 +102,8 @@ class Bench:
 
 
 def cpu(process: psutil.Process) -> float:
-    """Seconds of a process and its descendants, the ended ones included."""
-    total = 0.0
-    for member in (process, *process.children(recursive=True)):
-        times = member.cpu_times()
-        total += times.user + times.system
-    return total
+    """CPU seconds of a process and its live descendants."""
+    return sum(cpu_seconds(member.pid) for member in family(process.pid))
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """CPU per request in the server process, ours beside floors and typical peers in one run; prints a Markdown table.
 
-    python benchmarks/http_requests.py [ROUNDS [WORD]]
+    python -m benchmarks.http_requests [ROUNDS [WORD]]
 
 With WORD only the cases that have it in their name, and what they are compared with. 32 connections without pause;
 every case is measured in each round, the rounds are interleaved, medians are shown.
@@ -26,6 +26,7 @@ import httpx2
 import psycopg
 
 from atelier.engines import start_postgres, start_valkey
+from benchmarks.usage import cpu_seconds, peak_kib
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "tests/photos/waterfall_640x480.jpg"
@@ -147,12 +148,6 @@ async def load(port: int, path: str, headers: dict[str, str], body: bytes, reque
     return times
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of all threads of a process, in nanosecond steps."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
 class Servers:
     """The server processes, each started when it is first asked for."""
 
@@ -244,11 +239,6 @@ def report(cases: list[Case]) -> None:
         print(f"| {case.name} | {cost[case.name]:.0f} | {share:.2f} | {against} | {p50:.1f} | {p99:.1f} |")
 
 
-def memory(pid: int) -> int:
-    """Peak memory of a process, in KiB."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
-
-
 def main(rounds: int, word: str) -> None:
     """Start engines and servers, measure, print."""
     cases = chosen(word)
@@ -268,7 +258,7 @@ def main(rounds: int, word: str) -> None:
                 measure(case, servers, token, image)
         report(cases)
         for name, (_, pid) in servers.running.items():
-            print(f"peak memory of {name}: {memory(pid) // KIB} MiB")
+            print(f"peak memory of {name}: {peak_kib(pid) // KIB} MiB")
 
 
 def migrate(url: str) -> None:

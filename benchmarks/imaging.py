@@ -3,7 +3,7 @@
 Jobs and goals are those of docs/reference/performance.md. Every contestant is a process of its own that waits while the
 others run; rounds are interleaved, so that a busy machine hurts all alike, and the median of the rounds counts.
 
-    python benchmarks/imaging.py [--rounds 5] [--only J/A J/B J/C J/D K/A K/B K/D]
+    python -m benchmarks.imaging [--rounds 5] [--only J/A J/B J/C J/D K/A K/B K/D]
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from benchmarks.usage import peak_kib
 
 HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "tests/photos"
@@ -98,8 +100,7 @@ class Contestant:
     @property
     def peak_mib(self) -> float:
         """The most memory it ever held."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        return peak_kib(self.process.pid) / 1024
 
     def stop(self) -> None:
         """Ends it."""

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import httpx2
-import psutil
 
+from benchmarks.usage import family
 from tests.system.instance import Instance
 
 PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "waterfall_640x480.jpg").read_bytes()
@@ -84,9 +84,8 @@ def memory(instance: Instance) -> dict[str, float]:
     """Proportional set size of each role and engine with its children, in MiB."""
     found = {}
     for name in ("api", "processor", "archiver", "relay", "postgres", "valkey"):
-        roots = [psutil.Process(pid) for pid in instance.pids(name)]
-        family = [member for root in roots for member in (root, *root.children(recursive=True))]
-        found[name] = sum(member.memory_full_info().pss for member in family) / 2**20
+        members = [member for pid in instance.pids(name) for member in family(pid)]
+        found[name] = sum(member.memory_full_info().pss for member in members) / 2**20
     return found
 
 

@@ -4,7 +4,7 @@ Each round fills the outbox, times the relay from the first event to the last st
 same bus without any database. Engines are started for the run, PostgreSQL with fsync. Then the writers' side: commits
 per second of 32 writers that wake the relay as they do, and by a NOTIFY in each transaction.
 
-    python benchmarks/relay.py [--events 20000] [--rounds 3] [--log 1000000] [--amqp amqp://...]
+    python -m benchmarks.relay [--events 20000] [--rounds 3] [--log 1000000] [--amqp amqp://...]
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row that it knows, with
 its event), and the same hand-out without SKIP LOCKED. Engines are started for the run, PostgreSQL with fsync.
 
-    python benchmarks/tasks.py [--sizes 1000,100000,1000000] [--takers 32] [--rounds 5] [--takes 1600]
+    python -m benchmarks.tasks [--sizes 1000,100000,1000000] [--takers 32] [--rounds 5] [--takes 1600]
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import os
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from atelier.engines import start_postgres
 from atelier.roles.migrate import migrate
 from atelier.tasks import events, handout, service
 from atelier.tasks.floors import Floors
+from benchmarks.usage import cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -104,11 +104,8 @@ async def measure(database: Database, take: Take, owner_id: int, takers: int, ta
 
 async def server_seconds(database: Database) -> float:
     """CPU time that the connections' processes have used so far."""
-    ticks = 0
-    for each in await database.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database()"):
-        fields = Path(f"/proc/{each['pid']}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    return cpu_seconds(*(each["pid"] for each in await database.fetch(query)))
 
 
 def row(name: str, figures: list[Figure]) -> str:

@@ -1,6 +1,6 @@
 """CPU per job in the worker and idle latency: our queue at several batch sizes beside Celery on Redis, in one run.
 
-    python benchmarks/work_queue.py [ROUNDS]
+    python -m benchmarks.work_queue [ROUNDS]
 
 A job is 200 bytes and does nothing. The peer's packages are installed into a folder of the system's temporary folder;
 without them (no package index) its lines are left out. It is not called queue.py: scripts beside it would import it in

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from benchmarks.capacity import processes
 from benchmarks.capacity.results import Machine
@@ -38,9 +39,9 @@ MATTERS = (
 def describe(watch: Watch, idle: Usage) -> Machine:
     """This machine, and the server as far as it can be seen from here."""
     return Machine(
-        cores=os.cpu_count() or 1,
+        cores=psutil.cpu_count() or 1,
         model=_model(),
-        memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
         kernel=f"{platform.system()} {platform.release()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         packages={name: found for name in PACKAGES if (found := _version(name))},
@@ -54,7 +55,7 @@ def _strangers(watch: Watch, idle: Usage) -> float | None:
     """The share of the machine that others than the server use; all that is used, where no server can be seen."""
     if idle.machine is None or not watch.roles:
         return idle.machine
-    return round(idle.others / (os.cpu_count() or 1), 3)
+    return round(idle.others / (psutil.cpu_count() or 1), 3)
 
 
 def _settings(watch: Watch) -> dict[str, str]:
@@ -72,6 +73,7 @@ def _version(name: str) -> str:
 
 
 def _model() -> str:
+    """The processor's name, which psutil does not tell."""
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
         vendor, name = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in ("vendor_id", "model name"))

@@ -37,8 +37,9 @@ SETTLE_SECONDS = 30.0
 METRICS_SECONDS = 2.0
 """Time that an answer of /metrics may take; under load it is not waited for."""
 
-IDLE_SECONDS = 1.5
-"""Of a look at what the server does when nobody asks, which is not the cost of a request."""
+IDLE_SECONDS = 5.0
+"""Of a look at what the server does without requests, which is not their cost; CPU time comes in
+ticks of 10 ms, so that a shorter look would see little."""
 
 PAUSE_SECONDS = 0.2
 """Between two trials, for what has been cut off to end."""

@@ -1,15 +1,16 @@
-"""What was busy while a trial ran: the server's processes, this tool, the machine, its disks, the queues."""
+"""What was busy while a trial ran: the server's processes, this tool, the machine, its disks."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
+import psutil
+
+from benchmarks import usage
 from benchmarks.capacity import processes
 from benchmarks.capacity.results import Usage
 
@@ -18,31 +19,31 @@ BACKLOG = re.compile(
 )
 """What the relay's /metrics says of work that waits."""
 
-_WHOLE_DISK = re.compile(r"^(?:sd[a-z]+|vd[a-z]+|xvd[a-z]+|nvme\d+n\d+|mmcblk\d+)$")
+NOISE = 0.001
+"""Cores below which a role's use is not told."""
 
 
 @dataclass(slots=True)
 class Sample:
-    """Counters at one moment."""
+    """Counters at one moment; times in seconds."""
 
     at: float
     client: float
-    cpu: dict[int, float]
-    reaped: dict[int, float]
+    cpu: dict[int, usage.Cpu]
     roles: dict[int, str]
-    machine: tuple[int, int] | None
-    disks: dict[str, int] = field(default_factory=dict)
+    machine: tuple[float, float]
+    disks: dict[str, float]
 
 
 class Watch:
-    """Looks at the processes that serve a port of this machine; none: they are elsewhere."""
+    """Looks at the processes that serve a port of this machine; without a port at none."""
 
     def __init__(self, port: int | None) -> None:
         self._port = port
         self.roles = processes.server(port) if port else {}
 
     def metrics(self) -> list[str]:
-        """Where the relay, if it is one of them, may tell what waits."""
+        """Addresses of /metrics of those that are a relay: it tells what waits."""
         return [
             f"http://127.0.0.1:{port}/metrics"
             for pid, role in self.roles.items()
@@ -51,73 +52,81 @@ class Watch:
         ]
 
     def sample(self) -> Sample:
-        """Read the counters; the processes are looked for anew, for some may have been restarted."""
+        """Read the counters, of the processes that there are now: some may have been restarted."""
         if self._port:
             self.roles = processes.server(self._port)
-        cpu = {pid: used for pid in self.roles if (used := processes.cpu_seconds(pid)) is not None}
-        reaped = {pid: processes.reaped_seconds(pid) for pid in cpu}
-        return Sample(time.monotonic(), time.process_time(), cpu, reaped, dict(self.roles), machine_ticks(), _disks())
+        cpu = {}
+        for pid in self.roles:
+            with contextlib.suppress(psutil.Error):  # it has ended since it was listed
+                cpu[pid] = usage.cpu(pid)
+        now, client = time.monotonic(), time.process_time()
+        return Sample(now, client, cpu, dict(self.roles), machine_seconds(), _disks())
 
     def between(self, before: Sample, after: Sample) -> Usage:
         """What was busy between two moments.
 
-        What a process has used goes over to its parent when it has ended, so that short-lived ones count as well.
+        The CPU time of a process goes over to its parent when it has ended and was waited for,
+        so that short-lived ones count as well.
         """
         seconds = max(after.at - before.at, 1e-9)
         cores: dict[str, float] = defaultdict(float)
         busiest: dict[str, float] = defaultdict(float)
         for sample, sign in ((before, -1), (after, 1)):
             for pid, used in sample.cpu.items():
-                cores[sample.roles[pid]] += sign * (used + sample.reaped[pid]) / seconds
+                cores[sample.roles[pid]] += sign * (used.own + used.reaped) / seconds
         for pid, used in after.cpu.items():
             role = after.roles[pid]
-            busiest[role] = max(busiest[role], (used - before.cpu.get(pid, 0.0)) / seconds)
-        disk = max(
-            (after.disks[name] - start for name, start in before.disks.items() if name in after.disks), default=0
-        )
+            earlier = before.cpu[pid].own if pid in before.cpu else 0.0
+            busiest[role] = max(busiest[role], (used.own - earlier) / seconds)
+        disk = max((after.disks.get(name, start) - start for name, start in before.disks.items()), default=0)
         client = (after.client - before.client) / seconds
         machine = busy(before.machine, after.machine)
         ours = client + sum(max(0.0, used) for used in cores.values())
-        others = machine * (os.cpu_count() or 1) - ours if machine and self.roles else 0.0
+        others = machine * (psutil.cpu_count() or 1) - ours if machine and self.roles else 0.0
+        allowed = (processes.cores_of(pid) for pid in self.roles)
         return Usage(
             seconds=round(seconds, 3),
             cores=_rounded(cores),
             busiest=_rounded(busiest),
             client=round(client, 3),
             machine=machine,
-            disk=round(min(1.0, disk / 1000 / seconds), 3) if before.disks else None,
-            allowed=next((allowed for pid in self.roles if (allowed := processes.cores_of(pid))), None),
+            disk=round(min(1.0, disk / seconds), 3) if before.disks else None,
+            allowed=next((count for count in allowed if count), None),
             others=round(max(0.0, others), 3),
         )
 
 
-def machine_ticks() -> tuple[int, int] | None:
-    """Busy and all ticks of all cores since the machine started."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        ticks = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
-    return None
+def machine_seconds() -> tuple[float, float]:
+    """Busy time and all time of all cores since the machine started.
+
+    Time stolen by the hypervisor is busy: nobody here can use it. That of guests is in `user`.
+    """
+    times = psutil.cpu_times()
+    idle = times.idle + times.iowait
+    working = times.user + times.nice + times.system + times.irq + times.softirq + times.steal
+    return working, working + idle
 
 
-def busy(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+def busy(before: tuple[float, float], after: tuple[float, float]) -> float | None:
     """The busy share of all cores between two moments."""
-    if before is None or after is None or after[1] == before[1]:
+    if after[1] <= before[1]:
         return None
     return round((after[0] - before[0]) / (after[1] - before[1]), 3)
 
 
 def backlog(exposition: bytes) -> dict[str, float]:
     """What waits, by queue, out of what a role's /metrics says."""
-    return {(queue or outbox).decode(): float(value) for queue, outbox, value in BACKLOG.findall(exposition)}
+    found = BACKLOG.findall(exposition)
+    return {(queue or outbox).decode(): float(value) for queue, outbox, value in found}
 
 
-def _disks() -> dict[str, int]:
-    """Milliseconds in which each whole disk had work."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        rows = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
-        return {row[2]: int(row[12]) for row in rows if _WHOLE_DISK.match(row[2])}
+def _disks() -> dict[str, float]:
+    """Seconds in which each block device had work; a partition never has more than its disk."""
+    with contextlib.suppress(NotImplementedError):  # a container without /proc/diskstats
+        counters = psutil.disk_io_counters(perdisk=True) or {}
+        return {name: each.busy_time / 1000 for name, each in counters.items()}
     return {}
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in sorted(values.items()) if value >= 0.001}
+    return {name: round(value, 3) for name, value in sorted(values.items()) if value >= NOISE}

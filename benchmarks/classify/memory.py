@@ -1,6 +1,6 @@
 """Memory of the whole tool, all its processes together, over directories of 10^3, 10^5 and more pictures.
 
-    python memory.py 1000 100000
+    python -m benchmarks.classify.memory 1000 100000
 
 Each figure is the peak of the sum over the run's processes: resident (shared pages counted in each) and proportional.
 """
@@ -17,6 +17,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
+
+from benchmarks.usage import family
 
 HERE = Path(__file__).parent
 LINKS = 50_000
@@ -34,21 +37,10 @@ def fill(folder: Path, count: int) -> None:
         os.link(seed, folder / f"{n:08}.jpg")
 
 
-def family(pid: int) -> list[int]:
-    """A process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
-
-
 def memory(pid: int) -> tuple[int, int]:
-    """Resident and proportional kilobytes of a process and its children."""
-    resident = proportional = 0
-    for each in family(pid):
-        for row in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-            name, _, rest = row.partition(":")
-            resident += int(rest.split()[0]) if name == "Rss" else 0
-            proportional += int(rest.split()[0]) if name == "Pss" else 0
-    return resident, proportional
+    """Resident and proportional bytes of a process and its children. Raises psutil.Error."""
+    held = [member.memory_full_info() for member in family(pid)]
+    return sum(each.rss for each in held), sum(each.pss for each in held)
 
 
 def main() -> None:
@@ -67,14 +59,14 @@ def main() -> None:
             time.sleep(0.2)
             try:
                 now = memory(process.pid)
-            except (OSError, IndexError):
+            except psutil.Error:
                 continue  # one of them is ending
             most = max(most[0], now[0]), max(most[1], now[1])
         seconds = time.perf_counter() - started
         lines = sum(1 for _ in (folder / "out.jsonl").open("rb"))
         assert (process.returncode, lines) == (0, count)
         print(
-            f"{count}: resident {most[0] // 1024} MiB, proportional {most[1] // 1024} MiB, {count / seconds:.0f}/s",
+            f"{count}: resident {most[0] // 2**20} MiB, proportional {most[1] // 2**20} MiB, {count / seconds:.0f}/s",
             flush=True,
         )
         shutil.rmtree(folder)

@@ -8,6 +8,10 @@ import subprocess
 import sys
 import time
 
+import psutil
+import pytest
+
+from benchmarks import usage
 from benchmarks.capacity import processes
 from benchmarks.capacity.watch import Watch, backlog
 
@@ -46,11 +50,10 @@ def test_the_cpu_of_a_busy_process_is_seen() -> None:
         assert busy.stdout
         assert busy.stdin
         assert busy.stdout.readline() == b"done\n"
-        used = processes.cpu_seconds(busy.pid)
-        assert used is not None
-        assert used >= 0.2
+        assert usage.cpu_seconds(busy.pid) >= 0.18  # in two counters, each to a tick of 10 ms
         busy.stdin.close()
-    assert processes.cpu_seconds(busy.pid) is None
+    with pytest.raises(psutil.NoSuchProcess):
+        usage.cpu(busy.pid)
 
 
 def test_children_that_have_come_and_gone_count() -> None:
@@ -60,8 +63,8 @@ def test_children_that_have_come_and_gone_count() -> None:
         watch = Watch(listener.getsockname()[1])
         before = watch.sample()
         subprocess.run([sys.executable, "-c", burn], check=True)
-        usage = watch.between(before, watch.sample())
-    assert sum(usage.cores.values()) * usage.seconds >= 0.29
+        used = watch.between(before, watch.sample())
+    assert sum(used.cores.values()) * used.seconds >= 0.28
 
 
 def test_without_a_port_only_the_machine_is_seen() -> None:
@@ -71,7 +74,7 @@ def test_without_a_port_only_the_machine_is_seen() -> None:
     end = time.process_time() + 0.1
     while time.process_time() < end:
         pass
-    usage = watch.between(before, watch.sample())
-    assert usage.cores == {}
-    assert usage.allowed is None
-    assert usage.client > 0
+    used = watch.between(before, watch.sample())
+    assert used.cores == {}
+    assert used.allowed is None
+    assert used.client > 0
