@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.capacity import svg
+from benchmarks.capacity import plot
 from benchmarks.capacity.operations import SHARES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ COLUMNS = ("operation", "carries", "p50 ms", "p95 ms", "p99 ms", "server CPU ms 
 def write(report: Report, folder: Path) -> None:
     """Write `capacity.json`, `capacity.md` and a plot for each operation; each is whole or not there."""
     for measured in report.operations:
-        _put(folder / plot_name(measured), figure(measured, report))
+        _put(folder / plot_name(measured), plot.svg(measured, report.p95_limit_ms))
     _put(folder / "capacity.md", page(report))
     _put(folder / "capacity.json", msgspec.json.format(msgspec.json.encode(report), indent=1).decode() + "\n")
 
@@ -87,32 +87,6 @@ def section(measured: Measured, plot: str) -> str:
     if measured.ended:
         lines += ["", f"The search ended early: {measured.ended}."]
     return "\n".join(lines) + "\n"
-
-
-def figure(measured: Measured, report: Report) -> str:
-    """The plot of an operation: latency over rate, achieved over offered."""
-    trials = sorted(measured.trials, key=lambda each: each.rate)
-    knee = measured.knee.rate if measured.knee else None
-    quantile = {
-        name: svg.Line(name, [(t.rate, max(getattr(t.latency, name), 0.01), not t.broken) for t in trials])
-        for name in ("p50", "p95", "p99")
-    }
-    latency = svg.Plot(
-        f"{measured.name}: latency",
-        "offered, requests/s",
-        "milliseconds",
-        list(quantile.values()),
-        report.p95_limit_ms,
-        knee,
-        logarithmic=True,
-    )
-    done = [svg.Line("good answers", [(t.rate, t.achieved, not t.broken) for t in trials])]
-    if any(t.ready for t in trials):
-        done.append(svg.Line("ready", [(t.rate, t.ready.per_second, not t.broken) for t in trials if t.ready]))
-    top = max((t.rate for t in trials), default=1.0)
-    done.append(svg.Line("as offered", [(0, 0, True), (top, top, True)], marks=False))
-    throughput = svg.Plot(f"{measured.name}: throughput", "offered, requests/s", "per second", done, None, knee)
-    return svg.figure([latency, throughput], f"{measured.name}: latency and throughput over the offered rate")
 
 
 def machine(report: Report) -> str:

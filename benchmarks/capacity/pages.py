@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.capacity import page
+from benchmarks.capacity import page, plot
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.results import Measured, Report
@@ -66,13 +66,10 @@ def measure(cores: int, duration: str) -> None:
 
 def keep(output: Path, cores: int) -> None:
     """Take over what a run wrote."""
-    PLOTS.mkdir(parents=True, exist_ok=True)
     FIGURES.mkdir(parents=True, exist_ok=True)
     report = msgspec.json.decode((output / "capacity.json").read_bytes(), type=Report)
     report.machine.kernel = report.machine.kernel.partition("-")[0]  # what a vendor appends says nothing to others
     (FIGURES / f"{cores}.json").write_text(_by_trial(report), encoding="utf-8")
-    for plot in output.glob("capacity-*.svg"):
-        shutil.copyfile(plot, PLOTS / f"{cores}-{plot.name.removeprefix('capacity-')}")
 
 
 def _by_trial(report: Report) -> str:
@@ -84,6 +81,16 @@ def reports() -> dict[int, Report]:
     """The figures of the last time, by the server's cores."""
     found = {int(path.stem): msgspec.json.decode(path.read_bytes(), type=Report) for path in FIGURES.glob("*.json")}
     return dict(sorted(found.items()))
+
+
+def draw(runs: dict[int, Report]) -> None:
+    """Write the plot of every operation of every run, and remove those of earlier ones."""
+    shutil.rmtree(PLOTS, ignore_errors=True)
+    PLOTS.mkdir(parents=True)
+    for cores, report in runs.items():
+        for measured in report.operations:
+            drawn = plot.svg(measured, report.p95_limit_ms)
+            (PLOTS / f"{cores}-{measured.name}.svg").write_text(drawn, encoding="utf-8")
 
 
 def made(runs: dict[int, Report]) -> dict[str, str]:
@@ -233,7 +240,9 @@ def main() -> int:
     if not options.render:
         for cores in steps(len(os.sched_getaffinity(0))):
             measure(cores, options.duration)
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), made(reports())), encoding="utf-8")
+    runs = reports()
+    draw(runs)
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), made(runs)), encoding="utf-8")
     return 0
 
 

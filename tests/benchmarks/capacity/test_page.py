@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from benchmarks.capacity import page, svg
+from benchmarks.capacity import page, plot
 from benchmarks.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
 
 if TYPE_CHECKING:
@@ -87,18 +87,28 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
     ]
 
 
-@pytest.mark.parametrize("logarithmic", [True, False])
 @pytest.mark.parametrize("values", [[], [0.0], [1e-9], [3, 3, 3], [1, 1e9], [0.02, 0.5, 70]])
-def test_any_values_can_be_drawn(values: list[float], *, logarithmic: bool) -> None:
-    """Whatever was measured, points lie inside their axes and words are escaped."""
-    line = svg.Line("a <line> & more", [(at, value, bool(at)) for at, value in enumerate(values)])
-    plot = svg.Plot("title", "x", "y <&>", [line], limit=5, knee=1, logarithmic=logarithmic)
-    root = ET.fromstring(svg.figure([plot, plot], "two"))  # noqa: S314 - our own
-    circles = root.findall(f".//{SVG}circle")
-    assert len(circles) == 2 * len(values)
-    for circle in circles:
-        assert svg.LEFT <= float(circle.get("cx", "")) <= svg.WIDTH - svg.RIGHT
-        assert svg.TOP <= float(circle.get("cy", "")) <= svg.HEIGHT - svg.BOTTOM
+def test_any_values_can_be_drawn(values: list[float]) -> None:
+    """Whatever was measured, each rate has its marks, those that broke hollow, and the knee is told."""
+    trials = [
+        Trial(rate, 1, 1, value, Quantiles(value, value, value), 0, {}, 0, broken="" if held else "p95")
+        for held, (rate, value) in enumerate(zip(range(1, len(values) + 1), values, strict=True))
+    ]
+    knee = trials[-1] if trials else None
+    measured = Measured("a <name> & more", "about", trials, knee, certain=True, saturated=[])
+    root = ET.fromstring(plot.svg(measured, 250))  # noqa: S314 - our own
+    assert root.find(f"{SVG}title") is not None
+    marks = [use.get("style", "") for use in root.iter(f"{SVG}use") if "stroke: #" in use.get("style", "")]
+    drawn = [style for style in marks if any(colour in style for colour in plot.COLOURS)]
+    assert len(drawn) == 4 * len(values)
+    assert len([style for style in drawn if "fill: #ffffff" in style]) == 4 * min(1, len(values))
+    assert ("knee" in "".join(root.itertext())) == bool(values)
+
+
+def test_the_same_figures_make_the_same_plot() -> None:
+    """Nothing of the moment is in a plot: a page that is made again differs where a figure does."""
+    measured = report().operations[0]
+    assert plot.svg(measured, 250) == plot.svg(measured, 250)
 
 
 def test_quantiles_are_by_nearest_rank() -> None:
