@@ -11,15 +11,15 @@ UV_COMPILE = $(BIN)/uv pip compile --system-certs --quiet --universal --generate
 ROLES := api processor archiver relay grpc files migrate
 define resolve
 	$(UV_COMPILE) $(2) -o $(1)/requirements.txt pyproject.toml
-	$(UV_COMPILE) $(2) -c $(1)/requirements.txt --group dev -o $(1)/requirements-dev.txt pyproject.toml
+	$(UV_COMPILE) $(2) -c $(1)/requirements.txt --group build -o $(1)/requirements-build.txt
+	$(UV_COMPILE) $(2) -c $(1)/requirements.txt -c $(1)/requirements-build.txt --group dev -o $(1)/requirements-dev.txt pyproject.toml
 	@mkdir -p $(1)/docker/requirements
 	@echo $(ROLES) | tr ' ' '\n' | xargs -P 4 -I '{}' \
 	  $(UV_COMPILE) -c $(1)/requirements.txt --group role-{} -o $(1)/docker/requirements/{}.txt
-	$(UV_COMPILE) $(2) --group image -o $(1)/docker/requirements/image.txt
-	@sed -i 's|$(1)/requirements.txt|requirements.txt|' $(1)/requirements-dev.txt $(1)/docker/requirements/*.txt
+	@sed -i 's|$(1)/requirements|requirements|' $(1)/requirements-*.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test test-slow compose-test check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
+.PHONY: help up install test test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ up: $(VENV)/.installed ## Start everything (make up ARGS="--port 9000 --data DIR
 
 install: $(VENV)/.installed ## Make the virtual environment from the lock
 
-test: $(VENV)/.dev ## Run the tests (ARGS="tests/queue -x" for some)
+test: $(VENV)/.dev $(VENV)/.pips ## Run the tests (ARGS="tests/queue -x" for some)
 	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
 
 compose-test: $(VENV)/.dev ## Build the containers, bring compose.yaml up, use it, kill its parts, bring it down (needs Docker)
@@ -45,6 +45,7 @@ check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, .proto, OpenAPI
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/hadolint docker/*.Dockerfile
+	@$(MAKE) --no-print-directory installed-check
 	@$(MAKE) --no-print-directory lock-check
 	$(BIN)/python -m scripts.migration
 	@$(MAKE) --no-print-directory proto-check
@@ -101,12 +102,16 @@ migration: $(VENV)/.dev ## Write the migration that the models ask for (MESSAGE=
 lock: $(VENV)/.dev ## Resolve the dependencies anew into requirements*.txt (ARGS=--upgrade for newer ones)
 	$(call resolve,.,$(ARGS))
 
+# With no index to ask, uv can but confirm that each requirement is met, extras (which `pip check` passes over) too.
+installed-check: $(VENV)/.dev
+	$(BIN)/uv pip install --quiet --dry-run --offline --no-index --no-cache --python $(BIN)/python -r pyproject.toml \
+	  --group build --group dev
+
 lock-check: $(VENV)/.dev
-	@rm -rf .stamps && mkdir -p .stamps/docker && cp requirements.txt requirements-dev.txt .stamps
+	@rm -rf .stamps && mkdir -p .stamps/docker && cp requirements*.txt .stamps
 	@cp -r docker/requirements .stamps/docker
 	$(call resolve,.stamps,)
-	@diff -q requirements.txt .stamps/requirements.txt && diff -q requirements-dev.txt .stamps/requirements-dev.txt \
-	  && diff -qr docker/requirements .stamps/docker/requirements \
+	@for each in requirements*.txt docker/requirements; do diff -qr $$each .stamps/$$each || exit; done \
 	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }
 
 # The stamp: a virtual environment that was left half-made, or made with a Python that is too old, is made anew.
@@ -116,13 +121,26 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/.installed: requirements.txt pyproject.toml $(VENV)/.made
+# A lock is complete: --no-deps has every pip take just the files that it lists. Left to look for dependencies, a pip
+# before 23.3 asks the index again for a package with an extra, and stops at a release newer than the locked one.
+# What comes as source, and Atelier itself, is built by the locked tools, not by whatever is newest on the day.
+LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+
+$(VENV)/.installed: requirements-build.txt requirements.txt pyproject.toml $(VENV)/.made
 	@echo "Installing what Atelier needs into $(VENV): a minute or a few."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(LOCKED) --require-hashes -r requirements-build.txt
+	@$(LOCKED) --require-hashes -r requirements.txt
+	@$(LOCKED) --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
 	@echo "Installing the tools that the tests and checks need."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(LOCKED) --require-hashes -r requirements-dev.txt
 	@touch $@
+
+# One at a time, for a list cannot name a package twice. Without the network the tests that want them are skipped.
+PIPS := $(wildcard tests/install/pips/*.txt)
+$(VENV)/.pips: $(PIPS) $(VENV)/.made
+	@(for each in $(PIPS); do \
+	  $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $(VENV)/pips -r $$each || exit; \
+	done) && touch $@ || echo "Could not fetch the pips that tests/install tries." >&2

@@ -2,12 +2,13 @@
 # The stages are the same for every role; tests/docker/test_dockerfiles.py holds them together.
 FROM python:3.11-slim-bookworm AS builder
 WORKDIR /build
-COPY docker/requirements/image.txt docker/requirements/relay.txt ./
+COPY requirements-build.txt docker/requirements/relay.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --require-hashes -r image.txt \
-    && pip wheel --no-build-isolation --require-hashes -r relay.txt -w wheels \
+    pip install --no-deps --require-hashes -r requirements-build.txt \
+    && pip wheel --no-deps --no-build-isolation --require-hashes -r relay.txt -w wheels \
     && python -m venv --without-pip /opt/atelier \
-    && pip --python /opt/atelier/bin/python install --no-index --no-deps wheels/*.whl
+    && pip --python /opt/atelier/bin/python install --no-index --no-deps wheels/*.whl \
+    && pip --python /opt/atelier/bin/python check
 
 FROM builder AS package
 COPY pyproject.toml README.md LICENSE ./

@@ -19,8 +19,8 @@ OLD = """#!/bin/sh
 def test_a_python_that_will_not_do_is_named(tmp_path: Path, given: str, said: str) -> None:
     """Before pip could fail over pages, and nothing is left that the right Python would trip over."""
     shutil.copy(ROOT / "Makefile", tmp_path)
-    (tmp_path / "requirements.txt").touch()
-    (tmp_path / "pyproject.toml").touch()
+    for name in ("requirements-build.txt", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
     old = tmp_path / "old"
     old.write_text(OLD)
     old.chmod(0o755)
