@@ -21,11 +21,11 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Info,
+    Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import msgspec
-from ddsketch.ddsketch import DDSketch
+from ddsketch import LogarithmicMapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 RELATIVE_ACCURACY = 0.01
 """Of the quantiles; counts, sums, minima and maxima are exact."""
+
+MAPPING = LogarithmicMapping(RELATIVE_ACCURACY)
 
 CLASSES_MOST = 10_000
 """Different classes counted one by one; a service that invents a class per picture must not fill the memory."""
@@ -41,12 +44,12 @@ class Stored(msgspec.Struct):
 
 
 class Measure:
-    """Count, sum, minimum, maximum (exact) and quantiles (to 1 %) of integers."""
+    """Count, sum, minimum, maximum (exact) and quantiles (to 1 %) of integers from 0 on."""
 
     def __init__(self, stored: Measured | None = None) -> None:
         stored = stored or Measured()
         self.count, self.total, self.least, self.most = stored.count, stored.total, stored.least, stored.most
-        self._sketch = _sketch(stored)
+        self._bins = Counter(dict(stored.bins))  # values by the key that DDSketch maps them to; 0 has none
 
     def add(self, value: int) -> None:
         """Add one value."""
@@ -54,7 +57,8 @@ class Measure:
         self.most = max(self.most, value)
         self.count += 1
         self.total += value
-        self._sketch.add(value)
+        if value:
+            self._bins[MAPPING.key(value)] += 1
 
     def merge(self, other: Measure) -> None:
         """Add all the values of another."""
@@ -63,12 +67,22 @@ class Measure:
             self.most = max(self.most, other.most)
             self.count += other.count
             self.total += other.total
-            self._sketch.merge(other._sketch)
+            self._bins.update(other._bins)
 
     def quantile(self, share: float) -> float | None:
         """The value that this share of all values does not exceed; none of no values."""
-        value = self._sketch.get_quantile_value(share)
-        return None if value is None else min(max(float(value), self.least), self.most)
+        if not self.count:
+            return None
+        rank = share * (self.count - 1)
+        passed = self.count - self._bins.total()  # the zeros
+        reached = None
+        for key, count in sorted(self._bins.items()):
+            if passed > rank:
+                break
+            passed += count
+            reached = key
+        value = 0.0 if reached is None else MAPPING.value(reached)
+        return min(max(value, self.least), self.most)
 
     def summary(self, unit: int) -> dict[str, float | None]:
         """Minimum, average, maximum, median and 99th percentile in a unit of so many."""
@@ -80,19 +94,7 @@ class Measure:
 
     def stored(self) -> Measured:
         """As it is stored."""
-        store = self._sketch._store  # noqa: SLF001 - its own wire form grows each time it is read back, and rounds its base
-        bins = [(key, int(count)) for key, count in enumerate(store.bins, store.offset) if count]
-        return Measured(self.count, self.total, self.least, self.most, bins)
-
-
-def _sketch(stored: Measured) -> Any:  # noqa: ANN401 - ddsketch has no types
-    sketch: Any = DDSketch(RELATIVE_ACCURACY)
-    mapping = sketch._mapping  # noqa: SLF001 - the value in the middle of a bin comes back to that bin
-    for key, count in stored.bins:
-        sketch.add(mapping.value(key), count)
-    if zeros := stored.count - sum(count for _, count in stored.bins):
-        sketch.add(0.0, zeros)
-    return sketch
+        return Measured(self.count, self.total, self.least, self.most, sorted(self._bins.items()))
 
 
 class Totals:
