@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import socket
@@ -17,7 +18,9 @@ import pytest
 from redis.asyncio import Redis
 
 from atelier.engines import Engine, start_postgres, start_valkey
+from tests.ports import forbid_default_ports, hold_default_ports
 from tests.s3 import S3Server
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -60,12 +63,20 @@ class Engines:
 
 
 ENGINES = pytest.StashKey[Engines]()
+HELD = pytest.StashKey[list[socket.socket]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Forget the developer's own settings; with workers, start the engines before them so that they share."""
+    """Forget the developer's own settings, and keep everything off the ports of an instance.
+
+    With workers, start the engines before them so that they share.
+    """
     for name in [name for name in os.environ if name.startswith("ATELIER_") and not name.startswith("ATELIER_TEST_")]:
         del os.environ[name]
+    # Not on a developer's machine: an instance may be started there while tests run.
+    config.stash[HELD] = hold_default_ports() if os.environ.get("CI") else []
+    forbid_default_ports()
+    importlib.import_module("tests.guard.sitecustomize")
     config.stash[ENGINES] = Engines()
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         config.stash[ENGINES].start()
@@ -74,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Stop what this process started."""
     config.stash[ENGINES].stop()
+    for holder in config.stash[HELD]:
+        holder.close()
 
 
 def make_schema(url: str) -> None:
@@ -169,7 +182,8 @@ def amqp_url() -> str:
     """A RabbitMQ: named by the environment, or the usual local one; skips without it, but fails under CI."""
     url = os.environ.get(AMQP_VARIABLE, AMQP_DEFAULT)
     parts = urlsplit(url)
-    with suppress(OSError), closing(socket.create_connection((parts.hostname, parts.port or 5672), timeout=2)):
+    address = parts.hostname, parts.port or 5672
+    with suppress(OSError), closing(socket.create_connection(address, timeout=PATIENCE_SECONDS)):
         return url
     reason = f"no RabbitMQ at {parts.hostname}:{parts.port or 5672}: set {AMQP_VARIABLE}"
     if os.environ.get("CI"):
