@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,6 +197,7 @@ def test_sigusr1_prints_the_report_so_far(tmp_path: Path, start_service: Callabl
     process.send_signal(signal.SIGUSR1)
     code, said = tool.finish()
     assert code == 0, said + tool.errors()
+    assert f"results are in {tool.output}" in said
     assert "still to do" in tool.errors()
     assert "files/s" in tool.errors()
     assert len(tool.results()) == 300
@@ -239,6 +242,18 @@ def test_statistics_go_beside_the_run(tool: Tool, start_service: Callable[..., S
     assert report["classified"] == 12
 
 
+def test_a_batch_under_way_at_the_end_is_posted_once(
+    tool: Tool, start_service: Callable[..., Service], pictures: Path
+) -> None:
+    """A statistics service still busy with a batch when the last picture is done gets it once."""
+    fill(pictures, 24)
+    service, stats = start_service("--latency", "0.2"), start_service("--stats-latency", "5")
+    options = ("--concurrency", "2", "--stats-url", f"{stats.url}/stats")
+    code, report = tool.run(service.url, *options)
+    assert (code, report["stats"]) == (0, {"sent": 36, "lost": 0, "error": ""})
+    assert stats.counts()["stats"] == 36
+
+
 def test_a_full_disk_pauses_the_run(tmp_path: Path, service: Service) -> None:
     """When there is no room the run waits and says so; when there is, it goes on where it was, line by line."""
     fill(tmp_path / "many", 600)
@@ -269,25 +284,54 @@ def test_nothing_outlives_a_kill(tmp_path: Path, start_service: Callable[..., Se
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
+def on_terminal(tool: Tool, url: str, *options: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the tool with standard error on a terminal; returns both."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "atelier", "classify", tool.folder, url]
+    process = subprocess.Popen(
+        [*command, *options, "--output", str(tool.output)],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "150"},
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def shown(terminal: int, *, until: bytes = b"\0") -> bytes:
+    """What a terminal shows up to some words, or until its last user ends."""
+    seen = b""
+    with suppress(OSError):  # the terminal is gone with its last user
+        while until not in seen and (block := os.read(terminal, 65536)):
+            seen += block
+    return seen
+
+
 def test_a_terminal_gets_a_bar(tool: Tool, start_service: Callable[..., Service]) -> None:
     """On a terminal there is a bar with done, rate and failures, and it is gone at the end."""
     service = start_service("--latency", "0.1")
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "atelier", "classify", tool.folder, service.url, "--output", str(tool.output)]
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "150"}
-    process = subprocess.Popen([*command, "--concurrency", "1"], stdout=subprocess.PIPE, stderr=theirs, env=environment)
-    os.close(theirs)
-    seen = b""
-    try:
-        while block := os.read(ours, 65536):
-            seen += block
-    except OSError:
-        pass  # the terminal is gone with its last user
-    os.close(ours)
+    process, terminal = on_terminal(tool, service.url, "--concurrency", "1")
+    seen = shown(terminal)
+    os.close(terminal)
     said, _ = process.communicate()
     assert b"classified 12" in said
     assert b"files/s" in seen
     assert b"of 12" in seen
+
+
+def test_a_terminal_shows_a_level_once(tool: Tool, start_service: Callable[..., Service]) -> None:
+    """A warning above the bar is its time, its level and its message, each once."""
+    service = start_service("--latency", "3600")
+    process, terminal = on_terminal(tool, service.url)
+    until(lambda: service.counts()["asked"])
+    process.send_signal(signal.SIGINT)
+    seen = shown(terminal, until=b"in hand")
+    process.kill()
+    process.communicate()
+    os.close(terminal)
+    line = re.sub(rb"\x1b\[[\d;]*m", b"", seen[seen.rindex(b"WARNING") :])
+    assert re.match(rb"WARNING +stopping after what is in hand", line)
+    assert seen.count(b"WARNING") == 1
 
 
 @pytest.mark.parametrize(

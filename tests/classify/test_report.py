@@ -44,6 +44,24 @@ def test_a_retry_is_advised_only_where_it_may_mend(failures: dict[str, int], sai
     assert advice(failures) == said
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({}, "; the same command again adds pictures that have come since"),
+        ({"pending": 3}, ""),
+        ({"walking": True}, ""),
+        (
+            {"pending": 3, "interrupted": True},
+            "; the same command goes on from here, --restart begins again",
+        ),
+    ],
+)
+def test_the_results_are_named_and_how_to_go_on(state: dict[str, int], said: str) -> None:
+    """A report ends with the file of results; a run that has ended can be taken up again."""
+    ended = {"found": 9, "pending": 0, "walking": False, "interrupted": False, "results_file": "R"}
+    assert text(summary(Totals(), ended | state)).splitlines()[-1] == f"results are in R{said}"
+
+
 def test_every_kind_has_words() -> None:
     """A report can name whatever a picture may fail of."""
     assert KIND_WORDS.keys() == set(typing.get_args(Kind)) >= OF_THE_FILE

@@ -47,8 +47,9 @@ def port() -> Iterator[str]:
 def test_the_first_run_is_as_shown(port: str, tmp_path: Path) -> None:
     """The stand-in starts, every photo of the tests is classified, and the report looks as on the page."""
     (_, (shown_port,)), (command, said) = blocks()
-    command[-1] = str(tmp_path / "photos.jsonl")
-    command = [word.replace(shown_port, port) for word in command]
+    shown_output, output = command[-1], str(tmp_path / "photos.jsonl")
+    command = [word.replace(shown_port, port).replace(shown_output, output) for word in command]
+    said = [line.replace(shown_output, output) for line in said]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
     first, *others = done.stdout.splitlines()
     assert first == said[0]

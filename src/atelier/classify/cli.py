@@ -191,9 +191,8 @@ def _console() -> Console:
     console = Console(stderr=True)
     handler: logging.Handler
     if console.is_terminal:
-        handler = RichHandler(console=console, show_path=False)
+        handler, layout = RichHandler(console=console, show_path=False), "%(message)s"
     else:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+        handler, layout = logging.StreamHandler(), "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=layout, handlers=[handler])
     return console

@@ -84,7 +84,19 @@ def text(report: dict[str, Any]) -> str:
         )
     if report["failed"] and "failures_file" in report:
         lines += _advice(report)
+    if "results_file" in report:
+        lines.append(_results(report))
     return "\n".join(lines)
+
+
+def _results(report: dict[str, Any]) -> str:
+    """Where the results are, and what the same command does with them next."""
+    where = f"results are in {report['results_file']}"
+    if report["interrupted"]:
+        return f"{where}; the same command goes on from here, --restart begins again"
+    if report["pending"] or report["walking"]:
+        return where
+    return f"{where}; the same command again adds pictures that have come since"
 
 
 def _advice(report: dict[str, Any]) -> list[str]:

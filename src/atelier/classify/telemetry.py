@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,6 +23,8 @@ HELD_MOST = 20_000
 
 TIMEOUT_SECONDS = 10.0
 
+UNANSWERED = "no answer before the run ended"
+
 
 class Sample(msgspec.Struct):
     """What the statistics service gets of one answer."""
@@ -41,6 +42,7 @@ class Telemetry:
         self._client = Client(endpoint, TIMEOUT_SECONDS)
         self._target = (endpoint.path or "/") + (f"?{endpoint.query}" if endpoint.query else "")
         self._held: list[Sample] = []
+        self._posting: asyncio.Task[None] | None = None
         self.sent = 0
         self.dropped = 0
         self.last_error = ""
@@ -53,30 +55,40 @@ class Telemetry:
             self.dropped += BATCH_MOST
 
     async def run(self) -> None:
-        """Send batches until cancelled."""
+        """Send batches until cancelled; the batch under way goes on, and `finish` waits for it."""
         while True:
             await asyncio.sleep(BATCH_SECONDS)
             while self._held:
-                await self._send()
+                # Cancelling a request would not take it back: sent again, its samples count twice.
+                await asyncio.shield(self._begin())
 
     async def finish(self, seconds: float = 2 * TIMEOUT_SECONDS) -> None:
-        """Send what is left, if that takes no longer."""
-        with contextlib.suppress(TimeoutError):
+        """Send what is left; when that takes longer than `seconds`, the rest is dropped."""
+        try:
             async with asyncio.timeout(seconds):
+                if self._posting:
+                    await self._posting
                 while self._held:
-                    await self._send()
-        self.dropped += len(self._held)
-        self._held.clear()
+                    await self._begin()
+        except TimeoutError:
+            self._lost(self._held, UNANSWERED)
+            self._held = []
         self._client.close()
 
-    async def _send(self) -> None:
+    def _begin(self) -> asyncio.Task[None]:
+        """Post the next batch, in a task of its own."""
         batch, self._held = self._held[:BATCH_MOST], self._held[BATCH_MOST:]
+        self._posting = asyncio.create_task(self._post(batch))
+        return self._posting
+
+    async def _post(self, batch: list[Sample]) -> None:
+        body = msgspec.json.encode(batch)
         try:
-            response = await self._client.post(self._target, "application/json", msgspec.json.encode(batch))
+            response = await self._client.post(self._target, "application/json", body)
         except (OSError, BadAnswer) as error:
             self._lost(batch, str(error) or type(error).__name__)
         except asyncio.CancelledError:
-            self._held[:0] = batch
+            self._lost(batch, UNANSWERED)
             raise
         else:
             if 200 <= response.status < 300:  # noqa: PLR2004 - taken
