@@ -15,6 +15,7 @@ from atelier.files import celery, house, service
 from atelier.files import garbage as ours
 from atelier.files.kinds import Inspection, Picture
 from atelier.files.models import File, Outbox
+from atelier.files.uploads import MEMORY_BYTES
 from atelier.roles import check
 from tests.files.conftest import PHOTOS, Person
 
@@ -105,16 +106,29 @@ class TestUpload:
     @pytest.mark.parametrize(
         "files",
         [
-            [("image", ("a.txt", TEXT))],
             [("file", ("a.txt", TEXT)), ("file", ("b.txt", TEXT))],
+            [("file", ("a.txt", TEXT)), ("image", ("b.txt", TEXT))],
+            [("image", ("b.txt", TEXT)), ("file", ("a.txt", TEXT))],
         ],
     )
     async def test_refuses_files_that_would_be_lost(self, ada: Person, settings: Settings, files: Any) -> None:
-        """A second file, or one under another name, is 422; nothing stays behind."""
+        """A second file, under the same name or another, is 422; nothing stays behind."""
         answer = await ada.client.post("/api/upload/", files=files)
         assert is_problem(answer, 422, "invalid")
         assert answer.json()["errors"][0]["loc"] == ["body", "file"]
         assert not list((settings.incoming_folder).glob("*"))
+
+    @pytest.mark.parametrize("path", ["/api/upload/", "/api/upload", "/upload/", "/upload"])
+    @pytest.mark.parametrize("size", [1, 3 * MEMORY_BYTES])
+    async def test_a_file_in_another_part_is_no_file(
+        self, ada: Person, settings: Settings, path: str, size: int
+    ) -> None:
+        """400, and the detail names the part that is read; nothing stays behind."""
+        answer = await ada.client.post(path, files={"image": ("a.txt", b"x" * size)})
+        assert is_problem(answer, 400, "no-file")
+        assert "in the part `file`" in answer.json()["detail"]
+        assert (await ada.client.get("/api/files/")).json() == []
+        assert not list(settings.incoming_folder.glob("*"))
 
     async def test_fields_that_nobody_reads_are_refused(self, ada: Person, settings: Settings) -> None:
         """As every other form does: what is ignored without a word is lost without a word."""

@@ -8,12 +8,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 from atelier.errors import Invalid, TooLarge, Unavailable
 from atelier.files import house
 from atelier.files.kinds.detect import HEAD_BYTES
+from atelier.http.complaints import REFUSED
 from atelier.http.upload import clean_name, spool_folder
 from atelier.measures import UPLOADED
 
@@ -89,7 +90,11 @@ class Spool:
 
 
 class SpoolHandler(FileUploadHandler):
-    """One file in the part `file`; any other file is refused, for it would be lost without a word."""
+    """One file in the part `file`; a second one is refused.
+
+    Of a file in another part only an empty stand-in arrives in `request.FILES`: whether the form has
+    a file in the part `file` as well is known at its end, and the view decides by that.
+    """
 
     def __init__(self, request: Any = None) -> None:  # noqa: ANN401 - Django's request
         super().__init__(request)
@@ -112,19 +117,21 @@ class SpoolHandler(FileUploadHandler):
         """A part with a file begins."""
         super().new_file(*args, **kwargs)
         if self.field_name != FIELD:
-            raise Invalid("Some values are not acceptable.", errors=[_complaint(f"Send the file as `{FIELD}`")])
+            return
         if self.file is not None:
-            raise Invalid("Some values are not acceptable.", errors=[_complaint("Only one file is accepted")])
+            raise Invalid(REFUSED, errors=[{"loc": ["body", FIELD], "msg": "Only one file is accepted"}])
         settings = house.here().settings
         self.file = Spool(spool_folder(settings), self._limit)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002 - Django's signature
-        """Some of its bytes."""
-        if self.file is not None:
+        """Some of its bytes; those of another part are dropped."""
+        if self.field_name == FIELD and self.file is not None:
             self.file.add(raw_data)
 
-    def file_complete(self, file_size: int) -> Received | None:  # noqa: ARG002 - Django's signature
+    def file_complete(self, file_size: int) -> UploadedFile | None:  # noqa: ARG002 - Django's signature
         """It has come to its end."""
+        if self.field_name != FIELD:
+            return SimpleUploadedFile("upload", b"")
         if self.file is None:
             return None
         self.file.finish()
@@ -140,7 +147,3 @@ class SpoolHandler(FileUploadHandler):
 def too_large(limit: int) -> TooLarge:
     """The refusal of what is larger than the limit."""
     return TooLarge(f"The limit is {limit} bytes.")
-
-
-def _complaint(message: str) -> dict[str, Any]:
-    return {"loc": ["body", FIELD], "msg": message}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 UPLOAD = "POST /api/upload"
 FIELD = "file"
+MISSING = f"Send the file as multipart/form-data, in the part `{FIELD}`."
+MISPLACED = f"The form has a file, but in another part: send it in the part `{FIELD}`."
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
 
 
@@ -48,9 +50,11 @@ class Upload(APIView):
         """Upload a file of any kind; it is looked at in the background."""
         upload = request.data.get(FIELD)
         if upload is None or isinstance(upload, str):
-            raise Malformed("Send the file as multipart/form-data, in the part `file`.", slug="no-file")
+            raise Malformed(MISPLACED if request.FILES else MISSING, slug="no-file")
         if upload.size == 0:
             raise Malformed("The file is empty.", slug="empty-file")
+        if len(request.FILES) > 1:
+            raise Invalid(REFUSED, errors=[{"loc": ["body", FIELD], "msg": f"Send the file as `{FIELD}`"}])
         if other := next((name for name in request.data if name != FIELD), None):
             raise Invalid(REFUSED, errors=[{"loc": ["body", other], "msg": unknown([FIELD])}])
         owner = request.user.user_id
