@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from the program itself: settings, commands, operations.
+"""Writes the reference pages that are made from the program itself.
 
 `make docs` writes them; a test fails when they are stale.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from atelier import measures
 from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.http import metrics as http_metrics
+from atelier.problem_pages import status_line
+from atelier.problem_types import GROUPS, REASONS
 from atelier.settings import PREFIX, Settings
 from scripts import openapi, operations
 
@@ -97,6 +100,36 @@ def operations_page() -> str:
     return operations.page(openapi.document(), MADE)
 
 
+COLUMNS = 99  # of the text of a page
+ERRORS_HEAD = f"""# Errors
+{MADE}
+
+Every error of the HTTP API is an `application/problem+json` document
+([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
+
+```json
+{{
+  "type": "/problems/invalid",
+  "title": "The request is not acceptable as it stands",
+  "status": 422,
+  "detail": "Some values are not acceptable.",
+  "errors": [{{"loc": ["body", "title"], "msg": "This field is required"}}]
+}}
+```
+
+`type` is what a program should look at: it is stable, and the word after `/problems/` is one of
+those below. It is also an address of the instance, where what stands below is served as HTML, JSON
+or plain text, as `Accept` asks; no token is needed. `title` says the same in English; `detail` is
+about this request. `errors` comes with 422 and names each value that is wrong: `loc` is the way to
+it (`body`, `query`, `path` or `header`, then names and positions). What was sent is not repeated.
+
+Every answer carries `X-Request-ID`; the same id is on every line that the request left in the log.
+Send one of your own (1 to 64 of `A-Z a-z 0-9 . _ : = + / -`) and it is used.
+"""
+ERRORS_REASONS = """A picture or file that was accepted and then could not be processed is not an
+error of a request. Its record has the status `failed`, and in `error` a `reason` from here or one
+of `not-an-image`, `bad-picture`, `too-many-pixels` above, and a sentence as `detail`.
+"""
 LABELS = {
     "queue": "`process` and `store`; `files` is Celery's, of which the active relay sees only how many jobs wait",
     "outcome": "of `atelier_jobs`: `done`, `retried`, `put-off` (an engine was away), `dead`; of `atelier_images`: "
@@ -150,10 +183,24 @@ def _metric(metric: Any, role: str) -> str:  # noqa: ANN401 - a counter, gauge o
     return f"| `{name}` | {family.type} | {labels} | {family.documentation}{' (relay)' if role else ''} |"
 
 
+def errors_page() -> str:
+    """Every problem type, by group, from the table that the program answers by."""
+    lines = [ERRORS_HEAD]
+    for heading, group in GROUPS.items():
+        lines += [f"## {heading}", ""]
+        lines += [ERRORS_REASONS] if group is REASONS else []
+        for slug, known in group.items():
+            status = "" if known.status is None else f"{status_line(known)} "
+            text = textwrap.fill(status + known.description, COLUMNS, break_on_hyphens=False)
+            lines += [f"### {slug}", "", text, ""]
+    return "\n".join(lines)
+
+
 PAGES = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "api.md": operations_page,
+    "errors.md": errors_page,
     "metrics.md": metrics_page,
 }
 

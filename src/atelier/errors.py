@@ -1,27 +1,14 @@
 """The kinds of error a client can cause or meet; each edge (HTTP, gRPC, DRF) maps them to its own codes.
 
-Knows no status codes. A subclass's docstring is its title; `slug` is the stable name under which it is documented, and
-one that an error brings of its own has a title of its own.
+Knows no status codes. `slug` is the stable name of a kind; an error may bring one of its own. What
+answers requests has an entry in `atelier.problem_types`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-TITLES = {
-    "bad-font": "The font cannot be used",
-    "bad-size": "The size is out of range",
-    "empty-file": "The file is empty",
-    "idempotency-key-reused": "This Idempotency-Key was used with other content",
-    "idempotency-key-running": "The first request with this Idempotency-Key is still running",
-    "no-file": "The form has no file",
-    "not-failed": "Only what has failed can be retried",
-    "not-processed": "Every attempt to process this failed",
-    "not-ready": "This is still being processed",
-    "processing-failed": "This could not be processed",
-    "queue-full": "Too many jobs are waiting",
-    "unsupported-grant-type": "Only the grant type password is offered",
-}
+from atelier.problem_types import PROBLEM_TYPES
 
 
 class AtelierError(Exception):
@@ -37,8 +24,10 @@ class AtelierError(Exception):
 
     @property
     def title(self) -> str:
-        """That of the slug, else the class's docstring without its full stop."""
-        return TITLES.get(self.slug) or (type(self).__doc__ or "Error").splitlines()[0].rstrip(".")
+        """That of the slug's problem type; else the class's docstring without its full stop."""
+        if known := PROBLEM_TYPES.get(self.slug):
+            return known.title
+        return (type(self).__doc__ or "Error").splitlines()[0].rstrip(".")
 
 
 class NotFound(AtelierError):  # noqa: N818 - kinds read as answers: "not found", not "not found error"

@@ -1,6 +1,7 @@
 """Errors as problem+json (RFC 9457): the one table from kinds to status codes, and the documents.
 
-Knows no framework; `atelier.http` and `atelier.files` make responses of them. Slugs are in docs/reference/errors.md.
+Knows no framework; `atelier.http` and `atelier.files` make responses of them. Slugs are in
+`atelier.problem_types`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from atelier import errors
 from atelier.errors import AtelierError, Invalid
+from atelier.problem_types import BASE, PROBLEM_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MEDIA_TYPE = "application/problem+json"
-BASE = "/problems/"  # a type is a reference relative to the server
+UNTYPED = "about:blank"  # RFC 9457, 4.2.1: no more is meant than the status says
 CHALLENGE = 'Bearer realm="atelier"'
 RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
 STATUSES: dict[type[AtelierError], int] = {
@@ -35,12 +37,12 @@ STATUSES: dict[type[AtelierError], int] = {
 }
 KINDS = {status: kind for kind, status in STATUSES.items()}
 # Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own mistakes.
-OTHERS: dict[int, tuple[str, str]] = {
-    405: ("method-not-allowed", "This method is not offered here"),
-    406: ("not-acceptable", "This cannot be given in the form asked for"),
-    416: ("range-not-satisfiable", "The range lies outside the content"),
-    431: ("headers-too-large", "The head of the request is too large"),
-    500: ("internal-error", "Something went wrong on our side"),
+OTHERS = {
+    405: "method-not-allowed",
+    406: "not-acceptable",
+    416: "range-not-satisfiable",
+    431: "headers-too-large",
+    500: "internal-error",
 }
 
 log = logging.getLogger(__name__)
@@ -63,8 +65,9 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,  # noqa: ANN401 - extension members are any JSON
 ) -> Problem:
-    """A problem; `members` are its extension members."""
-    document: dict[str, Any] = {"type": BASE + slug, "title": title, "status": status}
+    """A problem with extension `members`. Its type leads to a page, or is `about:blank`."""
+    type_ = BASE + slug if slug in PROBLEM_TYPES else UNTYPED
+    document: dict[str, Any] = {"type": type_, "title": title, "status": status}
     if detail:
         document["detail"] = detail
     return Problem(status, document | members, dict(headers or {}))
@@ -88,10 +91,9 @@ def from_error(error: AtelierError) -> Problem:
 def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
     """The problem of a bare status."""
     phrase = HTTPStatus(status).phrase
-    if kind := KINDS.get(status):
-        slug, title = kind.slug, kind().title
-    else:
-        slug, title = OTHERS.get(status, (phrase.lower().replace(" ", "-"), phrase))
+    kind = KINDS.get(status)
+    slug = kind.slug if kind else OTHERS.get(status, "")
+    title = PROBLEM_TYPES[slug].title if slug else phrase
     return problem(status, slug, title, "" if detail == phrase else detail, headers=headers)
 
 
@@ -99,5 +101,6 @@ def unexpected(error: BaseException | None) -> Problem:
     """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
     error_id = secrets.token_hex(8)
     log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
-    slug, title = OTHERS[500]
-    return problem(500, slug, title, "The log says more under this error_id.", error_id=error_id)
+    slug = OTHERS[500]
+    title, detail = PROBLEM_TYPES[slug].title, "The log says more under this error_id."
+    return problem(500, slug, title, detail, error_id=error_id)

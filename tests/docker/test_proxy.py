@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -175,6 +176,27 @@ async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
     """However the address is written that the API takes for that of its metrics."""
     async with httpx2.AsyncClient(base_url=proxy) as client:
         assert (await client.get(path)).status_code == 404
+
+
+async def test_the_documentation_passes(proxy: str) -> None:
+    """The page of the API, what it loads, and the pages of problems, with their policies."""
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        for path in ("/docs", "/docs/", "/docs/start.js", "/docs/swagger-ui.css", "/openapi.json"):
+            assert (await client.get(path)).status_code == 200, path
+        page = await client.get("/problems/no-file", headers={"accept": "text/html"})
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        unknown = await client.get("/problems/nothing")
+        assert (unknown.status_code, unknown.json()["type"]) == (404, "/problems/not-found")
+
+
+async def test_every_type_that_the_proxy_answers_with_has_a_page(proxy: str) -> None:
+    """What nginx says by itself leads somewhere, too."""
+    types = re.findall(r'"type":"(.*?)"', (PROXY / "nginx.conf").read_text())
+    assert types
+    async with httpx2.AsyncClient(base_url=proxy) as client:
+        assert [type_ for type_ in types if (await client.get(type_)).status_code != 200] == []
 
 
 async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     ("error", "status", "slug"),
     [
         (errors.NotFound("x"), 404, "not-found"),
-        (errors.Invalid("x", slug="own-slug"), 422, "own-slug"),
+        (errors.Invalid("x", slug="idempotency-key-reused"), 422, "idempotency-key-reused"),
         (Http404("secret"), 404, "not-found"),
         (ParseError("secret"), 400, "malformed"),
         (UnsupportedMediaType("a/b"), 415, "unsupported"),
@@ -65,9 +65,9 @@ def test_handlers_of_django_itself() -> None:
     assert problems.server_error(request).status_code == 500
 
 
-def test_a_bare_status_has_a_slug() -> None:
-    """Also one that is in no table."""
-    assert json.loads(problems.from_status(418).content)["type"] == "/problems/i'm-a-teapot"
+def test_a_bare_status_that_is_in_no_table_is_about_blank() -> None:
+    """Its type leads nowhere, and says so."""
+    assert json.loads(problems.from_status(418).content)["type"] == "about:blank"
 
 
 def test_a_spool_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:

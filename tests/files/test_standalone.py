@@ -90,6 +90,12 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
             assert nobody.headers["www-authenticate"].startswith("Bearer")
         unknown = client.get("/nothing/here")
         assert (unknown.status_code, unknown.headers["content-type"]) == (404, PROBLEM)
+        for path in (unknown.json()["type"], f"{unknown.json()['type']}/"):
+            page = httpx2.get(f"{url}{path}", headers={"Accept": "text/html"})
+            assert page.status_code == 200
+            assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert client.get("/problems/nothing").json()["type"] == unknown.json()["type"]
+        assert client.post(unknown.json()["type"]).headers["allow"] == "GET, HEAD"
         assert client.delete(record["url"]).status_code == 204
         assert client.get(record["url"]).status_code == 404
 

@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
+import html
 import logging
 import re
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +22,7 @@ from atelier import errors
 from atelier.http import problems
 from atelier.http.app import create_app
 from atelier.http.resources import Res
+from atelier.problem_types import PROBLEM_TYPES
 from atelier.problems import OTHERS, STATUSES
 from tests.http.support import in_process, make_resources
 
@@ -158,7 +163,7 @@ async def test_the_unexpected_says_nothing_but_an_id(
 
 @pytest.mark.parametrize(
     ("status", "slug"),
-    [(404, "not-found"), (406, "not-acceptable"), (409, "conflict"), (500, "internal-error"), (418, "i'm-a-teapot")],
+    [(404, "not-found"), (406, "not-acceptable"), (409, "conflict"), (500, "internal-error")],
 )
 async def test_the_frameworks_errors_are_problems_too(client: httpx2.AsyncClient, status: int, slug: str) -> None:
     """Whoever raises an HTTPException, its answer has our shape."""
@@ -166,6 +171,12 @@ async def test_the_frameworks_errors_are_problems_too(client: httpx2.AsyncClient
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
     assert answer.json()["type"] == f"/problems/{slug}"
     assert "detail" not in answer.json()
+
+
+async def test_a_status_without_a_slug_is_about_blank(client: httpx2.AsyncClient) -> None:
+    """A status that is in no table has the type that RFC 9457 gives it, its phrase as title."""
+    answer = await client.get("/http/418")
+    assert answer.json() == {"type": "about:blank", "title": "I'm a Teapot", "status": 418}
 
 
 async def test_an_unknown_path_is_a_problem(client: httpx2.AsyncClient) -> None:
@@ -227,30 +238,99 @@ async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path
     assert "127.0.0.1" not in answer.text
 
 
-def slugs(*, kinds: bool = True) -> set[str]:
-    """Every slug that the code of the API can send; without `kinds` those alone that an error brings of its own."""
-    found = {slug for slug, _ in OTHERS.values()} if kinds else set()
-    folders = ("accounts", "images", "books", "tasks", "files", "http", "imaging")
-    sources = [path for name in folders for path in (ROOT / "src/atelier" / name).rglob("*.py")]
-    for path in [*sources, ROOT / "src/atelier/errors.py"]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            keyword = isinstance(node, ast.keyword) and node.arg == "slug"
-            attribute = kinds and isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "slug"
-            value = getattr(node, "value", None) if keyword or attribute else None
-            if isinstance(value, ast.Constant):
-                found.add(value.value)
-    return (found | {"not-processed"}) - {errors.AtelierError.slug}  # which the processor gives by position
+def declared() -> dict[str, set[int]]:
+    """Each slug that answers requests or ends in a record, with the statuses of its errors."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "src/atelier").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    known = {kind.__name__: status for kind, status in STATUSES.items()} | {"DecodeFailed": 500}
+
+    def status(name: str) -> int | None:
+        bases = map(ast.unparse, classes[name].bases if name in classes else ())
+        return known.get(name) or next((found for base in bases if (found := status(base))), None)
+
+    lines = [(name, line) for name, node in classes.items() for line in node.body]
+    assigned = [(name, line) for name, line in lines if isinstance(line, ast.Assign)]
+    named = [(name, ast.unparse(line.targets[0]), line.value) for name, line in assigned]
+    pairs = [(name, value) for name, target, value in named if target == "slug"]
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            pairs += [(name, keyword.value) for keyword in node.keywords if keyword.arg == "slug"]
+    found: dict[str, set[int]] = {}
+    for name, value in pairs:
+        if isinstance(value, ast.Constant) and (code := status(name)):
+            found.setdefault(value.value, set()).add(code)
+    return found
 
 
-def test_every_slug_has_a_title() -> None:
-    """A kind's is its docstring; a slug that an error brings of its own has one of its own, not the kind's."""
-    assert slugs(kinds=False) == errors.TITLES.keys()
+def test_every_slug_has_a_problem_type() -> None:
+    """Each slug that a client can meet is in the table, with the status of its answers."""
+    found = declared()
+    by_status = {slug: {status} for status, slug in OTHERS.items()}
+    given_by_position = {"not-processed": {500}}  # by the image processor and the files worker
+    found |= by_status | given_by_position
+    assert found.keys() == PROBLEM_TYPES.keys()
+    answered = {slug: {known.status} for slug, known in PROBLEM_TYPES.items() if known.status}
+    assert {slug: found[slug] for slug in answered} == answered
 
 
-def test_every_slug_is_documented() -> None:
-    """docs/reference/errors.md has a heading for each slug, and for no other."""
-    headings = re.findall(r"^### ([a-z-]+)$", (ROOT / "docs/reference/errors.md").read_text(), re.MULTILINE)
-    assert sorted(headings) == sorted(slugs())
+@pytest.mark.parametrize("slug", PROBLEM_TYPES)
+async def test_every_problem_type_has_a_page(client: httpx2.AsyncClient, slug: str) -> None:
+    """HTML for browsers, JSON and plain text, without a token; each says what the type means."""
+    known = PROBLEM_TYPES[slug]
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+    page = await client.get(f"/problems/{slug}", headers={"accept": browser})
+    json = "application/json, text/plain, */*"
+    data = await client.get(f"/problems/{slug}", headers={"accept": json})
+    text = await client.get(f"/problems/{slug}", headers={"accept": "*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    shown = html.unescape(re.sub("<[^>]+>", "", page.text))
+    assert known.title in shown
+    assert known.description.replace("`", "") in shown
+    assert (data.status_code, data.headers["content-type"]) == (200, "application/json")
+    assert data.json() == {
+        "type": f"/problems/{slug}", "title": known.title, "status": known.status,
+        "description": known.description,
+    }  # fmt: skip
+    assert (text.status_code, text.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert known.description in " ".join(text.text.split())
+    assert page.headers["vary"] == data.headers["vary"] == text.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize("path", ["/problems/nothing", "/problems/Not-Found", "/problems"])
+async def test_an_unknown_problem_type_is_a_404(client: httpx2.AsyncClient, path: str) -> None:
+    """And the type of that answer has a page."""
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+
+
+@pytest.mark.parametrize("status", [status for status in HTTPStatus if status >= 400])
+async def test_every_type_leads_somewhere(client: httpx2.AsyncClient, status: HTTPStatus) -> None:
+    """Whatever status is answered: its type has a page, or says `about:blank`."""
+    type_ = (await client.get(f"/http/{status}")).json()["type"]
+    assert type_ == "about:blank" or (await client.get(type_)).status_code == 200
+
+
+async def test_a_page_runs_nothing_and_loads_nothing_else(client: httpx2.AsyncClient) -> None:
+    """Its policy allows its own style by its digest, and images of the same host."""
+    page = await client.get("/problems/not-found/", headers={"accept": "text/html"})
+    style = re.findall("<style>(.*?)</style>", page.text, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in style]
+    assert page.headers["content-security-policy"].startswith(
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; img-src 'self';"
+    )
+    assert "<script" not in page.text
+    assert all(link.startswith("/docs") for link in re.findall('(?:href|src)="(.*?)"', page.text))
+
+
+async def test_a_page_is_not_sent_twice(client: httpx2.AsyncClient) -> None:
+    """Its entity tag is that of the form that was asked for."""
+    page = await client.get("/problems/invalid", headers={"accept": "text/html"})
+    same = {"if-none-match": page.headers["etag"]}
+    again = await client.get("/problems/invalid", headers=same | {"accept": "text/html"})
+    other = await client.get("/problems/invalid", headers=same)
+    assert (again.status_code, other.status_code) == (304, 200)
 
 
 def test_responses_describe_errors_with_examples() -> None:

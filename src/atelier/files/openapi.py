@@ -11,8 +11,10 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
+from atelier import problems
 from atelier.files.serializers import FileSerializer, UploadSerializer
 from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
+from atelier.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +23,6 @@ View = TypeVar("View", bound="Callable[..., Any]")
 
 TAG = "files"
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
-MEDIA_TYPE = "application/problem+json"
 _FILE = OpenApiResponse(OpenApiTypes.BINARY, "The content.")
 _PART = OpenApiResponse(None, "The part of the content that Range asked for.")
 _SAME = OpenApiResponse(None, "What the client has is the present one.")
@@ -84,17 +85,6 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
         (404, 416),
     ),
 }
-ERRORS = {
-    400: "The request could not be read",
-    404: "There is no such thing here",
-    409: "The request contradicts the present state",
-    412: "The object has changed since you read it",
-    413: "The body is larger than the limit",
-    415: "This kind of content is not supported",
-    416: "The range lies outside the content",
-    422: "The request is not acceptable as it stands",
-    503: "The service cannot take this right now; try again",
-}
 
 
 def describe(name: str) -> Callable[[View], View]:
@@ -155,4 +145,5 @@ def document() -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    return {"description": ERRORS[status], "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
+    title = problems.from_status(status).document["title"]
+    return {"description": title, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}

@@ -13,7 +13,7 @@ from django.http import Http404, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from atelier import problems
+from atelier import problem_pages, problems
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, status_of
 
@@ -86,6 +86,16 @@ def response(problem: Problem) -> HttpResponse:
     """The response of a problem."""
     document = json.dumps(problem.document, ensure_ascii=False, separators=(",", ":"))
     return HttpResponse(document, status=problem.status, content_type=MEDIA_TYPE, headers=problem.headers)
+
+
+def page(request: HttpRequest, slug: str) -> HttpResponse:
+    """What a problem of this type means, where no API around the slice answers."""
+    if request.method not in {"GET", "HEAD"}:
+        return from_status(405, headers={"Allow": "GET, HEAD"})
+    found = problem_pages.render(slug, request.headers.get("Accept", ""))
+    if found is None:
+        return from_status(404)
+    return HttpResponse(found.body, content_type=found.media_type, headers=found.headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature

@@ -92,8 +92,8 @@ class Spool:
 class SpoolHandler(FileUploadHandler):
     """One file in the part `file`; a second one is refused.
 
-    Of a file in another part only an empty stand-in arrives in `request.FILES`: whether the form has
-    a file in the part `file` as well is known at its end, and the view decides by that.
+    Of a file in another part only an empty stand-in arrives in `request.FILES`: whether the form
+    has a file in the part `file` as well is known at its end, and the view decides by that.
     """
 
     def __init__(self, request: Any = None) -> None:  # noqa: ANN401 - Django's request
@@ -119,7 +119,8 @@ class SpoolHandler(FileUploadHandler):
         if self.field_name != FIELD:
             return
         if self.file is not None:
-            raise Invalid(REFUSED, errors=[{"loc": ["body", FIELD], "msg": "Only one file is accepted"}])
+            complaint = {"loc": ["body", FIELD], "msg": "Only one file is accepted"}
+            raise Invalid(REFUSED, errors=[complaint])
         settings = house.here().settings
         self.file = Spool(spool_folder(settings), self._limit)
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.urls import path
 
 from atelier.files import problems, views
+from atelier.problem_types import BASE
 
 PREFIXES = ("/api/upload", "/api/files", "/upload", "/files")
 ROUTES: tuple[tuple[str, Any], ...] = (
@@ -22,7 +23,9 @@ ROUTES: tuple[tuple[str, Any], ...] = (
 
 documented = [path(route, view.as_view()) for route, view in ROUTES]
 twins = [path(route[:-1] if route[-1] == "/" else f"{route}/", view.as_view()) for route, view in ROUTES]
-urlpatterns = documented + twins
+# The API around the slice has these pages itself; they are for where the slice runs alone.
+pages = [path(f"{BASE[1:]}<str:slug>{end}", problems.page) for end in ("", "/")]
+urlpatterns = documented + twins + pages
 
 handler400 = problems.bad_request
 handler404 = problems.not_found

@@ -54,7 +54,8 @@ class Upload(APIView):
         if upload.size == 0:
             raise Malformed("The file is empty.", slug="empty-file")
         if len(request.FILES) > 1:
-            raise Invalid(REFUSED, errors=[{"loc": ["body", FIELD], "msg": f"Send the file as `{FIELD}`"}])
+            complaint = {"loc": ["body", FIELD], "msg": f"Send the file as `{FIELD}`"}
+            raise Invalid(REFUSED, errors=[complaint])
         if other := next((name for name in request.data if name != FIELD), None):
             raise Invalid(REFUSED, errors=[{"loc": ["body", other], "msg": unknown([FIELD])}])
         owner = request.user.user_id

@@ -1,6 +1,7 @@
-"""The API's documentation on itself: `/openapi.json`, and Swagger UI at `/docs` from files of an installed package.
+"""The API's documentation on itself: `/openapi.json`, `/docs`, and a page for each problem type.
 
-Nothing on the page comes from another host, and its Content-Security-Policy would not let it.
+Swagger UI's files are those of an installed package. Nothing on a page comes from another host,
+and its Content-Security-Policy would not let it.
 """
 
 from __future__ import annotations
@@ -9,19 +10,26 @@ import hashlib
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter, Request, Response
 
+from atelier import problem_pages
+from atelier.errors import NotFound
 from atelier.http.encoding import dumps
-from atelier.http.json import JSON, Bodiless, Ready
+from atelier.http.json import JSON, Bodiless, Ready, raw_headers
+from atelier.problem_types import BASE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"
 Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]
 MEDIA_TYPES = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".png": b"image/png"}
 POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    b"img-src 'self' data:; "
     b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 PAGE = b"""<!doctype html>
@@ -87,6 +95,15 @@ async def asset(request: Request, name: Asset) -> Response:
     return _static(request, read_asset(name), MEDIA_TYPES[Path(name).suffix])
 
 
+@router.get(f"{BASE}{{slug}}")
+async def problem_type(request: Request, slug: str) -> Response:
+    """What a problem of this type means: its `type` leads here."""
+    page = problem_pages.render(slug, request.headers.get("accept", ""))
+    if page is None:
+        raise NotFound("There is no problem type of this name.")
+    return _static(request, page.body, page.media_type.encode(), page.headers)
+
+
 @lru_cache(maxsize=8)
 def read_asset(name: Asset) -> bytes:
     """The bytes of a file of Swagger UI: found without importing its package, which would import Django."""
@@ -96,10 +113,15 @@ def read_asset(name: Asset) -> bytes:
     return (Path(spec.origin).parent / FOLDER / name).read_bytes()
 
 
-def _static(request: Request, body: bytes, media_type: bytes) -> Response:
+def _static(
+    request: Request,
+    body: bytes,
+    media_type: bytes,
+    more: Mapping[str, str] | None = None,
+) -> Response:
     """Bytes that change with a release only."""
     etag = b'"%b"' % hashlib.blake2b(body, digest_size=12).hexdigest().encode()
-    headers = [(b"etag", etag), (b"cache-control", b"no-cache"), (b"content-type", media_type)]
+    headers = [(b"etag", etag), (b"cache-control", b"no-cache"), *raw_headers(media_type, more)]
     if request.headers.get("if-none-match", "").encode("latin-1") == etag:
         return Bodiless(304, headers)
     return Ready(body, 200, headers)

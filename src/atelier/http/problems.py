@@ -24,7 +24,8 @@ from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
-from atelier.problems import BASE, MEDIA_TYPE, RETRY_SECONDS, status_of
+from atelier.problem_types import BASE
+from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,0 +1,293 @@
+"""Every problem type that Atelier answers with: its title, its status and what it means.
+
+The one table behind the titles of errors, the pages under `/problems/` and, by `make docs`,
+docs/reference/errors.md. An answer whose slug is missing here has the type `about:blank`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BASE = "/problems/"  # a type is a reference relative to the server
+
+
+class ProblemType(NamedTuple):
+    """What is said of a slug. `description` is Markdown of plain text and `code` alone."""
+
+    title: str
+    status: int | None  # None: only a reason in the record of a picture or file that failed
+    description: str
+    headers: str = ""  # those that come with it, as a phrase after "with"
+
+
+GENERAL = {
+    "malformed": ProblemType(
+        "The request could not be read",
+        400,
+        "The request could not be read: it is not valid HTTP, the JSON or the multipart body is "
+        "broken, the address is not UTF-8, or the entity tags of an `If-Match` are not in "
+        "quotes.",
+    ),
+    "unauthenticated": ProblemType(
+        "A valid bearer token is needed",
+        401,
+        "The request needs a valid bearer token in the header `Authorization`.",
+        "`WWW-Authenticate`",
+    ),
+    "forbidden": ProblemType(
+        "This is not yours to do",
+        403,
+        "You are signed in, but this is not yours to do.",
+    ),
+    "not-found": ProblemType(
+        "There is no such thing here",
+        404,
+        "The path is unknown, or the object does not exist or belongs to somebody else.",
+    ),
+    "method-not-allowed": ProblemType(
+        "This method is not offered here",
+        405,
+        "The path exists, but not with this method.",
+        "`Allow`",
+    ),
+    "not-acceptable": ProblemType(
+        "This cannot be given in the form asked for",
+        406,
+        "The content cannot be given in the form that was asked for.",
+    ),
+    "conflict": ProblemType(
+        "The request contradicts the present state",
+        409,
+        "The request contradicts the present state of the object.",
+    ),
+    "precondition-failed": ProblemType(
+        "The object has changed since you read it",
+        412,
+        "`If-Match` names another state of the object than the present: read it again, then decide.",
+    ),
+    "too-large": ProblemType(
+        "The body is larger than the limit",
+        413,
+        "The body is over the limit (the setting `body_limit`); it is not read to its end.",
+    ),
+    "unsupported": ProblemType(
+        "This kind of content is not supported",
+        415,
+        "This kind of content is not supported here; `detail` says which kind is.",
+    ),
+    "range-not-satisfiable": ProblemType(
+        "The range lies outside the content",
+        416,
+        "The range lies outside the content.",
+        "`Content-Range: bytes */<size>`",
+    ),
+    "invalid": ProblemType(
+        "The request is not acceptable as it stands",
+        422,
+        "The request was read but is not acceptable as it stands; `errors` says where, if single "
+        "values are wrong. A field or a query parameter that an operation does not have is not "
+        "ignored: a filter that is misspelt would match everything. The message lists those that "
+        "the operation has. (Deprecated addresses accept the `user_id` of old clients, which "
+        "decides nothing; health checks accept any parameter.)",
+    ),
+    "too-many-requests": ProblemType(
+        "Too many attempts; wait before the next",
+        429,
+        "Too many attempts. Wait as long as `Retry-After` says before the next one.",
+        "`Retry-After` in seconds",
+    ),
+    "headers-too-large": ProblemType(
+        "The head of the request is too large",
+        431,
+        "The request line and headers take more than 64 KiB. The connection is closed.",
+    ),
+    "internal-error": ProblemType(
+        "Something went wrong on our side",
+        500,
+        "Something went wrong on our side. The log says more under the `error_id` of the answer.",
+    ),
+    "unavailable": ProblemType(
+        "The service cannot take this right now; try again",
+        503,
+        "A dependency cannot be reached or the service is full; the same request may succeed "
+        "later. On `/readyz` the member `checks` says what each dependency answered: `ok`, "
+        "`slow` or `unreachable`.",
+        "`Retry-After` when a time is known",
+    ),
+}
+ACCOUNTS = {
+    "address-taken": ProblemType(
+        "This address has an account",
+        409,
+        "This e-mail address has an account. Upper and lower case make no difference.",
+    ),
+    "wrong-credentials": ProblemType(
+        "The address or the password is wrong",
+        401,
+        "The address or the password is wrong; the answer does not say which.",
+        "`WWW-Authenticate`",
+    ),
+    "dead-refresh-token": ProblemType(
+        "This refresh token is not valid, or not any more; sign in again",
+        401,
+        "The refresh token is not valid, or not any more. Sign in again.",
+        "`WWW-Authenticate`",
+    ),
+    "unsupported-grant-type": ProblemType(
+        "Only the grant type password is offered",
+        422,
+        "The token endpoint offers the grant type `password` only.",
+    ),
+}
+REPEATED = {
+    "idempotency-key-reused": ProblemType(
+        "This Idempotency-Key was used with other content",
+        422,
+        "This `Idempotency-Key` was used with other content.",
+    ),
+    "idempotency-key-running": ProblemType(
+        "The first request with this Idempotency-Key is still running",
+        409,
+        "The first request with this `Idempotency-Key` is still running.",
+        "`Retry-After`",
+    ),
+}
+IMAGES = {
+    "not-ready": ProblemType(
+        "This is still being processed",
+        404,
+        "The picture is still being processed.",
+        "`Retry-After`",
+    ),
+    "processing-failed": ProblemType(
+        "This could not be processed",
+        404,
+        "The picture could not be processed; `detail` and the record's `error` say why.",
+    ),
+    "not-an-image": ProblemType(
+        "This is not an image of a kind that can be decoded here",
+        415,
+        "The file has none of the picture formats that are accepted.",
+    ),
+    "too-many-pixels": ProblemType(
+        "The picture has more pixels than the limit",
+        422,
+        "The picture has more pixels than the setting `pixel_limit` allows.",
+    ),
+    "bad-picture": ProblemType(
+        "The picture is damaged and cannot be decoded",
+        415,
+        "The file is a picture, but it is damaged and cannot be decoded.",
+    ),
+    "queue-full": ProblemType(
+        "Too many jobs are waiting",
+        503,
+        "Too many pictures are waiting to be processed.",
+        "`Retry-After`",
+    ),
+}
+TASKS = {
+    "no-free-task": ProblemType(
+        "None of your tasks is free",
+        404,
+        "None of your tasks is free. Wait a little and ask again, or create a task.",
+    ),
+    "lease-lost": ProblemType(
+        "This lease has ended",
+        409,
+        "The lease of this task ran out, was released or completed, or never was. Take a task again.",
+    ),
+}
+FILES = {
+    "no-file": ProblemType(
+        "The form has no file",
+        400,
+        "The form has no file in its part `file`. A file in another part is not read.",
+    ),
+    "empty-file": ProblemType(
+        "The file is empty",
+        400,
+        "The file has no bytes.",
+    ),
+    "not-failed": ProblemType(
+        "Only what has failed can be retried",
+        409,
+        "Only a file or an image whose processing failed can be retried.",
+    ),
+}
+REASONS = {
+    "decode-failed": ProblemType(
+        "The decoder failed on this content",
+        None,
+        "The content could not be decoded.",
+    ),
+    "decode-timeout": ProblemType(
+        "Decoding took too long",
+        None,
+        "Decoding took longer than the setting `decode_seconds` allows.",
+    ),
+    "decode-memory": ProblemType(
+        "Decoding needs too much memory",
+        None,
+        "Decoding needed more memory than the setting `decode_memory` allows.",
+    ),
+    "decode-crashed": ProblemType(
+        "The decoder crashed on this content",
+        None,
+        "The decoder crashed on this content; nothing else was harmed.",
+    ),
+    "not-processed": ProblemType(
+        "Every attempt to process this failed",
+        None,
+        "Every attempt failed for a reason that does not lie in the content; the log has it.",
+    ),
+    "bad-size": ProblemType(
+        "The size is out of range",
+        None,
+        "The size of captions in the settings is out of range.",
+    ),
+    "bad-font": ProblemType(
+        "The font cannot be used",
+        None,
+        "The font of captions in the settings (`caption_font`) cannot be used. The image "
+        "processor does not start with such a font.",
+    ),
+    "too-large-to-inspect": ProblemType(
+        "The file is too large to be looked into",
+        None,
+        "Files of this kind are not inspected at this size.",
+    ),
+    "bad-archive": ProblemType(
+        "The archive is damaged and cannot be read",
+        None,
+        "The archive is damaged.",
+    ),
+    "archive-bomb": ProblemType(
+        "The archive unpacks to far more than an honest one",
+        None,
+        "The archive unpacks to far more than an ordinary one of its size.",
+    ),
+    "too-many-entries": ProblemType(
+        "The archive has too many entries",
+        None,
+        "The archive has too many entries.",
+    ),
+    "bad-pdf": ProblemType(
+        "The PDF is damaged and cannot be read",
+        None,
+        "The PDF is damaged.",
+    ),
+}
+# By heading, in the order of the reference page.
+GROUPS: dict[str, dict[str, ProblemType]] = {
+    "By kind": GENERAL,
+    "Accounts": ACCOUNTS,
+    "Repeated requests": REPEATED,
+    "Images": IMAGES,
+    "Tasks": TASKS,
+    "Files": FILES,
+    "Reasons in records": REASONS,
+}
+PROBLEM_TYPES: dict[str, ProblemType] = {}
+for _group in GROUPS.values():
+    PROBLEM_TYPES |= _group
