@@ -189,3 +189,25 @@ def amqp_url() -> str:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def fribidi() -> None:
+    """The library with which Pillow lays lines out; skips without it, but fails under CI."""
+    from PIL import features  # noqa: PLC0415 - few tests draw
+
+    if features.check_feature("raqm"):
+        return
+    reason = "Pillow finds no libfribidi: install the package libfribidi0 (Homebrew: fribidi)"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def without_fribidi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for LD_LIBRARY_PATH in which libfribidi cannot be loaded, which ends the search."""
+    folder = tmp_path_factory.mktemp("without-fribidi")
+    for name in ("libfribidi.so", "libfribidi.so.0"):
+        (folder / name).write_bytes(b"no library")
+    return folder

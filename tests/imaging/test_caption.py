@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, features
+from PIL import Image, ImageDraw
 
 from atelier.errors import Invalid
 from atelier.imaging import typeface as typefaces
 from atelier.imaging.caption import MIN_SIZE, caption_field, clean, wrap
+from atelier.imaging.characters import FORMATS
 from atelier.imaging.coverage import BUNDLED_FONT
 from atelier.imaging.typeface import Typeface, clusters, typeface
 from tests.imaging.pictures import PHOTOS
@@ -24,14 +25,16 @@ from tests.imaging.texts import SEED, TEXTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from atelier.imaging.pixels import Pixels
 
-@pytest.fixture(params=["raqm", "without raqm"])
+
+@pytest.fixture(params=["shaped", "unshaped"])
 def shaping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Both ways of laying complex text out: Pillow's raqm, and our own ordering where its libraries are missing."""
-    if request.param == "raqm" and not features.check_feature("raqm"):
-        pytest.skip("no fribidi on this machine")
-    if request.param != "raqm":
-        monkeypatch.setattr(features, "check_feature", lambda _: None)
+    """Captions as they are drawn with libfribidi, and as they are without it."""
+    if request.param == "shaped":
+        request.getfixturevalue("fribidi")
+    else:
+        monkeypatch.setattr(typefaces, "shapes", lambda: False)
     typefaces.typeface.cache_clear()
     yield request.param
     typefaces.typeface.cache_clear()
@@ -187,7 +190,8 @@ def test_plain_text_looks_as_pillow_draws_it() -> None:
     assert np.abs(ours.astype(int) - np.asarray(image)).max() <= 1
 
 
-def test_hebrew_is_drawn_from_the_right(shaping: str) -> None:
+@pytest.mark.usefixtures("fribidi")
+def test_hebrew_is_drawn_from_the_right() -> None:
     """A right-to-left paragraph stands at the right edge, its first letter rightmost."""
     field = caption_field("אבג", 300, 16)
     columns = np.flatnonzero(field.any(axis=0))
@@ -197,15 +201,87 @@ def test_hebrew_is_drawn_from_the_right(shaping: str) -> None:
     assert (field[:, width.min() :] == first[:, width.min() :]).mean() > 0.97
 
 
-def test_both_ways_of_shaping_agree_on_hebrew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our own ordering draws what raqm draws, up to the rounding of advances."""
-    if not features.check_feature("raqm"):
-        pytest.skip("no fribidi on this machine")
-    text, data = "שלום (abc) 123 עולם", BUNDLED_FONT.read_bytes()
-    by_raqm = Typeface(data, 16).extent(text, rtl=True)
-    monkeypatch.setattr(features, "check_feature", lambda _: None)
-    by_ours = Typeface(data, 16).extent(text, rtl=True)
-    assert abs(by_raqm.width - by_ours.width) <= 6
+def ink(text: str, *, rtl: bool = False) -> Pixels:
+    """One line as it is drawn, without the black around it."""
+    field = np.zeros((80, 1000), np.uint8)
+    typeface(None, 32).draw(field, 100, 50, text, rtl=rtl)
+    columns = np.flatnonzero(field.any(axis=0))
+    return field[:, columns.min() : columns.max() + 1]
+
+
+def forced(text: str) -> Pixels:
+    """The same with every letter where it is written, from left to right."""
+    return ink(f"\u202d{text}\u202c")
+
+
+@pytest.mark.usefixtures("fribidi")
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("אבג", "גבא"),
+        ("אבג 123 דה", "הד 123 גבא"),
+        ("אב (abc) גד", "דג (abc) בא"),
+        ("(אב)", "(בא)"),
+        ("אב 12.5, 7", "7 ,12.5 בא"),
+        ("אב 5% גד", "דג 5% בא"),
+        ("אב 2024-05-17", "2024-05-17 בא"),
+    ],
+)
+def test_a_line_that_runs_right_to_left_is_drawn_in_that_order(text: str, drawn: str) -> None:
+    """Letters are turned round, numbers and Latin words are not, brackets are mirrored."""
+    assert (ink(text, rtl=True) == forced(drawn)).all()
+
+
+@pytest.mark.usefixtures("fribidi")
+def test_a_date_after_arabic_letters_runs_from_the_right() -> None:
+    """The hyphen joins no Arabic numbers (UAX #9, W4): the year stands rightmost, then the rest."""
+    date = forced("17-05-2024")
+    assert (ink("صورة 2024-05-17", rtl=True)[:, : date.shape[1]] == date).all()
+
+
+@pytest.mark.usefixtures("fribidi")
+def test_a_date_on_a_line_of_its_own_keeps_its_order() -> None:
+    """What runs from the right in a wide picture does so in a narrow one, on the next line."""
+    _, second = wrap("صورة 2024-05-17", typeface(None, 32), 200)
+    assert (ink(second.text, rtl=second.rtl) == forced("17-05-2024")).all()
+
+
+@pytest.mark.usefixtures("fribidi")
+def test_a_latin_line_of_a_hebrew_paragraph_ends_at_the_left() -> None:
+    """A full stop stands where its paragraph ends, though its line has no Hebrew letter."""
+    _, second = wrap("שלומותינו abc def.", typeface(None, 32), 150)
+    assert (ink(second.text, rtl=second.rtl) == forced(".abc def")).all()
+
+
+@pytest.mark.usefixtures("fribidi")
+def test_arabic_letters_join_and_points_take_no_room() -> None:
+    """Joined letters are narrower than single ones; points stand below their letters."""
+    joined, single = ink("ههه", rtl=True), ink("ه\u200cه\u200cه", rtl=True)
+    assert joined.shape[1] < single.shape[1]
+    pointed, bare = ink("שָלוֹם", rtl=True), ink("שלום", rtl=True)
+    assert pointed.shape == bare.shape
+    assert pointed.sum() > bare.sum()
+
+
+@pytest.mark.parametrize("text", ["אבג \u200fדה", "مرحبا", "a\u200db"])
+def test_without_the_library_letters_stand_alone(
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each glyph as the font has it, from left to right; invisible marks are no boxes."""
+    monkeypatch.setattr(typefaces, "shapes", lambda: False)
+    face = Typeface(BUNDLED_FONT.read_bytes(), 32)
+    drawn, expected = np.zeros((80, 400), np.uint8), np.zeros((80, 400), np.uint8)
+    face.draw(drawn, 50, 50, text, rtl=True)
+    x = 50
+    for char in text:
+        if char not in FORMATS:
+            cell = face.cell(char)
+            rows, columns = cell.ink.shape
+            part = expected[50 + cell.top :, x + cell.left :][:rows, :columns]
+            np.maximum(part, cell.ink, out=part)
+            x += cell.advance
+    assert (drawn == expected).all()
 
 
 @pytest.mark.parametrize("size", [-1, 0, MIN_SIZE - 1, 513, 10**9])

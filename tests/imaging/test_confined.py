@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import ImageCms
 
 from atelier.imaging import BadPicture, Limits, NotAnImage, Recipe, Rendition
+from atelier.imaging import typeface as typefaces
 from atelier.imaging.renditions import render
 from atelier.imaging.sandbox import Sandbox
 from tests.imaging.pictures import WATERFALL, deep, exif, saved, waterfall
@@ -15,14 +17,14 @@ from tests.imaging.texts import TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 ODD_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"sRGB", b"odd ")
 
 
-@pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox[list[Rendition]]]:
+def renderer() -> Sandbox[list[Rendition]]:
     """One confined child that renders."""
-    box: Sandbox[list[Rendition]] = Sandbox(
+    return Sandbox(
         "atelier.imaging.renditions:render",
         list[Rendition],
         children=1,
@@ -30,8 +32,13 @@ def sandbox() -> Iterator[Sandbox[list[Rendition]]]:
         memory=2**30,
         warm_up="atelier.imaging.warm:warm_up",
     )
-    yield box
-    box.close()
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox[list[Rendition]]]:
+    """The child of most tests."""
+    with renderer() as child:
+        yield child
 
 
 @pytest.mark.parametrize(
@@ -61,6 +68,23 @@ async def test_a_confined_child_writes_any_caption(name: str, sandbox: Sandbox[l
         pytest.skip("a lone surrogate cannot travel; callers refuse it before")
     recipe = Recipe((), gray=False, caption=TEXTS[name], caption_size=19)
     assert await sandbox.call(recipe, WATERFALL, Limits()) == render(recipe, WATERFALL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hides the library as Linux finds it")
+async def test_a_child_without_fribidi_draws_as_we_do_without_it(
+    without_fribidi: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where Pillow finds no library the picture is the same inside and outside: every letter alone."""
+    recipe = Recipe((), gray=False, caption=TEXTS["arabic date"], caption_size=19)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(without_fribidi))
+    with renderer() as child:
+        drawn = await child.call(recipe, WATERFALL, Limits())
+    monkeypatch.setattr(typefaces, "shapes", lambda: False)
+    typefaces.typeface.cache_clear()
+    expected = render(recipe, WATERFALL)
+    typefaces.typeface.cache_clear()
+    assert drawn == expected
 
 
 async def test_refusals_come_out_as_themselves(sandbox: Sandbox[list[Rendition]]) -> None:

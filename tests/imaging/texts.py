@@ -15,6 +15,8 @@ TEXTS = {
     "stacked marks": "Z" + "\u0301" * 30 + " low" + "\u0323" * 20,
     "hebrew": "שלום עולם (abc) 123 " * 10,
     "arabic": "مرحبا بالعالم هذا نص " * 9,
+    "arabic date": "صورة 2024-05-17 العدد ١٢٣ " * 4,
+    "hebrew points": "שָׁלוֹם עוֹלָם 12 " * 6,
     "mixed": "one שתיים three أربعة " * 9,
     "emoji": "😀👨\u200d👩\u200d👧🇷🇺🇩🇪👍🏽 " * 12,
     "tabs": "a\tb\tc\t" * 30,

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atelier.errors import Invalid
-from atelier.imaging.bidi import right_to_left
-from atelier.imaging.typeface import JOINER, NON_JOINER, Extent, Typeface, clusters, plain, typeface
+from atelier.imaging.characters import FORMATS, plain
+from atelier.imaging.direction import Paragraph
+from atelier.imaging.typeface import Extent, Typeface, clusters, typeface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from atelier.imaging.pixels import Pixels
 
@@ -27,8 +28,8 @@ MIN_SIZE, MAX_SIZE = 4, 512
 TAB_COLUMNS = 4
 NEWLINES = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Where a line may break: spaces that do not forbid it, and the space of no width.
-BREAKS = re.compile("([ \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000\u200b]+)")
-KEPT_FORMATS = frozenset((JOINER, NON_JOINER, "\u200e", "\u200f", "\u061c", "\u200b"))
+BREAKS = re.compile("[ \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000\u200b]+")
+Span = tuple[int, int]  # of characters of a paragraph: the first, and the one after the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,40 +73,53 @@ def clean(text: str) -> list[str]:
 
 
 def _drawable(char: str) -> bool:
-    return plain(char) or char in KEPT_FORMATS or unicodedata.category(char) not in ("Cc", "Cf")
+    return plain(char) or char in FORMATS or unicodedata.category(char) not in ("Cc", "Cf")
 
 
 def wrap(paragraph: str, face: Typeface, width: int) -> list[Line]:
     """Breaks a paragraph into lines of at most `width` pixels, between words while that is possible."""
-    rtl = right_to_left(paragraph)
+    whole = Paragraph(paragraph)
 
-    def measure(text: str) -> int:
-        return face.extent(text, rtl=rtl).width
+    def line(start: int, end: int) -> Line:
+        text = whole.line(start, end)
+        return Line(text, face.extent(text, rtl=whole.rtl), whole.rtl)
 
-    lines: list[str] = []
-    line = ""
-    if measure(paragraph) <= width:
-        return [Line(paragraph, face.extent(paragraph, rtl=rtl), rtl)]
-    pieces = BREAKS.split(paragraph.rstrip())
-    for gap, word in zip(["", *pieces[1::2]], pieces[::2], strict=True):
-        longer = line + gap + word
-        if measure(longer) <= width:
-            line = longer
+    def fits(start: int, end: int) -> bool:
+        return line(start, end).extent.width <= width
+
+    if fits(0, len(paragraph)):
+        return [line(0, len(paragraph))]
+    lines: list[Span] = []
+    start = end = 0
+    for first, last in _words(paragraph.rstrip()):
+        if fits(start, last):
+            end = last
             continue
-        if line.strip():
-            lines.append(line)
-        *full, line = _broken(word, measure, width)
+        if paragraph[start:end].strip():
+            lines.append((start, end))
+        *full, (start, end) = _broken(paragraph, first, last, fits)
         lines += full
-    return [Line(text, face.extent(text, rtl=rtl), rtl) for text in (*lines, line)]
+    return [line(*span) for span in (*lines, (start, end))]
 
 
-def _broken(word: str, measure: Callable[[str], int], width: int) -> list[str]:
+def _words(text: str) -> Iterator[Span]:
+    """Where each word begins and ends; the first is empty when the text begins with a space."""
+    start = 0
+    for gap in BREAKS.finditer(text):
+        yield start, gap.start()
+        start = gap.end()
+    yield start, len(text)
+
+
+def _broken(text: str, start: int, end: int, fits: Callable[[int, int], bool]) -> list[Span]:
     """Breaks a word that is longer than a line between its grapheme clusters; each line holds at least one."""
-    lines = [""]
-    for cluster in clusters(word):
-        if lines[-1] and measure(lines[-1] + cluster) > width:
-            lines.append("")
-        lines[-1] += cluster
+    lines = [(start, start)]
+    for cluster in clusters(text[start:end]):
+        first, last = lines[-1]
+        if first != last and not fits(first, last + len(cluster)):
+            first = last
+            lines.append((first, last))
+        lines[-1] = (first, last + len(cluster))
     return lines
 
 

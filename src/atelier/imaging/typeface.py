@@ -1,7 +1,8 @@
 """Measures and draws single lines of text in one font at one size; knows nothing of paragraphs or pictures.
 
 Most captions consist of letters that neither join nor combine: their glyphs are drawn once and kept as cells. What
-needs more (right-to-left, combining marks, Indic scripts) goes to raqm where Pillow has it, else to `bidi`.
+needs more (right-to-left, combining marks, Indic scripts) goes to raqm, which Pillow has where it
+finds libfribidi. Without that library everything is drawn as cells, from left to right.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import unicodedata
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -17,40 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, features
 
 from atelier.errors import Invalid
-from atelier.imaging import bidi
+from atelier.imaging.characters import FORMATS, JOINER, NON_JOINER, plain
 from atelier.imaging.coverage import BUNDLED_FONT
 
 # Glyph cells kept per font and size; a caption in Chinese may bring hundreds of new ones.
 MAX_CELLS = 2_000
-# Scripts in which every letter stands alone: (first, last) code points.
-PLAIN_SCRIPTS = (
-    (0x0020, 0x007E),
-    (0x00A0, 0x02FF),
-    (0x0370, 0x0482),
-    (0x048A, 0x058F),
-    (0x10A0, 0x10FF),
-    (0x1E00, 0x1FFF),
-    (0x2010, 0x2027),
-    (0x202F, 0x205E),
-    (0x2070, 0x20CF),
-    (0x2100, 0x2BFF),
-    (0x2E80, 0x3029),
-    (0x3030, 0x3098),
-    (0x309B, 0xA4CF),
-    (0xAC00, 0xD7A3),
-    (0xF900, 0xFAFF),
-    (0xFF01, 0xFFEF),
-    (0x1F300, 0x1F3FA),
-    (0x1F400, 0x1FAFF),
-    (0x20000, 0x3FFFF),
-)
-
-
-@cache
-def plain(char: str) -> bool:
-    """Whether a character can be drawn without looking at its neighbours."""
-    code = ord(char)
-    return code != 0xAD and any(first <= code <= last for first, last in PLAIN_SCRIPTS)  # noqa: PLR2004 - soft hyphen
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +54,16 @@ class Typeface:
     """A font at a size in pixels."""
 
     def __init__(self, data: bytes, size: int) -> None:
-        shaping = features.check_feature("raqm")
-        layout = ImageFont.Layout.RAQM if shaping else ImageFont.Layout.BASIC
-        self.shaped = ImageFont.truetype(io.BytesIO(data), size, layout_engine=layout)
-        self.basic = ImageFont.truetype(io.BytesIO(data), size, layout_engine=ImageFont.Layout.BASIC)
-        self.shaping = bool(shaping)
+        self.basic = _loaded(data, size, ImageFont.Layout.BASIC)
+        self.shaped = _loaded(data, size, ImageFont.Layout.RAQM) if shapes() else None
         self.size = size
         self.ascent, self.descent = self.basic.getmetrics()
         self._cells: dict[str, Cell] = {}
 
     def extent(self, text: str, *, rtl: bool = False) -> Extent:
-        """Measures one line."""
-        if not all(map(plain, text)):
-            return self._shaped_extent(text, rtl=rtl)
+        """Measures one line as `draw` will draw it; `rtl` is its paragraph's direction."""
+        if self.shaped and _needs_layout(text, rtl=rtl):
+            return _shaped_extent(text, self.shaped, _direction(rtl=rtl))
         left = top = right = bottom = pen = 0
         for char in text:
             cell = self.cell(char)
@@ -107,8 +76,8 @@ class Typeface:
 
     def draw(self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool = False) -> None:
         """Draws one line with its origin at (x, y); what lies outside the field is cut off."""
-        if not all(map(plain, text)):
-            field[:] = self._shaped_drawing(field, x, y, text, rtl=rtl)
+        if self.shaped and _needs_layout(text, rtl=rtl):
+            _draw_shaped(field, x, y, text, self.shaped, _direction(rtl=rtl))
             return
         for char in text:
             cell = self.cell(char)
@@ -125,28 +94,51 @@ class Typeface:
         return cell
 
     def _draw_cell(self, char: str) -> Cell:
+        if char in FORMATS:  # for a layout engine alone: the font may have a box for it
+            return Cell(np.zeros((0, 0), np.uint8), 0, 0, 0)
         left, top, right, bottom = (int(side) for side in self.basic.getbbox(char, anchor="ls"))
         image = Image.new("L", (max(0, right - left), max(0, bottom - top)))
         ImageDraw.Draw(image).text((-left, -top), char, font=self.basic, fill=255, anchor="ls")
         ink = np.asarray(image).copy()
         return Cell(ink, left, top, round(self.basic.getlength(char)))
 
-    def _shaped_extent(self, text: str, *, rtl: bool) -> Extent:
-        line, direction = self._line(text, rtl=rtl)
-        left, top, right, bottom = self.shaped.getbbox(line, anchor="ls", direction=direction)
-        advance = self.shaped.getlength(line, direction=direction)
-        return Extent(min(0, int(left)), int(top), max(int(right), int(advance + 0.999)), int(bottom))
 
-    def _shaped_drawing(self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool) -> NDArray[np.uint8]:
-        line, direction = self._line(text, rtl=rtl)
-        image = Image.fromarray(field)
-        ImageDraw.Draw(image).text((x, y), line, font=self.shaped, fill=255, anchor="ls", direction=direction)
-        return np.asarray(image)
+def shapes() -> bool:
+    """Whether Pillow has found libfribidi, which it looks for when it is first imported."""
+    return bool(features.check_feature("raqm"))
 
-    def _line(self, text: str, *, rtl: bool) -> tuple[str, str | None]:
-        if self.shaping:
-            return text, "rtl" if rtl else "ltr"
-        return bidi.visual(text, rtl=rtl), None
+
+def _needs_layout(text: str, *, rtl: bool) -> bool:
+    # Latin words and numbers of a right-to-left paragraph change places, too.
+    return rtl or not all(map(plain, text))
+
+
+def _direction(*, rtl: bool) -> str:
+    return "rtl" if rtl else "ltr"
+
+
+def _loaded(data: bytes, size: int, layout: ImageFont.Layout) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(io.BytesIO(data), size, layout_engine=layout)
+
+
+def _shaped_extent(text: str, font: ImageFont.FreeTypeFont, direction: str) -> Extent:
+    left, top, right, bottom = font.getbbox(text, anchor="ls", direction=direction)
+    advance = font.getlength(text, direction=direction)
+    return Extent(min(0, int(left)), int(top), max(int(right), int(advance + 0.999)), int(bottom))
+
+
+def _draw_shaped(
+    field: NDArray[np.uint8],
+    x: int,
+    y: int,
+    text: str,
+    font: ImageFont.FreeTypeFont,
+    direction: str,
+) -> None:
+    image = Image.fromarray(field)
+    pen = ImageDraw.Draw(image)
+    pen.text((x, y), text, font=font, fill=255, anchor="ls", direction=direction)
+    field[:] = np.asarray(image)
 
 
 def _stamp(field: NDArray[np.uint8], ink: NDArray[np.uint8], x: int, y: int) -> None:
@@ -205,7 +197,6 @@ def clusters(text: str) -> list[str]:
     return found
 
 
-JOINER, NON_JOINER = "\u200d", "\u200c"
 FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 SKIN_TONES = range(0x1F3FB, 0x1F400)
 HANGUL_MEDIALS_AND_FINALS = range(0x1160, 0x1200)

@@ -1,0 +1,57 @@
+"""The direction of a paragraph, and of lines that are cut out of one.
+
+The layout engine orders each line by the Unicode Bidirectional Algorithm (UAX #9), but sees the line alone, whereas
+the algorithm resolves directions in the whole paragraph before it is broken. Marks at a line's edges stand for what
+the engine does not see. Brackets whose pair stands on another line are taken for single ones.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+LEFT_TO_RIGHT, RIGHT_TO_LEFT, ARABIC = "\u200e", "\u200f", "\u061c"
+# The strong bidirectional classes, and the invisible mark that has the same class.
+MARKS = {"L": LEFT_TO_RIGHT, "R": RIGHT_TO_LEFT, "AL": ARABIC}
+
+
+def right_to_left(text: str) -> bool:
+    """Whether a paragraph runs from right to left: its first strong character decides (P2, P3)."""
+    kinds = map(unicodedata.bidirectional, text)
+    return next((kind != "L" for kind in kinds if kind in MARKS), False)
+
+
+class Paragraph:
+    """A paragraph without explicit embeddings and isolates."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.rtl = right_to_left(text)
+        self._base = RIGHT_TO_LEFT if self.rtl else LEFT_TO_RIGHT
+        kinds = list(map(unicodedata.bidirectional, text))
+        self._before = self._marks_before(kinds)
+        self._after = self._marks_after(kinds)
+
+    def line(self, start: int, end: int) -> str:
+        """The characters from `start` to `end` between the marks that keep them as the paragraph has them.
+
+        A mark of the paragraph's own direction would change nothing and is left out.
+        """
+        first, last = (mark if mark != self._base else "" for mark in (self._before[start], self._after[end]))
+        return first + self.text[start:end] + last
+
+    def _marks_before(self, kinds: list[str]) -> list[str]:
+        """For each place the mark of the last strong character before it: it decides on numbers (W2, W7)."""
+        marks = [self._base]
+        for kind in kinds:
+            marks.append(MARKS.get(kind, marks[-1]))
+        return marks
+
+    def _marks_after(self, kinds: list[str]) -> list[str]:
+        """For each place the mark of the side that the next letter or number gives to neutrals (N1)."""
+        marks = [self._base]
+        for place in range(len(kinds) - 1, -1, -1):
+            kind = kinds[place]
+            european = "L" if self._before[place] == LEFT_TO_RIGHT else "R"  # W7
+            side = {"L": "L", "R": "R", "AL": "R", "AN": "R", "EN": european}.get(kind)
+            marks.append(MARKS[side] if side else marks[-1])
+        return marks[::-1]
