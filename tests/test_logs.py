@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import io
 import json
 import logging
 import subprocess
 import sys
-import threading
 import warnings
 from typing import TYPE_CHECKING
 
@@ -19,12 +17,14 @@ from hypothesis import settings as examples
 from hypothesis.strategies import from_regex
 
 from atelier import logs
-from atelier.settings import Settings
+from tests.logged import logging_to
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.logged import Written
 
 SECRET = "correct-horse-battery-staple-0123456789"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLW9mLXRoaXM"
@@ -32,48 +32,11 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJlLW9mLXRoaXM"
 log = logging.getLogger("atelier.test")
 
 
-class Written:
-    """What one process logged."""
-
-    def __init__(self, folder: Path, console: io.StringIO) -> None:
-        self.path = folder / "logs" / "api.log"
-        self._console = console
-
-    @property
-    def console(self) -> str:
-        """The console's part."""
-        return self._console.getvalue()
-
-    @property
-    def file(self) -> str:
-        """The file's part."""
-        return self.path.read_text()
-
-
 @pytest.fixture
 def setup(tmp_path: Path) -> Iterator[Callable[..., Written]]:
     """Set logging up for this test and put back what was there."""
-    root, ours = logging.getLogger(), logging.getLogger("atelier")
-    kept = root.handlers[:], root.level, ours.level
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    flags = logging._srcfile, logging.logThreads, logging.logProcesses, logging.logMultiprocessing  # noqa: SLF001 - kept
-    root.handlers[:] = []  # pytest's own must not be closed
-
-    def make(**values: object) -> Written:
-        console = io.StringIO()
-        settings = Settings(data=tmp_path, **values)  # type: ignore[arg-type]
-        logs.setup("api", settings, console=console)
-        return Written(tmp_path, console)
-
-    yield make
-    for handler in root.handlers:
-        handler.close()
-    logging.captureWarnings(capture=False)
-    root.handlers[:], level, our_level = kept
-    root.setLevel(level)
-    ours.setLevel(our_level)
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging._srcfile, logging.logThreads, logging.logProcesses, logging.logMultiprocessing = flags  # noqa: SLF001 - back
+    with logging_to(tmp_path) as make:
+        yield make
 
 
 def test_a_line_goes_to_console_and_file(setup: Callable[..., Written]) -> None:

@@ -96,6 +96,7 @@ class Database:
             pool_size=connections,
             max_overflow=connections,
             async_creator=self._connect,
+            hide_parameters=True,  # errors are logged, and values are people's data
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)

@@ -48,6 +48,21 @@ QUIET = (
 LINE = "_atelier_line"  # of a record: the finished line
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+# Where PostgreSQL and its drivers name the values of a statement that failed, and what may follow
+# them. Line ends may be written out (a message is one line); an exception group draws a margin.
+_VALUES = (
+    r"(\[parameters: |DETAIL: +(?! |Process \d)|CONTEXT: +(?=JSON data|COPY )|LINE \d+: "
+    r"|invalid input (?:syntax|value)? ?for [^:\n]*: |malformed \w+ literal: "
+    r"|field value out of range: |value (?=\"[^\"\n]*\" is out of range))"
+)
+_AFTER_VALUES = (
+    r"(?=(?:\n|\\n)[ |]*(?:DETAIL|HINT|QUERY|CONTEXT|LOCATION): "
+    r"|(?:\n|\\n)[ |]*(?:\[SQL|\(Background on)"
+    r"|\n[ |]*\n[ |]*(?:The above exception|During handling)"
+    r"|\n[ |+]*(?:Exception Group )?Traceback \(|\n *\+-"
+    r"|\" is out of range|\Z)"
+)
+
 # What to look for, what to put in its place, and the marks of which a text, case-folded, holds one wherever the search
 # finds something. Most lines hold none, and the searches cost as much as all the rest of a line. No mark holds an i:
 # a search without case takes the dotless one for it, folding does not.
@@ -63,6 +78,12 @@ REDACTIONS = (
         ),
         r"\1***",
         ("passw", "secret", "token", "author", "key"),
+    ),
+    (re.compile(r"\$argon2[a-z]*\$[\w+/=,$.-]*"), "$argon2***", ("$argon2",)),
+    (
+        re.compile(f"{_VALUES}.+?{_AFTER_VALUES}", re.DOTALL),
+        r"\1***",
+        ("[parameters", "detail:", "context:", "line ", "invalid input ", "literal: ", "out of "),
     ),
     (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>", ("b'", 'b"')),
     (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>", ("",)),

@@ -43,7 +43,7 @@ def run() -> None:
     tried again.
     """
     url = make_url(config.attributes["url"]).set(drivername="postgresql+psycopg")
-    with create_engine(url, poolclass=NullPool).connect() as connection:
+    with create_engine(url, poolclass=NullPool, hide_parameters=True).connect() as connection:
         take_turn(connection)
         connection.exec_driver_sql(f"SET lock_timeout = {LOCK_TIMEOUT_MS}")
         connection.commit()
