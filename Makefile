@@ -111,8 +111,8 @@ lock-check: $(VENV)/.dev
 	@rm -rf .stamps && mkdir -p .stamps/docker && cp requirements*.txt .stamps
 	@cp -r docker/requirements .stamps/docker
 	$(call resolve,.stamps,)
-	@for each in requirements*.txt docker/requirements; do diff -qr $$each .stamps/$$each || exit; done \
-	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }
+	@for each in requirements*.txt docker/requirements; do diff -qr $$each .stamps/$$each \
+	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }; done
 
 # The stamp: a virtual environment that was left half-made, or made with a Python that is too old, is made anew.
 $(VENV)/.made:
