@@ -154,14 +154,23 @@ class Settings(BaseSettings):
     sizes: Annotated[tuple[Size, ...], NoDecode] = Field(
         ("100x100", "500x500"), description="Renditions made of every picture: it is fitted inside, never enlarged."
     )
-    caption_font: Path | None = Field(
+    caption_font: str | None = Field(
         None,
-        description="Font file of captions; none: the DejaVu Sans that comes with Atelier, which has Latin, Greek, "
+        description="Font of captions: the name of an installed font, such as `arial` or "
+        "`DejaVu Sans Bold`, or the path of a font file. The image processor looks for it; its "
+        "log and `atelier doctor` say which file was taken. None: the DejaVu Sans that comes with "
+        "Atelier, which has Latin, Greek, "
         "Cyrillic, Armenian, Georgian, Hebrew and Arabic letters, but no Chinese, Japanese, Korean, Thai or Indian "
         "ones, and of emoji little but faces. Signs that the font lacks are drawn as boxes; the image processor logs "
         "which.",
     )
-    caption_size: int = Field(12, ge=4, le=256, description="Font size of captions, in pixels.")
+    caption_size: int = Field(
+        12,
+        ge=4,
+        le=256,
+        description="Font size of captions, in pixels. That of the image processor counts, if it "
+        "is set there, else that of the API.",
+    )
 
     inline_limit: int = Field(
         MIB, ge=0, description="Largest picture that travels inside its job; larger ones go by blob key."
@@ -202,10 +211,18 @@ class Settings(BaseSettings):
 
     _chosen: frozenset[str] = PrivateAttr(frozenset())  # names given on the command line
 
-    @field_validator("data", "postgres_bin", "valkey_bin", "caption_font")
+    @field_validator("data", "postgres_bin", "valkey_bin")
     @classmethod
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value and value.expanduser()
+
+    @field_validator("caption_font", mode="before")
+    @classmethod
+    def _check_font(cls, value: object) -> object:
+        if not isinstance(value, str | Path):
+            return value
+        text = str(value)  # not through Path: `./a.ttf` is a path, `a.ttf` may be a name
+        return str(Path(text).expanduser()) if text.startswith("~") else text
 
     @field_validator("blobs", mode="before")
     @classmethod

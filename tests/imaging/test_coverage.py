@@ -9,6 +9,7 @@ import pytest
 from PIL import ImageFont
 
 from atelier.imaging.coverage import BUNDLED_FONT, Coverage, coverage
+from tests.imaging.fonts import collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +30,6 @@ def without_whole_tables(font: bytes) -> bytes:
         if struct.unpack_from(">HH", font, record) in ((3, 10), (0, 6), (0, 4)):
             struct.pack_into(">H", changed, record, 9)
     return bytes(changed)
-
-
-def collection(font: bytes) -> bytes:
-    """A collection of one font."""
-    moved = bytearray(font)
-    for entry in range(12, 12 + 16 * struct.unpack_from(">H", font, 4)[0], 16):
-        struct.pack_into(">L", moved, entry + 8, struct.unpack_from(">L", font, entry + 8)[0] + 16)
-    return struct.pack(">4sLLL", b"ttcf", 0x00010000, 1, 16) + moved
 
 
 def test_what_is_lacking_is_drawn_as_the_box() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from atelier.roles.doctor import main
 from atelier.roles.up.preflight import keep_secret
 from atelier.settings import Settings, load
+from tests.imaging.fonts import called
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +150,38 @@ def test_a_font_that_is_none(capsys: pytest.CaptureFixture[str], folder: Path) -
     output = capsys.readouterr().out
     assert verdicts(output)["font"] == "FAILED"
     assert f"caption_font: {font} cannot be used: it is not a font" in output
+
+
+def test_the_file_of_a_named_font(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A name is answered with the file that was taken for it."""
+    path = folder / "fonts" / "a.ttf"
+    path.parent.mkdir()
+    path.write_bytes(called("Atelier One"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    assert main(load(data=folder, caption_font="atelier one", caption_size=20)) == 0
+    assert f"Atelier One Book ({path}) at 20 px" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("fribidi")
+def test_the_library_for_captions(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    """Said where it is there."""
+    assert main(load(data=folder)) == 0
+    assert verdicts(capsys.readouterr().out)["shaping"] == "ok"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hides the library as Linux finds it")
+def test_no_library_for_captions(folder: Path, without_fribidi: Path) -> None:
+    """A warning that says what it means for captions; nothing fails for it."""
+    command = [sys.executable, "-m", "atelier", "doctor", "--data", str(folder)]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(without_fribidi)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert verdicts(done.stdout)["shaping"] == "warning"
+    assert "libfribidi is missing: captions in Arabic, Hebrew, Hindi, Thai" in done.stdout
 
 
 def test_engines_that_are_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

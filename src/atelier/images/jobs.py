@@ -25,8 +25,8 @@ CLOCK_SLACK = timedelta(seconds=2)  # between the database's clock and the queue
 
 def recipe(settings: Settings, description: str) -> Recipe:
     """What to make of a picture with this description."""
-    font = str(settings.caption_font) if settings.caption_font else None
-    return Recipe(sizes=settings.sizes, caption=description, caption_size=settings.caption_size, caption_font=font)
+    font, size = settings.caption_font, settings.caption_size
+    return Recipe(sizes=settings.sizes, caption=description, caption_size=size, caption_font=font)
 
 
 def process_job(settings: Settings, image: Image, picture: bytes | None = None) -> ProcessImage:

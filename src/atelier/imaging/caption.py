@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,11 +42,17 @@ class Line:
     rtl: bool
 
 
-def caption_field(text: str, width: int, size: int = 12, font: str | None = None) -> Pixels:
+def caption_field(
+    text: str,
+    width: int,
+    size: int = 12,
+    font: str | None = None,
+    index: int = 0,
+) -> Pixels:
     """Draws a caption on a field of shape (height, width): 255 is white text, 0 the black around it.
 
     The height is that of the wrapped lines and the padding around them. `size` is in pixels, `font` the path of a font
-    file or None for the bundled one.
+    file or None for the bundled one, `index` the place of the font in a collection.
 
     Raises:
         Invalid: the size is none, or the font cannot be loaded.
@@ -53,7 +60,7 @@ def caption_field(text: str, width: int, size: int = 12, font: str | None = None
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise Invalid(f"The size of a caption is {MIN_SIZE} to {MAX_SIZE} pixels, not {size}.", slug="bad-size")
     paragraphs = clean(text)
-    face = _fitting(paragraphs, width, size, font)
+    face = _fitting(paragraphs, width, size, partial(typeface, font, index=index))
     padding = _padding(width, face.size)
     lines = [line for paragraph in paragraphs for line in wrap(paragraph, face, width - 2 * padding)]
     heights = [_height(line, face) for line in lines]
@@ -123,10 +130,15 @@ def _broken(text: str, start: int, end: int, fits: Callable[[int, int], bool]) -
     return lines
 
 
-def _fitting(paragraphs: list[str], width: int, size: int, font: str | None) -> Typeface:
+def _fitting(
+    paragraphs: list[str],
+    width: int,
+    size: int,
+    load: Callable[[int], Typeface],
+) -> Typeface:
     """The face at the wanted size, or at the largest one at which the widest letter fits the field."""
     while True:
-        face = typeface(font, size)
+        face = load(size)
         room = width - 2 * _padding(width, size)
         letters = {c for text in paragraphs for c in (text if all(map(plain, text)) else clusters(text))}
         widest = max((face.extent(letter).width for letter in letters), default=0)

@@ -50,8 +50,8 @@ _ENVIRONMENT = {
     "VIPS_CONCURRENCY": "1",
     "VIPS_BLOCK_UNTRUSTED": "1",
 }
-_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Where an interpreter outside the system's folders finds its own libraries."""
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+"""Where an interpreter outside the system's folders finds libraries: its own, and libfribidi."""
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ WHOLE, BASIC = ((3, 10), (0, 6), (0, 4)), ((3, 1), (0, 3), (0, 2), (0, 1), (0, 0
 class Coverage:
     """The characters of one font; of a font without a table that is known, nothing is said to be lacking."""
 
-    def __init__(self, font: bytes) -> None:
+    def __init__(self, font: bytes, index: int = 0) -> None:
         try:
-            self._ranges = sorted(_ranges(font), key=lambda found: found.start)
+            self._ranges = sorted(_ranges(font, index), key=lambda found: found.start)
         except (struct.error, IndexError):
             self._ranges = []
         self._starts = [found.start for found in self._ranges]
@@ -44,17 +44,20 @@ class Coverage:
         return [char for char in dict.fromkeys(text) if _drawn(char) and not self.has(char)]
 
 
-def coverage(path: Path | None) -> Coverage:
-    """That of a font file; None is the font that comes with the package. Raises OSError."""
-    return Coverage((path or BUNDLED_FONT).read_bytes())
+def coverage(path: Path | None, index: int = 0) -> Coverage:
+    """That of a font file, or of one font in a collection; None is the bundled font.
+
+    Raises OSError.
+    """
+    return Coverage((path or BUNDLED_FONT).read_bytes(), index)
 
 
 def _drawn(char: str) -> bool:
     return unicodedata.category(char) not in UNDRAWN and not any(ord(char) in selectors for selectors in SELECTORS)
 
 
-def _ranges(font: bytes) -> Iterator[range]:
-    at = _table(font)
+def _ranges(font: bytes, index: int) -> Iterator[range]:
+    at = _table(font, index)
     (count,) = struct.unpack_from(">H", font, at + 2)
     records = [struct.unpack_from(">HHL", font, at + 4 + 8 * number) for number in range(count)]
     offsets = {(platform, encoding): at + offset for platform, encoding, offset in records}
@@ -66,9 +69,9 @@ def _ranges(font: bytes) -> Iterator[range]:
     return iter(())
 
 
-def _table(font: bytes) -> int:
-    """Where the `cmap` of a font, or of the first in a collection, begins."""
-    head = struct.unpack_from(">L", font, 12)[0] if font[:4] == b"ttcf" else 0
+def _table(font: bytes, index: int) -> int:
+    """Where the `cmap` of a font, or of one in a collection, begins."""
+    head = struct.unpack_from(">L", font, 12 + 4 * index)[0] if font[:4] == b"ttcf" else 0
     (count,) = struct.unpack_from(">H", font, head + 4)
     tables = (struct.unpack_from(">4s4xL", font, head + 12 + 16 * number) for number in range(count))
     return next((int(offset) for tag, offset in tables if tag == b"cmap"), len(font))

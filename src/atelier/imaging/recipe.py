@@ -10,7 +10,9 @@ class Recipe:
     """Which renditions to make of a picture.
 
     Each of `sizes` is "WIDTHxHEIGHT" in pixels and also the name of its rendition. `caption_font` is the
-    path of a TrueType or OpenType file, or None for the one that comes with the package.
+    path of a TrueType or OpenType file, or None for the one that comes with the package, and
+    `caption_index` the place of the font in a collection. In a job, `caption_font` is what the
+    sender's settings call the font: only the process that draws looks for its file.
     """
 
     sizes: tuple[str, ...]
@@ -18,6 +20,7 @@ class Recipe:
     caption: str = ""
     caption_size: int = 12
     caption_font: str | None = None
+    caption_index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
     turn = orientation(header)
     width = header.height if turn in SIDEWAYS else header.width
     caption = recipe.caption if recipe.caption.strip() else ""
-    field = caption_field(caption, width, recipe.caption_size, recipe.caption_font) if caption else None
+    field = _field(recipe, caption, width) if caption else None
     whole = caption != "" or turn != 1
     try:
         raster = decode(
@@ -64,6 +64,11 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
     except cv2.error as error:
         raise BadPicture(str(error)) from error
     return made
+
+
+def _field(recipe: Recipe, caption: str, width: int) -> Pixels:
+    size, font, index = recipe.caption_size, recipe.caption_font, recipe.caption_index
+    return caption_field(caption, width, size, font, index)
 
 
 def _rendition(name: str, pixels: Pixels, quality: int, icc: bytes = b"") -> Rendition:

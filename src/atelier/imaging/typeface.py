@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import Image, ImageDraw, ImageFont
 
 from atelier.errors import Invalid
 from atelier.imaging.characters import FORMATS, JOINER, NON_JOINER, plain
 from atelier.imaging.coverage import BUNDLED_FONT
+from atelier.imaging.shaping import shapes
 
 # Glyph cells kept per font and size; a caption in Chinese may bring hundreds of new ones.
 MAX_CELLS = 2_000
@@ -51,11 +52,11 @@ class Cell:
 
 
 class Typeface:
-    """A font at a size in pixels."""
+    """A font at a size in pixels; `index` is its place in a collection."""
 
-    def __init__(self, data: bytes, size: int) -> None:
-        self.basic = _loaded(data, size, ImageFont.Layout.BASIC)
-        self.shaped = _loaded(data, size, ImageFont.Layout.RAQM) if shapes() else None
+    def __init__(self, data: bytes, size: int, index: int = 0) -> None:
+        self.basic = _loaded(data, size, index, ImageFont.Layout.BASIC)
+        self.shaped = _loaded(data, size, index, ImageFont.Layout.RAQM) if shapes() else None
         self.size = size
         self.ascent, self.descent = self.basic.getmetrics()
         self._cells: dict[str, Cell] = {}
@@ -103,11 +104,6 @@ class Typeface:
         return Cell(ink, left, top, round(self.basic.getlength(char)))
 
 
-def shapes() -> bool:
-    """Whether Pillow has found libfribidi, which it looks for when it is first imported."""
-    return bool(features.check_feature("raqm"))
-
-
 def _needs_layout(text: str, *, rtl: bool) -> bool:
     # Latin words and numbers of a right-to-left paragraph change places, too.
     return rtl or not all(map(plain, text))
@@ -117,8 +113,13 @@ def _direction(*, rtl: bool) -> str:
     return "rtl" if rtl else "ltr"
 
 
-def _loaded(data: bytes, size: int, layout: ImageFont.Layout) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(io.BytesIO(data), size, layout_engine=layout)
+def _loaded(
+    data: bytes,
+    size: int,
+    index: int,
+    layout: ImageFont.Layout,
+) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(io.BytesIO(data), size, index=index, layout_engine=layout)
 
 
 def _shaped_extent(text: str, font: ImageFont.FreeTypeFont, direction: str) -> Extent:
@@ -162,24 +163,24 @@ def _font_bytes(path: str | None) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def typeface(path: str | None, size: int) -> Typeface:
+def typeface(path: str | None, size: int, index: int = 0) -> Typeface:
     """Loads a font; None is the one that comes with the package.
 
     Raises:
         Invalid: no such file, or no font in it.
     """
     try:
-        return Typeface(_font_bytes(path), size)
+        return Typeface(_font_bytes(path), size, index)
     except OSError as error:
         raise Invalid("The font of the caption is not one that FreeType reads.", slug="bad-font") from error
 
 
-def require_typeface(path: Path, size: int) -> None:
+def require_typeface(path: Path, size: int, index: int = 0) -> None:
     """Raises Invalid when captions cannot be set in this font at this size."""
     if not path.is_file():  # a pipe or a device would never end
         raise Invalid("there is no such file" if not path.exists() else "it is not a file", slug="bad-font")
     try:
-        face = Typeface(path.read_bytes(), size)
+        face = Typeface(path.read_bytes(), size, index)
     except OSError as error:
         reason = error.strerror or "it is not a font that FreeType reads"
         raise Invalid(f"{reason[0].lower()}{reason[1:]}", slug="bad-font") from error

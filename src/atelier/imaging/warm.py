@@ -14,7 +14,7 @@ from atelier.imaging.renditions import render
 from atelier.imaging.transform import transform
 
 
-def warm_up(caption_font: str | None = None) -> None:
+def warm_up(caption_font: str | None = None, caption_index: int = 0) -> None:
     """Renders the smallest pictures that touch every library, plugin, codec and font.
 
     Raises:
@@ -22,7 +22,13 @@ def warm_up(caption_font: str | None = None) -> None:
     """
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     profile_name(profile)
-    recipe = Recipe(("1x1",), caption="\u05d0\u0301 a", caption_font=caption_font)
+    caption = "\u05d0\u0301 a"  # a letter and a mark for the layout engine, and one without it
+    recipe = Recipe(
+        ("1x1",),
+        caption=caption,
+        caption_font=caption_font,
+        caption_index=caption_index,
+    )
     for mode, kind in (("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("RGB", "BMP"), ("RGB", "TIFF")):
         buffer = io.BytesIO()
         Image.new(mode, (3, 3)).save(buffer, kind, icc_profile=profile)

@@ -22,7 +22,7 @@ from atelier.imaging.seccomp import seccomp_available
 from atelier.logs import Redactor, known_secrets
 from atelier.roles import reach, waiting_files
 from atelier.roles.folders import existing, require_blobs, require_usable
-from atelier.roles.fonts import require_font
+from atelier.roles.fonts import require_font, unshaped
 from atelier.roles.up.console import address
 from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
 from atelier.vitals import PortTaken
@@ -112,7 +112,8 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
         "font": _font,
     }
     instance = Finding("instance", OK, "not running" if supervisor is None else f"running as process {supervisor}")
-    return [instance, *(_look(name, look, settings) for name, look in looks.items()), _files(settings), _seccomp()]
+    looked = (_look(name, look, settings) for name, look in looks.items())
+    return [instance, *looked, _shaping(), _files(settings), _seccomp()]
 
 
 def _as_it_runs(settings: Settings) -> Settings:
@@ -250,8 +251,14 @@ def _grpc_port(settings: Settings) -> str:
 
 
 def _font(settings: Settings) -> str:
-    require_font(settings)
-    return f"{settings.caption_font or 'DejaVu Sans'} at {settings.caption_size} px"
+    return f"{require_font(settings)} at {settings.caption_size} px"
+
+
+def _shaping() -> Finding:
+    flaw = unshaped()
+    if flaw:
+        return Finding("shaping", WARNING, flaw)
+    return Finding("shaping", OK, "libfribidi lays captions out in every script")
 
 
 def _files(settings: Settings) -> Finding:

@@ -1,24 +1,52 @@
-"""Can the captions' font be used: for the roles that draw, and for those who look after them."""
+"""Can captions be drawn: for the roles that draw, and for those who look after them."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
+from atelier.imaging.fontfiles import BUNDLED, FontFile, find, read
 from atelier.settings import SettingsError
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
+UNSHAPED = (
+    "libfribidi is missing: captions in Arabic, Hebrew, Hindi, Thai and the like are drawn letter "
+    "by letter from left to right; docs/howto/images.md says how to install it"
+)
 
-def require_font(settings: Settings) -> None:
-    """Raises SettingsError when the captions' font cannot be used: better no start than every picture failed."""
+
+def require_font(settings: Settings) -> FontFile:
+    """The captions' font.
+
+    Raises SettingsError when it cannot be used: better no start than every picture failed.
+    """
     if settings.caption_font is None:
-        return
+        return BUNDLED
     from atelier.imaging.typeface import require_typeface  # noqa: PLC0415 - most starts need not look
 
     try:
-        require_typeface(settings.caption_font, settings.caption_size)
+        font = _named(settings.caption_font)
+        require_typeface(font.path, settings.caption_size, font.index)
     except (AtelierError, OSError) as error:
         reason = error.detail if isinstance(error, AtelierError) else error.strerror
         raise SettingsError(f"caption_font: {settings.caption_font} cannot be used: {reason}") from error
+    return font
+
+
+def _named(wanted: str) -> FontFile:
+    """A path if it is written as one or is a file, else the name of an installed font."""
+    path = Path(wanted)
+    if not path.is_file():
+        return FontFile(path) if os.sep in wanted else find(wanted)
+    return next(iter(read(path)), FontFile(path))
+
+
+def unshaped() -> str | None:
+    """What is wrong with captions where Pillow finds no libfribidi; None where it does."""
+    from atelier.imaging.shaping import shapes  # noqa: PLC0415 - few roles need Pillow
+
+    return None if shapes() else UNSHAPED

@@ -15,6 +15,7 @@ import msgspec
 
 from atelier import bootstrap, messages, notify, tracing, vitals
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
+from atelier.imaging.characters import needs_shaping
 from atelier.imaging.coverage import coverage
 from atelier.imaging.recipe import Limits, Rendition
 from atelier.imaging.sandbox import DecodeFailed, Sandbox
@@ -22,10 +23,13 @@ from atelier.measures import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
 from atelier.roles.folders import require_blobs
-from atelier.roles.fonts import require_font
+from atelier.roles.fonts import require_font, unshaped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from atelier.adapters.blobs import Blobs
+    from atelier.imaging.recipe import Recipe
     from atelier.messages import Outcome, ProcessImage
     from atelier.settings import Settings
 
@@ -50,7 +54,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Process pictures and log events until `stop`; what was begun is finished first."""
     redis = bootstrap.open_redis(settings)
     bus = bootstrap.open_bus(settings, redis)
-    font = str(settings.caption_font) if settings.caption_font else None
+    font = require_font(settings)
+    log.info("captions are drawn in %s", font)
+    if flaw := unshaped():
+        log.warning("%s", flaw)
     sandbox = Sandbox(
         TARGET,
         list[Rendition],
@@ -58,7 +65,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         seconds=settings.decode_seconds,
         memory=settings.decode_memory,
         warm_up=WARM_UP,
-        warm_up_args=(font,),
+        warm_up_args=(str(font.path), font.index),
         on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
@@ -97,8 +104,7 @@ class Processor:
 
     def __init__(self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue) -> None:
         self._attempts = settings.job_attempts
-        self._font = str(settings.caption_font) if settings.caption_font else None
-        self._signs = coverage(settings.caption_font)
+        self._captions = Captions(settings)
         self._limits = Limits(pixels=settings.pixel_limit)
         self._blobs = blobs
         self._sandbox = sandbox
@@ -137,14 +143,13 @@ class Processor:
             await require_store(self._blobs)
             return None  # deleted since: there is no row left to tell
         try:
-            # The sandbox can open no other font, not even that of a job from before the setting was changed.
-            recipe = replace(message.recipe, caption_font=self._font)
+            recipe = self._captions.recipe(message.recipe)
             with tracing.span("render"):
                 renditions = await self._sandbox.call(recipe, picture, self._limits)
         except (Invalid, Unsupported) as refusal:
             return messages.RejectImage(message.image_id, message.version, refusal.slug, refusal.detail)
-        if boxes := self._signs.lacking(recipe.caption):
-            log.warning("image %d: the font of captions lacks %s, drawn as boxes", message.image_id, _named(boxes))
+        for flaw in self._captions.flaws(recipe.caption):
+            log.warning("image %d: %s", message.image_id, flaw)
         return messages.StoreImage(
             message.image_id, message.version, message.description, message.received_at, tuple(renditions)
         )
@@ -162,6 +167,38 @@ class Processor:
                 await asyncio.sleep(FULL_PAUSE)
             else:
                 return
+
+
+class Captions:
+    """How this processor draws captions, whatever the settings of the API that made the job."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._font = require_font(settings)
+        self._asked = settings.caption_font
+        self._size = settings.caption_size if "caption_size" in settings.model_fields_set else None
+        self._signs = coverage(self._font.path, self._font.index)
+        self._shaped = unshaped() is None
+        self._told: set[str] = set()
+
+    def recipe(self, asked: Recipe) -> Recipe:
+        """The recipe with the font and the size that count.
+
+        The sandbox can open no other font, not even that of a job from before the setting changed.
+        """
+        theirs = asked.caption_font
+        if asked.caption and theirs not in {None, self._asked, *self._told}:
+            self._told.add(str(theirs))
+            log.warning("the API's caption_font is %s; captions are in %s", theirs, self._font)
+        size = self._size or asked.caption_size
+        path, index = str(self._font.path), self._font.index
+        return replace(asked, caption_font=path, caption_index=index, caption_size=size)
+
+    def flaws(self, caption: str) -> Iterator[str]:
+        """What a reader will miss in a caption."""
+        if boxes := self._signs.lacking(caption):
+            yield f"the font of captions lacks {_named(boxes)}, drawn as boxes"
+        if not self._shaped and needs_shaping(caption):
+            yield "its caption is drawn letter by letter, left to right: libfribidi is missing"
 
 
 def _named(signs: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from atelier import logs, notify
 from atelier.engines import running
 from atelier.roles.folders import require_blobs
-from atelier.roles.fonts import require_font
+from atelier.roles.fonts import require_font, unshaped
 from atelier.roles.reach import require_servers
 from atelier.roles.up.children import Child, RoleFailed, describe
 from atelier.roles.up.console import Console, Labelled, address, show_start
@@ -182,6 +182,8 @@ class Supervisor:
             return
         log.info("Atelier is up at %s", address(self._settings))
         notes = [note for server in self._servers.values() for note in server.engine.notes]
+        if "processor" in names and (flaw := unshaped()):
+            notes.append(f"{flaw[0].upper()}{flaw[1:]}.")
         if late:
             notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
         show_start(self._console, self._settings, names, notes, self._vitals)
