@@ -17,6 +17,11 @@ RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index -w packag
     && pip --python /opt/atelier/bin/python install --no-cache-dir --no-index --no-deps --root /package package/*.whl
 
 FROM python:3.11-slim-bookworm
+# Lays captions out. Debian's own version: pinned ones vanish from its mirrors.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libfribidi0 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 atelier \
     && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /data --shell /usr/sbin/nologin atelier \
     && install -d -o 10001 -g 10001 -m 0750 /data /blobs /run/atelier
