@@ -72,9 +72,8 @@ BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay books ta
 bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipeline relay" for some)
 	@for each in $(BENCHMARKS); do echo "## $$each"; $(BIN)/python -m benchmarks.$$each || exit; done
 
-capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run)
-	$(BIN)/python -m benchmarks.capacity.pages --for $(or $(FOR),6m)
-	$(BIN)/python -m benchmarks.capacity.scaling
+capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run; ARGS="instance --help" for another instance)
+	$(BIN)/python -m benchmarks.capacity $(or $(ARGS),machine --for $(or $(FOR),6m))
 
 SPECTRAL := tests/api/node_modules
 

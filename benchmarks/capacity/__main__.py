@@ -1,6 +1,4 @@
-"""Runs the tool: `python -m benchmarks.capacity`."""
-
-from __future__ import annotations
+"""Runs the tool."""
 
 from benchmarks.capacity.cli import main
 

@@ -1,34 +1,54 @@
-"""`python -m benchmarks.capacity`: its options, checked, and one run with signals, files and an exit code."""
+"""`python -m benchmarks.capacity`: a running instance, this machine, or only the pages."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+import uvloop
+from msgspec.json import encode
 
 from atelier.errors import AtelierError
+from atelier.http1 import Endpoint
+from benchmarks.capacity import budget, pages, report, scaling, sweep
+from benchmarks.capacity.arrivals import Limits
+from benchmarks.capacity.operations import ABOUT
+from benchmarks.capacity.picture import photograph
+from benchmarks.capacity.run import Plan, Run
 
 if TYPE_CHECKING:
     from benchmarks.capacity.results import Report
-    from benchmarks.capacity.run import Plan
 
 DONE, NOT_ALL, USAGE, INTERRUPTED = 0, 1, 2, 130
-ALL = "read,picture,list,upload,books-read,books-write,take,files,mix"
+ALL = ",".join(ABOUT)
 PICTURE_BYTES_MOST = 5 * 1024 * 1024
 LEAST_SECONDS = 3.0
 """Of each operation: less says nothing."""
 
+app = typer.Typer(
+    help="How many requests a second Atelier carries, per operation, and what stops it there.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
-def capacity(
+Operations = Annotated[str, typer.Option("--mix", help="Operations to measure, by comma.")]
+
+
+@app.command()
+def instance(
     *,
     url: Annotated[str, typer.Option(help="The running instance.")] = "http://127.0.0.1:8000",
     duration: Annotated[
         str,
-        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m; preparing and cleaning up come on top."),
+        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m. Preparing and cleaning up come on top."),
     ] = "4m",
     requests: Annotated[int, typer.Option(min=100, help="Requests of the whole run, at most.")] = 1_000_000,
-    mix: Annotated[str, typer.Option(help="Operations to measure, by comma.")] = ALL,
+    mix: Operations = ALL,
     p95: Annotated[str, typer.Option(help="A rate holds while 95 % of the answers come within this.")] = "250ms",
     ready: Annotated[str, typer.Option(help="The same for uploads, until they are ready.")] = "2s",
     picture: Annotated[
@@ -46,22 +66,16 @@ def capacity(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Measure how many requests a second a running instance carries, per operation, and what stops it there.
+    """Measure a running instance.
 
-    What it makes it deletes; until then its books are in the catalogue. Subscribers and WatchBooks hear of all of it,
-    and ids go on behind it.
+    What it makes it deletes; until then its books are in the catalogue. Subscribers and
+    WatchBooks hear of all of it, and ids go on behind it.
     """
-    from atelier.http1 import Endpoint  # noqa: PLC0415 - the same
-    from benchmarks.capacity.arrivals import Limits  # noqa: PLC0415 - --help need not wait for it
-    from benchmarks.capacity.picture import photograph  # noqa: PLC0415 - the same
-    from benchmarks.capacity.run import Plan  # noqa: PLC0415 - the same
-
     operations = _operations(mix)
     seconds = _seconds(duration, "--for")
-    if seconds < LEAST_SECONDS * len(operations):
-        raise typer.BadParameter(
-            f"{len(operations)} operations need {LEAST_SECONDS * len(operations):.0f} s or more", param_hint="--for"
-        )
+    least = LEAST_SECONDS * len(operations)
+    if seconds < least:
+        raise typer.BadParameter(f"{len(operations)} operations need {least:.0f} s or more", param_hint="--for")
     limits = Limits(_seconds(p95, "--p95"), _seconds(ready, "--ready"))
     content = _content(picture) if picture else photograph()
     _writable(output)
@@ -71,24 +85,43 @@ def capacity(
     raise typer.Exit(_run(plan, output, as_json=json))
 
 
+@app.command()
+def machine(
+    *,
+    duration: Annotated[str, typer.Option("--for", help="Time of each run.")] = "6m",
+    mix: Operations = ALL,
+) -> None:
+    """Measure what this machine carries with 1, 2, 4, ... cores, and write the pages.
+
+    Figures of operations that are not measured this time stay.
+    """
+    operations = _operations(mix)
+    for cores in sweep.steps(len(os.sched_getaffinity(0))):
+        sweep.measure(cores, duration, operations)
+    _write_pages()
+
+
+@app.command(name="pages")
+def write_pages() -> None:
+    """Write the pages and plots from the figures of the last time."""
+    _write_pages()
+
+
 def main() -> None:
     """The entry point: errors of use are one line and exit code 2, never a traceback."""
     try:
-        typer.run(capacity)
+        app()
     except AtelierError as error:
         typer.secho(f"capacity: {error.detail or error.title}", fg=typer.colors.RED, err=True)
         raise SystemExit(USAGE) from None
 
 
+def _write_pages() -> None:
+    pages.write()
+    scaling.write()
+
+
 def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
-    import asyncio  # noqa: PLC0415 - --help need not wait for it
-    import signal  # noqa: PLC0415 - the same
-
-    import uvloop  # noqa: PLC0415 - the same
-
-    from benchmarks.capacity import page  # noqa: F401, PLC0415 - now, lest it change before the end of the run
-    from benchmarks.capacity.run import Run  # noqa: PLC0415 - the same
-
     run = Run(plan)
 
     async def go() -> bool:
@@ -114,13 +147,9 @@ def _run(plan: Plan, output: Path, *, as_json: bool) -> int:
     return DONE if all(measured.knee for measured in run.report.operations) else NOT_ALL
 
 
-def _publish(report: Report, output: Path, *, as_json: bool) -> None:
-    from msgspec.json import encode  # noqa: PLC0415 - --help need not wait for it
-
-    from benchmarks.capacity import page  # noqa: PLC0415 - the same
-
-    page.write(report, output)
-    typer.echo(encode(report).decode() if as_json else page.text(report))
+def _publish(made: Report, output: Path, *, as_json: bool) -> None:
+    report.write(made, output)
+    typer.echo(encode(made).decode() if as_json else report.text(made))
     typer.echo(f"the report is {output / 'capacity.md'}", err=True)
 
 
@@ -130,20 +159,17 @@ def _tell(text: str) -> None:
 
 
 def _operations(text: str) -> list[str]:
-    known = ALL.split(",")
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if unknown := [name for name in names if name not in known]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: know {', '.join(known)}", param_hint="--mix")
+    if unknown := [name for name in names if name not in ABOUT]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: know {', '.join(ABOUT)}", param_hint="--mix")
     if not names:
         raise typer.BadParameter("name at least one operation", param_hint="--mix")
     return names
 
 
 def _seconds(text: str, option: str) -> float:
-    from benchmarks.capacity.budget import seconds  # noqa: PLC0415 - --help need not wait for it
-
     try:
-        return seconds(text)
+        return budget.seconds(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
 
@@ -167,8 +193,6 @@ def _writable(folder: Path) -> None:
 
 def _rarely_collect() -> None:
     """The collector's pauses would be taken for the server's."""
-    import gc  # noqa: PLC0415 - --help need not wait for it
-
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

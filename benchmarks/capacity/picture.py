@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+import simplejpeg
+
 WIDTH, HEIGHT = 640, 480
 QUALITY = 85
 OCTAVES = ((6, 90.0), (24, 45.0), (96, 22.0), (240, 16.0))
@@ -10,10 +14,6 @@ OCTAVES = ((6, 90.0), (24, 45.0), (96, 22.0), (240, 16.0))
 
 def photograph() -> bytes:
     """A JPEG of 640x480, the same each time."""
-    import cv2  # noqa: PLC0415 - --help need not wait for it
-    import numpy as np  # noqa: PLC0415 - the same
-    import simplejpeg  # noqa: PLC0415 - the same
-
     random = np.random.default_rng(7)
     pixels = np.full((HEIGHT, WIDTH, 3), 128.0, np.float32)
     for cells, strength in OCTAVES:

@@ -44,7 +44,7 @@ def listeners(port: int) -> set[int]:
     return {
         each.pid
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr.port == port and each.pid
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid
     }
 
 
@@ -52,7 +52,8 @@ def ports(pid: int) -> list[int]:
     """The TCP ports on which a process listens."""
     with contextlib.suppress(psutil.Error):
         open_sockets = psutil.Process(pid).net_connections("tcp")
-        return sorted({each.laddr.port for each in open_sockets if each.status == psutil.CONN_LISTEN})
+        listening = [each for each in open_sockets if each.status == psutil.CONN_LISTEN]
+        return sorted({each.laddr.port for each in listening if each.laddr})
     return []
 
 

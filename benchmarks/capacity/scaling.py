@@ -1,18 +1,18 @@
 """The arithmetic of docs/discussions/scaling.md: from measured costs and stated assumptions to what is full when.
 
-Nothing here is measured. `python -m benchmarks.capacity.scaling` writes the tables; so does
+Nothing here is measured. `python -m benchmarks.capacity pages` writes the tables; so does
 `make capacity`, after it has measured.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import SHARES
-from benchmarks.capacity.pages import ROOT, costs_of, reports
+from benchmarks.capacity.pages import costs_of
+from benchmarks.capacity.sweep import ROOT, kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,9 +87,9 @@ class Demand:
 
 def made() -> dict[str, str]:
     """Every table of the page."""
-    runs = reports()
-    report = runs[min(runs)]
-    spent = {name: costs_of(report, name) for name in ("mix", "upload")}
+    runs = kept()
+    figures = runs[min(runs)]
+    spent = {name: costs_of(figures, name) for name in ("mix", "upload")}
     return {
         "inputs": inputs(spent["mix"], spent["upload"]),
         "demand": demand(spent["mix"]),
@@ -271,7 +271,3 @@ def _money(value: float) -> str:
 def write() -> None:
     """Write the page's tables."""
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), made()), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(write())

@@ -7,8 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.capacity import pages as capacity
-from benchmarks.capacity import scaling
+from benchmarks.capacity import pages, scaling, sweep
 from benchmarks.capacity.blocks import BLOCK, filled
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(
     ("page", "made"),
-    [(capacity.PAGE, lambda: capacity.made(capacity.reports())), (scaling.PAGE, scaling.made)],
+    [(pages.PAGE, lambda: pages.made(sweep.kept())), (scaling.PAGE, scaling.made)],
     ids=["capacity", "scaling"],
 )
 def test_pages_and_figures_never_part(page: Path, made: Callable[[], dict[str, str]]) -> None:
@@ -30,16 +29,16 @@ def test_pages_and_figures_never_part(page: Path, made: Callable[[], dict[str, s
 
 def test_plots_are_kept_for_every_run() -> None:
     """Each operation of each kept report has its plot, and every plot is XML."""
-    for cores, report in capacity.reports().items():
-        for measured in report.operations:
-            plot = capacity.PLOTS / f"{cores}-{measured.name}.svg"
+    for cores, figures in sweep.kept().items():
+        for measured in (each for run in figures.runs for each in run.operations):
+            plot = pages.PLOTS / f"{cores}-{measured.name}.svg"
             assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - our own
 
 
 @pytest.mark.parametrize(("cores", "steps"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8])])
 def test_the_cores_that_are_measured(cores: int, steps: list[int]) -> None:
     """One, two, four and so on while one is left for the client, and all."""
-    assert capacity.steps(cores) == steps
+    assert sweep.steps(cores) == steps
 
 
 def test_the_arithmetic_of_scaling() -> None:

@@ -38,7 +38,7 @@ def instance() -> Iterator[Instance]:
 
 def command(instance: Instance, output: Path, *words: str) -> subprocess.Popen[str]:
     """Start the tool."""
-    arguments = ["--url", instance.url, "--output", str(output), "--json", *words]
+    arguments = ["instance", "--url", instance.url, "--output", str(output), "--json", *words]
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.capacity", *arguments],
         stdout=subprocess.PIPE,
@@ -137,7 +137,7 @@ def test_errors_of_use(
 ) -> None:
     """What cannot be begun is a clear message and exit code 2, before any request."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["capacity", *words])
+    monkeypatch.setattr(sys, "argv", ["capacity", "instance", *words])
     monkeypatch.setattr(gc, "freeze", lambda: None)  # it is for a process of its own
     with pytest.raises(SystemExit) as ended:
         main()

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from benchmarks.capacity import page, plot
+from benchmarks.capacity import plot, report
 from benchmarks.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def trial(rate: float, *, broken: str = "", ready: Ready | None = None) -> Trial
     return Trial(rate, 2, int(2 * rate), rate, latency, 0.1, {"200": int(2 * rate)}, 0, ready, broken, usage)
 
 
-def report() -> Report:
+def example() -> Report:
     held, broke = trial(400), trial(900, broken="p95 900 ms <&>")
     read = Measured("read", "one record", [held, broke], held, certain=True, saturated=["`api`: one process"])
     ready = trial(40, ready=Ready(38.5, Quantiles(60, 90, 120), 3))
@@ -40,8 +40,8 @@ def report() -> Report:
 
 def test_the_report_is_whole(tmp_path: Path) -> None:
     """The page's links lead to plots, the plots are SVG with a title, and the JSON holds the same report."""
-    made = report()
-    page.write(made, tmp_path)
+    made = example()
+    report.write(made, tmp_path)
     text = (tmp_path / "capacity.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert len(links) == len(made.operations)
@@ -55,7 +55,7 @@ def test_the_report_is_whole(tmp_path: Path) -> None:
 
 def test_the_table_says_what_was_measured() -> None:
     """Each operation has a row: its knee, a lower bound marked as one, or that there is none."""
-    rows = {row.split("|")[1].strip(): row for row in page.table(report()).splitlines()[2:]}
+    rows = {row.split("|")[1].strip(): row for row in report.table(example()).splitlines()[2:]}
     assert rows["read"] == "| read | 400/s | 40.0 | 80.0 | 100 | 2.00 | `api`: one process |"
     assert "at least 40.0/s (38.5 ready/s)" in rows["upload"]
     assert "not even the lowest rate" in rows["mix"]
@@ -64,7 +64,7 @@ def test_the_table_says_what_was_measured() -> None:
 
 def test_the_terminal_shows_only_what_was_measured() -> None:
     """No empty figures: where no rate held there are none, and a server that cannot be seen has no cost."""
-    made = report()
+    made = example()
     made.seconds, made.measuring_seconds = 47, 30.4
     held = made.operations[0].knee
     assert held
@@ -73,7 +73,7 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
     made.operations[2].saturated = ["the disk"]
     made.operations[3].ended = "the time was used up"
     least = "at least 40.0/s (38.5 ready/s)"
-    assert page.text(made).splitlines() == [
+    assert report.text(made).splitlines() == [
         "p95 within 250 ms, uploads ready within 2000 ms:",
         f"  read         {'400/s':>34}   p50/p95/p99 40.0 / 80.0 / 100 ms, server 2.00 ms CPU each",
         "               api: one process",
@@ -107,7 +107,7 @@ def test_any_values_can_be_drawn(values: list[float]) -> None:
 
 def test_the_same_figures_make_the_same_plot() -> None:
     """Nothing of the moment is in a plot: a page that is made again differs where a figure does."""
-    measured = report().operations[0]
+    measured = example().operations[0]
     assert plot.svg(measured, 250) == plot.svg(measured, 250)
 
 
