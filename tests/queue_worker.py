@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -22,11 +23,19 @@ def say(*words: object) -> None:
 
 
 async def handle(job: Job) -> None:
-    """Obey `sleep SECONDS` and `die`; anything else is done at once."""
+    """Obey `sleep SECONDS`, `hang`, `await PATH` and `die`; anything else is done at once.
+
+    `hang` never ends in its first delivery; `await` ends when there is such a file.
+    """
     say("began", job.body.decode(), job.deliveries)
     match job.body.decode().split():
         case ["sleep", seconds]:
             await asyncio.sleep(float(seconds))
+        case ["hang"] if job.deliveries == 1:
+            await asyncio.Event().wait()
+        case ["await", path]:
+            while not Path(path).exists():
+                await asyncio.sleep(0.01)
         case ["die"]:
             os.kill(os.getpid(), signal.SIGKILL)
     say("done", job.body.decode(), job.deliveries)

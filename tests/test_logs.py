@@ -18,6 +18,8 @@ from hypothesis.strategies import from_regex
 
 from atelier import logs
 from tests.logged import logging_to
+from atelier.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     import re
@@ -210,7 +212,8 @@ match sys.argv[2]:
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio", "finaliser"])
 def test_unhandled_exceptions_leave_a_traceback(tmp_path: Path, where: str) -> None:
     """Wherever nobody caught it, the file has the traceback."""
-    subprocess.run([sys.executable, "-c", UNHANDLED, tmp_path, where], check=False, capture_output=True, timeout=60)
+    command = [sys.executable, "-c", UNHANDLED, tmp_path, where]
+    subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE_SECONDS)
     text = (tmp_path / "logs" / "api.log").read_text()
     assert "Traceback" in text
     assert f"RuntimeError: nobody caught {where}" in text
@@ -281,6 +284,6 @@ def test_processes_share_a_file_without_losing_lines(tmp_path: Path) -> None:
     """Several workers of one role write and rotate together."""
     path = tmp_path / "api.log"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in "abc"]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.wait(PATIENCE_SECONDS) for writer in writers] == [0, 0, 0]
     lines = [line.split()[0] for file in tmp_path.glob("api.log*") for line in file.read_text().splitlines()]
     assert sorted(lines) == sorted(f"{name}-{number}" for name in "abc" for number in range(1000))

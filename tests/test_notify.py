@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier import notify
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ def listening(address: str) -> socket.socket:
     """A supervisor's socket."""
     inlet = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     inlet.bind(address)
-    inlet.settimeout(5)
+    inlet.settimeout(PATIENCE_SECONDS)
     return inlet
 
 

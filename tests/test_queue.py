@@ -14,20 +14,21 @@ import pytest
 
 from atelier.errors import Invalid, Unavailable
 from atelier.queue import Job, Queue, QueueFull, Reject
+from tests.waiting import PATIENCE_SECONDS, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from redis.asyncio import Redis
 
-PATIENCE = 20.0  # seconds until a test gives up
 WORKERS = "workers"
 
 
 @pytest.fixture
 def queue(redis: Redis) -> Queue:
     """A queue with quick back-off and a lease that no test awaits."""
-    return Queue(redis, "jobs", limit=100, attempts=3, lease=30, backoff=0.02)
+    lease = 10 * PATIENCE_SECONDS
+    return Queue(redis, "jobs", limit=100, attempts=3, lease=lease, backoff=0.02)
 
 
 @contextlib.asynccontextmanager
@@ -37,7 +38,7 @@ async def consuming(
     """A consumer that runs during the block and is drained at its end."""
     stop = asyncio.Event()
     options.setdefault("consumer", f"test-{secrets.token_hex(4)}")
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         running = asyncio.create_task(queue.consume(handler, stop=stop, **options))  # type: ignore[arg-type]
         try:
             yield stop
@@ -46,14 +47,10 @@ async def consuming(
             await running
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
-
-
 async def emptied(queue: Queue) -> None:
-    while await queue.depth():
-        await asyncio.sleep(0.005)
+    async with patience():
+        while await queue.depth():
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +98,16 @@ async def test_jobs_are_taken_in_the_order_they_were_sent(queue: Queue, batch: i
 async def test_as_many_jobs_run_at_once_as_allowed(queue: Queue, concurrency: int) -> None:
     """`concurrency` handlers run side by side, not one more, also when single jobs are read."""
     await queue.send_many([b""] * 12)
-    running, most = 0, 0
+    running, most, all_run = 0, 0, asyncio.Event()
 
     async def handler(_: Job) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0.03)
+        if running == concurrency:
+            all_run.set()
+        await all_run.wait()
+        await asyncio.sleep(0.03)  # in which one too many would begin
         running -= 1
 
     async with consuming(queue, handler, concurrency=concurrency):
@@ -147,8 +147,9 @@ async def test_the_oldest_outstanding_job_dates_the_queue(queue: Queue) -> None:
     await asyncio.sleep(0.05)
     await queue.send_many([b"second", b"third"])
     async with consuming(queue, handler, concurrency=2):
-        while await queue.depth() > 1:
-            await asyncio.sleep(0.005)
+        async with patience():
+            while await queue.depth() > 1:
+                await asyncio.sleep(0.005)
         oldest = await queue.oldest_time()
         assert oldest is not None
         assert before <= oldest <= after
@@ -223,6 +224,7 @@ async def test_a_failed_job_comes_again_later_each_time(redis: Redis) -> None:
     async with consuming(queue, handler):
         await emptied(queue)
     assert [deliveries for deliveries, _ in tries] == [1, 2, 3, 4]
+    # A slow machine makes the gaps longer, never shorter.
     gaps = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(tries)]
     assert all(gap >= least for gap, least in zip(gaps, [0.1, 0.2, 0.4], strict=True))
     assert await queue.dead(1) == []
@@ -310,7 +312,7 @@ async def test_unavailable_is_not_an_attempt(queue: Queue, *, batched: bool) -> 
 
     await queue.send(b"")
     stop = asyncio.Event()
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         if batched:
             tasks.create_task(queue.consume_batches(batch_handler, consumer="a", stop=stop))
         else:
@@ -332,7 +334,7 @@ async def test_batches_are_as_large_as_allowed(queue: Queue) -> None:
             stop.set()
 
     await queue.send_many([b""] * 40)
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         await queue.consume_batches(handler, consumer="a", batch=16, stop=stop)
     assert sizes == [16, 16, 8]
     assert await queue.depth() == 0
@@ -349,7 +351,7 @@ async def test_a_failed_batch_is_taken_apart(queue: Queue) -> None:
 
     await queue.send_many([b"1", b"bad", b"2"])
     stop = asyncio.Event()
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(queue.consume_batches(handler, consumer="a", batch=10, stop=stop))
         await emptied(queue)
         stop.set()

@@ -19,13 +19,14 @@ from redis.backoff import NoBackoff
 from atelier.engines import Engine, start_valkey
 from atelier.errors import Unavailable
 from atelier.queue import Job, Queue, QueueFull
+from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-PATIENCE = 20.0  # seconds until a test gives up
-LONG = 60.0  # a lease that no test awaits
+LONG = 10 * PATIENCE_SECONDS  # a lease that no test awaits
 SHORT = 0.6  # a lease that tests wait for
+KEPT = 2.0  # a lease that living consumers keep, also where their loop comes round late
 WORKER = Path(__file__).with_name("queue_worker.py")
 
 
@@ -39,7 +40,7 @@ class Worker:
     async def says(self, line: str) -> None:
         """Read on until it says `line`."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             while not self.lines or self.lines[-1] != line:
                 read = await self.process.stdout.readline()
                 assert read, f"it ended before saying {line!r}: {self.lines}"
@@ -49,7 +50,7 @@ class Worker:
         """Signal it, wait for its end, and return all it has said."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal_number)
-        async with asyncio.timeout(PATIENCE):
+        async with patience():
             rest, _ = await self.process.communicate()
         self.lines += rest.decode().splitlines()
         return self.lines
@@ -81,7 +82,7 @@ def queue(redis: Redis) -> Queue:
 
 
 async def emptied(queue: Queue) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         while await queue.depth():
             await asyncio.sleep(0.01)
 
@@ -95,11 +96,11 @@ async def test_another_worker_takes_what_a_killed_one_held(
 ) -> None:
     """A job whose worker is killed with -9 in the middle is done by another after the lease, as its second delivery."""
     victim = await start(lease=SHORT)
-    await queue.send(b"sleep 0.3")
-    await victim.says("began sleep 0.3 1")
+    await queue.send(b"hang")
+    await victim.says("began hang 1")
     await victim.end(signal.SIGKILL)
     heir = await start(lease=SHORT)
-    await heir.says("done sleep 0.3 2")
+    await heir.says("done hang 2")
     await emptied(queue)
 
 
@@ -108,11 +109,11 @@ async def test_a_restarted_worker_gets_its_own_jobs_at_once(
 ) -> None:
     """A worker with the name of a killed one does not wait for the lease of what that one held."""
     victim = await start("processor-1", lease=LONG)
-    await queue.send(b"sleep 0.3")
-    await victim.says("began sleep 0.3 1")
+    await queue.send(b"hang")
+    await victim.says("began hang 1")
     await victim.end(signal.SIGKILL)
     heir = await start("processor-1", lease=LONG)
-    await heir.says("done sleep 0.3 2")
+    await heir.says("done hang 2")
     await emptied(queue)
 
 
@@ -153,23 +154,29 @@ async def test_no_job_is_lost_when_workers_are_killed_again_and_again(
     assert done | dead == set(bodies)
 
 
-async def test_sigterm_drains(redis: Redis, queue: Queue, start: Callable[..., Awaitable[Worker]]) -> None:
+async def test_sigterm_drains(
+    redis: Redis, queue: Queue, start: Callable[..., Awaitable[Worker]], tmp_path: Path
+) -> None:
     """On SIGTERM the running job is finished, those read ahead go to others at once and uncounted, the name is gone."""
     leaver = await start("leaver", lease=LONG, batch=5)
-    await queue.send_many([b"sleep 0.7", b"1", b"2"])
-    await leaver.says("began sleep 0.7 1")
+    gate = tmp_path / "gate"
+    await queue.send_many([f"await {gate}".encode(), b"1", b"2"])
+    await leaver.says(f"began await {gate} 1")
     stayer = await start("stayer", lease=LONG)
     leaver.process.send_signal(signal.SIGTERM)
     await stayer.says("done 1 1")
     await stayer.says("done 2 1")
-    assert await leaver.end(0) == ["ready", "began sleep 0.7 1", "done sleep 0.7 1", "left"]
+    gate.touch()
+    said = [f"began await {gate} 1", f"done await {gate} 1"]
+    assert await leaver.end(0) == ["ready", *said, "left"]
     assert leaver.process.returncode == 0
     await emptied(queue)
     assert "leaver" not in await names(redis)
 
 
-async def test_living_consumers_never_hold_one_job_together(redis: Redis, queue: Queue) -> None:
+async def test_living_consumers_never_hold_one_job_together(redis: Redis) -> None:
     """Jobs that run for several leases are not given to a second consumer while the first lives."""
+    queue = Queue(redis, "jobs", limit=10, attempts=2, lease=KEPT)
     running: Counter[str] = Counter()
     deliveries: list[int] = []
     stop = asyncio.Event()
@@ -178,16 +185,16 @@ async def test_living_consumers_never_hold_one_job_together(redis: Redis, queue:
         running[job.id] += 1
         deliveries.append(job.deliveries)
         assert running[job.id] == 1
-        await asyncio.sleep(3 * SHORT)
+        await asyncio.sleep(2.5 * KEPT)
         running[job.id] -= 1
 
-    await queue.send_many([b""] * 8)
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    await queue.send_many([b""] * 6)
+    async with patience(), asyncio.TaskGroup() as tasks:
         for name in ("a", "b", "c"):
             tasks.create_task(queue.consume(handler, consumer=name, batch=3, concurrency=2, stop=stop))
         await emptied(queue)
         stop.set()
-    assert deliveries == [1] * 8
+    assert deliveries == [1] * 6
 
 
 @pytest.mark.parametrize("wipe", ["FLUSHDB", "DEL jobs", "XGROUP DESTROY jobs workers", "SCRIPT FLUSH"])
@@ -202,7 +209,7 @@ async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe
             await finish.wait()
         done.append(job.body)
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(queue.consume(handler, consumer="a", concurrency=2, stop=stop))
         await queue.send(b"running")
         await begun.wait()
@@ -227,7 +234,7 @@ async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(redis: Redi
         if len(done) == 2:
             stop.set()
 
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         await queue.consume(handler, consumer="a", stop=stop)
     assert done == [b"1", b"2"]
 
@@ -243,7 +250,7 @@ async def test_an_entry_deleted_by_hand_does_not_stop_the_queue(redis: Redis, qu
     async def handler(job: Job) -> None:
         done.append(job.id)
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(queue.consume(handler, consumer="b", stop=stop))
         await emptied(queue)
         while (await redis.xpending("jobs", "workers"))["pending"]:
@@ -264,7 +271,7 @@ async def test_names_of_dead_consumers_are_removed(redis: Redis, queue: Queue) -
     await redis.xreadgroup("workers", "holder", {"jobs": ">"}, count=1)
     assert await names(redis) == {"ghost", "holder"}
     stop = asyncio.Event()
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(queue.consume(handler, consumer="alive", stop=stop))
         await emptied(queue)
         while await names(redis) & {"ghost", "holder"}:
@@ -280,7 +287,7 @@ async def test_a_cancelled_consumer_gives_its_jobs_back(redis: Redis, queue: Que
 
     async def forever(_: Job) -> None:
         begun.set()
-        await asyncio.sleep(LONG)
+        await asyncio.Event().wait()
 
     await queue.send(b"")
     task = asyncio.create_task(slow.consume(forever, consumer="a", stop=asyncio.Event()))
@@ -294,7 +301,7 @@ async def test_a_cancelled_consumer_gives_its_jobs_back(redis: Redis, queue: Que
         taken.append(job.deliveries)
         stop.set()
 
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         await slow.consume(handler, consumer="b", stop=stop)
     assert taken == [2]
 
@@ -310,15 +317,18 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 async def test_the_queue_outlives_its_engine(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     """While the engine is away sending is Unavailable and the consumer waits, with one log line; then both go on."""
     done: list[bytes] = []
-    begun, stop = asyncio.Event(), asyncio.Event()
+    begun, away, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def handler(job: Job) -> None:
         begun.set()
         if job.body == b"running":
-            await asyncio.sleep(1)  # ends while the engine is away: its acknowledgement must wait
+            await away.wait()  # ends while the engine is away: its acknowledgement must wait
         done.append(job.body)
 
-    async with Redis.from_url(engine.url, retry=Retry(NoBackoff(), 0)) as redis, asyncio.timeout(2 * PATIENCE):
+    def noticed() -> int:
+        return sum("is unavailable" in record.getMessage() for record in caplog.records)
+
+    async with Redis.from_url(engine.url, retry=Retry(NoBackoff(), 0)) as redis, patience():
         queue = Queue(redis, "jobs", limit=10, attempts=3, lease=LONG)
         async with asyncio.TaskGroup() as tasks:
             consumer = tasks.create_task(queue.consume(handler, consumer="a", stop=stop))
@@ -328,7 +338,8 @@ async def test_the_queue_outlives_its_engine(engine: Engine, caplog: pytest.LogC
             for call in (queue.send(b""), queue.depth(), queue.oldest_time(), queue.dead(1)):
                 with pytest.raises(Unavailable):
                     await call
-            await asyncio.sleep(1.5)
+            away.set()
+            await eventually(lambda: b"running" in done and noticed())
             again = start_valkey(engine.folder)
             try:
                 await queue.send(b"after")
@@ -338,7 +349,7 @@ async def test_the_queue_outlives_its_engine(engine: Engine, caplog: pytest.LogC
             finally:
                 again.halt()
     assert done == [b"running", b"waiting", b"after"]
-    assert len([record for record in caplog.records if "is unavailable" in record.getMessage()]) == 1
+    assert noticed() == 1
 
 
 async def test_leaving_without_an_engine_ends(engine: Engine) -> None:
@@ -349,7 +360,7 @@ async def test_leaving_without_an_engine_ends(engine: Engine) -> None:
         begun.set()
         await stop.wait()
 
-    async with Redis.from_url(engine.url, retry=Retry(NoBackoff(), 0)) as redis, asyncio.timeout(PATIENCE):
+    async with Redis.from_url(engine.url, retry=Retry(NoBackoff(), 0)) as redis, patience():
         queue = Queue(redis, "jobs", limit=10, attempts=3)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(queue.consume(handler, consumer="a", stop=stop))

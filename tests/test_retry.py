@@ -104,28 +104,41 @@ def test_defaults_are_three_calls_a_second_apart() -> None:
 
 
 @both
-def test_it_sleeps_between_calls_only(kind: str) -> None:
+def test_it_sleeps_between_calls_only(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two failures cost two delays; neither the first call nor the end waits."""
     flaky = Flaky(2)
-    started = time.monotonic()
-    call(kind, flaky, retry(3, 0.05))()
-    assert time.monotonic() - started >= 0.1
+    slept: list[tuple[int, float]] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append((len(flaky.calls), seconds))
+
+    async def sleep_in_a_loop(seconds: float) -> None:
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep_in_a_loop)
+    call(kind, flaky, retry(3, 7))()
+    assert [each for each in slept if each[1]] == [(1, 7), (2, 7)]  # the function sleeps for 0
 
 
 async def test_waiting_does_not_block_the_loop() -> None:
     """While one coroutine function waits for its next try, others run."""
-    flaky, others = Flaky(1), []
+    flaky, failed = Flaky(1), asyncio.Event()
+    happened: list[str] = []
 
-    @retry(2, 0.2)
+    async def other() -> None:
+        await failed.wait()
+        happened.append("other")
+
+    @retry(2, 0.05)
     async def function() -> str:
+        failed.set()
+        happened.append("call")
         return flaky()
 
-    trying = asyncio.create_task(function())
-    while not trying.done():
-        others.append(1)
-        await asyncio.sleep(0.01)
-    assert len(others) > 3
-    assert await trying == "answer"
+    answer, _ = await asyncio.gather(function(), other())
+    assert answer == "answer"
+    assert happened == ["call", "other", "call"]
 
 
 async def test_cancellation_passes() -> None:
@@ -135,10 +148,11 @@ async def test_cancellation_passes() -> None:
     @retry(3, 0, BaseException)  # type: ignore[arg-type]
     async def function() -> None:
         calls.append(1)
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     task = asyncio.create_task(function())
-    await asyncio.sleep(0.01)
+    while not calls:
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

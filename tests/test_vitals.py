@@ -20,6 +20,8 @@ from atelier.metrics import REGISTRY, ChildrensErrors, ErrorCounter, Exposition
 from atelier.roles.up.preflight import vitals_ports
 from atelier.settings import PREFIX, Settings, load
 from atelier.vitals import HEAD_BYTES, PortTaken, Pulse, Vitals, bind, listening
+from tests.ports import free_port, free_ports
+from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -151,12 +153,21 @@ async def test_head_has_no_body() -> None:
 
 
 async def test_silent_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that asks nothing is closed, and others are answered meanwhile."""
+    """A connection that asks nothing is closed."""
     monkeypatch.setattr(vitals, "CLIENT_SECONDS", 0.2)
     async with served() as port:
-        silent = asyncio.create_task(say(port, b"GET /"))
-        assert (await get(port, "/healthz"))[0] == 200
-        assert await silent == b""
+        assert await say(port, b"GET /") == b""
+
+
+async def test_silent_clients_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a connection asks nothing others are answered."""
+    monkeypatch.setattr(vitals, "CLIENT_SECONDS", PATIENCE_SECONDS)
+    async with served() as port:
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        with closing(silent):
+            silent.write(b"GET /")
+            await silent.drain()
+            assert (await get(port, "/healthz"))[0] == 200
 
 
 async def test_too_many_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,8 +176,9 @@ async def test_too_many_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -
     async with served() as port:
         _, first = await asyncio.open_connection("127.0.0.1", port)
         with closing(first):
-            async with asyncio.timeout(10):
-                while await say(port, b"GET /healthz HTTP/1.1\r\n\r\n"):  # until the first has been noticed
+            async with patience():
+                # Until the first has been noticed.
+                while await say(port, b"GET /healthz HTTP/1.1\r\n\r\n"):
                     await asyncio.sleep(0)
 
 
@@ -184,19 +196,19 @@ async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:
 
 async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
     """Two processes of a role share the port; whoever answers shows each."""
-    with closing(bind("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     settings = load(data=tmp_path, metrics_port=port)
+
+    async def both_are_shown() -> bool:
+        return (await get(port, "/metrics"))[1].count("atelier_build_info{") == 2
+
     async with listening(settings, {}, processes=2), listening(settings, {}, processes=2):
-        async with asyncio.timeout(10):
-            while (await get(port, "/metrics"))[1].count("atelier_build_info{") < 2:
-                await asyncio.sleep(0.01)
+        await eventually(both_are_shown)
 
 
 def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
     """In the order of the documentation, for the roles that run."""
-    with closing(bind("127.0.0.1", 0)) as found:
-        first = found.getsockname()[1] - 10  # most likely free, with those behind it
+    first = free_ports(5)[0]
     ports = vitals_ports(load(data=tmp_path, metrics_port=first), ["api", "relay", "files", "grpc"])
     assert ports == {"relay": first + 2, "grpc": first + 3, "files": first + 4}
     assert vitals_ports(load(data=tmp_path), ["relay"]) == {}
@@ -205,8 +217,9 @@ def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [7998, 50051, 65533])
 def test_ports_that_clash_are_found_before_the_start(tmp_path: Path, first: int) -> None:
     """A row that holds the API's or gRPC's port, or ends beyond the last port, is refused with what to change."""
+    settings = load(data=tmp_path, port=8000, grpc_port=50051, metrics_port=first)
     with pytest.raises(PortTaken, match="ATELIER_METRICS_PORT asks for"):
-        vitals_ports(load(data=tmp_path, metrics_port=first), ["relay"])
+        vitals_ports(settings, ["relay"])
 
 
 def test_a_taken_port_is_found_before_the_start(tmp_path: Path) -> None:
@@ -223,7 +236,13 @@ def probed(folder: Path, *words: str, **environment: str) -> subprocess.Complete
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
     command = [sys.executable, "-X", "importtime", "-m", "atelier", "probe", *words]
     return subprocess.run(
-        command, capture_output=True, text=True, env=ours | environment, cwd=folder, timeout=60, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env=ours | environment,
+        cwd=folder,
+        timeout=PATIENCE_SECONDS,
+        check=False,
     )
 
 
@@ -240,8 +259,7 @@ async def test_probe_tells_ready_from_not(tmp_path: Path) -> None:
 
 async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
     """A port that stands in atelier.yaml is asked; with nobody there the exit code is 1."""
-    with closing(bind("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     (tmp_path / "atelier.yaml").write_text(f"metrics_port: {port}\n")
     done = await asyncio.to_thread(probed, tmp_path)
     assert (done.returncode, f"no answer from 127.0.0.1:{port}" in done.stdout) == (1, True)
@@ -251,8 +269,7 @@ async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
 async def test_probe_finds_the_instance_of_the_data_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Whatever port it was started on; what an instance left that was killed does not stand in the way of another."""
     (tmp_path / "data").mkdir()
-    with closing(bind("127.0.0.1", 0)) as found:
-        unused = str(found.getsockname()[1])
+    unused = str(free_port())
     async with served(bus=works) as port:
         running.note(tmp_path / "data", {"port": str(port)})
         done = await asyncio.to_thread(probed, tmp_path, *words, ATELIER_PORT=unused)
@@ -264,8 +281,7 @@ async def test_probe_finds_the_instance_of_the_data_folder(tmp_path: Path, words
 
 async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
     """When nobody answers, it may be that somebody else was asked."""
-    with closing(bind("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     done = await asyncio.to_thread(probed, tmp_path, ATELIER_PORT=str(port))
     assert done.returncode == 1
     assert done.stdout.rstrip().endswith("name the instance's folder by --data, or its port by --port")
@@ -277,8 +293,7 @@ async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
 )
 async def test_probe_complains_of_settings(tmp_path: Path, variable: str, value: str, words: str) -> None:
     """A name that is none, and a value that cannot be when nobody answers."""
-    with closing(bind("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     done = await asyncio.to_thread(probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)})
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]
@@ -311,5 +326,6 @@ async def test_probe_gives_up_on_what_never_ends(monkeypatch: pytest.MonkeyPatch
 
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        status, said = await asyncio.wait_for(asyncio.to_thread(probe.ask, "127.0.0.1", port), 20)
+        async with patience():
+            status, said = await asyncio.to_thread(probe.ask, "127.0.0.1", port)
     assert (status, "timed out" in said) == (0, True)

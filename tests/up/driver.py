@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -18,12 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.engines.process import command_line, start_time
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
 HOUSE = Path(__file__).with_name("house.py")
-PATIENCE_SECONDS = 30  # for anything that is expected; a loaded machine is slow
 
 
 class House:
@@ -35,7 +34,7 @@ class House:
         self.flags = flags
         self.uid = uid
         self.python = sys.executable if uid is None else python_of(uid)
-        self.settings = settings
+        self.settings = {"GRPC_PORT": str(free_port())} | settings
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         self.process: subprocess.Popen[bytes]
 
@@ -70,7 +69,8 @@ class House:
     def get(self, path: str) -> int:
         """The status of a path; 0 when nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -118,19 +118,9 @@ def parents() -> dict[int, int]:
     return found
 
 
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for it; fails when it does not come."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+def gone(pids: Iterable[int]) -> None:
+    """Wait until none of the processes lives."""
+    until(lambda: not [pid for pid in pids if start_time(pid)], "some processes live on")
 
 
 def python_of(uid: int) -> str:

@@ -8,28 +8,31 @@ from pathlib import Path
 from atelier.cli import load
 from atelier.errors import AtelierError
 from atelier.roles import up
+from atelier.roles.up import preflight
 from atelier.roles.up.table import Role
 
 HERE = Path(__file__).parent
 FLAGS = set(sys.argv[3:])
+AMPLE_SECONDS = 600  # more than any test waits
 
 
-def role(name: str, *arguments: str, drain_seconds: float = 5, door: bool = False) -> Role:
-    """A script of this folder as a role."""
-    return Role(name, ("-P", str(HERE / "member.py"), name, *arguments), drain_seconds=drain_seconds, door=door)
+def role(name: str, *arguments: str, drain: float = AMPLE_SECONDS, door: bool = False) -> Role:
+    """A script of this folder as a role; `drain` in seconds."""
+    command = ("-P", str(HERE / "member.py"), name, *arguments)
+    return Role(name, command, drain_seconds=drain, door=door)
 
 
 ROLES = [role("api", "serve", door=True), role("worker", "work")]
 if "stubborn" in FLAGS:
-    ROLES.append(role("stubborn", "refuse", drain_seconds=600 if "patient" in FLAGS else 0.5))
+    ROLES.append(role("stubborn", "refuse", drain=AMPLE_SECONDS if "patient" in FLAGS else 0.5))
 if "misconfigured" in FLAGS:
     ROLES.append(role("misconfigured", "misuse"))
 if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
 if "slow" in FLAGS:
     ROLES.append(role("dawdler", "dawdle", door="hidden" not in FLAGS))
-if "impatient" in FLAGS:
-    up.IMPATIENT_SECONDS = 0.5
+up.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
+preflight.LOCK_PATIENCE_SECONDS = AMPLE_SECONDS
 if "talker" in FLAGS:
     ROLES.append(role("talker", "talk"))
 PREPARE = role("migrate", "fail" if "broken" in FLAGS else "prepare")
