@@ -12,7 +12,8 @@ ROLES := api processor archiver relay grpc files migrate
 define resolve
 	$(UV_COMPILE) $(2) -o $(1)/requirements.txt pyproject.toml
 	$(UV_COMPILE) $(2) -c $(1)/requirements.txt --group build -o $(1)/requirements-build.txt
-	$(UV_COMPILE) $(2) -c $(1)/requirements.txt -c $(1)/requirements-build.txt --group dev -o $(1)/requirements-dev.txt pyproject.toml
+	$(UV_COMPILE) $(2) -c $(1)/requirements.txt -c $(1)/requirements-build.txt --group dev \
+	  -o $(1)/requirements-dev.txt pyproject.toml
 	@mkdir -p $(1)/docker/requirements
 	@echo $(ROLES) | tr ' ' '\n' | xargs -P 4 -I '{}' \
 	  $(UV_COMPILE) -c $(1)/requirements.txt --group role-{} -o $(1)/docker/requirements/{}.txt
@@ -123,7 +124,8 @@ $(VENV)/.made:
 # A lock is complete: --no-deps has every pip take just the files that it lists. Left to look for dependencies, a pip
 # before 23.3 asks the index again for a package with an extra, and stops at a release newer than the locked one.
 # What comes as source, and Atelier itself, is built by the locked tools, not by whatever is newest on the day.
-LOCKED = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+PIP = $(BIN)/pip --quiet --disable-pip-version-check
+LOCKED = $(PIP) install --no-deps --no-build-isolation
 
 $(VENV)/.installed: requirements-build.txt requirements.txt pyproject.toml $(VENV)/.made
 	@echo "Installing what Atelier needs into $(VENV): a minute or a few."
@@ -141,5 +143,5 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.installed
 PIPS := $(wildcard tests/install/pips/*.txt)
 $(VENV)/.pips: $(PIPS) $(VENV)/.made
 	@(for each in $(PIPS); do \
-	  $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $(VENV)/pips -r $$each || exit; \
+	  $(PIP) download --no-deps --require-hashes -d $(VENV)/pips -r $$each || exit; \
 	done) && touch $@ || echo "Could not fetch the pips that tests/install tries." >&2
