@@ -62,6 +62,17 @@ class Engines:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+# How long the product waits for a server that may be slow, where a test is not about that.
+TIME_LIMITS = (
+    "atelier.accounts.revocations.REDIS_SECONDS",
+    "atelier.cache.aside.TIMEOUT_SECONDS",
+    "atelier.database.CONNECT_SECONDS",
+    "atelier.http.ratelimit.REDIS_SECONDS",
+    "atelier.probe.DEADLINE_SECONDS",
+    "atelier.roles.doctor.CONNECT_SECONDS",
+    "atelier.tail.START_SECONDS",
+    "atelier.vitals.CHECK_SECONDS",
+)
 ENGINES = pytest.StashKey[Engines]()
 HELD = pytest.StashKey[list[socket.socket]]()
 
@@ -87,6 +98,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[ENGINES].stop()
     for holder in config.stash[HELD]:
         holder.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_product() -> Iterator[None]:
+    """In this process the product's own time limits are as long as the tests'.
+
+    On a busy machine an answer may take seconds; what the product does when none comes is for the
+    tests that set a short limit.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TIME_LIMITS:
+            patch.setattr(name, PATIENCE_SECONDS)
+        yield
 
 
 def make_schema(url: str) -> None:

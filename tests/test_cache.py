@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from atelier.cache import Cache, Memory, aside
 from atelier.cache.batcher import Batcher
 from atelier.engines import start_valkey
 from atelier.errors import Unavailable
+from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -24,8 +26,15 @@ if TYPE_CHECKING:
 
     from atelier.engines import Engine
 
-TTL = 60
+TTL = 10 * PATIENCE_SECONDS
+LONG_MS = round(1000 * TTL)  # leases and fences do not expire in a test, unless it is about that
 KEY = "image:1"
+
+
+@pytest.fixture(autouse=True)
+def _long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aside, "LEASE_MS", LONG_MS)
+    monkeypatch.setattr(aside, "FENCE_MS", LONG_MS)
 
 
 class Source:
@@ -88,11 +97,16 @@ async def test_get_takes_no_lease(cache: Cache) -> None:
     assert await cache.get(KEY) == b"old"
 
 
+async def is_free(cache: Cache) -> bool:
+    """Whether Redis holds neither a value nor a lease nor a fence of anything."""
+    return not await cache._redis.dbsize()  # noqa: SLF001 - looking by `get` could not tell them apart
+
+
 async def test_values_expire(cache: Cache) -> None:
     """After its time a value is loaded anew."""
     source = Source()
     await cache.get_or_load(KEY, source.load, 0.05)
-    await asyncio.sleep(0.1)
+    await eventually(partial(is_free, cache))
     await cache.get_or_load(KEY, source.load, 0.05)
     assert source.loads == 2
 
@@ -134,7 +148,7 @@ async def test_a_cancelled_reader_ends_its_lease(cache: Cache) -> None:
     reading = asyncio.create_task(cache.get_or_load(KEY, source.load, TTL))
     await source.loading.wait()
     waiting = asyncio.create_task(cache.get_or_load(KEY, source.load, TTL))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: cache.misses == 2)  # it has looked, and waits for the first
     reading.cancel()
     source.go_on.set()
     assert await waiting == b"old"
@@ -150,7 +164,7 @@ async def test_a_stampede_is_one_load(cache: Cache, readers: int) -> None:
     reading = [asyncio.create_task(cache.get_or_load(KEY, source.load, TTL)) for _ in range(readers)]
     await source.loading.wait()
     reading.append(asyncio.create_task(cache.get_or_load(KEY, source.load, TTL)))
-    await asyncio.sleep(0.2)
+    await eventually(lambda: cache.misses == readers + 1)  # all have looked
     source.go_on.set()
     assert set(await asyncio.gather(*reading)) == {b"old"}
     assert source.loads == 1
@@ -166,23 +180,25 @@ async def test_no_reader_joins_a_load_older_than_itself(cache: Cache, other: Cac
     source.value = b"new"
     await other.drop([KEY])
     late = Source(b"new")
-    async with asyncio.timeout(5):
+    async with patience():
         assert await cache.get_or_load(KEY, late.load, TTL) == b"new"
     source.go_on.set()
     assert await early == b"old"
     assert await other.get(KEY) == b"new"
 
 
-async def test_a_stampede_of_two_processes_is_one_load(cache: Cache, other: Cache) -> None:
-    """Readers of another process wait a little for the value instead of loading it, too."""
+async def test_a_stampede_of_two_processes_is_one_load(
+    cache: Cache, other: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers of another process wait for the value instead of loading it, too."""
+    monkeypatch.setattr(aside, "WAIT_SECONDS", PATIENCE_SECONDS)
     source = Source()
-
-    async def load() -> bytes | None:
-        await asyncio.sleep(0.03)
-        return await source.load()
-
-    caches = [cache, other] * 50
-    assert set(await asyncio.gather(*(c.get_or_load(KEY, load, TTL) for c in caches))) == {b"old"}
+    source.go_on.clear()
+    reading = [asyncio.create_task(c.get_or_load(KEY, source.load, TTL)) for c in [cache, other] * 50]
+    await source.loading.wait()
+    await asyncio.sleep(0.03)  # in which a reader that does not wait would load
+    source.go_on.set()
+    assert set(await asyncio.gather(*reading)) == {b"old"}
     assert source.loads == 1
 
 
@@ -309,7 +325,7 @@ async def test_fences_expire(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(aside, "FENCE_MS", 50)
     source = Source()
     await cache.fence([KEY])
-    await asyncio.sleep(0.1)
+    await eventually(partial(is_free, cache))
     await cache.get_or_load(KEY, source.load, TTL)
     assert await cache.get(KEY) == b"old"
 
@@ -321,7 +337,8 @@ async def test_leases_expire(cache: Cache, other: Cache, monkeypatch: pytest.Mon
     slow.go_on.clear()
     reading = asyncio.create_task(cache.get_or_load(KEY, slow.load, TTL))
     await slow.loading.wait()
-    await asyncio.sleep(0.1)
+    await eventually(partial(is_free, cache))
+    monkeypatch.setattr(aside, "LEASE_MS", LONG_MS)
     assert await other.get_or_load(KEY, quick.load, TTL) == b"quick"
     slow.go_on.set()
     assert await reading == b"slow"
@@ -391,7 +408,7 @@ async def test_redis_stopped_in_the_middle(valkey: Callable[[], Engine], monkeyp
 async def back(cache: Cache) -> None:
     """Return when the cache has found Redis again."""
     await cache.get("wake")
-    async with asyncio.timeout(20):
+    async with patience():
         while await cache.get_or_load("probe", Source(b"up").load, TTL) and not await cache.get("probe"):
             await asyncio.sleep(0.01)
 
@@ -410,20 +427,25 @@ async def test_redis_stopped_while_loading(valkey: Callable[[], Engine]) -> None
         await cache.close()
 
 
-async def test_a_redis_that_hangs(valkey: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis that accepts but never answers costs one time-out for all readers, not one for each."""
+async def test_a_redis_that_hangs(
+    valkey: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A Redis that never answers costs one time-out for all readers, not one for each."""
+    monkeypatch.setattr(aside, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(aside, "PROBE_SECONDS", 10 * PATIENCE_SECONDS)
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
         cache = Cache(redis)
         await cache.get_or_load(KEY, source.load, TTL)
         engine.process.send_signal(signal.SIGSTOP)
         try:
-            async with asyncio.timeout(20 * aside.TIMEOUT_SECONDS):
-                for _ in range(100):
-                    assert await cache.get_or_load(KEY, source.load, TTL) == b"old"
+            for _ in range(100):
+                assert await cache.get_or_load(KEY, source.load, TTL) == b"old"
         finally:
             engine.process.send_signal(signal.SIGCONT)
         await cache.close()
+    timeouts = [line for line in caplog.messages if line.startswith("reading without Redis")]
+    assert len(timeouts) == 1
 
 
 async def test_what_a_restart_brings_back_is_not_trusted(valkey: Callable[[], Engine], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from atelier import outbox, tail
 from atelier.database import Database
 from atelier.tail import OutOfRange, Tail
+from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -64,10 +65,10 @@ async def running(log: Log) -> AsyncIterator[Tail[int]]:
     await task
 
 
-async def read(tail_: Tail[int], after: int, count: int) -> list[int]:
-    """The first `count` items after a position."""
-    found: list[int] = []
-    async with asyncio.timeout(20):
+async def read(tail_: Tail[int], after: int, count: int, found: list[int] | None = None) -> list[int]:
+    """The first `count` items after a position; meanwhile those `found` so far."""
+    found = [] if found is None else found
+    async with patience():
         async for batch in tail_.follow(after):
             assert all(position == item for position, item in batch.items)
             found += [item for _, item in batch.items]
@@ -178,8 +179,9 @@ async def test_a_lost_connection_loses_nothing(log: Log, fresh_database_url: str
     """When the server ends every connection, readers go on with what was sent meanwhile."""
     async with running(log) as tail_:
         await log.send(5)
-        reading = asyncio.create_task(read(tail_, 0, 10))
-        await asyncio.sleep(0.2)
+        found: list[int] = []
+        reading = asyncio.create_task(read(tail_, 0, 10, found))
+        await eventually(lambda: len(found) == 5)  # from now on it asks the database nothing
         killer = await asyncpg.connect(fresh_database_url)
         await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         await killer.execute(
@@ -210,4 +212,5 @@ async def test_readers_end_with_the_tail(log: Log) -> None:
         assert (await anext(following)).items == ()
         waiting = asyncio.ensure_future(anext(following, "ended"))
         await asyncio.sleep(0)
-    assert await asyncio.wait_for(waiting, 5) == "ended"
+    async with patience():
+        assert await waiting == "ended"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from redis.asyncio import Redis
 
+from atelier import auth
 from atelier.accounts import families, revocations
 from atelier.auth import Authenticator
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 
     from atelier.http.resources import Resources
 
-SOON = 10.0  # seconds that a word may take before the test fails
+
+@pytest.fixture(autouse=True)
+def _long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten is forgotten because of a word, not of the time that has passed."""
+    monkeypatch.setattr(auth, "REMEMBER_SECONDS", 10 * PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -37,9 +43,7 @@ async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator
     """Listens meanwhile; has forgotten what it knew when this is entered, as who begins to listen does."""
     before = authenticator._drops  # noqa: SLF001 - nothing else shows that it has heard of its own subscription
     task = asyncio.create_task(revocations.follow(redis, authenticator))
-    async with asyncio.timeout(SOON):
-        while authenticator._drops == before:  # noqa: SLF001 - as above
-            await asyncio.sleep(0.01)
+    await eventually(lambda: authenticator._drops != before)  # noqa: SLF001 - as above
     yield
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -48,9 +52,7 @@ async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator
 
 async def forgotten(authenticator: Authenticator, authorization: str) -> None:
     """Return once the authenticator does not know the value any more."""
-    async with asyncio.timeout(SOON):
-        while authenticator.known(authorization):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not authenticator.known(authorization))
 
 
 @pytest.mark.parametrize("action", ["logout", "delete"])
@@ -110,9 +112,7 @@ async def test_a_listener_without_redis_tries_again_until_it_is_cancelled(
     caplog.set_level(logging.WARNING)
     async with Redis.from_url("unix:///nowhere/valkey.sock") as nobody:
         task = asyncio.create_task(revocations.follow(nobody, resources.authenticator))
-        async with asyncio.timeout(SOON):
-            while "not hearing" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: "not hearing" in caplog.text)
         assert not task.done()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
