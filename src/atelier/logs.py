@@ -6,10 +6,12 @@ Knows no role and no framework; `uvicorn`, `celery` and `django` log through the
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import logging.handlers
 import os
 import re
+import secrets
 import sys
 import threading
 import time
@@ -34,6 +36,7 @@ SECRET_CHARACTERS = 8  # shorter ones are taken out of URLs only
 BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")  # as a client may choose one
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")  # 32 hex digits while a span is open
 
 QUIET = (
@@ -88,6 +91,20 @@ REDACTIONS = (
     (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>", ("b'", 'b"')),
     (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>", ("",)),
 )
+
+
+class RequestIds:
+    """The ids of one server's requests, for log lines and answers; no secrets, so not random."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(4).encode()
+        self._count = itertools.count(1)
+
+    def pick(self, given: bytes) -> bytes:
+        """The client's own id where it sent a proper one, else one that no other request has."""
+        if given and _REQUEST_ID.fullmatch(given):
+            return given
+        return b"%b-%x" % (self._prefix, next(self._count))
 
 
 class Redactor:

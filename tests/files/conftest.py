@@ -31,6 +31,8 @@ from atelier.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from atelier.files.models import File
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
 django.setup()  # test modules import models
 
@@ -80,6 +82,23 @@ def account(settings: Settings, email: str) -> tuple[int, str]:
         (user_id,) = connection.execute(USER, {"email": email}).fetchone() or (0,)
         connection.execute(SESSION, {"id": session, "user_id": user_id})
     return user_id, Tokens(bootstrap.secret(settings)).issue(user_id, str(session))
+
+
+def make(settings: Settings, content: bytes = b"hello") -> File:
+    """A file as an upload makes it, its job not yet sent; Django is on these settings."""
+    from django.db import transaction  # noqa: PLC0415 - test modules set Django up first
+
+    from atelier.files import service  # noqa: PLC0415 - as above
+    from atelier.files.uploads import Received, Spool  # noqa: PLC0415 - as above
+
+    owner, _ = account(settings, f"{uuid.uuid4().hex}@example.org")
+    spool = Spool(settings.data / "spool", settings.body_limit)
+    spool.add(content)
+    spool.finish()
+    upload = Received("a.txt", spool)
+    stored = service.store(upload)
+    with transaction.atomic():
+        return service.create(owner, upload, stored)
 
 
 class Person:

@@ -17,9 +17,8 @@ from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import celery, garbage, house, jobs, service, workshop
 from atelier.files.kinds import Inspection, Picture
 from atelier.files.models import File, Outbox
-from atelier.files.uploads import Received, Spool
 from atelier.imaging.failures import DecodeTimeout
-from tests.files.conftest import account
+from tests.files.conftest import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,20 +45,6 @@ def _django(settings: Settings) -> Iterator[None]:
 def file(settings: Settings) -> File:
     """A queued file of a new user."""
     return make(settings)
-
-
-def make(settings: Settings, content: bytes = b"hello") -> File:
-    """A file as an upload makes it, its job not yet sent."""
-    owner, _ = account(settings, f"{timezone.now().timestamp()}@example.org")
-    spool = Spool(settings.data / "spool", settings.body_limit)
-    spool.add(content)
-    spool.finish()
-    upload = Received("a.txt", spool)
-    from django.db import transaction  # noqa: PLC0415 - next to its use
-
-    stored = service.store(upload)
-    with transaction.atomic():
-        return service.create(owner, upload, stored)
 
 
 def fresh(file: File) -> File:

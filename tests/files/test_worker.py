@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
 
 import kombu
+import psycopg
 import pytest
 
+from atelier import bootstrap
 from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.adapters.blobs.mark import written
 from atelier.files import house, jobs
 from atelier.files.celery import QUEUE, queue
 from atelier.files.celery import app as celery_app
 from tests.files import samples
-from tests.files.conftest import PHOTOS, Person, celery
+from tests.files.conftest import PHOTOS, SETTLE_SECONDS, Person, celery, make
 from tests.system.instance import descendants
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
     from pathlib import Path
 
     import httpx2
@@ -58,6 +62,41 @@ async def test_what_cannot_be_processed_can_be_retried(ada: Person, worker: subp
     assert (await ada.settled(again.json()))["error"]["reason"] == "archive-bomb"
 
 
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity WHERE %s = any(pg_blocking_pids(pid))
+"""
+
+
+def lines(settings: Settings, file_id: int) -> list[str]:
+    """What the worker's log file says of a file: level and message of each line."""
+    log = (settings.data / "logs" / "files.log").read_text()
+    named = [line for line in log.splitlines() if re.search(rf"\bfile {file_id}\b", line)]
+    return [re.sub(r"^\S+ (\w+) \S+ \[[^]]*\]", r"\1", line) for line in named]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that is expected."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+async def test_the_log_says_of_each_file_what_became_of_it(
+    ada: Person, worker: subprocess.Popen[bytes], settings: Settings
+) -> None:
+    """One line for a job, found by the file's id; of a failure the reason and the detail of the record."""
+    good = await ada.settled(await ada.upload(FILES["pdf"]))
+    until(lambda: lines(settings, good["id"]))
+    (line,) = lines(settings, good["id"])
+    assert re.fullmatch(rf"INFO file {good['id']} processed: pdf in \d+\.\d\d s", line)
+    bad = await ada.settled(await ada.upload(samples.zip_bomb()))
+    until(lambda: lines(settings, bad["id"]))
+    detail = bad["error"]["detail"]
+    assert lines(settings, bad["id"]) == [f"WARNING file {bad['id']} failed: archive-bomb: {detail}"]
+    assert "Task atelier.files.process" not in (settings.data / "logs" / "files.log").read_text()
+
+
 async def test_a_worker_takes_no_jobs_with_a_store_of_others(settings: Settings, tmp_path: Path) -> None:
     """It would say of every file that its content is gone: it ends instead, with a word about why."""
     await DirectoryBlobs(tmp_path / "blobs").set_mark(written("00000000-0000-0000-0000-000000000000"))
@@ -81,6 +120,26 @@ async def test_a_killed_worker_is_replaced_and_its_children_end(
         while [pid for pid in family if _runs(pid)]:
             assert time.monotonic() < deadline, family
             time.sleep(0.05)
+
+
+def test_a_job_whose_process_dies_is_named(worker: subprocess.Popen[bytes], settings: Settings) -> None:
+    """The log has the file's id beside what killed the process; the job comes again and is done."""
+    house.move_in(settings)
+    file = make(settings)
+    url = bootstrap.database_url(settings)
+    with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as watcher:
+        holder.execute("SELECT 1 FROM files WHERE id = %s FOR UPDATE", (file.pk,))
+        assert jobs.offer(file)
+        until(lambda: watcher.execute(WAITING, (holder.info.backend_pid,)).fetchone() == (1,))
+        for pid in [pid for pid, words in descendants(worker.pid).items() if "celery" in words]:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: lines(settings, file.pk))
+    until(lambda: len(lines(settings, file.pk)) > 1)
+    house.disconnect()
+    first, second, *_ = lines(settings, file.pk)
+    assert first.startswith(f"WARNING file {file.pk}: its job ended without a result: WorkerLostError(")
+    assert "SIGKILL" in first
+    assert second.startswith(f"INFO file {file.pk} processed: text in ")
 
 
 def _runs(pid: int) -> bool:

@@ -108,8 +108,10 @@ async def test_a_queued_picture_is_not_ready(ada: Person) -> None:
     assert (await ada.client.get(record["url"] + "/renditions/original")).content == WATERFALL
 
 
-async def test_a_damaged_picture_fails_with_a_reason(ada: Person, workers: None) -> None:
-    """A truncated file ends failed, says why in its record, and is a 404 `processing-failed`."""
+async def test_a_damaged_picture_fails_with_a_reason(
+    ada: Person, workers: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A truncated file ends failed, says why in its record and the log, and is a 404 `processing-failed`."""
     record = await ada.settled((await ada.upload(content=WATERFALL[:20_000]))["id"])
     assert record["status"] == "failed"
     assert record["error"]["reason"] == "bad-picture"
@@ -117,6 +119,9 @@ async def test_a_damaged_picture_fails_with_a_reason(ada: Person, workers: None)
     assert answer.status_code == 404
     assert answer.json()["type"].endswith("processing-failed")
     assert answer.json()["detail"] == record["error"]["detail"] != ""
+    warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
+    said = f"image {record['id']} failed: bad-picture: {record['error']['detail']}"
+    assert warnings.count(said) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import uuid
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -15,10 +18,12 @@ from atelier.auth import Authenticator, Tokens
 from atelier.rpc import door
 from atelier.rpc.door import Door, caller
 from tests.books.support import SECRET, sign_in
+from tests.logged import logging_to
 from tests.rpc.support import Books, details, refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from atelier.auth import Claims
 
@@ -86,6 +91,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
             "/test/unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "/test/collect": grpc.stream_unary_rpc_method_handler(self.collect),
             "/test/echo": grpc.stream_stream_rpc_method_handler(self.echo),
+            "/test/watch": grpc.unary_stream_rpc_method_handler(self.watch),
             "/test/fail": grpc.unary_unary_rpc_method_handler(self.fail),
             "/test/yield": grpc.unary_stream_rpc_method_handler(self.yielding),
         }.get(details_.method)
@@ -103,6 +109,11 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
         async for request in requests:
             await context.write(request)
 
+    async def watch(self, request: bytes, context: Any) -> None:
+        """Once, and then silence."""
+        await context.write(request)
+        await asyncio.Event().wait()
+
     async def fail(self, _request: bytes, _: Any) -> bytes:
         """A mistake of ours."""
         raise KeyError("password=hunter2")
@@ -117,15 +128,22 @@ async def alive(_: Claims) -> bool:
     return True
 
 
+@asynccontextmanager
+async def door_at(address: str) -> AsyncIterator[int]:
+    """A server of plain bytes behind the door; its port."""
+    door = Door(Authenticator(Tokens(SECRET), alive))
+    server = grpc.aio.server(interceptors=(door,), handlers=(Handlers(),))
+    port = server.add_insecure_port(address)
+    await server.start()
+    yield port
+    await server.stop(None)
+
+
 @pytest.fixture
 async def plain() -> AsyncIterator[grpc.aio.Channel]:
-    """A server of plain bytes behind the door."""
-    server = grpc.aio.server(interceptors=(Door(Authenticator(Tokens(SECRET), alive)),), handlers=(Handlers(),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    """A channel to such a server."""
+    async with door_at("127.0.0.1:0") as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel
-    await server.stop(None)
 
 
 METADATA = (("authorization", f"Bearer {Tokens(SECRET).issue(7, 'session')}"),)
@@ -149,6 +167,75 @@ async def test_a_mistake_of_ours_leaves_only_an_id(plain: grpc.aio.Channel, capl
         await plain.unary_unary("/test/fail")(b"x", metadata=METADATA)
     assert "hunter2" not in repr(errors[0])
     assert details(errors[0])["RequestInfo"].request_id in caplog.text
+
+
+def access_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The lines of the access log, without their times."""
+    found = [record.getMessage() for record in caplog.records if record.name == "atelier.access"]
+    assert all(re.search(r" \d+\.\d ms$", line) for line in found)
+    return [line.rsplit(" ", 2)[0] for line in found]
+
+
+async def test_every_call_is_a_line_of_the_access_log(
+    plain: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Address, method, code and time, as HTTP's, for every arity and whatever came of the call."""
+    caplog.set_level(logging.INFO, "atelier.access")
+    await plain.unary_unary("/test/unary")(b"x", metadata=METADATA)
+    await plain.stream_unary("/test/collect")(iter([b"a"]), metadata=METADATA)
+    echo = plain.stream_stream("/test/echo")(iter([b"a"]), metadata=METADATA)
+    assert [answer async for answer in echo] == [b"a"]
+    for method, metadata in (("/test/fail", METADATA), ("/test/unary", ()), ("/test/nothing", METADATA)):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await plain.unary_unary(method)(b"x", metadata=metadata)
+    assert access_lines(caplog) == [
+        "127.0.0.1 gRPC /test/unary OK",
+        "127.0.0.1 gRPC /test/collect OK",
+        "127.0.0.1 gRPC /test/echo OK",
+        "127.0.0.1 gRPC /test/fail INTERNAL",
+        "127.0.0.1 gRPC /test/unary UNAUTHENTICATED",
+        "- gRPC /test/nothing UNIMPLEMENTED",
+    ]
+    assert METADATA[0][1].removeprefix("Bearer ") not in caplog.text
+
+
+async def test_a_stream_that_its_client_leaves_is_logged_as_cancelled(
+    plain: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, when it ends."""
+    caplog.set_level(logging.INFO, "atelier.access")
+    watch = plain.unary_stream("/test/watch")(b"a", metadata=METADATA)
+    assert await watch.read() == b"a"
+    assert access_lines(caplog) == []
+    watch.cancel()
+    async with asyncio.timeout(20):
+        while not access_lines(caplog):
+            await asyncio.sleep(0.01)
+    assert access_lines(caplog) == ["127.0.0.1 gRPC /test/watch CANCELLED"]
+
+
+async def test_log_lines_of_a_call_carry_its_id(plain: grpc.aio.Channel, tmp_path: Path) -> None:
+    """The client's `x-request-id` where it is a proper one, else one of the server's own."""
+    with logging_to(tmp_path) as setup:
+        written = setup()
+        for given in ("order-7", "no id", None):
+            metadata = METADATA if given is None else (*METADATA, ("x-request-id", given))
+            with refused(StatusCode.INTERNAL):
+                await plain.unary_unary("/test/fail")(b"x", metadata=metadata)
+    starts = [line.split(" ", 4) for line in written.file.splitlines() if line.startswith("20")]
+    assert [name for _, _, name, *_ in starts] == ["atelier.rpc.errors", "atelier.access"] * 3
+    ids = [request for *_, request, _ in starts]
+    assert ids[0] == ids[1] == "[order-7]"
+    assert ids[2] == ids[3] != ids[4] == ids[5]
+    assert all(re.fullmatch(r"\[[0-9a-f]{8}-[0-9a-f]+\]", one) for one in ids[2:])
+
+
+async def test_addresses_of_the_sixth_version_are_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    """Without the brackets and the port that gRPC puts around them."""
+    caplog.set_level(logging.INFO, "atelier.access")
+    async with door_at("[::1]:0") as port, grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
+        await channel.unary_unary("/test/unary")(b"x", metadata=METADATA)
+    assert access_lines(caplog) == ["::1 gRPC /test/unary OK"]
 
 
 async def test_unknown_methods_are_unimplemented(plain: grpc.aio.Channel) -> None:

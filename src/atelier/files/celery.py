@@ -26,6 +26,7 @@ QUEUE = "atelier.files"
 SOFT_SECONDS = 110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
 HARD_SECONDS = 15  # beyond the soft limit
 VISIBLE_SECONDS = 600  # above every time limit: Redis gives a job that was not acknowledged to another worker after it
+BY_UUID = ("celery.worker.strategy", "celery.app.trace")  # jobs that come and succeed; ours name the file
 CONNECT_SECONDS = 2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,8 @@ def waiting(url: str) -> int:
 def _log(**_: object) -> None:
     """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""
     logs.setup("files", house.here().settings)
+    for name in BY_UUID:
+        logging.getLogger(name).setLevel(logging.WARNING)
     count_errors()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,34 +41,46 @@ def process(file_id: int, version: int) -> str:
 def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
     """Do what `process` does, with any way of looking. What another attempt may mend is left to the reconciler.
 
-    Returns the file's kind and the outcome: `image processed`, `pdf failed`, `text retried`, `- skipped`.
+    Returns the file's kind and the outcome: `image processed`, `pdf failed`, `text retried`,
+    `- skipped`. The log has a line for each outcome, with the file's id.
     """
+    began = time.perf_counter()
     file = service.begin(file_id, version)
-    return "- skipped" if file is None else f"{file.kind} {_process(file, inspect)}"
+    outcome = "skipped" if file is None else _process(file, inspect)
+    kind = "-" if file is None else file.kind
+    if outcome == "processed":
+        log.info("file %d processed: %s in %.2f s", file_id, kind, time.perf_counter() - began)
+    elif outcome == "skipped":
+        log.info("file %d skipped: it is gone, changed or processed already", file_id)
+    return f"{kind} {outcome}"
 
 
 def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
-    file_id, version = file.pk, file.version
     limit = house.here().settings.job_attempts
     if file.attempts > limit:
-        service.fail(file_id, version, "not-processed", f"Given up after {limit} attempts that did not end.")
-        return "failed"
+        return _fail(file, "not-processed", f"Given up after {limit} attempts that did not end.")
     try:
         found = inspect(file)
     except NotFound:
-        service.fail(file_id, version, "content-missing", "The content is gone.")
+        return _fail(file, "content-missing", "The content is gone.")
     except Unavailable:
-        log.warning("file %s: nothing can look at it right now; it will be offered again", file_id, exc_info=True)
+        log.warning("file %d: nothing can look at it right now; it will be offered again", file.pk, exc_info=True)
         return "put-off"
-    except DecodeFailed as failure:
-        if file.attempts < limit:
-            offer(file)
-            return "retried"
-        service.fail(file_id, version, *service.failure(failure))
-    except (Invalid, Unsupported) as refusal:
-        service.fail(file_id, version, *service.failure(refusal))
-    else:
-        return "processed" if service.finish(file_id, version, found) else "skipped"
+    except (DecodeFailed, Invalid, Unsupported) as error:
+        reason, detail = service.failure(error)
+        if not isinstance(error, DecodeFailed) or file.attempts >= limit:
+            return _fail(file, reason, detail)
+        log.warning("file %d: attempt %d failed, again soon: %s: %s", file.pk, file.attempts, reason, detail)
+        offer(file)
+        return "retried"
+    return "processed" if service.finish(file.pk, file.version, found) else "skipped"
+
+
+def _fail(file: File, reason: str, detail: str) -> str:
+    """Record and log that a file cannot be processed; the outcome."""
+    if not service.fail(file.pk, file.version, reason, detail):
+        return "skipped"
+    log.warning("file %d failed: %s: %s", file.pk, reason, detail)
     return "failed"
 
 

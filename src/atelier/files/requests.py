@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from celery.worker.request import Request
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNKNOWN = "unknown"  # the kind of a file whose job did not come to its end
+
+log = logging.getLogger(__name__)
 
 
 class Counted(Request):
@@ -31,13 +34,21 @@ class Counted(Request):
             FILE_SECONDS.labels(kind).observe(seconds)
         return self._succeeded(failed__retval__runtime, **options)
 
-    def on_failure(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
         """Its child died, or it raised what no job should."""
         FILE_JOBS.labels(UNKNOWN, "lost").inc()
-        return super().on_failure(*args, **options)
+        error = getattr(exc_info.exception, "exc", exc_info.exception)  # wrapped, with its traceback
+        log.warning("file %s: its job ended without a result: %r", self._file_id, error)
+        return super().on_failure(exc_info, *args, **options)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: ANN401, FBT001 - as above
         """It ran into a limit; after the hard one its child is killed."""
         if not soft:
             FILE_JOBS.labels(UNKNOWN, "timed-out").inc()
+            log.warning("file %s: its job was stopped after %s s", self._file_id, timeout)
         return super().on_timeout(soft, timeout)
+
+    @property
+    def _file_id(self) -> object:
+        """Of the job's arguments; what else finds its way into the queue may have none."""
+        return self.args[0] if self.args else "-"

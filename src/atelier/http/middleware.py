@@ -7,10 +7,7 @@ route and no slice; what lies under the prefixes of another application goes the
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-import re
-import secrets
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -24,7 +21,7 @@ from starlette.types import ASGIApp
 from atelier import tracing
 from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
-from atelier.logs import request_id
+from atelier.logs import RequestIds, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +37,6 @@ CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that wen
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
 SECRETS_UNDER = "/api/auth/"  # answers from here are kept by nobody
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged at DEBUG
-_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
@@ -87,8 +83,7 @@ class Edge:
         self.metrics = metrics
         self.elsewhere = elsewhere
         self.shortcuts = shortcuts
-        self._prefix = secrets.token_hex(4).encode()
-        self._count = itertools.count(1)
+        self.ids = RequestIds()
         self._now, self._date = 0, b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,10 +108,6 @@ class Edge:
             self._now, self._date = now, formatdate(now, usegmt=True).encode()
         return self._date
 
-    def new_id(self) -> bytes:
-        """An id that no other request has; no secret, so it need not be random."""
-        return b"%b-%x" % (self._prefix, next(self._count))
-
 
 class _Exchange:
     """One request and its answer."""
@@ -139,7 +130,7 @@ class _Exchange:
                 length = value
             elif name == b"x-request-id":
                 given = value
-        self.id = given if given and _ID.fullmatch(given) else edge.new_id()
+        self.id = edge.ids.pick(given)
         if length and int(length) > edge.limit:
             self._over = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 INTENT = timedelta(minutes=15)  # far above the time in which a batch is stored
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
 
+log = logging.getLogger(__name__)
+
 
 async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequence[Outcome]) -> None:
     """Make every outcome true at most once: blobs first, then all rows and events in one transaction.
@@ -43,8 +46,15 @@ async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequen
         await cache.fence(keys)
         await session.commit()
     for image in changed:
-        IMAGES.labels(image.status, reasons(image.error["reason"]) if image.error else "").inc()
+        _report(image)
     await cache.drop(keys)
+
+
+def _report(image: Image) -> None:
+    """Count what became of an image; of one that failed the log says why."""
+    IMAGES.labels(image.status, reasons(image.error["reason"]) if image.error else "").inc()
+    if image.error:
+        log.warning("image %d failed: %s: %s", image.id, image.error["reason"], image.error["detail"])
 
 
 async def _write(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) -> dict[int, list[dict[str, Any]]]:
