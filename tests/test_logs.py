@@ -18,7 +18,6 @@ from hypothesis.strategies import from_regex
 
 from atelier import logs
 from tests.logged import logging_to
-from atelier.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
