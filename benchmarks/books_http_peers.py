@@ -18,8 +18,8 @@ from sqlalchemy import make_url, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from atelier import outbox
 from atelier.books.models import Book
+from atelier.events import outbox
 from atelier.roles import freeze
 
 BODY = b'{"id":1,"title":"Title 1","author":"Author 1","publication_date":"1800-01-02"}'

@@ -30,10 +30,10 @@ import psycopg
 from celery import Celery
 
 from atelier.auth import Tokens
-from atelier.engines import start_postgres, start_valkey
+from atelier.commands.migrate import migrate
 from atelier.files import celery as ours_celery
-from atelier.roles.migrate import migrate
 from atelier.settings import Settings
+from atelier.up.engines import start_postgres, start_valkey
 from benchmarks.usage import cpu_seconds, family
 
 if TYPE_CHECKING:

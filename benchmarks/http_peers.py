@@ -25,9 +25,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from atelier import logs
 from atelier.http.upload import receive
 from atelier.images.models import Image
+from atelier.observe import logs
 from atelier.roles import api, freeze
 from atelier.settings import Settings
 

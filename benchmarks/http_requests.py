@@ -25,7 +25,7 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from atelier.engines import start_postgres, start_valkey
+from atelier.up.engines import start_postgres, start_valkey
 from benchmarks.usage import cpu_seconds, peak_kib
 
 HERE = Path(__file__).parent

@@ -34,7 +34,7 @@ FONT = Path(__file__).parents[1] / "src/atelier/imaging/fonts/DejaVuSans.ttf"
 
 def atelier(job: str, data: bytes, caption: str) -> Callable[[], dict[str, bytes]]:
     """Ours."""
-    from atelier.imaging.probe import probe
+    from atelier.imaging.identify.probe import probe
     from atelier.imaging.recipe import Recipe
     from atelier.imaging.renditions import render
     from atelier.imaging.transform import transform

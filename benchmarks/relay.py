@@ -21,16 +21,15 @@ import asyncpg
 import uvloop
 from redis.asyncio import Redis
 
-from atelier import carrier as relay
-from atelier import outbox
-from atelier.adapters.bus.rabbitmq import RabbitBus
-from atelier.adapters.bus.streams import StreamsBus
 from atelier.database import Base, Database
-from atelier.engines import start_postgres, start_valkey
-from atelier.messages import Event, new_event_id, utcnow
+from atelier.events import outbox, relay
+from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.streams import StreamsBus
+from atelier.events.messages import Event, new_event_id, utcnow
+from atelier.up.engines import start_postgres, start_valkey
 
 if TYPE_CHECKING:
-    from atelier.adapters.bus import Bus
+    from atelier.events.bus import Bus
 
 PREFIX = "bench"
 SUBJECTS = 500

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import uvloop
 
-from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.blobs.directory import DirectoryBlobs
+from atelier.commands.migrate import migrate
 from atelier.database import Database
-from atelier.engines import start_postgres
-from atelier.roles.migrate import migrate
 from atelier.tasks import events, handout, service
-from atelier.tasks.floors import Floors
+from atelier.tasks.watermarks import Watermarks
+from atelier.up.engines import start_postgres
 from benchmarks.usage import cpu_seconds
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ KNOWN = f"""
     )
     SELECT id FROM taken
 """
-FLOORS = Floors()
+FLOORS = Watermarks()
 WAITING = handout.TAKE.replace(" SKIP LOCKED", "")
 
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from atelier.engines import start_valkey
 from atelier.queue import Job, Queue
+from atelier.up.engines import start_valkey
 
 HERE = Path(__file__).parent
 PEER = HERE / "peers/celery_peer.py"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from alembic import command
 from alembic.util import CommandError
 
-from atelier.engines import start_postgres
-from atelier.roles.migrate import config, migrate
+from atelier.commands.migrate import config, migrate
+from atelier.up.engines import start_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

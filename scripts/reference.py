@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
 
-from atelier import measures
 from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.http import metrics as http_metrics
+from atelier.observe import metrics
 from atelier.problem_pages import status_line
 from atelier.problem_types import GROUPS, REASONS
 from atelier.settings import PREFIX, Settings
@@ -147,10 +147,10 @@ LABELS = {
 
 def metrics_page() -> str:
     """Every metric with its type and labels, and what the labels say."""
-    held = [value for value in vars(measures).values() if isinstance(value, MetricWrapperBase)]
+    held = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
     registry = http_metrics.Metrics().registry
     own = [*registry._collector_to_names, *held]  # noqa: SLF001 - what was registered, in order; there is no other way
-    rows = [_metric(metric, "relay" if metric in measures.RELAY._collector_to_names else "") for metric in own]  # noqa: SLF001
+    rows = [_metric(metric, "relay" if metric in metrics.RELAY._collector_to_names else "") for metric in own]  # noqa: SLF001
     return "\n".join(
         [
             "# Metrics",

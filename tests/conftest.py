@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
-from atelier.engines import Engine, start_postgres, start_valkey
+from atelier.up.engines import Engine, start_postgres, start_valkey
 from tests.ports import forbid_default_ports, hold_default_ports
 from tests.s3 import S3Server
 from tests.waiting import PATIENCE_SECONDS
@@ -68,10 +68,10 @@ TIME_LIMITS = (
     "atelier.cache.aside.TIMEOUT_SECONDS",
     "atelier.database.CONNECT_SECONDS",
     "atelier.http.ratelimit.REDIS_SECONDS",
-    "atelier.probe.DEADLINE_SECONDS",
-    "atelier.roles.doctor.CONNECT_SECONDS",
-    "atelier.tail.START_SECONDS",
-    "atelier.vitals.CHECK_SECONDS",
+    "atelier.observe.probe.DEADLINE_SECONDS",
+    "atelier.commands.doctor.CONNECT_SECONDS",
+    "atelier.events.follow.START_SECONDS",
+    "atelier.observe.health.CHECK_SECONDS",
 )
 ENGINES = pytest.StashKey[Engines]()
 HELD = pytest.StashKey[list[socket.socket]]()
@@ -115,7 +115,7 @@ def patient_product() -> Iterator[None]:
 
 def make_schema(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    from atelier.roles.migrate import migrate  # noqa: PLC0415 - most tests need no tables
+    from atelier.commands.migrate import migrate  # noqa: PLC0415 - most tests need no tables
 
     migrate(url)
 

@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from atelier import logs
+from atelier.observe import logs
 from atelier.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from atelier.cli import app
 from atelier.errors import Unavailable
-from atelier.vitals import PortTaken
+from atelier.observe.health import PortTaken
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from atelier.accounts.routes import router
 from atelier.database import Database
-from atelier.files import house
+from atelier.files import django_setup
 from atelier.http.app import create_app
 from atelier.settings import Settings
 from tests.http.support import in_process, make_resources
@@ -87,19 +87,19 @@ def by_psycopg(url: str, statement: str, values: tuple[object, ...]) -> None:
 
 def by_django(url: str, statement: str, values: tuple[object, ...]) -> None:
     """As the files slice does."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
     import django  # noqa: PLC0415 - the other drivers need no Django
 
     django.setup()
     from django.db import connections  # noqa: PLC0415 - as above
 
     before = connections.settings["default"]
-    house.use_database(url)
+    django_setup.use_database(url)
     try:
         with connections["default"].cursor() as cursor:
             cursor.execute(re.sub(r"\?\d", "%s", statement), values or None)
     finally:
-        house.disconnect()
+        django_setup.disconnect()
         connections.settings["default"] = before
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier.http1 import BadAnswer
+from atelier.classify.http_client import BadAnswer
 from benchmarks.capacity.follow import Follower
 from benchmarks.capacity.results import Ready, Trial, quantiles
 

@@ -13,8 +13,8 @@ import typer
 import uvloop
 from msgspec.json import encode
 
+from atelier.classify.http_client import Endpoint
 from atelier.errors import AtelierError
-from atelier.http1 import Endpoint
 from benchmarks.capacity import budget, pages, report, scaling, sweep
 from benchmarks.capacity.arrivals import Limits
 from benchmarks.capacity.operations import ABOUT

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
-from atelier.http1 import BadAnswer
+from atelier.classify.http_client import BadAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from atelier.classify.http_client import BadAnswer, Client
 from atelier.errors import AtelierError
-from atelier.http1 import BadAnswer, Client
 
 if TYPE_CHECKING:
-    from atelier.http1 import Endpoint, Response
+    from atelier.classify.http_client import Endpoint, Response
 
 TITLE = "Atelier"
 """What an instance's OpenAPI document is called."""

@@ -14,7 +14,7 @@ from benchmarks.capacity.stock import JSON, MULTIPART
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from atelier.http1 import Response
+    from atelier.classify.http_client import Response
     from benchmarks.capacity.follow import State
     from benchmarks.capacity.session import Session
     from benchmarks.capacity.stock import Stock

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from atelier.http1 import BadAnswer, Client, Endpoint, without_password
+from atelier.classify.http_client import BadAnswer, Client, Endpoint, without_password
 from benchmarks.capacity import arrivals, guard, machine, search, verdict, watch
 from benchmarks.capacity.arrivals import Limits
 from benchmarks.capacity.budget import Budget

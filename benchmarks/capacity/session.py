@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from atelier.classify.http_client import BadAnswer, Client, Endpoint
 from atelier.errors import AtelierError
-from atelier.http1 import BadAnswer, Client, Endpoint
 
 if TYPE_CHECKING:
-    from atelier.http1 import Response
+    from atelier.classify.http_client import Response
 
 ANSWER_SECONDS = 30.0
 """Time that one request may take, under any load."""

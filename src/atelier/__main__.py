@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """The command line; `atelier probe` takes a short cut, for it runs every few seconds."""
     if sys.argv[1:] == ["probe"]:
-        from atelier import probe  # noqa: PLC0415 - nobody else needs it
+        from atelier.observe import probe  # noqa: PLC0415 - nobody else needs it
 
         code = probe.from_environment()
         if code is not None:

@@ -51,7 +51,7 @@ def main() -> None:
 @app.command()
 def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None:
     """Start everything: engines, migrations, every role."""
-    from atelier.roles.up import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.up import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data, port, grpc_port)))
 
@@ -99,7 +99,7 @@ def grpc(data: Data = None, grpc_port: GrpcPort = None) -> None:
 @app.command()
 def migrate(data: Data = None) -> None:
     """Bring the database to the newest schema."""
-    from atelier.roles.migrate import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.migrate import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data)))
 
@@ -113,7 +113,7 @@ def check(
     ] = False,
 ) -> None:
     """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagreed."""
-    from atelier.roles.check import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.check import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), deep=deep, mend=repair))
 
@@ -127,7 +127,7 @@ def backup(
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")] = None,
 ) -> None:
     """Back up rows and blobs as of one moment, while everything runs. Exit code 1 when blobs are missing or corrupt."""
-    from atelier.roles.backup import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.backup import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), folder, keep))
 
@@ -139,7 +139,7 @@ def restore(
     at: Annotated[str | None, typer.Option("--at", help="Name of the backup; none: the newest.")] = None,
 ) -> None:
     """Restore a backup into an empty house that is not running."""
-    from atelier.roles.backup.restore import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.backup.restore import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), folder, at))
 
@@ -147,7 +147,7 @@ def restore(
 @app.command()
 def doctor(data: Data = None) -> None:
     """Show every setting, where its value came from, and what can be reached."""
-    from atelier.roles.doctor import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.doctor import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data)))
 
@@ -163,7 +163,7 @@ def probe(
     ] = None,
 ) -> None:
     """Ask the role on this machine whether it is ready. Exit code 0 when it is, else 1."""
-    from atelier.probe import run  # noqa: PLC0415 - lazily, as every role
+    from atelier.observe.probe import run  # noqa: PLC0415 - lazily, as every role
 
     settings = _settings(data)
     if port:
@@ -181,7 +181,7 @@ def jobs(
     """Show the queues and their dead letters; send those again, or throw them away."""
     if resend and purge:
         raise typer.BadParameter("--resend and --purge contradict each other: choose one.")
-    from atelier.roles.jobs import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.jobs import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))
 
@@ -193,7 +193,7 @@ def copy_blobs(
     data: Data = None,
 ) -> None:
     """Copy a whole store, comparing every copy; again, to go on after a stop. Exit code 1: not all is there."""
-    from atelier.roles.blobs import copy as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.blobs import copy as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data), source, target))
 

@@ -20,7 +20,7 @@ from sqlalchemy.types import TypeDecorator
 
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
-from atelier.measures import CONNECTIONS, CONNECTIONS_LIMIT
+from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 
 from atelier.accounts import families
 from atelier.accounts.routes import router
-from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.auth import Authenticator, Passwords, Tokens
+from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.http.app import create_app

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from atelier import outbox
+from atelier.events import outbox
 
 if TYPE_CHECKING:
     import httpx2

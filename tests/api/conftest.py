@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from atelier.files import house
+from atelier.files import django_setup
 from atelier.roles import api
 from atelier.settings import Settings
 from tests.api.people import sign_up, things_of
@@ -50,7 +50,7 @@ async def port(app: FastAPI) -> AsyncIterator[int]:
     """Where it listens."""
     async with served(app) as port:
         yield port
-    house.disconnect()
+    django_setup.disconnect()
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from atelier import bootstrap
-from atelier.files import house
-from atelier.roles import api, check
+from atelier.commands import check
+from atelier.files import django_setup
+from atelier.roles import api
 from atelier.settings import Settings
 from tests.api.operations import PHOTO
 from tests.api.people import is_problem, sign_up
@@ -37,7 +38,7 @@ async def serving(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     ):
         client.headers |= (await sign_up(client)).headers
         yield client
-    house.disconnect()
+    django_setup.disconnect()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from atelier.classify.chunks import Chunk, Piece, do, read
 from atelier.classify.cluster import STANDSTILL_SECONDS, Ordered, lost
 from atelier.classify.jobs import QUEUE, make_app, sender
 from atelier.classify.outcomes import Failure, Result
-from atelier.engines import start_valkey
+from atelier.up.engines import start_valkey
 from tests.classify.tool import Tool, fill, until
 
 if TYPE_CHECKING:

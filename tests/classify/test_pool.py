@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atelier.classify import wire
+from atelier.classify import frames
 from atelier.classify.outcomes import Entry, Failed, Transformed
 from atelier.classify.pool import Pool, Work, WorkerFailed
 from atelier.classify.worker import answer, read
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def said(path: Path, *, most: int = 1 << 20, limits: Limits | None = None) -> Transformed | Failed:
     """What a process answers about a file."""
     raw = answer(os.fsencode(path), rotate=True, resize=True, limits=limits or Limits(), most=most)
-    count, size = wire.REPLY.unpack_from(raw)
-    assert len(raw) == wire.REPLY.size + size
-    return wire.parse(count, raw[wire.REPLY.size :])
+    count, size = frames.REPLY.unpack_from(raw)
+    assert len(raw) == frames.REPLY.size + size
+    return frames.parse(count, raw[frames.REPLY.size :])
 
 
 def test_an_answer_is_the_transformed_picture() -> None:

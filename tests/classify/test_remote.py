@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.classify.gate import FAILURES, Drained, Gate
+from atelier.classify.breaker import FAILURES, CircuitBreaker, Drained
+from atelier.classify.http_client import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response, without_password
 from atelier.classify.outcomes import Failed, Transformed
 from atelier.classify.remote import Remote, rest_of
-from atelier.http1 import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response, without_password
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,9 +61,9 @@ async def scripted(*answers: bytes | None) -> AsyncIterator[tuple[Script, str]]:
         server.close()
 
 
-def remote(url: str, *, tries: int = 3, timeout: float = 5.0) -> tuple[Remote, Gate, list[str]]:
+def remote(url: str, *, tries: int = 3, timeout: float = 5.0) -> tuple[Remote, CircuitBreaker, list[str]]:
     said: list[str] = []
-    gate = Gate(first=0.05, longest=0.1, tell=said.append)
+    gate = CircuitBreaker(first=0.05, longest=0.1, tell=said.append)
     return Remote(Client(Endpoint(url), timeout), gate, tries), gate, said
 
 
@@ -184,7 +184,7 @@ async def test_an_outage_makes_pictures_wait() -> None:
 
 async def test_one_request_at_a_time_tries_a_service_that_is_down() -> None:
     """A shut gate lets one through after each pause, and the pauses hold for all."""
-    gate = Gate(first=0.02, longest=0.02, tell=lambda _: None)
+    gate = CircuitBreaker(first=0.02, longest=0.02, tell=lambda _: None)
     for _ in range(FAILURES):
         gate.failed("it is down", trying=False)
     inside = 0

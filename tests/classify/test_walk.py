@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.classify import newcomers, walklog
-from atelier.classify.newcomers import Newcomers
+from atelier.classify import new_names, walklog
+from atelier.classify.new_names import NewNames
 from atelier.classify.walk import Walk, Walked
 from atelier.classify.walklog import WalkLog, WalkLogError, WalkWriter
 
@@ -219,9 +219,9 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spill", [10, 100_000])
 def test_newcomers_are_exact_in_memory_and_on_disk(tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is listed and was not known, each once, whichever way it is worked out; nothing stays on disk."""
-    monkeypatch.setattr(newcomers, "SPILL", spill)
-    monkeypatch.setattr(newcomers, "_BUFFER", 20)
-    difference = Newcomers(tmp_path)
+    monkeypatch.setattr(new_names, "SPILL", spill)
+    monkeypatch.setattr(new_names, "_BUFFER", 20)
+    difference = NewNames(tmp_path)
     for n in range(0, 300, 2):
         difference.known(b"dir/%d" % n)
     for n in [*range(300), 7, 7]:

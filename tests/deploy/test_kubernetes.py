@@ -18,8 +18,8 @@ import yaml
 from pydantic import ValidationError
 
 from atelier.roles import api, grpc
-from atelier.roles.up.table import ROLES
 from atelier.settings import PREFIX, Settings
+from atelier.up.table import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

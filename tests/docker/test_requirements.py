@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "docker" / "requirements"
 COMMAND = ("atelier.__main__", "atelier.cli")
-SHARED = ("atelier.errors", "atelier.settings", "atelier.probe")  # the last: every image has a health check
+SHARED = ("atelier.errors", "atelier.settings", "atelier.observe.probe")  # the last: every image has a health check
 # What a role starts with, and what it finds by a name in a string: sandbox targets, Django's settings, migrations.
 # Whoever starts Django lets it check itself, views included.
 DJANGO = (
@@ -40,13 +40,13 @@ ROOTS = {
     "grpc": ("atelier.roles.grpc",),
     "files": (
         *("atelier.files.celery", "atelier.files.jobs", *DJANGO),
-        *("atelier.files.kinds.table", "atelier.files.kinds.warm"),
+        *("atelier.files.inspectors.table", "atelier.files.inspectors.warm"),
     ),
     # The image of whatever runs once and ends.
     "migrate": (
-        *("atelier.roles.migrate", "atelier.migrations.env", "atelier.files.migrations", *DJANGO),
-        *("atelier.roles.check", "atelier.roles.doctor", "atelier.roles.jobs"),
-        *("atelier.roles.backup", "atelier.roles.backup.restore"),
+        *("atelier.commands.migrate", "atelier.migrations.env", "atelier.files.migrations", *DJANGO),
+        *("atelier.commands.check", "atelier.commands.doctor", "atelier.commands.jobs"),
+        *("atelier.commands.backup", "atelier.commands.backup.restore"),
     ),
 }
 # Installed though no module of ours imports it.

@@ -20,12 +20,12 @@ import pytest
 
 from atelier import bootstrap
 from atelier.auth import Tokens
-from atelier.files import house
-from atelier.files.kinds import Inspection, Task
-from atelier.files.kinds.detect import HEAD_BYTES, detect
-from atelier.files.kinds.table import inspect
-from atelier.imaging.sandbox import Sandbox
+from atelier.files import django_setup
+from atelier.files.inspectors import Inspection, Task
+from atelier.files.inspectors.detect import HEAD_BYTES, detect
+from atelier.files.inspectors.table import inspect
 from atelier.roles import api, store
+from atelier.sandbox.sandbox import Sandbox
 from atelier.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from atelier.files.models import File
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
 django.setup()  # test modules import models
 
 USER = """
@@ -72,7 +72,7 @@ async def app(settings: Settings) -> AsyncIterator[httpx2.ASGITransport]:
     application = api.build(settings)
     async with application.router.lifespan_context(application):
         yield httpx2.ASGITransport(application)
-    house.disconnect()
+    django_setup.disconnect()
 
 
 def account(settings: Settings, email: str) -> tuple[int, str]:
@@ -185,12 +185,12 @@ def worker(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def sandbox() -> Iterator[Sandbox[Inspection]]:
     """The decoder as a worker has it, with a short limit of time."""
     with Sandbox(
-        "atelier.files.kinds.table:inspect",
+        "atelier.files.inspectors.table:inspect",
         Inspection,
         children=1,
         seconds=5,
         memory=512 * 1024 * 1024,
-        warm_up="atelier.files.kinds.warm:warm_up",
+        warm_up="atelier.files.inspectors.warm:warm_up",
     ) as made:
         yield made
 

@@ -11,16 +11,16 @@ from pydantic import SecretStr
 from redis import Redis
 
 from atelier import bootstrap
-from atelier.engines import start_valkey
-from atelier.files import house
+from atelier.files import django_setup
+from atelier.up.engines import start_valkey
 from tests.files.conftest import SETTLE_SECONDS, Person, celery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from atelier.engines import Engine
     from atelier.settings import Settings
+    from atelier.up.engines import Engine
 
 NOTICED = ("Couldn't ack", "Connection to broker lost")  # in the worker's log, with no place left and with one left
 
@@ -37,9 +37,9 @@ def broker(tmp_path: Path) -> Iterator[Engine]:
 def elsewhere(settings: Settings, broker: Engine) -> Iterator[Settings]:
     """This process, too, sends jobs there."""
     chosen = settings.model_copy(update={"redis_url": SecretStr(broker.url)})
-    house.move_in(chosen)
+    django_setup.configure(chosen)
     yield chosen
-    house.move_in(settings)
+    django_setup.configure(settings)
 
 
 def until(condition: Callable[[], bool], log: Path) -> None:

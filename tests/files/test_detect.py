@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atelier.files.kinds.detect import detect
+from atelier.files.inspectors.detect import detect
 from tests.files.conftest import PHOTOS
 from tests.files.samples import COMPRESSED_TARS, ODT, TAR, docx, pdf, zipped
 

@@ -12,12 +12,12 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from atelier import bootstrap
-from atelier.engines import start_valkey
 from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
-from atelier.files import celery, garbage, house, jobs, service, workshop
-from atelier.files.kinds import Inspection, Picture
+from atelier.files import celery, django_setup, garbage, inspector, jobs, service
+from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
-from atelier.imaging.failures import DecodeTimeout
+from atelier.sandbox.failures import DecodeTimeout
+from atelier.up.engines import start_valkey
 from tests.files.conftest import make
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ FOUND = Inspection("text", "text/plain", {"lines": 1})
 @pytest.fixture(autouse=True)
 def _django(settings: Settings) -> Iterator[None]:
     """Django on this instance, in this thread; nothing waits at the broker and no row is open."""
-    house.move_in(settings)
+    django_setup.configure(settings)
     File.objects.all().delete()
     with celery.app.connection_for_write() as connection:
         celery.queue(settings)(connection.default_channel).declare()
         connection.default_channel.queue_purge(celery.QUEUE)
     yield
-    house.disconnect()
+    django_setup.disconnect()
 
 
 @pytest.fixture
@@ -221,40 +221,40 @@ class TestWorkshop:
     @pytest.fixture(autouse=True)
     def _open(self, settings: Settings) -> Iterator[None]:
         """Decoders as in a worker."""
-        workshop.open_up(settings)
+        inspector.start(settings)
         yield
-        workshop.shut()
+        inspector.stop()
 
     def test_whole_files_and_heads(self, settings: Settings) -> None:
         """A text goes in whole; of what nobody knows only the head, with size and digest."""
-        assert workshop.inspect(make(settings)).result["characters"] == 5
+        assert inspector.inspect(make(settings)).result["characters"] == 5
         strange = make(settings, bytes(range(256)) * 1000)
-        found = workshop.inspect(strange)
+        found = inspector.inspect(strange)
         assert (found.kind, found.result["size"], found.result["sha256"]) == ("other", 256_000, strange.sha256)
 
     def test_large_files(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A large text goes in piece by piece; another kind that is too large is refused."""
-        monkeypatch.setattr(workshop, "WHOLE_BYTES", 1000)
-        monkeypatch.setattr(workshop, "PIECE_BYTES", 700)
-        assert workshop.inspect(make(settings, b"word word\n" * 300)).result["words"] == 600
-        with pytest.raises(workshop.TooLargeToInspect):
-            workshop.inspect(make(settings, b"[" + b"1," * 1000 + b"1]"))
+        monkeypatch.setattr(inspector, "WHOLE_BYTES", 1000)
+        monkeypatch.setattr(inspector, "PIECE_BYTES", 700)
+        assert inspector.inspect(make(settings, b"word word\n" * 300)).result["words"] == 600
+        with pytest.raises(inspector.TooLargeToInspect):
+            inspector.inspect(make(settings, b"[" + b"1," * 1000 + b"1]"))
 
     def test_content_that_is_shorter_than_its_row_says(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is missing."""
-        monkeypatch.setattr(workshop, "WHOLE_BYTES", 1000)
+        monkeypatch.setattr(inspector, "WHOLE_BYTES", 1000)
         file = make(settings, b"word word\n" * 300)
         file.size += 1
         with pytest.raises(NotFound):
-            workshop.inspect(file)
+            inspector.inspect(file)
 
     def test_after_it_is_shut(self, file: File) -> None:
         """Nothing can be looked at, which is not the file's fault."""
-        workshop.shut()
+        inspector.stop()
         with pytest.raises(Unavailable):
-            workshop.inspect(file)
+            inspector.inspect(file)
 
 
 class TestStorage:
@@ -276,8 +276,8 @@ class TestStorage:
 
     def test_works_where_blobs_are_elsewhere(self, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a path of this machine the content is fetched."""
-        blobs: Any = house.here().blobs
-        monkeypatch.setattr(house.here(), "blobs", Elsewhere(blobs))
+        blobs: Any = django_setup.context().blobs
+        monkeypatch.setattr(django_setup.context(), "blobs", Elsewhere(blobs))
         with default_storage.open(file.file.name) as content:
             assert content.read() == b"hello"
         with pytest.raises(NotImplementedError):
@@ -333,7 +333,7 @@ def test_a_migration_is_not_missing() -> None:
 
 def test_database_urls(settings: Settings) -> None:
     """Sockets and options go to the driver; the time of a statement is bounded."""
-    made = house.database("postgresql://u:p@/name?host=/run/pg&sslmode=disable&options=-c%20jit%3Doff")
+    made = django_setup.database("postgresql://u:p@/name?host=/run/pg&sslmode=disable&options=-c%20jit%3Doff")
     assert (made["HOST"], made["USER"], made["PASSWORD"], made["NAME"]) == ("/run/pg", "u", "p", "name")
     assert made["OPTIONS"]["sslmode"] == "disable"
     assert made["OPTIONS"]["options"].startswith("-c jit=off -c statement_timeout=")

@@ -12,14 +12,14 @@ import orjson
 import pytest
 
 from atelier.errors import AtelierError
-from atelier.files.kinds import Inspection, Task, warm
-from atelier.files.kinds.detect import detect
-from atelier.files.kinds.table import PROCESSORS, inspect
+from atelier.files.inspectors import Inspection, Task, warm
+from atelier.files.inspectors.detect import detect
+from atelier.files.inspectors.table import PROCESSORS, inspect
 from tests.files import samples
 from tests.files.conftest import PHOTOS, look
 
 if TYPE_CHECKING:
-    from atelier.imaging.sandbox import Sandbox
+    from atelier.sandbox.sandbox import Sandbox
 
 PHOTO = (PHOTOS / "Landscape_6.jpg").read_bytes()
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 20

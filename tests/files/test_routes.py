@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from atelier import bootstrap, garbage
+from atelier import bootstrap
+from atelier.blobs import garbage
+from atelier.commands import check
 from atelier.database import Database
-from atelier.files import celery, house, service
+from atelier.files import celery, django_setup, service
 from atelier.files import garbage as ours
-from atelier.files.kinds import Inspection, Picture
+from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.files.uploads import MEMORY_BYTES
-from atelier.roles import check
 from tests.files.conftest import PHOTOS, Person
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def in_thread(work: Any, *arguments: Any) -> Any:
         try:
             return work(*arguments)
         finally:
-            house.disconnect()
+            django_setup.disconnect()
 
     return await asyncio.to_thread(run)
 
@@ -358,7 +359,11 @@ class TestOne:
         """With `accel_prefix` nginx gets the address and every header; what it would judge otherwise is sent by us."""
         url = (await ada.upload(TEXT))["file"]
         whole = await ada.client.get(url)
-        monkeypatch.setattr(house.here(), "settings", house.here().settings.model_copy(update={"accel_prefix": "/_b/"}))
+        monkeypatch.setattr(
+            django_setup.context(),
+            "settings",
+            django_setup.context().settings.model_copy(update={"accel_prefix": "/_b/"}),
+        )
         left = await ada.client.get(url)
         assert (left.status_code, left.content) == (200, b"")
         assert left.headers["x-accel-redirect"].startswith("/_b/files/")

@@ -16,7 +16,7 @@ import pytest
 
 from atelier import bootstrap
 from atelier.auth import Tokens
-from atelier.files import house
+from atelier.files import django_setup
 from tests.files.conftest import account, environment
 from tests.system.instance import free_port
 
@@ -102,7 +102,7 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
 
 async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
     """Valid, none, of an ended session, of a session that is none: as the API would answer."""
-    house.move_in(settings)
+    django_setup.configure(settings)
     application = importlib.reload(importlib.import_module("atelier.files.asgi")).application
     user, token = account(settings, "alone@example.org")
     odd = Tokens(bootstrap.secret(settings)).issue(user, "not-a-uuid")
@@ -116,4 +116,4 @@ async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
         assert (await client.post("/api/upload/", files=too_large, headers=headers)).status_code == 413
         assert (await client.get("/nowhere", headers=headers)).json()["type"] == "/problems/not-found"
     await asyncio.to_thread(application.close)
-    house.here().portal.close()
+    django_setup.context().portal.close()

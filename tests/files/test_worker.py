@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from atelier import bootstrap
-from atelier.adapters.blobs.directory import DirectoryBlobs
-from atelier.adapters.blobs.mark import written
-from atelier.files import house, jobs
+from atelier.blobs.directory import DirectoryBlobs
+from atelier.blobs.mark import written
+from atelier.files import django_setup, jobs
 from atelier.files.celery import QUEUE, queue
 from atelier.files.celery import app as celery_app
 from tests.files import samples
@@ -124,7 +124,7 @@ async def test_a_killed_worker_is_replaced_and_its_children_end(
 
 def test_a_job_whose_process_dies_is_named(worker: subprocess.Popen[bytes], settings: Settings) -> None:
     """The log has the file's id beside what killed the process; the job comes again and is done."""
-    house.move_in(settings)
+    django_setup.configure(settings)
     file = make(settings)
     url = bootstrap.database_url(settings)
     with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as watcher:
@@ -135,7 +135,7 @@ def test_a_job_whose_process_dies_is_named(worker: subprocess.Popen[bytes], sett
             os.kill(pid, signal.SIGKILL)
         until(lambda: lines(settings, file.pk))
     until(lambda: len(lines(settings, file.pk)) > 1)
-    house.disconnect()
+    django_setup.disconnect()
     first, second, *_ = lines(settings, file.pk)
     assert first.startswith(f"WARNING file {file.pk}: its job ended without a result: WorkerLostError(")
     assert "SIGKILL" in first
@@ -158,7 +158,7 @@ async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
     on_rabbit = settings.model_copy(update={"amqp_url": type(settings)(amqp_url=amqp_url).amqp_url})
     on_rabbit.model_fields_set.add("amqp_url")
     ada = await Person(app).sign_in(settings)
-    house.move_in(on_rabbit)
+    django_setup.configure(on_rabbit)
     try:
         with celery_app.connection_for_write() as connection:
             assert connection.transport.driver_type == "amqp"
@@ -172,5 +172,5 @@ async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
             queue(on_rabbit)(connection.default_channel).declare()
             connection.default_channel.queue_delete(QUEUE)
     finally:
-        house.move_in(settings)
+        django_setup.configure(settings)
         await ada.client.aclose()

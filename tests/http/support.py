@@ -11,8 +11,8 @@ import httpx2
 import uvicorn
 from redis.asyncio import Redis
 
-from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.auth import Authenticator, Claims, Tokens
+from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.http.protocol import Protocol

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from atelier import vitals
 from atelier.http.app import create_app
+from atelier.observe import health
 from atelier.roles import mounted
 from tests.http.support import in_process, make_resources, served
 
@@ -79,7 +79,7 @@ async def test_dependencies_are_asked_at_once_and_not_for_long(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of them waits for the other here; one that never answers is called slow."""
-    monkeypatch.setattr(vitals, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(health, "CHECK_SECONDS", 0.5)
     first, second = asyncio.Event(), asyncio.Event()
 
     async def one() -> None:
@@ -108,7 +108,7 @@ async def test_metrics_say_what_is_away_though_nobody_asks(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The alert on dependencies rests on it, and `/readyz` may never be asked, or of another process of this port."""
-    monkeypatch.setattr(vitals, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.01)
     away = asyncio.Event()
 
     async def ask() -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid
-from atelier.http import idempotency, kept
+from atelier.http import idempotency, idempotency_keys
 from atelier.http.idempotency import LOCK, Key, Replay, Ticket, begin, fingerprint, once, scope
 
 if TYPE_CHECKING:
@@ -232,17 +232,17 @@ async def test_purge_removes_what_expired(database: Database) -> None:
     for name, hours in (("old", 25), ("older", 99), ("young", 23)):
         await take(database, name)
         await age(database, name, "created_at", hours * 3600)
-    assert await kept.purge(database, 24) == 2
+    assert await idempotency_keys.purge(database, 24) == 2
     assert [row["key"] for row in await database.fetch("SELECT key FROM idempotency_keys")] == ["young"]
 
 
 async def test_purge_goes_on_beyond_one_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many have expired, all of them go."""
-    monkeypatch.setattr(kept, "PURGE_ROWS", 2)
+    monkeypatch.setattr(idempotency_keys, "PURGE_ROWS", 2)
     for name in "abcde":
         await take(database, name)
         await age(database, name, "created_at", 90_000)
-    assert await kept.purge(database, 24) == 5
+    assert await idempotency_keys.purge(database, 24) == 5
 
 
 async def test_forget_deletes_the_keys_of_one_user(database: Database) -> None:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from atelier.http.app import create_app
 from atelier.http.json import json_response
 from atelier.http.middleware import Elsewhere
-from atelier.logs import request_id
+from atelier.observe.logs import request_id
 from tests.http.support import BODY_LIMIT, converse, in_process, served
 
 if TYPE_CHECKING:

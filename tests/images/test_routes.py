@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from atelier import garbage
-from atelier.adapters.blobs.directory import DirectoryBlobs
+from atelier.blobs import garbage
+from atelier.blobs.directory import DirectoryBlobs
 from atelier.database import Database
 from tests.images.conftest import PHOTOS, Person
 

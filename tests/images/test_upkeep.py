@@ -10,24 +10,24 @@ import pytest
 from redis.asyncio import Redis
 
 from atelier import bootstrap
-from atelier.adapters.blobs import new_key
-from atelier.adapters.blobs.directory import DirectoryBlobs
-from atelier.adapters.blobs.mark import written
+from atelier.blobs import new_key
+from atelier.blobs.directory import DirectoryBlobs
+from atelier.blobs.mark import written
+from atelier.commands import check as checking
+from atelier.commands.check import check
+from atelier.commands.repair import Mended, repair
 from atelier.database import Database
 from atelier.errors import Unavailable
+from atelier.events.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
 from atelier.images import archive, jobs
 from atelier.imaging.recipe import Rendition
-from atelier.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
-from atelier.roles import check as checking
-from atelier.roles.check import check
 from atelier.roles.processor import Processor
-from atelier.roles.repair import Mended, repair
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
     from atelier.settings import Settings
     from tests.images.conftest import Person
 

@@ -15,8 +15,8 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
 
+from atelier.commands.migrate import config, is_current, migrate, reach
 from atelier.files.migrate import migrate as migrate_files
-from atelier.roles.migrate import config, is_current, migrate, reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,27 +21,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from atelier import carrier as relay
-from atelier import outbox
-from atelier.adapters.bus.rabbitmq import RabbitBus
-from atelier.adapters.bus.streams import StreamsBus
 from atelier.database import Database
-from atelier.engines import start_postgres, start_valkey
 from atelier.errors import Unavailable
+from atelier.events import outbox, relay
+from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.streams import StreamsBus
+from atelier.up.engines import start_postgres, start_valkey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from atelier.adapters.bus import Bus
-    from atelier.messages import Event
+    from atelier.events.bus import Bus
+    from atelier.events.messages import Event
 
 SERVICE = "listener"
 # A relay as a process of its own: argv holds the database's URL, the kind of bus, its URL and prefix.
 RELAY = """
 import asyncio, logging, sys
 from redis.asyncio import Redis
-from atelier.adapters.bus.rabbitmq import RabbitBus
-from atelier.adapters.bus.streams import StreamsBus
+from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.streams import StreamsBus
 from atelier import carrier as relay
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
@@ -521,7 +520,7 @@ async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None
     rows = await connection.fetch(relay.UNSENT, [])
     async with relaying(database.url, Recorder()):
         await all_sent(database)
-    carrier = relay.Carrier(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
     with pytest.raises(RuntimeError, match="2 events were sent, but 0"):
         await carrier.stamp([row["id"] for row in rows])
     assert await outbox.bounds(database) == (0, 2)
@@ -532,7 +531,7 @@ async def test_no_sleep_over_events_committed_meanwhile(database: Database, monk
     """A relay that found nothing and falls asleep looks once more: who wrote in between did not notify."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     connection = await asyncpg.connect(database.url)
-    carrier = relay.Carrier(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
     assert await carrier.send([]) == []
     await write(database, 1, 1)
     async with asyncio.timeout(20):

@@ -13,8 +13,8 @@ from grpc_status.rpc_status import to_status
 
 from atelier import errors
 from atelier.errors import AtelierError
+from atelier.events.follow import OutOfRange
 from atelier.rpc.errors import status_of
-from atelier.tail import OutOfRange
 
 if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status

@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from atelier.books.servicer import SERVICE
+from atelier.observe.health import PortTaken
 from atelier.roles import grpc as role
 from atelier.rpc.server import RECEIVE_BYTES
-from atelier.vitals import PortTaken
 from tests.books.support import sign_in
 from tests.rpc.support import Books, channel_to, refused
 

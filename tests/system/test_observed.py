@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.parser import text_string_to_metric_families
 
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
-from atelier.roles.up.preflight import MEASURED
+from atelier.up.preflight import MEASURED
 from tests.system.conftest import running
 from tests.system.instance import descendants, free_port, settled
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atelier.engines import start_postgres, start_valkey
+from atelier.up.engines import start_postgres, start_valkey
 from tests.system.instance import Instance, settled
 from tests.system.test_chaos import events_seen, until
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from atelier.engines import Engine
+    from atelier.up.engines import Engine
 
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
 BACK_SECONDS = 60

@@ -16,9 +16,9 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import AMQPError
 
-from atelier.adapters.bus import PREFIX
 from atelier.bootstrap import SUBSCRIPTIONS
-from tests.adapters.bus.conftest import Proxy
+from atelier.events.bus import PREFIX
+from tests.events.bus.conftest import Proxy
 from tests.system.conftest import running
 from tests.system.instance import settled
 from tests.system.test_chaos import until, upload

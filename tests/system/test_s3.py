@@ -7,7 +7,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atelier.adapters.blobs.s3 import Access, S3Blobs
+from atelier.blobs.s3 import Access, S3Blobs
 from tests.s3 import KEYS
 from tests.system.conftest import running
 from tests.system.instance import settled

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from atelier.tasks import handout
-from atelier.tasks.floors import LIFE_SECONDS, Floors
+from atelier.tasks.watermarks import LIFE_SECONDS, Watermarks
 from tests.tasks.test_routes import is_problem
 
 if TYPE_CHECKING:
@@ -258,6 +258,6 @@ class TestLease:
     async def test_a_lease_is_the_time_asked_for(self, ada: Person, resources: Resources) -> None:
         """From the moment of the hand-out."""
         task_id = (await ada.create())["id"]
-        row = await handout.take(resources.database.fetchrow, Floors(), ada.id, timedelta(seconds=90))
+        row = await handout.take(resources.database.fetchrow, Watermarks(), ada.id, timedelta(seconds=90))
         assert row["id"] == task_id
         assert timedelta(seconds=90) <= row["leased_until"] - row["taken_at"] < timedelta(seconds=91)

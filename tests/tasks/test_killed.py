@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from atelier import garbage
-from atelier.adapters.blobs.directory import DirectoryBlobs
 from atelier.auth import Tokens
+from atelier.blobs import garbage
+from atelier.blobs.directory import DirectoryBlobs
+from atelier.commands.check import check
 from atelier.database import Database
-from atelier.roles.check import check
 from tests.tasks.conftest import picture
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atelier.roles.check import check
+from atelier.commands.check import check
 from tests.tasks.conftest import PNG, picture
 
 if TYPE_CHECKING:

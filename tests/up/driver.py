@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.engines.process import command_line, start_time
+from atelier.up.engines.process import command_line, start_time
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, until
 

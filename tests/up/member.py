@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 
-from atelier import notify
+from atelier.observe import systemd
 
 
 def serve() -> None:
@@ -37,7 +37,7 @@ def serve() -> None:
 
     server = ThreadingHTTPServer(("127.0.0.1", int(os.environ["ATELIER_PORT"])), Handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    notify.ready()
+    systemd.ready()
     server.serve_forever()
 
 
@@ -63,7 +63,7 @@ def work() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     signal.signal(signal.SIGTERM, lambda *_: (child.kill(), print("worker drained"), sys.exit(0)))
     print(f"worker works with {len(os.environ['ATELIER_SECRET'])} characters of secret")
-    notify.ready()
+    systemd.ready()
     while True:
         time.sleep(60)
 
@@ -72,7 +72,7 @@ def refuse() -> None:
     """Never stop when asked."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("stubborn is up")
-    notify.ready()
+    systemd.ready()
     while True:
         time.sleep(60)
 
@@ -90,14 +90,14 @@ def dawdle() -> None:
     os.mkfifo(gate)
     print("dawdler waits")
     gate.read_bytes()
-    notify.ready()
+    systemd.ready()
     print("dawdler is up")
     time.sleep(600)
 
 
 def die() -> None:
     """Die soon after the start, each time."""
-    notify.ready()
+    systemd.ready()
     time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -106,7 +106,7 @@ def talk() -> None:
     """Say much: a line longer than any buffer, bytes that are not UTF-8, a last line without an end."""
     sys.stdout.buffer.write(b"x" * 300_000 + b"\n" + b"caf\xe9\nlast words")
     sys.stdout.flush()
-    notify.ready()
+    systemd.ready()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     time.sleep(600)
 

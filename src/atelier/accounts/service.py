@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from atelier import outbox
 from atelier.accounts import events
 from atelier.accounts.models import RefreshFamily, User
 from atelier.accounts.schemas import Account, Pair, address, folded
 from atelier.errors import Conflict, PreconditionFailed, Unauthenticated
+from atelier.events import outbox
+from atelier.events.messages import utcnow
 from atelier.http import idempotency
 from atelier.http.ratelimit import login_key
-from atelier.messages import utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from sqlalchemy import select
 
-from atelier import outbox, tracing
 from atelier.books import events
 from atelier.books.models import Book
 from atelier.books.records import cache_key
 from atelier.books.texts import folded
 from atelier.errors import NotFound, PreconditionFailed
+from atelier.events import outbox
+from atelier.observe import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from atelier.books import events, queries
 from atelier.errors import Invalid, Unavailable
+from atelier.events.follow import Follower
 from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
 from atelier.rpc.paging import page_size, page_token, read_token
-from atelier.tail import Tail
 
 if TYPE_CHECKING:
     import asyncpg
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from grpc.aio import ServicerContext
 
     from atelier.database import Database
-    from atelier.outbox import Sent
+    from atelier.events.outbox import Sent
 
     Context = ServicerContext[Any, Any]
 
@@ -30,15 +30,15 @@ CHANGES = {
 }
 
 
-def open_tail(database: Database) -> Tail[bytes]:
+def open_follower(database: Database) -> Follower[bytes]:
     """The changes of books as ready answers of WatchBooks."""
-    return Tail(database, events.TYPES, _change)
+    return Follower(database, events.TYPES, _change)
 
 
 class BookServicer(BookServiceServicer):
     """BookService on the database of the HTTP API."""
 
-    def __init__(self, database: Database, tail: Tail[bytes]) -> None:
+    def __init__(self, database: Database, tail: Follower[bytes]) -> None:
         self._database = database
         self._tail = tail
 

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from atelier.cache import scripts
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
-from atelier.measures import CACHE
+from atelier.observe.metrics import CACHE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence

@@ -98,10 +98,10 @@ def run(
 
     from atelier.classify.command import Command  # noqa: PLC0415 - the same
     from atelier.classify.engine import Engine, Means  # noqa: PLC0415 - the same
+    from atelier.classify.http_client import Endpoint  # noqa: PLC0415 - the same
     from atelier.classify.journal import Files, Journal, Subject, discard  # noqa: PLC0415 - the same
     from atelier.classify.pool import Work  # noqa: PLC0415 - the same
     from atelier.classify.telemetry import Telemetry  # noqa: PLC0415 - the same
-    from atelier.http1 import Endpoint  # noqa: PLC0415 - the same
     from atelier.settings import load  # noqa: PLC0415 - the same
 
     settings = load()

@@ -10,12 +10,12 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from atelier.classify.gate import Drained, Gate
-from atelier.classify.handoff import Handoff, Room
+from atelier.classify.breaker import CircuitBreaker, Drained
+from atelier.classify.channel import Channel, Room
+from atelier.classify.http_client import Client, Endpoint
 from atelier.classify.outcomes import Failed, Failure, Result, failure, result
 from atelier.classify.pool import Pool, Work
 from atelier.classify.remote import Remote
-from atelier.http1 import Client, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -59,11 +59,11 @@ class Engine:
     def __init__(self, means: Means, recorder: Recorder) -> None:
         self._means = means
         self._recorder = recorder
-        self._gate = Gate()
+        self._gate = CircuitBreaker()
         self._client = Client(Endpoint(means.url, means.headers), means.timeout)
         self._remote = Remote(self._client, self._gate, means.tries)
         self._room = Room(BYTES_IN_HAND)
-        self._handoff = Handoff(2 * means.workers)
+        self._handoff = Channel(2 * means.workers)
         self._ready: asyncio.Queue[tuple[Entry, Transformed]] = asyncio.Queue(means.concurrency)
         self._in_hand = 0
         self._idle = asyncio.Event()

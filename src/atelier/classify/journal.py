@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from atelier.classify.disk import FULL, replace, sync_folder
-from atelier.classify.frontier import Frontier, ranges
 from atelier.classify.lines import Lines, lines_after
 from atelier.classify.outcomes import Failure, Result
+from atelier.classify.resume import ResumePosition, ranges
 from atelier.classify.stats import Stored, Totals
 from atelier.errors import AtelierError
 
@@ -219,12 +219,12 @@ class Journal:
             lines.mend()
         self._done.update(count_tail(self.state, self.totals, self._results.after, self._failed.after))
 
-    def _begin(self, phase: Phase) -> Frontier:
+    def _begin(self, phase: Phase) -> ResumePosition:
         """Go on with a phase; what is done beyond its position is skipped as it comes."""
         reached = self._reached(phase)
         self._done = {number for first, end in reached.ahead for number in range(first, end)}
         self.state.phase = phase
-        return Frontier(reached.position)
+        return ResumePosition(reached.position)
 
     def _reached(self, phase: Phase) -> Reached:
         return self.state.walk if phase == "walk" else self.state.retry

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from atelier.classify import wire
+from atelier.classify import frames
 from atelier.classify.outcomes import Failed
 from atelier.errors import AtelierError
 
@@ -109,16 +109,16 @@ class _Process:
     def give(self, entry: Entry, root: bytes) -> None:
         """Give it one more picture."""
         self.given.append(entry)
-        self._writer.write(wire.request(os.path.join(root, entry.path)))  # noqa: PTH118 - names are bytes
+        self._writer.write(frames.request(os.path.join(root, entry.path)))  # noqa: PTH118 - names are bytes
 
     async def take(self, seconds: float) -> Transformed | Failed:
         """Its answer for the oldest picture it has; EOFError when it died, TimeoutError when it takes too long."""
-        return wire.parse(*await self._receive(seconds))
+        return frames.parse(*await self._receive(seconds))
 
     async def _receive(self, seconds: float) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(seconds):
-                count, size = wire.REPLY.unpack(await self._reader.readexactly(wire.REPLY.size))
+                count, size = frames.REPLY.unpack(await self._reader.readexactly(frames.REPLY.size))
                 return count, await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise EOFError from None

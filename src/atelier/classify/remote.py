@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from atelier.classify.http_client import BadAnswer
 from atelier.classify.outcomes import Answer, Failed, Kind
-from atelier.http1 import BadAnswer
 from atelier.retry import pause
 
 if TYPE_CHECKING:
-    from atelier.classify.gate import Gate
+    from atelier.classify.breaker import CircuitBreaker
+    from atelier.classify.http_client import Client, Response
     from atelier.classify.outcomes import Transformed
-    from atelier.http1 import Client, Response
 
 LABEL_MOST = 200
 """Characters of a class's name."""
@@ -60,7 +60,7 @@ class _Trouble(Exception):  # noqa: N818 - a kind
 class Remote:
     """The classification service behind a client and a gate."""
 
-    def __init__(self, client: Client, gate: Gate, tries: int) -> None:
+    def __init__(self, client: Client, gate: CircuitBreaker, tries: int) -> None:
         self._client = client
         self._gate = gate
         self._tries = tries

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier.http1 import BadAnswer, Client, Endpoint
+from atelier.classify.http_client import BadAnswer, Client, Endpoint
 
 if TYPE_CHECKING:
     from atelier.classify.outcomes import Result

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from atelier.classify.newcomers import Newcomers
+from atelier.classify.new_names import NewNames
 from atelier.classify.walklog import FRAME_NAMES, Section, WalkWriter
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Walk:
         (changed.discard if same else changed.add)(section.folder)
 
     def _list_again(self, changed: set[bytes], partial: bytes | None) -> None:
-        newcomers = Newcomers(self._scratch)
+        newcomers = NewNames(self._scratch)
         folders = changed | ({partial} if partial is not None else set())
         for path in self._known(folders):
             newcomers.known(path)
@@ -136,7 +136,7 @@ class Walk:
                     yield from (_join(section.folder, name) for name in own)
                     yield from (_join(section.folder, name) + b"/" for name in section.folders)
 
-    def _relist(self, folder: bytes, newcomers: Newcomers) -> Listing:
+    def _relist(self, folder: bytes, newcomers: NewNames) -> Listing:
         settled = self._settled(folder)
         for found in self._entries(folder):
             newcomers.listed(_join(folder, found.name) + (b"/" if found.folder else b""))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from atelier.classify.walk import Walk, Walked
-from atelier.imaging.confinement import follow
+from atelier.sandbox.confinement import follow
 
 
 class Note(msgspec.Struct, omit_defaults=True):

@@ -13,13 +13,13 @@ import socket
 import stat
 import sys
 
-from atelier.classify import wire
+from atelier.classify import frames
 from atelier.classify.outcomes import Failed, Transformed
-from atelier.imaging.confinement import follow
 from atelier.imaging.errors import BadPicture, NotAnImage, TooManyPixels
-from atelier.imaging.inside import OUT_OF_MEMORY
 from atelier.imaging.recipe import Limits
 from atelier.imaging.transform import transform
+from atelier.sandbox.confinement import follow
+from atelier.sandbox.inside import OUT_OF_MEMORY
 
 PIXEL = base64.b64decode(
     b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -36,18 +36,18 @@ def main(parent: str, descriptor: str, rotate: str, resize: str, pixels: str, si
     _limit_memory(int(memory))
     limits = Limits(pixels=int(pixels))
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as requests:
-        peer.sendall(wire.ready())
-        while head := requests.read(wire.REQUEST.size):
-            path = requests.read(wire.REQUEST.unpack(head)[0])
+        peer.sendall(frames.ready())
+        while head := requests.read(frames.REQUEST.size):
+            path = requests.read(frames.REQUEST.unpack(head)[0])
             peer.sendall(answer(path, rotate=rotate == "1", resize=resize == "1", limits=limits, most=int(size)))
 
 
 def answer(path: bytes, *, rotate: bool, resize: bool, limits: Limits, most: int) -> bytes:
     """Transform one picture; whatever goes wrong is an answer too."""
     try:
-        return wire.transformed(_transformed(read(path, most), rotate=rotate, resize=resize, limits=limits))
+        return frames.transformed(_transformed(read(path, most), rotate=rotate, resize=resize, limits=limits))
     except Failed as failed:
-        return wire.failed(failed)
+        return frames.failed(failed)
 
 
 def read(path: bytes, most: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.db import connection
 from rest_framework.authentication import BaseAuthentication
 
-from atelier.files import house
+from atelier.files import django_setup
 from atelier.problems import CHALLENGE
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BearerAuthentication(BaseAuthentication):
         if known is not None:
             return known, None
         authorization = request.META.get("HTTP_AUTHORIZATION")
-        return at_once(house.here().authenticator.authenticate(authorization)), None
+        return at_once(django_setup.context().authenticator.authenticate(authorization)), None
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - DRF's signature
         """What 401 says."""

@@ -13,11 +13,12 @@ from celery.exceptions import SecurityWarning
 from kombu.connection import Connection
 from kombu.entity import Queue
 
-from atelier import bootstrap, logs, notify, tracing
+from atelier import bootstrap
 from atelier.broker import harden
-from atelier.engines.process import die_with_parent
-from atelier.files import house
-from atelier.metrics import count_errors
+from atelier.files import django_setup
+from atelier.observe import logs, systemd, tracing
+from atelier.observe.exposition import count_errors
+from atelier.up.engines.process import die_with_parent
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -31,7 +32,7 @@ CONNECT_SECONDS = 2  # an upload waits no longer for a broker that is away; the 
 
 log = logging.getLogger(__name__)
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
 app = Celery("atelier.files", include=("atelier.files.jobs",), set_as_current=True)
 app.conf.update(
     broker_connection_retry_on_startup=True,
@@ -117,7 +118,7 @@ def waiting(url: str) -> int:
 @signals.setup_logging.connect
 def _log(**_: object) -> None:
     """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""
-    logs.setup("files", house.here().settings)
+    logs.setup("files", django_setup.context().settings)
     for name in BY_UUID:
         logging.getLogger(name).setLevel(logging.WARNING)
     count_errors()
@@ -131,7 +132,7 @@ def _quiet(**_: object) -> None:
 
 @signals.worker_ready.connect
 def _up(**_: object) -> None:
-    notify.ready()
+    systemd.ready()
 
 
 @signals.worker_ready.connect
@@ -142,29 +143,29 @@ def _as_root(**_: object) -> None:
 
 @signals.worker_init.connect
 def _ready(**_: object) -> None:
-    from atelier.files import vitals  # noqa: PLC0415 - only workers have any
-    from atelier.files.belonging import require_own_store  # noqa: PLC0415 - it needs Django
+    from atelier.files import health  # noqa: PLC0415 - only workers have any
+    from atelier.files.ownership import require_own_store  # noqa: PLC0415 - it needs Django
 
-    moved = house.move_in(house.here().settings)
+    moved = django_setup.configure(django_setup.context().settings)
     require_own_store()  # it forks: before anything has threads
-    vitals.serve(moved.settings)
+    health.serve(moved.settings)
 
 
 @signals.worker_process_init.connect
 def _open(**_: object) -> None:
     """In each child after the fork: end with the worker that started it, and have decoders of its own."""
-    from atelier.files import vitals, workshop  # noqa: PLC0415 - after the fork
+    from atelier.files import health, inspector  # noqa: PLC0415 - after the fork
 
     die_with_parent()
-    house.here().reopen()
-    vitals.forget()
-    tracing.start("files", house.here().settings)
-    workshop.open_up(house.here().settings)
+    django_setup.context().reopen()
+    health.forget()
+    tracing.start("files", django_setup.context().settings)
+    inspector.start(django_setup.context().settings)
 
 
 @signals.worker_process_shutdown.connect
 def _close(**_: object) -> None:
-    from atelier.files import workshop  # noqa: PLC0415 - as above
+    from atelier.files import inspector  # noqa: PLC0415 - as above
 
-    workshop.shut()
+    inspector.stop()
     tracing.stop()

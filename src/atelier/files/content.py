@@ -12,7 +12,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
-from atelier.files import house, problems
+from atelier.files import django_setup, problems
 from atelier.http.accel import ACCEL, UNPROXIED, file_size
 from atelier.http.preconditions import accepted
 
@@ -88,7 +88,7 @@ def respond(request: HttpRequest, key: str, *, size: int, modified: datetime, me
 
 def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> str | None:
     """Where the proxy before us finds the blob, if it would answer as we do. Raises NotFound when the file is gone."""
-    prefix, path = house.here().settings.accel_prefix, house.here().blobs.path(key)
+    prefix, path = django_setup.context().settings.accel_prefix, django_setup.context().blobs.path(key)
     if prefix is None or path is None:
         return None
     file_size(path)

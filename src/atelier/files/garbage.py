@@ -1,6 +1,6 @@
 """Every blob is at every moment referred to by a row or listed in `blob_garbage`: that list, on Django's connection.
 
-The statements are those of `atelier.garbage`, which stands on SQLAlchemy; a test holds the two together.
+The statements are those of `atelier.blobs.garbage`, which stands on SQLAlchemy; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from django.db import connection
 from django.http import HttpResponse
 
 from atelier.errors import Conflict, Invalid
-from atelier.files import house
+from atelier.files import django_setup
 
 HEADER = "HTTP_IDEMPOTENCY_KEY"
 REPLAYED = "Idempotent-Replayed"
@@ -53,7 +53,7 @@ class Once:
             "scope": f"{user_id} {operation}",
             "key": key,
             "mark": hashlib.sha256(json.dumps(fingerprint).encode()).digest(),
-            "life": timedelta(hours=house.here().settings.idempotency_hours),
+            "life": timedelta(hours=django_setup.context().settings.idempotency_hours),
         }
 
     def look(self) -> HttpResponse | None:

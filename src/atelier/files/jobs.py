@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from atelier import tracing
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
-from atelier.files import house, service
+from atelier.files import django_setup, service
 from atelier.files.celery import QUEUE, app, queue
 from atelier.files.models import File, Status
-from atelier.imaging.failures import DecodeFailed
-from atelier.measures import QUEUE_JOBS
+from atelier.observe import tracing
+from atelier.observe.metrics import QUEUE_JOBS
+from atelier.sandbox.failures import DecodeFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from atelier.files.kinds import Inspection
+    from atelier.files.inspectors import Inspection
 
 NAME = "atelier.files.process"
 REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, without one long lock
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 @app.task(name=NAME, Request="atelier.files.requests:Counted")
 def process(file_id: int, version: int) -> str:
     """Process one file at one version; what came of it, which only the worker's metrics look at."""
-    from atelier.files.workshop import inspect  # noqa: PLC0415 - only workers have decoders
+    from atelier.files.inspector import inspect  # noqa: PLC0415 - only workers have decoders
 
     with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
         return run(file_id, version, inspect)
@@ -56,7 +56,7 @@ def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> st
 
 
 def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
-    limit = house.here().settings.job_attempts
+    limit = django_setup.context().settings.job_attempts
     if file.attempts > limit:
         return _fail(file, "not-processed", f"Given up after {limit} attempts that did not end.")
     try:
@@ -108,12 +108,12 @@ def reoffer() -> int:
         files = _lost(jobs)
         return sum([offer(file) for file in files])
     finally:
-        house.disconnect()
+        django_setup.disconnect()
 
 
 def _lost(waiting_jobs: int) -> list[File]:
     now = timezone.now()
-    before = now - timedelta(seconds=house.here().settings.reconcile_seconds)
+    before = now - timedelta(seconds=django_setup.context().settings.reconcile_seconds)
     stale = File.objects.filter(status=Status.QUEUED, offered_at__lt=before)
     count = min(REOFFER_BATCH, stale.count() - waiting_jobs)
     if count <= 0:
@@ -128,5 +128,5 @@ def waiting() -> int:
     """Jobs that wait at the broker. Raises kombu's OperationalError when it is away."""
     with app.connection_for_write() as connection:
         connection.ensure_connection(max_retries=1, interval_start=0)  # later than this the next round tries
-        declared = queue(house.here().settings)(connection.default_channel).queue_declare()
+        declared = queue(django_setup.context().settings)(connection.default_channel).queue_declare()
         return int(declared.message_count)

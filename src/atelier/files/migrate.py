@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.errors import LockNotAvailable
 
 from atelier.errors import Unavailable
-from atelier.files import house
+from atelier.files import django_setup
 from atelier.retry import retry
 
 LOCK = 7241002  # one migrator at a time
@@ -21,7 +21,7 @@ TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 @retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def migrate(url: str, step: str | None = None) -> None:
     """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", house.MODULE)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
     import django  # noqa: PLC0415 - other commands need no Django
 
     django.setup()
@@ -29,7 +29,7 @@ def migrate(url: str, step: str | None = None) -> None:
     from django.db import OperationalError, connections  # noqa: PLC0415 - as above
 
     before = connections.settings["default"]
-    house.use_database(url)
+    django_setup.use_database(url)
     try:
         with connections["default"].cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
@@ -41,7 +41,7 @@ def migrate(url: str, step: str | None = None) -> None:
             raise Unavailable("Tables are in use by long transactions (pg_stat_activity); run it again.") from error
         raise
     finally:
-        house.disconnect()
+        django_setup.disconnect()
         connections.settings["default"] = before
 
 

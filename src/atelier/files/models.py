@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from atelier import tracing
+from atelier.observe import tracing
 
 
 class Status(models.TextChoices):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect
 
 from atelier.errors import Unavailable
-from atelier.files import house
+from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
 from atelier.http.sendfile import read_file
 
@@ -140,7 +140,7 @@ class Mount:
 
 def _leave(together: threading.Barrier) -> None:
     """Disconnect this thread; the wait for the others sees to it that each does so once."""
-    house.disconnect()
+    django_setup.disconnect()
     with suppress(threading.BrokenBarrierError):
         together.wait(LEAVE_SECONDS)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery.worker.request import Request
 
-from atelier.measures import FILE_JOBS, FILE_SECONDS
+from atelier.observe.metrics import FILE_JOBS, FILE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,9 @@ from django.core.files.base import File as DjangoFile
 from django.core.files.storage import Storage
 from django.utils.deconstruct import deconstructible
 
-from atelier.adapters.blobs import check_key, new_key
+from atelier.blobs import check_key, new_key
 from atelier.errors import NotFound
-from atelier.files import garbage, house
+from atelier.files import django_setup, garbage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
@@ -50,17 +50,17 @@ class BlobStorage(Storage):
 
     def size(self, name: str) -> int:
         """Bytes. Raises NotFound."""
-        here = house.here()
+        here = django_setup.context()
         return here.portal.run(here.blobs.stat(name)).size
 
     def get_modified_time(self, name: str) -> datetime:
         """When it was written. Raises NotFound."""
-        here = house.here()
+        here = django_setup.context()
         return here.portal.run(here.blobs.stat(name)).modified
 
     def path(self, name: str) -> str:
         """Where it lies on this machine."""
-        found = house.here().blobs.path(name)
+        found = django_setup.context().blobs.path(name)
         if found is None:
             raise NotImplementedError("the blobs are not on this machine")
         return str(found)
@@ -71,11 +71,11 @@ class BlobStorage(Storage):
 
     def delete_all(self, names: Iterable[str]) -> None:
         """Remove blobs; missing ones are no error."""
-        here = house.here()
+        here = django_setup.context()
         here.portal.run(here.blobs.delete(list(names)))
 
     def _open(self, name: str, mode: str = "rb") -> DjangoFile:  # noqa: ARG002 - Django's signature
-        here = house.here()
+        here = django_setup.context()
         found = here.blobs.path(name)
         if found is None:
             self.size(name)  # missing blobs are missed here, not in the middle of an answer
@@ -86,7 +86,7 @@ class BlobStorage(Storage):
             raise NotFound("The content is gone.") from error
 
     def _save(self, name: str, content: Any) -> str:  # noqa: ANN401 - any of Django's files
-        here = house.here()
+        here = django_setup.context()
         garbage.intend([name])
         spooled = getattr(content, "spooled", None)
         source = spooled if isinstance(spooled, bytes | Path) else content.read()
@@ -118,7 +118,7 @@ class RemoteFile(RawIOBase):
         """Read on from there."""
         origin = 0 if whence == SEEK_SET else self._position
         if whence == SEEK_END:
-            here = house.here()
+            here = django_setup.context()
             origin = here.portal.run(here.blobs.stat(self._name)).size
         if origin + offset != self._position:
             self._end()
@@ -128,7 +128,7 @@ class RemoteFile(RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         """The next bytes, as many as have come."""
         if not self._piece:
-            self._piece = memoryview(house.here().portal.run(self._next()))
+            self._piece = memoryview(django_setup.context().portal.run(self._next()))
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
@@ -142,10 +142,10 @@ class RemoteFile(RawIOBase):
 
     async def _next(self) -> bytes:
         if self._pieces is None:
-            self._pieces = house.here().blobs.stream(self._name, self._position)
+            self._pieces = django_setup.context().blobs.stream(self._name, self._position)
         return await anext(self._pieces, b"")
 
     def _end(self) -> None:
         pieces, self._pieces, self._piece = self._pieces, None, memoryview(b"")
         if pieces is not None:
-            house.here().portal.run(pieces.aclose())
+            django_setup.context().portal.run(pieces.aclose())

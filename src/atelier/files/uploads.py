@@ -12,11 +12,11 @@ from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
 from atelier.errors import Invalid, TooLarge, Unavailable
-from atelier.files import house
-from atelier.files.kinds.detect import HEAD_BYTES
+from atelier.files import django_setup
+from atelier.files.inspectors.detect import HEAD_BYTES
 from atelier.http.complaints import REFUSED
 from atelier.http.upload import clean_name, spool_folder
-from atelier.measures import UPLOADED
+from atelier.observe.metrics import UPLOADED
 
 FIELD = "file"
 MEMORY_BYTES = 1024 * 1024  # a file up to this size never touches the disk before it is stored
@@ -98,7 +98,7 @@ class SpoolHandler(FileUploadHandler):
 
     def __init__(self, request: Any = None) -> None:  # noqa: ANN401 - Django's request
         super().__init__(request)
-        self._limit = house.here().settings.body_limit
+        self._limit = django_setup.context().settings.body_limit
         self.file: Spool | None = None  # Django closes it when parsing fails
 
     def handle_raw_input(
@@ -121,7 +121,7 @@ class SpoolHandler(FileUploadHandler):
         if self.file is not None:
             complaint = {"loc": ["body", FIELD], "msg": "Only one file is accepted"}
             raise Invalid(REFUSED, errors=[complaint])
-        settings = house.here().settings
+        settings = django_setup.context().settings
         self.file = Spool(spool_folder(settings), self._limit)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002 - Django's signature

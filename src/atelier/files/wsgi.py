@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.core.wsgi import get_wsgi_application
 
-from atelier.files import house
+from atelier.files import django_setup
 
-house.move_in(house.here().settings)
+django_setup.configure(django_setup.context().settings)
 application = get_wsgi_application()

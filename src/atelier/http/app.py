@@ -19,7 +19,7 @@ from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
-from atelier.vitals import watched
+from atelier.observe.health import watched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from atelier.http.resources import Resources
-    from atelier.vitals import Check
+    from atelier.observe.health import Check
 
     Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
     Document = dict[str, Any]

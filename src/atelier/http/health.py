@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import response, responses
+from atelier.observe.health import run_checks
 from atelier.problems import problem
-from atelier.vitals import run_checks
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
-    from atelier.vitals import Check
+    from atelier.observe.health import Check
 
 BROKER = "broker"  # of jobs for files
 router = APIRouter(tags=["health"])

@@ -19,7 +19,7 @@ from sqlalchemy import delete, text
 
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid
-from atelier.http.kept import REPLAY_HOURS, Kept
+from atelier.http.idempotency_keys import REPLAY_HOURS, IdempotencyKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -216,9 +216,15 @@ def fingerprint(*values: Any) -> bytes:  # noqa: ANN401 - whatever orjson writes
 
 async def forget(session: AsyncSession, user_id: int) -> None:
     """Delete every kept answer of one user within the caller's transaction."""
-    await session.execute(delete(Kept).where(Kept.scope.startswith(scope(user_id, ""), autoescape=True)))
+    await session.execute(
+        delete(IdempotencyKey).where(IdempotencyKey.scope.startswith(scope(user_id, ""), autoescape=True))
+    )
 
 
 async def forget_answer(session: AsyncSession, scope: str, etag: str) -> None:
     """Delete, within the caller's transaction, the kept answer about one object of a scope that no user owns."""
-    await session.execute(delete(Kept).where(Kept.scope == scope, Kept.headers["etag"].astext == f'"{etag}"'))
+    await session.execute(
+        delete(IdempotencyKey).where(
+            IdempotencyKey.scope == scope, IdempotencyKey.headers["etag"].astext == f'"{etag}"'
+        )
+    )

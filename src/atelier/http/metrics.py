@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from atelier import metrics
-from atelier.metrics import MEDIA_TYPE, STALE_SECONDS
+from atelier.observe import exposition
+from atelier.observe.exposition import MEDIA_TYPE, STALE_SECONDS
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -34,7 +34,7 @@ class Metrics:
             registry=registry,
         )
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._exposition = metrics.Exposition(registry, metrics.REGISTRY, folder=folder)
+        self._exposition = exposition.Exposition(registry, exposition.REGISTRY, folder=folder)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request. `route` is a template, never a path, so that there are few of them."""

@@ -18,10 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from atelier import tracing
 from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
-from atelier.logs import RequestIds, request_id
+from atelier.observe import tracing
+from atelier.observe.logs import RequestIds, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.adapters.blobs import Blobs
     from atelier.auth import Authenticator, Tokens
+    from atelier.blobs import Blobs
     from atelier.cache import Cache
     from atelier.database import Database
     from atelier.http.ratelimit import LoginLimit

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from atelier.adapters.blobs import Blobs
+from atelier.blobs import Blobs
 from atelier.errors import NotFound
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from starlette.datastructures import ImmutableMultiDict
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
 from atelier.http.complaints import REFUSED, unknown
-from atelier.measures import UPLOADED
+from atelier.observe.metrics import UPLOADED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from atelier import garbage, outbox
-from atelier.adapters.blobs import new_keys
+from atelier.blobs import garbage, new_keys
+from atelier.events import outbox
+from atelier.events.messages import Outcome, RejectImage, StoreImage, utcnow
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, READY, Image
 from atelier.images.records import cache_key
-from atelier.measures import IMAGES, reasons
-from atelier.messages import Outcome, RejectImage, StoreImage, utcnow
+from atelier.observe.metrics import IMAGES, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
     from atelier.cache import Cache
     from atelier.database import Database
     from atelier.imaging.recipe import Rendition

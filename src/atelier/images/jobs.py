@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
-from atelier import tracing
 from atelier.errors import AtelierError
+from atelier.events.messages import ProcessImage, encode, utcnow
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
-from atelier.messages import ProcessImage, encode, utcnow
+from atelier.observe import tracing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from atelier import garbage, outbox
-from atelier.adapters.blobs import new_key
+from atelier.blobs import garbage, new_key
 from atelier.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
+from atelier.events import outbox
+from atelier.events.messages import utcnow
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import cache_key
-from atelier.imaging.probe import Probe, probe
+from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
-from atelier.messages import utcnow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
     from atelier.cache import Cache
     from atelier.database import Database
     from atelier.settings import Settings

@@ -7,7 +7,7 @@ light, `renditions` and `transform` load the decoders.
 from __future__ import annotations
 
 from atelier.imaging.errors import BadPicture, NotAnImage, TooManyPixels
-from atelier.imaging.probe import Probe, probe
+from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 
 __all__ = ["BadPicture", "Limits", "NotAnImage", "Probe", "Recipe", "Rendition", "TooManyPixels", "probe"]

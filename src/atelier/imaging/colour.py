@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atelier.imaging.metadata import profile_name
+from atelier.imaging.identify.metadata import profile_name
 
 if TYPE_CHECKING:
     from atelier.imaging.pixels import Pixels

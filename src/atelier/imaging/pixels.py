@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from atelier.imaging.memory import KEPT_BYTES, keep_freed_pages
+from atelier.sandbox.memory import KEPT_BYTES, keep_freed_pages
 
 cv2.setNumThreads(1)
 keep_freed_pages()

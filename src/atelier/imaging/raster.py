@@ -13,7 +13,7 @@ from atelier.imaging.errors import BadPicture
 from atelier.imaging.pixels import BUFFERS, Pixels
 
 if TYPE_CHECKING:
-    from atelier.imaging.headers import Header
+    from atelier.imaging.identify.headers import Header
 
 # Warnings of libjpeg that leave every pixel in place; cameras and old editors cause them.
 HARMLESS_WARNINGS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform", "JFIF")

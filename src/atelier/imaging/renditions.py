@@ -11,16 +11,16 @@ from atelier.imaging.caption import caption_field
 from atelier.imaging.colour import has_srgb_curve, significant, to_srgb
 from atelier.imaging.encode import encode
 from atelier.imaging.errors import BadPicture
-from atelier.imaging.headers import read_header
-from atelier.imaging.metadata import SIDEWAYS, orientation
+from atelier.imaging.identify.headers import read_header
+from atelier.imaging.identify.metadata import SIDEWAYS, orientation
+from atelier.imaging.identify.probe import check
 from atelier.imaging.pixels import BUFFERS, upright
-from atelier.imaging.probe import check
 from atelier.imaging.raster import Raster, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
 
 if TYPE_CHECKING:
-    from atelier.imaging.headers import Header
+    from atelier.imaging.identify.headers import Header
     from atelier.imaging.pixels import Pixels
 
 # JPEG quality of what is looked at in passing, and of what stands for the picture itself.

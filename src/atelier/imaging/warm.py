@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from atelier.imaging.colour import to_srgb
-from atelier.imaging.metadata import profile_name
+from atelier.imaging.identify.metadata import profile_name
 from atelier.imaging.recipe import Recipe
 from atelier.imaging.renditions import render
 from atelier.imaging.transform import transform

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from atelier import belonging, garbage, outbox
 from atelier.accounts import models as accounts
+from atelier.blobs import garbage, ownership
 from atelier.books import models as books
-from atelier.http import kept
+from atelier.events import outbox
+from atelier.http import idempotency_keys
 from atelier.images import models as images
 from atelier.tasks import models as tasks
 
-MODULES = (outbox, garbage, belonging, kept, accounts, images, books, tasks)
+MODULES = (outbox, garbage, ownership, idempotency_keys, accounts, images, books, tasks)

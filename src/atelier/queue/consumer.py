@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from atelier.errors import AtelierError, Unavailable
-from atelier.measures import DELIVERIES, JOB_SECONDS, JOBS
+from atelier.observe.health import pulse
+from atelier.observe.metrics import DELIVERIES, JOB_SECONDS, JOBS
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause
-from atelier.vitals import pulse
 
 log = logging.getLogger("atelier.queue")
 

@@ -14,15 +14,15 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from atelier import logs, tracing
 from atelier.errors import AtelierError
-from atelier.measures import RECEIVED, Few
-from atelier.metrics import count_errors
+from atelier.observe import logs, tracing
+from atelier.observe.exposition import count_errors
+from atelier.observe.metrics import RECEIVED, Few
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-    from atelier.adapters.bus import Bus
+    from atelier.events.bus import Bus
     from atelier.settings import Settings
 
 CANCEL_AGAIN_SECONDS = 0.1

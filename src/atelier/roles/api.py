@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from atelier import bootstrap, logs, notify, tracing
+from atelier import bootstrap
 from atelier.accounts import families, revocations
 from atelier.accounts.routes import router as accounts
 from atelier.auth import Authenticator, Tokens
@@ -27,13 +27,14 @@ from atelier.http.upload import spool_folder, sweep
 from atelier.images import service as images_service
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
-from atelier.metrics import count_errors
+from atelier.observe import logs, systemd, tracing
+from atelier.observe.exposition import count_errors
+from atelier.observe.health import bind
 from atelier.roles import end, freeze, mounted
-from atelier.roles.folders import require_blobs
 from atelier.roles.store import require_own
+from atelier.startup.folders import require_blobs
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
-from atelier.vitals import bind
 
 if TYPE_CHECKING:
     import socket
@@ -104,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
         following = asyncio.create_task(revocations.follow(resources.redis, resources.authenticator))
         freeze()
         log.info("api is up")
-        notify.ready()
+        systemd.ready()
         try:
             yield
         finally:

@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, notify, tracing, vitals
+from atelier import bootstrap
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
 from atelier.cache import Cache
 from atelier.database import Database
+from atelier.events import messages
 from atelier.images import archive
+from atelier.observe import health, systemd, tracing
 from atelier.roles import run_role, worker_name
-from atelier.roles.folders import require_blobs
 from atelier.roles.store import owning
+from atelier.startup.folders import require_blobs
 
 if TYPE_CHECKING:
     import asyncio
 
-    from atelier.adapters.blobs import Blobs
-    from atelier.messages import Outcome
+    from atelier.blobs import Blobs
+    from atelier.events.messages import Outcome
     from atelier.queue import Job
     from atelier.settings import Settings
 
@@ -42,12 +44,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     blobs = bootstrap.open_blobs(settings)
     archiver = Archiver(database, blobs, cache)
-    checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "blobs": blobs.probe}
+    checks: dict[str, health.Check] = {"database": database.ping, "redis": redis.ping, "blobs": blobs.probe}
     queue = bootstrap.store_queue(settings, redis)
     try:
         with worker_name("archiver", settings) as name:
-            async with vitals.listening(settings, checks):
-                notify.ready()
+            async with health.listening(settings, checks):
+                systemd.ready()
                 await queue.consume_batches(
                     archiver.store, consumer=name, batch=BATCH, on_dead=archiver.give_up, stop=stop
                 )

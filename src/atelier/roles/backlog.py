@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from atelier import measures
 from atelier.bootstrap import SUBSCRIPTIONS
+from atelier.observe import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atelier.adapters.bus import Bus
     from atelier.database import Database
+    from atelier.events.bus import Bus
     from atelier.queue import Queue
 
 COUNTED = 100_000  # rows of one kind; more are this many
@@ -41,22 +41,22 @@ async def measure(database: Database, queues: Sequence[Queue], bus: Bus) -> None
     """Look once. Raises what engines raise; the bus comes last, for without it the others are known."""
     await _rows(database)
     for queue in queues:
-        measures.QUEUE_JOBS.labels(queue.name).set(await queue.depth())
-        measures.QUEUE_PENDING.labels(queue.name).set(await queue.pending())
-        measures.QUEUE_OLDEST.labels(queue.name).set(await queue.oldest())
-        measures.QUEUE_DEAD.labels(queue.name).set(await queue.dead_letters())
-    measures.MEASURED.set_to_current_time()
-    measures.EVENTS_DEAD.set(await bus.dead_letters(SUBSCRIPTIONS))
+        metrics.QUEUE_JOBS.labels(queue.name).set(await queue.depth())
+        metrics.QUEUE_PENDING.labels(queue.name).set(await queue.pending())
+        metrics.QUEUE_OLDEST.labels(queue.name).set(await queue.oldest())
+        metrics.QUEUE_DEAD.labels(queue.name).set(await queue.dead_letters())
+    metrics.MEASURED.set_to_current_time()
+    metrics.EVENTS_DEAD.set(await bus.dead_letters(SUBSCRIPTIONS))
 
 
 async def _rows(database: Database) -> None:
     row = await database.fetchrow(_ROWS)
     if row is None:
         return
-    measures.OUTBOX_UNSENT.set(row["unsent"])
-    measures.OUTBOX_OLDEST.set(max(0.0, row["unsent_age"] or 0.0))
-    measures.GARBAGE.set(row["garbage"])
+    metrics.OUTBOX_UNSENT.set(row["unsent"])
+    metrics.OUTBOX_OLDEST.set(max(0.0, row["unsent_age"] or 0.0))
+    metrics.GARBAGE.set(row["garbage"])
     for kind in ("image", "file"):
         count, age = row[f"{kind}s"]
-        measures.UNFINISHED.labels(kind).set(count)
-        measures.UNFINISHED_OLDEST.labels(kind).set(max(0.0, age))
+        metrics.UNFINISHED.labels(kind).set(count)
+        metrics.UNFINISHED_OLDEST.labels(kind).set(max(0.0, age))

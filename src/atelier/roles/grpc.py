@@ -7,11 +7,12 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import bootstrap, vitals
+from atelier import bootstrap
 from atelier.accounts import families, revocations
 from atelier.auth import Authenticator, Tokens
-from atelier.books.servicer import SERVICE, BookServicer, open_tail
+from atelier.books.servicer import SERVICE, BookServicer, open_follower
 from atelier.database import Database
+from atelier.observe import health
 from atelier.roles import end, log_events, run_role
 from atelier.rpc.server import Server
 
@@ -36,15 +37,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database = Database(bootstrap.database_url(settings))
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
     authenticator = Authenticator(tokens, partial(families.is_alive, database))
-    tail = open_tail(database)
+    tail = open_follower(database)
     servicer = BookServicer(database, tail)
     following = asyncio.create_task(revocations.follow(redis, authenticator))
     try:
         server = Server(authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1)
         port = server.listen(settings.host, settings.grpc_port)
-        checks: dict[str, vitals.Check] = {"database": database.ping, "redis": redis.ping, "bus": bus.ping}
+        checks: dict[str, health.Check] = {"database": database.ping, "redis": redis.ping, "bus": bus.ping}
         async with (
-            vitals.listening(settings, checks, processes=settings.grpc_workers),
+            health.listening(settings, checks, processes=settings.grpc_workers),
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(tail.run(stop))

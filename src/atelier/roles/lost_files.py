@@ -21,11 +21,11 @@ async def offer(settings: Settings) -> int:
 
 
 def _reoffer(settings: Settings) -> int:
-    from atelier.files import house  # noqa: PLC0415 - see above
+    from atelier.files import django_setup  # noqa: PLC0415 - see above
 
     with _moving_in:
-        if house.here().settings is not settings:
-            house.move_in(settings)
+        if django_setup.context().settings is not settings:
+            django_setup.configure(settings)
     from atelier.files import jobs  # noqa: PLC0415 - see above
 
     return jobs.reoffer()

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from atelier.auth import Authenticator
     from atelier.files.mount import Mount
+    from atelier.observe.health import Check
     from atelier.settings import Settings
-    from atelier.vitals import Check
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
     """Django under its own prefixes, for requests with a token that the API has verified; and what to close."""
-    from atelier.files import house  # noqa: PLC0415 - see above
+    from atelier.files import django_setup  # noqa: PLC0415 - see above
 
-    house.move_in(settings)
+    django_setup.configure(settings)
     from django.core.wsgi import get_wsgi_application  # noqa: PLC0415 - see above
 
     from atelier.files.mount import Mount  # noqa: PLC0415 - see above

@@ -13,24 +13,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from atelier import bootstrap, messages, notify, tracing, vitals
+from atelier import bootstrap
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
+from atelier.events import messages
 from atelier.imaging.characters import needs_shaping
 from atelier.imaging.coverage import coverage
 from atelier.imaging.recipe import Limits, Rendition
-from atelier.imaging.sandbox import DecodeFailed, Sandbox
-from atelier.measures import SANDBOX_ENDS
+from atelier.observe import health, systemd, tracing
+from atelier.observe.metrics import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
-from atelier.roles.folders import require_blobs
-from atelier.roles.fonts import require_font, unshaped
+from atelier.sandbox.sandbox import DecodeFailed, Sandbox
+from atelier.startup.folders import require_blobs
+from atelier.startup.fonts import require_font, unshaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
+    from atelier.events.messages import Outcome, ProcessImage
     from atelier.imaging.recipe import Recipe
-    from atelier.messages import Outcome, ProcessImage
     from atelier.settings import Settings
 
 log = logging.getLogger("atelier.processor")
@@ -69,13 +71,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
-    checks: dict[str, vitals.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(require_store, blobs)}
+    checks: dict[str, health.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(require_store, blobs)}
     processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
     queue = bootstrap.process_queue(settings, redis)
     try:
         with worker_name(SERVICE, settings) as name:
-            async with vitals.listening(settings, checks), asyncio.TaskGroup() as tasks:
-                notify.ready()
+            async with health.listening(settings, checks), asyncio.TaskGroup() as tasks:
+                systemd.ready()
                 tasks.create_task(log_events(bus, SERVICE, bootstrap.SUBSCRIPTIONS[SERVICE], stop))
                 await queue.consume(
                     processor.process,

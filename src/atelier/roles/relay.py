@@ -6,22 +6,25 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from atelier import belonging, bootstrap, carrier, garbage, notify, outbox, vitals
+from atelier import bootstrap
 from atelier.accounts import families
-from atelier.carrier import Periodic
+from atelier.blobs import garbage, ownership
 from atelier.database import Database
-from atelier.http import kept
+from atelier.events import outbox, relay
+from atelier.events.relay import Periodic
+from atelier.http import idempotency_keys
 from atelier.images import jobs
-from atelier.measures import OFFERS, RELAY
+from atelier.observe import health, systemd
+from atelier.observe.metrics import OFFERS, RELAY
 from atelier.roles import backlog, lost_files, run_role
-from atelier.roles.folders import require_blobs
 from atelier.roles.store import REFERENCED, owning
+from atelier.startup.folders import require_blobs
 from atelier.tasks import handout
 
 if TYPE_CHECKING:
     import asyncio
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
     from atelier.queue import Queue
     from atelier.settings import Settings
 
@@ -43,7 +46,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
     queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
-    checks: dict[str, vitals.Check] = {
+    checks: dict[str, health.Check] = {
         "database": database.ping,
         "redis": redis.ping,
         "bus": bus.ping,
@@ -52,9 +55,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         work = periodics(settings, database, blobs, *queues)
         measure = partial(backlog.measure, database, queues, bus)
-        async with vitals.listening(settings, checks, registries=(RELAY,), before=measure):
-            notify.ready()
-            await carrier.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
+        async with health.listening(settings, checks, registries=(RELAY,), before=measure):
+            systemd.ready()
+            await relay.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
     finally:
         await bus.close()
         await database.close()
@@ -74,7 +77,7 @@ def periodics(
         OFFERS.labels("file").inc(await lost_files.offer(settings))
 
     async def collect_garbage() -> None:
-        await belonging.claim(database, blobs, REFERENCED)
+        await ownership.claim(database, blobs, REFERENCED)
         await garbage.collect(database, blobs)
 
     async def prune_outbox() -> None:
@@ -91,6 +94,8 @@ def periodics(
         Periodic("collect garbage", OFTEN, collect_garbage),
         Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
         Periodic("prune the outbox", HOURLY, prune_outbox),
-        Periodic("purge idempotency keys", HOURLY, partial(kept.purge, database, settings.idempotency_hours)),
+        Periodic(
+            "purge idempotency keys", HOURLY, partial(idempotency_keys.purge, database, settings.idempotency_hours)
+        ),
         Periodic("purge sessions", HOURLY, partial(families.purge, database)),
     )

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from atelier import belonging, bootstrap
+from atelier import bootstrap
+from atelier.blobs import ownership
 from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.files import statements as files
@@ -51,7 +52,7 @@ async def claim(settings: Settings) -> None:
     """The same, but also raises Unavailable."""
     database = Database(bootstrap.database_url(settings))
     try:
-        await belonging.claim(database, bootstrap.open_blobs(settings), REFERENCED)
+        await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
     finally:
         await database.close()
 
@@ -60,7 +61,7 @@ async def adopt(settings: Settings) -> None:
     """Mark the store as this database's, whatever it holds."""
     database = Database(bootstrap.database_url(settings))
     try:
-        await belonging.adopt(database, bootstrap.open_blobs(settings))
+        await ownership.adopt(database, bootstrap.open_blobs(settings))
     finally:
         await database.close()
 

@@ -15,8 +15,9 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
-from atelier import errors, tail
+from atelier import errors
 from atelier.errors import AtelierError, Invalid, Unavailable
+from atelier.events import follow
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -34,7 +35,7 @@ CODES: dict[type[AtelierError], grpc.StatusCode] = {
     errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.TooManyRequests: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    tail.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    follow.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
 }
 RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
 # Classes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -9,10 +9,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from atelier import notify
 from atelier.errors import AtelierError
-from atelier.rpc.door import Door
-from atelier.vitals import bind, pulse
+from atelier.observe import systemd
+from atelier.observe.health import bind, pulse
+from atelier.rpc.interceptor import Interceptor
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -51,7 +51,7 @@ class Server:
         *,
         share_port: bool,
     ) -> None:
-        door = Door(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
+        door = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
         options = OPTIONS | {"grpc.so_reuseport": int(share_port)}
         self._server = grpc.aio.server(
             interceptors=(door,), options=list(options.items()), maximum_concurrent_rpcs=CONCURRENT_CALLS
@@ -79,7 +79,7 @@ class Server:
         Health says SERVING while `check` does not raise.
         """
         await self._server.start()
-        notify.ready()
+        systemd.ready()
         checking = asyncio.ensure_future(self._tell_health(check))
         try:
             await stop.wait()

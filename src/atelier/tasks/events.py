@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier import outbox
+from atelier.events import outbox
 
 CREATED = "task.created"
 TAKEN = "task.taken"

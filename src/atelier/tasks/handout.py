@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from atelier.database import Database
-    from atelier.tasks.floors import Floors
+    from atelier.tasks.watermarks import Watermarks
 
     Row = Mapping[str, Any]
     Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
@@ -95,7 +95,7 @@ class LeaseLost(Conflict):
     slug = "lease-lost"
 
 
-async def take(fetch: Fetch, floors: Floors, owner_id: int, lease: timedelta | None) -> Row:
+async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta | None) -> Row:
     """The oldest free task of this owner, theirs from now on, or until the lease ends. Raises NoFreeTask.
 
     That there is none is only said when none is to be seen: others that are locked just then may come free again.
@@ -127,7 +127,7 @@ async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: ti
     return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
 
 
-async def release(fetch: Fetch, floors: Floors, owner_id: int, task_id: int, token: int) -> Row:
+async def release(fetch: Fetch, floors: Watermarks, owner_id: int, task_id: int, token: int) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
     row = await _held(fetch, _RELEASE, owner_id, task_id, token)
     floors.forget(owner_id)

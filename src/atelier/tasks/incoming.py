@@ -12,7 +12,7 @@ from atelier.errors import Unsupported
 from atelier.http.complaints import A_TEXT, REQUIRED, unknown
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
-from atelier.tasks.envelope import Envelope
+from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tupl
 @asynccontextmanager
 async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
     spool = Spool(spool_folder(settings), settings.body_limit)
-    envelope = Envelope(IMAGE)
+    envelope = Base64Json(IMAGE)
     try:
         async for chunk in request.stream():
             for start in range(0, len(chunk), SLICE_BYTES):

@@ -20,11 +20,11 @@ from atelier.http.resources import Res
 from atelier.http.sendfile import HEAD, content_of
 from atelier.http.strict import Decimal
 from atelier.tasks import handout, queries, service
-from atelier.tasks.floors import Floors
 from atelier.tasks.formats import SVG
 from atelier.tasks.incoming import incoming
 from atelier.tasks.records import etag, leased, record
 from atelier.tasks.schemas import Holding, NewTask, Renewal, TakenTask, Taking, TaskForm, TaskRecord, TotalCreated
+from atelier.tasks.watermarks import Watermarks
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -44,16 +44,16 @@ router = APIRouter(tags=["tasks"])
 Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The task.", examples=[42])]
 
 
-async def reached(request: Request) -> Floors:
+async def reached(request: Request) -> Watermarks:
     """How far this process has handed out; made with the first request."""
     state = request.app.state
     if not hasattr(state, "task_floors"):
-        state.task_floors = Floors()
-    found: Floors = state.task_floors
+        state.task_floors = Watermarks()
+    found: Watermarks = state.task_floors
     return found
 
 
-Reached = Annotated[Floors, Depends(reached)]
+Reached = Annotated[Watermarks, Depends(reached)]
 
 PICTURE: dict[int | str, dict[str, Any]] = (
     SAME
@@ -220,7 +220,9 @@ async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> 
     return Response(status_code=204)
 
 
-async def _take(res: Resources, floors: Floors, owner_id: int, key: str | None, lease_seconds: int | None) -> Response:
+async def _take(
+    res: Resources, floors: Watermarks, owner_id: int, key: str | None, lease_seconds: int | None
+) -> Response:
     lease = None if lease_seconds is None else timedelta(seconds=lease_seconds)
     mark = fingerprint(lease_seconds)
     return await _once(res, owner_id, TAKE, key, mark, lambda fetch: handout.take(fetch, floors, owner_id, lease))

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
-from atelier import garbage
-from atelier.adapters.blobs import new_key
+from atelier.blobs import garbage, new_key
 from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
-from atelier.messages import utcnow
+from atelier.events.messages import utcnow
 from atelier.tasks import events, formats
 from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.adapters.blobs import Blobs
+    from atelier.blobs import Blobs
     from atelier.database import Database
     from atelier.tasks.formats import Format
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from atelier.http1 import Client, Endpoint
+from atelier.classify.http_client import Client, Endpoint
 from benchmarks.capacity.arrivals import Operation
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atelier.http1 import Endpoint
+from atelier.classify.http_client import Endpoint
 from benchmarks.capacity.guard import Refused, admit
 from tests.benchmarks.capacity.standin import StandIn, listening
 

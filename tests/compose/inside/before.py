@@ -11,8 +11,8 @@ from alembic.script import ScriptDirectory
 
 from atelier import bootstrap
 from atelier.auth import Passwords
+from atelier.commands.migrate import config
 from atelier.files.migrate import migrate as migrate_files
-from atelier.roles.migrate import config
 from atelier.settings import load
 
 email, password = sys.argv[1:]

@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Writers notify only while the relay sleeps, which they see by its advisory lock: see atelier.outbox.
+# Writers notify only while the relay sleeps, which they see by its advisory lock: see atelier.events.outbox.
 WAKE_FUNCTION = """
 CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,1 +1,0 @@
-"""What stands behind the ports: one folder per port, one file per implementation."""

@@ -1,0 +1,321 @@
+"""The blob store in a folder of the local file system: what `put` has returned survives kill -9 and power failure.
+
+A blob is written to `.incoming` in the same file system, fsynced, linked to its name (which fails when that exists) and
+the folder fsynced. Folders are never removed: a `put` relies on its folder's own entry being on disk already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import secrets
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from atelier.blobs import Stat, check_key, check_prefix, is_key
+from atelier.errors import Conflict, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+    from datetime import timedelta
+
+RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
+INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot
+THREADS = 16  # fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
+CHUNK_BYTES = 256 * 1024  # per piece of a stream: large enough that the hop to a thread does not matter
+FOLDER_MODE, FILE_MODE = 0o750, 0o640  # pictures are private: nothing for other users of the machine
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNUSABLE = {
+    errno.EACCES: "the folder of blobs is closed to us",
+    errno.EPERM: "the folder of blobs is closed to us",
+    errno.EROFS: "the folder of blobs is read-only",
+    errno.EIO: "the disk of the blobs is broken",
+    errno.ESTALE: "the folder of blobs is gone from its server",
+    errno.ENOTCONN: "the folder of blobs is gone from its server",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+}
+NO_FOLDER = "the folder of blobs is no folder"
+FOREIGN = {errno.EXDEV, errno.EPERM}  # another file system; a file of another user, which may not be linked
+
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+
+class DirectoryBlobs:
+    """Blobs as files below `root`, one file per key. Every process that shares the folder may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._durable: set[Path] = set()  # folders whose own entries are known to be on disk
+
+    @property
+    def incoming(self) -> Path:
+        """A folder for files on their way into `put`: in the same file system, so that taking them over is a rename."""
+        folder = self.root / INCOMING
+        folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        return folder
+
+    async def put(self, key: str, source: bytes | Path) -> None:
+        """Store `source` for good; see `Blobs.put`."""
+        await self._run(self._put, key, source)
+
+    async def get(self, key: str) -> bytes:
+        """The whole blob."""
+        return await self._run(self._get, key)
+
+    async def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
+        file = await self._run(self._open, key)
+        try:
+            await self._run(file.seek, start)
+            left = None if stop is None else stop - start
+            while chunk := await self._run(file.read, CHUNK_BYTES if left is None else max(0, min(CHUNK_BYTES, left))):
+                yield chunk
+                left = left and left - len(chunk)
+        finally:
+            file.close()
+
+    async def stat(self, key: str) -> Stat:
+        """Size and time of one blob."""
+        return await self._run(self._stat, key)
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Remove blobs for good; one that is missing is no error."""
+        await self._run(_delete, [self.path(key) for key in keys])
+
+    async def list(self, prefix: str = "") -> AsyncIterator[Stat]:
+        """Every blob whose key begins with `prefix`, read folder by folder."""
+        folders = [check_prefix(prefix).rpartition("/")[0]]
+        while folders:
+            inner, found = await self._run(_scan, self.root, folders.pop())
+            folders += [folder for folder in inner if folder.startswith(prefix)]
+            for stat in found:
+                if stat.key.startswith(prefix):
+                    yield stat
+
+    def path(self, key: str) -> Path:
+        """The blob's file, whether it exists or not."""
+        return self.root / check_key(key)
+
+    async def probe(self) -> None:
+        """Make a file and remove it."""
+        await self._run(self._probe)
+
+    async def mark(self) -> bytes | None:
+        """What `set_mark` left."""
+        return await self._run(self._mark)
+
+    async def set_mark(self, content: bytes) -> None:
+        """Say whose store this is."""
+        await self._run(self._set_mark, content)
+
+    async def sweep_temporary(self, older_than: timedelta) -> int:
+        """Remove what killed processes left in `incoming` and nobody has written to for that long; how many."""
+        return await self._run(_sweep, self.incoming, time.time() - older_than.total_seconds())
+
+    async def _run(self, function: Callable[..., Result], *args: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def _put(self, key: str, source: bytes | Path) -> None:
+        target = self.path(key)
+        with _trouble_is_unavailable():
+            self._make_folder(target.parent)
+            if isinstance(source, Path) and _adopt(source, target):
+                return
+            temporary = self.incoming / secrets.token_hex(16)
+            try:
+                _write(temporary, source)
+                _publish(temporary, target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            if isinstance(source, Path):
+                source.unlink()
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make a folder and see to it that its entry, and those of all above it, are on disk.
+
+        One that exists may have been made a moment ago by a process that has not fsynced it yet.
+        """
+        if folder in self._durable and folder.is_dir():
+            return
+        if folder != self.root:
+            self._make_folder(folder.parent)
+        try:
+            folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            if not self.root.is_dir():
+                raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
+            raise Conflict("a blob lies where a folder would be") from error
+        with suppress(PermissionError) if folder == self.root else nullcontext():  # passed through, but not read
+            _fsync(folder.parent)
+        self._durable.add(folder)
+
+    def _probe(self) -> None:
+        with _anything_is_unavailable(), _trouble_is_unavailable():
+            temporary = self.incoming / secrets.token_hex(16)
+            temporary.touch(FILE_MODE, exist_ok=False)
+            temporary.unlink()
+
+    def _mark(self) -> bytes | None:
+        with _anything_is_unavailable(), _trouble_is_unavailable(), suppress(FileNotFoundError):
+            return (self.root / MARK).read_bytes()
+        return None
+
+    def _set_mark(self, content: bytes) -> None:
+        with _anything_is_unavailable(), _trouble_is_unavailable():
+            temporary = self.incoming / secrets.token_hex(16)
+            _write(temporary, content)
+            temporary.replace(self.root / MARK)
+            _fsync(self.root)
+
+    def _get(self, key: str) -> bytes:
+        with self._open(key) as file:
+            return file.read()
+
+    def _open(self, key: str) -> BinaryIO:
+        with _missing_is_not_found():
+            return self.path(key).open("rb")
+
+    def _stat(self, key: str) -> Stat:
+        with _missing_is_not_found():
+            found = self.path(key).stat()
+        if not S_ISREG(found.st_mode):
+            raise NotFound("the content is gone")
+        return _stat_of(key, found)
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    folders = set()
+    with _trouble_is_unavailable():
+        for path in paths:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path.unlink()
+                folders.add(path.parent)
+        for folder in folders:
+            _fsync(folder)
+
+
+def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
+    """The folders and blobs directly in `folder`, which may be missing; what is named as no blob is, is neither."""
+    folders: list[str] = []
+    stats: list[Stat] = []
+    with (
+        _trouble_is_unavailable(),
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(root / folder) as entries,
+    ):
+        for entry in entries:
+            key = f"{folder}/{entry.name}" if folder else entry.name
+            if not is_key(key):
+                continue
+            if entry.is_dir():
+                folders.append(key)
+            else:
+                with suppress(FileNotFoundError):  # deleted since
+                    stats.append(_stat_of(key, entry.stat()))
+    return folders, stats
+
+
+def _sweep(folder: Path, before: float) -> int:
+    """Remove the files that were last written to before that moment."""
+    swept = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # its writer has just finished
+                if entry.stat().st_mtime < before:
+                    Path(entry.path).unlink()
+                    swept += 1
+    return swept
+
+
+def _adopt(source: Path, target: Path) -> bool:
+    """Take a complete file over without copying; False when it lies elsewhere or belongs to somebody else."""
+    try:
+        source.chmod(FILE_MODE)
+        _fsync(source)
+        _publish(source, target)
+    except OSError as error:
+        if error.errno not in FOREIGN:
+            raise
+        return False
+    return True
+
+
+def _write(temporary: Path, source: bytes | Path) -> None:
+    """A new file with the bytes of `source`, on disk when this returns."""
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
+        if isinstance(source, Path):
+            with source.open("rb") as original:
+                shutil.copyfileobj(original, file, CHUNK_BYTES)
+        else:
+            file.write(source)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    """Give a complete file its name, unless the name is taken, and make the name durable.
+
+    `rename` would replace an existing blob without a word; a link does not.
+    """
+    try:
+        os.link(temporary, target)
+    except FileExistsError as error:
+        raise Conflict("such a blob exists") from error
+    temporary.unlink()
+    _fsync(target.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stat_of(key: str, stat: os.stat_result) -> Stat:
+    return Stat(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+
+
+@contextmanager
+def _missing_is_not_found() -> Iterator[None]:
+    try:
+        with _trouble_is_unavailable():
+            yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise NotFound("the content is gone") from error
+
+
+@contextmanager
+def _trouble_is_unavailable() -> Iterator[None]:
+    """From the system's errors to ours. Details name no path: clients read them; the log has it."""
+    try:
+        yield
+    except OSError as error:
+        detail = "the disk takes no more" if error.errno in FULL else UNUSABLE.get(error.errno or 0)
+        if detail is None:
+            raise
+        log.warning("blobs: %s: %s", detail, error)
+        raise Unavailable(detail, retry_after=RETRY_SECONDS) from error
+
+
+@contextmanager
+def _anything_is_unavailable() -> Iterator[None]:
+    """For what concerns the store as a whole: here nothing that is missing is a missing blob."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error

@@ -1,0 +1,147 @@
+"""Which blobs are to be removed: every blob is at every moment either referenced by a row or listed here.
+
+So a process that dies between writing a blob and committing its row leaks nothing. Knows no table that refers to blobs.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ARRAY, Index, Text, bindparam, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from atelier.database import Base, UtcDateTime
+from atelier.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy import TextClause
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.blobs import Blobs
+    from atelier.database import Database
+
+log = logging.getLogger(__name__)
+
+COLLECT_BATCH = 500  # blobs per transaction
+READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
+STRAGGLERS_SECONDS = (
+    86_400  # a writer that was stopped past its intent may still write the blob; look again after a day
+)
+
+
+class BlobGarbage(Base):
+    """A blob that nothing refers to, or not yet: `intent` until its row claims it, removed once `after` has passed."""
+
+    __tablename__ = "blob_garbage"
+
+    key: Mapped[str] = mapped_column(Text, primary_key=True)
+    after: Mapped[datetime] = mapped_column(UtcDateTime)
+    intent: Mapped[bool]
+
+    __table_args__ = (Index("ix_blob_garbage_after", "after"),)
+
+
+TABLE = BlobGarbage.__tablename__
+
+# An advisory lock. A backup holds it alone while it copies what its snapshot of the rows refers to: nothing then is
+# removed. Whoever removes asks for it *after* the commit that let go of the blobs: a backup that begins later sees
+# that commit, so the lock need not be held while the blobs go.
+HOLD_LOCK = 7241003
+MAY_REMOVE = f"SELECT pg_try_advisory_xact_lock_shared({HOLD_LOCK})"
+
+# A claim looks at the clock only once it holds the row's lock, and `collect` locks only rows that are due: whichever
+# has the row, the other sees it due or gone. A collector that died half-way, too, leaves an intent past claiming.
+CLAIM = """
+    WITH locked AS MATERIALIZED (
+        SELECT key, after FROM blob_garbage WHERE key = any({keys}) AND intent ORDER BY key FOR UPDATE
+    )
+    DELETE FROM blob_garbage USING locked
+    WHERE blob_garbage.key = locked.key AND locked.after > clock_timestamp()
+    RETURNING blob_garbage.key
+"""
+
+_INTEND = "INSERT INTO blob_garbage (key, after, intent) SELECT unnest($1::text[]), $2, true"
+_DISCARD = f"""
+    INSERT INTO blob_garbage (key, after, intent)
+    SELECT key, clock_timestamp() + interval '{READERS_SECONDS} seconds', false
+    FROM (SELECT DISTINCT unnest(:keys) AS key) AS discarded
+    ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
+"""
+DUE = """
+    SELECT key, intent FROM blob_garbage WHERE after <= clock_timestamp() ORDER BY after LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+"""
+_POSTPONE = f"""
+    UPDATE blob_garbage SET intent = false, after = clock_timestamp() + interval '{STRAGGLERS_SECONDS} seconds'
+    WHERE key = any(:keys)
+"""
+_FORGET = "DELETE FROM blob_garbage WHERE key = any(:keys)"
+
+
+def _with_keys(statement: str) -> TextClause:
+    return text(statement).bindparams(bindparam("keys", type_=ARRAY(Text)))
+
+
+async def intend(database: Database, keys: Collection[str], after: datetime) -> None:
+    """Announce, before they are written, blobs that are garbage unless claimed by then. Durable on return."""
+    if keys:
+        await database.fetch(_INTEND, list(keys), after)
+
+
+async def claim(session: AsyncSession, keys: Collection[str]) -> None:
+    """Take blobs off the list in the transaction that makes the row that refers to them.
+
+    Raises Unavailable when one was not intended or is due already: it may be gone, so the row must not be made.
+    """
+    if keys:
+        claimed = await session.scalars(_with_keys(CLAIM.format(keys=":keys")), {"keys": list(keys)})
+        if len(claimed.all()) < len(set(keys)):
+            raise Unavailable("The upload took too long; send it again.", retry_after=1)
+
+
+async def discard(session: AsyncSession, keys: Collection[str]) -> None:
+    """Put blobs on the list in the transaction that removes the last reference to them."""
+    if keys:
+        await session.execute(_with_keys(_DISCARD), {"keys": list(keys)})
+
+
+async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
+    """Remove at once what a committed transaction has discarded.
+
+    While a backup runs, or the store does not answer, it is left to the collector: what was asked for has been done.
+    """
+    if (await database.fetch(MAY_REMOVE))[0][0]:
+        try:
+            await blobs.delete(keys)
+        except Unavailable as error:
+            log.warning("blobs of what was deleted are left to the collector: %s", error.detail)
+
+
+async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:
+    """Remove every blob that is due and say how many; any number of collectors may run at once, none beside a backup.
+
+    The blobs go first and the rows after them, so that dying in between only means to try again.
+    """
+    collected = 0
+    while found := await _collect_batch(database, blobs, batch):
+        collected += found
+        if found < batch:
+            break
+    return collected
+
+
+async def _collect_batch(database: Database, blobs: Blobs, limit: int) -> int:
+    async with database.session() as session:
+        due = (await session.execute(text(DUE), {"limit": limit})).all()
+        if due and not await session.scalar(text(MAY_REMOVE)):
+            return 0
+        if due:
+            await blobs.delete([row.key for row in due])
+            await session.execute(_with_keys(_POSTPONE), {"keys": [row.key for row in due if row.intent]})
+            await session.execute(_with_keys(_FORGET), {"keys": [row.key for row in due if not row.intent]})
+        await session.commit()
+    return len(due)

@@ -1,0 +1,225 @@
+"""The folder of backups: whole ones, unfinished ones, and the blobs they share. Knows no database and no store.
+
+    FOLDER/blobs/                  every blob of every backup, by key; written once, never changed
+    FOLDER/20261121T133000Z/       one backup: manifest.json, blobs.sha256 (`sha256sum -c` reads it), tables/*.copy.gz
+    FOLDER/20261121T140000Z.part/  one that was killed: never restored, removed by the next that succeeds
+
+The manifest is written last and the folder gets its name after that, so a name without `.part` is a whole backup. Every
+blob is on the list of a backup, whole or not, before it is copied: nothing here is ever without an owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import heapq
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from atelier.errors import AtelierError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+FORMAT = 1  # of the manifest; a restore refuses a later one
+UNFINISHED = ".part"
+BLOBS, LOCK, MANIFEST, LIST, WANTED, TABLES = (
+    "blobs",
+    "lock",
+    "manifest.json",
+    "blobs.sha256",
+    "wanted.sha256",
+    "tables",
+)
+NAME = "%Y%m%dT%H%M%SZ"
+BETWEEN = "  "  # digest and key on a line, as sha256sum has them
+UNKNOWN = "-"  # the digest of a blob that nobody has counted yet
+
+
+class BackupError(AtelierError):
+    """The backup cannot be made or restored."""
+
+    slug = "backup"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """One table's rows: `tables/NAME.copy.gz` in COPY's text form."""
+
+    name: str
+    columns: list[str]
+    rows: int
+    sha256: str
+
+
+class Sequence(msgspec.Struct, frozen=True):
+    """Where the numbers of an identity column go on."""
+
+    table: str
+    column: str
+    last: int
+    called: bool
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What a backup holds; a backup without one is not whole."""
+
+    format: int
+    made_at: datetime
+    atelier: str
+    postgres: str
+    alembic: str
+    django: list[str]
+    position: int
+    tables: list[Table]
+    sequences: list[Sequence]
+    blobs: int
+    bytes: int
+    blobs_sha256: str
+    missing: list[str] = []
+    corrupt: list[str] = []
+
+
+class Archive:
+    """The backups of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.blobs = self.folder / BLOBS
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder if need be, and keep every other backup out of it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupError(f"another backup is being made in {self.folder}: wait for it") from None
+            yield
+
+    def whole(self) -> list[Path]:
+        """The whole backups, oldest first."""
+        return sorted(path.parent for path in self.folder.glob(f"*/{MANIFEST}") if not _unfinished(path.parent))
+
+    def pick(self, name: str | None) -> Path:
+        """One backup by name, else the newest."""
+        whole = {path.name: path for path in self.whole()}
+        if not whole:
+            raise BackupError(f"{self.folder} holds no whole backup")
+        if name is not None and name not in whole:
+            raise BackupError(f"no whole backup {name} in {self.folder}; there are: {', '.join(whole)}")
+        return whole[name] if name else list(whole.values())[-1]
+
+    def draft(self, now: datetime) -> Path:
+        """A folder for a new backup, named after the first second from now on that no other has."""
+        while True:
+            name = now.astimezone(UTC).strftime(NAME)
+            draft = self.folder / f"{name}{UNFINISHED}"
+            if not draft.exists() and not (self.folder / name).exists():
+                draft.mkdir(0o700)  # whoever may enter the folder itself: password hashes and sessions are in it
+                (draft / TABLES).mkdir()
+                return draft
+            now += timedelta(seconds=1)
+
+    def finish(self, draft: Path, manifest: Manifest) -> Path:
+        """Make a draft a whole backup, on disk when this returns."""
+        (draft / WANTED).unlink()
+        (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
+        for path in [*(draft / TABLES).iterdir(), draft / LIST, draft / MANIFEST, draft / TABLES, draft]:
+            fsync(path)
+        target = draft.rename(draft.with_suffix(""))
+        fsync(self.folder)
+        return target
+
+    def unfinished(self) -> list[Path]:
+        """What killed backups have left."""
+        return [path for path in sorted(self.folder.iterdir()) if path.is_dir() and _unfinished(path)]
+
+    def demote(self, backup: Path) -> None:
+        """From here on it is not whole any more: the first step of its removal."""
+        backup.rename(backup.with_name(backup.name + UNFINISHED))
+
+    def remove(self, backup: Path) -> None:
+        """Remove one that is not whole; its blobs have been dealt with."""
+        shutil.rmtree(backup)
+        fsync(self.folder)
+
+    def unneeded(self, gone: Path) -> Iterator[str]:
+        """The blobs of an unfinished backup that no whole one has; flat memory, for all lists are sorted."""
+        kept = heapq.merge(*(keys(path) for path in self.whole()))
+        there = next(kept, None)
+        for key in keys(gone):
+            while there is not None and there < key:
+                there = next(kept, None)
+            if key != there:
+                yield key
+
+
+def read_manifest(backup: Path) -> Manifest:
+    """What the backup says of itself. Raises BackupError when this version cannot read it."""
+    try:
+        raw = (backup / MANIFEST).read_bytes()
+        found = msgspec.json.decode(raw, type=dict).get("format")
+        if isinstance(found, int) and found > FORMAT:
+            raise BackupError(f"{backup} was made by a newer Atelier (form {found}, known here: {FORMAT})")
+        return msgspec.json.decode(raw, type=Manifest)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BackupError(f"the manifest of {backup} cannot be read: {error}") from error
+
+
+def verify(backup: Path, manifest: Manifest) -> None:
+    """Compare the digests of everything but the blobs. Raises BackupError."""
+    expected = {table_file(backup, table.name): table.sha256 for table in manifest.tables}
+    expected[backup / LIST] = manifest.blobs_sha256
+    for path, sha256 in expected.items():
+        if not path.is_file() or digest(path) != sha256:
+            raise BackupError(f"{path} is not what its manifest says: restore another backup")
+
+
+def table_file(backup: Path, name: str) -> Path:
+    """Where a table's rows are."""
+    return backup / TABLES / f"{name}.copy.gz"
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and digest of each line of a list, in the order of keys."""
+    with suppress(FileNotFoundError), path.open(encoding="ascii") as file:
+        for line in file:
+            sha256, _, key = line.rstrip("\n").partition(BETWEEN)
+            yield key, sha256
+
+
+def line(key: str, sha256: str) -> str:
+    """One line of a list."""
+    return f"{sha256}{BETWEEN}{key}\n"
+
+
+def keys(backup: Path) -> Iterable[str]:
+    """The blobs of a backup: of an unfinished one all that it wanted."""
+    wanted = backup / WANTED
+    return (key for key, _ in lines(wanted if wanted.exists() else backup / LIST))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """On disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unfinished(path: Path) -> bool:
+    return path.name.endswith(UNFINISHED)

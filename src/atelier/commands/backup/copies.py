@@ -1,0 +1,108 @@
+"""Blobs from one store to another, each with its digest. Knows no backup and no database."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from atelier.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator
+
+    from atelier.blobs import Blobs
+
+AT_ONCE = 16  # as many as the directory store has threads: most of the time is waiting for a disk or a network
+
+
+class Wanted(NamedTuple):
+    """A blob to be copied: what its digest must be (None: nobody knows), and what a copy of it has (None: count)."""
+
+    key: str
+    expected: str | None
+    known: str | None = None
+
+
+class Copy(NamedTuple):
+    """A blob in the target; `sha256` None: the source does not have it."""
+
+    key: str
+    expected: str | None
+    sha256: str | None
+    size: int = 0
+    new: bool = False
+
+    @property
+    def corrupt(self) -> bool:
+        """Whether the copy is not what it must be."""
+        return None not in {self.expected, self.sha256} and self.sha256 != self.expected
+
+
+async def copy(source: Blobs, target: Blobs, scratch: Path, wanted: Iterable[Wanted]) -> AsyncIterator[Copy]:
+    """Copy what the target lacks, and say for each blob what is there now, in the order in which it was wanted.
+
+    `scratch` is a folder for blobs on their way. A copy in the target that is corrupt is made anew.
+    """
+    todo = iter(wanted)
+    while window := list(islice(todo, AT_ONCE)):
+        for made in await asyncio.gather(*(_one(source, target, scratch, each) for each in window)):
+            yield made
+
+
+async def _one(source: Blobs, target: Blobs, scratch: Path, wanted: Wanted) -> Copy:
+    key, expected, known = wanted
+    with suppress(NotFound):
+        size = (await target.stat(key)).size
+        sha256 = known or await digest_of(target, key)
+        if expected in {None, sha256}:
+            return Copy(key, expected, sha256, size)
+        await target.delete([key])
+    try:
+        sha256, size = await fetch(source, target, scratch, key)
+    except NotFound:
+        return Copy(key, expected, None)
+    return Copy(key, expected, sha256, size, new=True)
+
+
+async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
+    """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read. Raises NotFound."""
+    digest, size = hashlib.sha256(), 0
+    descriptor, name = tempfile.mkstemp(".upload", dir=scratch)  # so named, it is swept when we are killed
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            async for piece in source.stream(key):
+                digest.update(piece)
+                size += file.write(piece)
+        await target.put(key, Path(name))
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)  # noqa: PTH108 - a name, not a path; one system call
+    return digest.hexdigest(), size
+
+
+async def digest_of(blobs: Blobs, key: str) -> str:
+    """The SHA-256 of a stored blob, in hex. Raises NotFound."""
+    digest = hashlib.sha256()
+    async for piece in blobs.stream(key):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+class Known:
+    """Digests from a sorted list, asked for in the same order; flat memory."""
+
+    def __init__(self, lines: Iterator[tuple[str, str]]) -> None:
+        self._lines = lines
+        self._next = next(lines, None)
+
+    def __call__(self, key: str) -> str | None:
+        """The digest of this key, which is above all that were asked for before."""
+        while self._next is not None and self._next[0] < key:
+            self._next = next(self._lines, None)
+        return self._next[1] if self._next is not None and self._next[0] == key else None

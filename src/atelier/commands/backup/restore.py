@@ -1,0 +1,142 @@
+"""`atelier restore`: a backup into an empty house that is not running. Refuses whatever is not empty.
+
+Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs; then all rows in one
+transaction, which gives the schema its revision; then the migrations since. Killed before that transaction, what is
+there does not start: `atelier migrate` refuses tables without a revision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import asyncpg
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from atelier import bootstrap
+from atelier.blobs import ownership
+from atelier.commands.backup import copies, tables
+from atelier.commands.backup.archive import LIST, Archive, BackupError, Manifest, lines, read_manifest, verify
+from atelier.commands.migrate import knows, migrate, reach
+from atelier.database import Database
+from atelier.errors import Unavailable
+from atelier.up.engines.errors import from_os_error
+from atelier.up.preflight import take_folder
+from atelier.up.servers import launches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from atelier.blobs import Blobs
+    from atelier.settings import Settings
+
+
+def main(settings: Settings, folder: Path, name: str | None) -> int:
+    """Restore the newest backup of `folder`, or the one of that name; the exit code. Raises BackupError."""
+    console = Console(highlight=False, soft_wrap=True)
+    shelf = Archive(folder)
+    try:
+        backup = shelf.pick(name)
+        manifest = read_manifest(backup)
+        if not knows(manifest.alembic, manifest.django):
+            raise BackupError(
+                f"{backup} has schema {manifest.alembic}, newer than this version: "
+                f"restore it with Atelier {manifest.atelier} or later"
+            )
+        verify(backup, manifest)
+        with _database(settings) as url:
+            asyncio.run(_fill(settings, url, shelf, backup, manifest))
+            migrate(url)
+            asyncio.run(_adopt(settings, url))
+    except OSError as error:
+        raise from_os_error(error, shelf.folder) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise BackupError(f"the database failed ({error}): empty the target and start again") from error
+    console.print(f"{backup.name} is restored: {manifest.blobs} blobs, events up to position {manifest.position}.")
+    console.print("Start it, then run `atelier check --deep`.")
+    if settings.secret is None and not (settings.data / "secret").exists():
+        console.print("There is no secret: a new one will be made, and everybody signs in again.")
+    return 0
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The URL of the database; the embedded one runs meanwhile, and nothing else in its folder."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    lock = take_folder(settings.data.absolute())
+    try:
+        engine = launches(settings)["database_url"]()
+        try:
+            engine.wait_ready()
+            yield engine.url
+        finally:
+            engine.stop()
+    finally:
+        os.close(lock)
+
+
+async def _fill(settings: Settings, url: str, shelf: Archive, backup: Path, manifest: Manifest) -> None:
+    store, scratch = bootstrap.open_blobs(settings), settings.incoming_folder
+    os.makedirs(scratch, exist_ok=True)  # noqa: PTH103 - nobody else waits for this loop
+    connection = await tables.connect(url)
+    try:
+        await _refuse_what_is_there(settings, connection, store)
+        await asyncio.to_thread(reach, url, manifest.alembic, max(manifest.django))  # Django refuses to in a loop
+        await connection.execute("DELETE FROM alembic_version")
+        await _blobs(bootstrap.open_store(settings, shelf.blobs), backup, store, scratch)
+        await tables.read(connection, backup, manifest.tables, manifest.sequences, manifest.alembic)
+    finally:
+        await connection.close()
+
+
+async def _adopt(settings: Settings, url: str) -> None:
+    """The store was empty, whosever it was: now it is this database's."""
+    database = Database(url, connections=1)
+    try:
+        await ownership.adopt(database, bootstrap.open_blobs(settings))
+    finally:
+        await database.close()
+
+
+async def _blobs(copied: Blobs, backup: Path, store: Blobs, scratch: Path) -> None:
+    wanted = (copies.Wanted(key, sha256) for key, sha256 in lines(backup / LIST))
+    async for made in copies.copy(copied, store, scratch, wanted):
+        if made.sha256 is None or made.corrupt:
+            state = "missing from" if made.sha256 is None else "corrupt in"
+            raise BackupError(f"{made.key} is {state} the backup: restore another backup, from another disk")
+
+
+async def _refuse_what_is_there(settings: Settings, connection: asyncpg.Connection, store: Blobs) -> None:
+    """Nothing is overwritten, whatever the operator says: he empties what is to be replaced."""
+    found = []
+    if await tables.columns(connection):
+        found.append("the database has tables (use an empty one, or another --data folder)")
+    async for stat in store.list(""):
+        found.append(f"the blob store holds {stat.key} and more (use an empty one)")
+        break
+    if keys := await _redis_keys(settings):
+        found.append(
+            f"Redis holds {keys} (it may know rows that the backup does not: FLUSHDB, or another --data folder)"
+        )
+    if found:
+        raise BackupError(f"the target is not empty: {'; '.join(found)}")
+
+
+async def _redis_keys(settings: Settings) -> str:
+    """What is left of another house in Redis: jobs, cached records, positions of the event bus."""
+    if settings.redis_url is None:
+        return "the data of an embedded Valkey" if any((settings.data / "valkey").glob("appendonlydir/*")) else ""
+    redis = bootstrap.open_redis(settings)
+    try:
+        count = await redis.dbsize()
+    except RedisError as error:
+        raise Unavailable("Redis does not answer: whether it knows rows of another house must be looked at") from error
+    finally:
+        await redis.aclose()
+    return f"{count} keys" if count else ""

@@ -1,0 +1,295 @@
+"""`atelier doctor`: every setting, where it came from, and whether what it names can be reached. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from atelier.errors import AtelierError, Conflict, Unavailable
+from atelier.observe.health import PortTaken
+from atelier.observe.logs import Redactor, known_secrets
+from atelier.roles import waiting_files
+from atelier.sandbox.seccomp import seccomp_available
+from atelier.startup import reachability
+from atelier.startup.folders import existing, require_blobs, require_usable
+from atelier.startup.fonts import require_font, unshaped
+from atelier.up.engines import running
+from atelier.up.engines.binaries import find_postgres, find_valkey
+from atelier.up.engines.errors import from_os_error
+from atelier.up.engines.process import lock_owner
+from atelier.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
+from atelier.up.screen import address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from atelier.settings import Settings
+
+CONNECT_SECONDS = 5
+OLDEST_POSTGRES = 15
+OK, WARNING, FAILED = "ok", "warning", "FAILED"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found."""
+
+    name: str
+    verdict: str
+    detail: str
+
+
+def main(settings: Settings) -> int:
+    """Print all of it; 1 when something fails."""
+    logging.disable()  # a client's log lines would be a second, rawer account of what a check says in one sentence
+    redact = Redactor(known_secrets(settings))
+    supervisor = lock_owner(settings.data / LOCK)
+    seen = settings if supervisor is None else _as_it_runs(settings)
+    try:
+        findings = examine(seen, supervisor)
+    finally:
+        logging.disable(logging.NOTSET)
+    lines = ["Settings", *setting_lines(settings, seen, redact), "", "Checks"]
+    lines += [f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return int(any(found.verdict == FAILED for found in findings))
+
+
+def setting_lines(settings: Settings, seen: Settings, redact: Redactor) -> list[str]:
+    """Name, value and source of each setting, in columns; `seen` are those that the running instance has."""
+    rows = [(name, redact(shown(getattr(seen, name)))) for name in type(settings).model_fields]
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    values = min(values, 60)  # one long path must not push every source off the screen
+    sources = {
+        name: source if getattr(seen, name) == getattr(settings, name) else "the running instance"
+        for name, source in settings.sources().items()
+    }
+    kept = settings.data.absolute() / SECRET
+    if settings.secret is None and kept.exists():
+        rows = [(name, "***" if name == "secret" else value) for name, value in rows]
+        sources["secret"] = f"kept by `atelier up` ({kept})"
+    return [f"  {name:<{names}}  {value:<{values}}  {sources[name]}" for name, value in rows]
+
+
+def shown(value: object) -> str:
+    """A value as an operator would write it; secrets masked, URLs without their password."""
+    if isinstance(value, SecretStr):
+        text = value.get_secret_value()
+        return _without_password(text) if "://" in text else "***"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _without_password(url: str) -> str:
+    masked = re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
+    return re.sub(r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE)
+
+
+def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
+    """Look at each thing once; a failure of one says nothing about the next.
+
+    Where `atelier up` runs on the data folder (`supervisor` is its pid), its engines and ports are looked at, not those
+    of the next start.
+    """
+    looks: dict[str, Callable[[Settings], str]] = {
+        "data": _data,
+        "database": _database,
+        "redis": _redis,
+        "bus": _bus,
+        "blobs": _blobs,
+        "secret": _secret,
+        "port": _port,
+        "grpc port": _grpc_port,
+        "font": _font,
+    }
+    instance = Finding("instance", OK, "not running" if supervisor is None else f"running as process {supervisor}")
+    looked = (_look(name, look, settings) for name, look in looks.items())
+    return [instance, *looked, _shaping(), _files(settings), _seccomp()]
+
+
+def _as_it_runs(settings: Settings) -> Settings:
+    """The settings with the addresses that the running instance wrote down."""
+    found: dict[str, object] = {}
+    for name in ("database_url", "redis_url"):
+        if getattr(settings, name) is None and (url := running.noted(settings.data, name)):
+            found[name] = SecretStr(url)
+    for name in ("port", "grpc_port"):
+        if port := running.noted(settings.data, name):
+            found[name] = int(port)
+    return settings.model_copy(update=found)
+
+
+def _embedded(settings: Settings, name: str) -> str:
+    """What to say of an engine that `atelier up` runs itself."""
+    url: SecretStr | None = getattr(settings, name)
+    return ", embedded" if url and url.get_secret_value() == running.noted(settings.data, name) else ""
+
+
+def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
+    try:
+        return Finding(name, OK, look(settings))
+    except AtelierError as error:
+        return Finding(name, FAILED, error.detail or error.title)
+    except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "not reachable"
+        return Finding(name, FAILED, _one_line(error))
+
+
+def _data(settings: Settings) -> str:
+    folder = existing(settings.data)
+    try:
+        require_usable(settings.data)
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    free = shutil.disk_usage(folder).free
+    if free < DISK_BYTES:
+        raise AtelierError(f"the disk of {folder} has {free // 1024**2} MiB left")
+    new = "" if folder == settings.data.absolute() else " (will be made)"
+    return f"{settings.data.absolute()}{new}, {free / 1024**3:.1f} GiB free"
+
+
+def _database(settings: Settings) -> str:
+    if settings.database_url is None:
+        folder = find_postgres(settings.postgres_bin)
+        return f"embedded: {_output(folder / 'postgres')} in {folder}"
+    version = reachability.postgres_version(settings, settings.database_url.get_secret_value())
+    if version < OLDEST_POSTGRES:
+        raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
+    return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
+
+
+def _redis(settings: Settings) -> str:
+    if settings.redis_url is None:
+        program = find_valkey(settings.valkey_bin)
+        return f"embedded: {_output(program)} at {program}"
+    facts = reachability.redis_facts(settings, settings.redis_url.get_secret_value())
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
+    version = facts.get("valkey_version") or facts["redis_version"]
+    return f"{facts.get('server_name', 'redis')} {version} answers{_embedded(settings, 'redis_url')}"
+
+
+def _bus(settings: Settings) -> str:
+    if settings.amqp_url is None:
+        return "Redis Streams"
+    reachability.greet_rabbitmq(settings, settings.amqp_url.get_secret_value())
+    return "RabbitMQ answers"
+
+
+def _blobs(settings: Settings) -> str:
+    folder = settings.blobs_folder
+    require_blobs(settings)
+    if folder is not None and not folder.exists():
+        return f"{folder.absolute()} (will be made)"
+    place = settings.store if folder is None else folder.absolute()
+    return f"{place} can be written{asyncio.run(_whose(settings))}"
+
+
+async def _whose(settings: Settings) -> str:
+    """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
+    import asyncpg  # noqa: PLC0415 - only when there is a store to ask
+
+    from atelier import bootstrap  # noqa: PLC0415 - the same
+    from atelier.blobs import ownership  # noqa: PLC0415 - the same
+    from atelier.database import Database  # noqa: PLC0415 - the same
+    from atelier.roles.store import REFERENCED  # noqa: PLC0415 - the same
+
+    blobs = bootstrap.open_blobs(settings)
+    await blobs.probe()
+    if settings.database_url is None:
+        return ""
+    database = Database(settings.database_url.get_secret_value(), connections=1)
+    try:
+        marked = await ownership.belongs(database, blobs, REFERENCED)
+    except (Unavailable, Conflict, asyncpg.PostgresError):
+        return ""  # the database's own line says more; or there are no tables yet
+    finally:
+        await database.close()
+    return ", and belongs to the database" if marked else ", and will belong to the database"
+
+
+def _secret(settings: Settings) -> str:
+    if settings.secret is not None:
+        return "set"
+    path = settings.data / SECRET
+    return f"kept in {path}" if path.exists() else f"`atelier up` will make one in {path}"
+
+
+def _port(settings: Settings) -> str:
+    require_two_ports(settings)
+    if not settings.port:
+        return f"any free port of {settings.host}"
+    try:
+        free_port(settings.host, settings.port, "port")
+    except PortTaken:
+        from atelier.up.health import is_healthy  # noqa: PLC0415 - rarely needed
+
+        if asyncio.run(is_healthy(settings.host, settings.port)):
+            return f"{address(settings)} answers"
+        raise
+    return f"{settings.host}:{settings.port} is free"
+
+
+def _grpc_port(settings: Settings) -> str:
+    if not settings.grpc_port:
+        return f"any free port of {settings.host}"
+    try:
+        free_port(settings.host, settings.grpc_port, "grpc_port")
+    except PortTaken:
+        if lock_owner(settings.data / LOCK) is None:
+            raise
+        return f"{settings.host}:{settings.grpc_port} is taken, by the running instance"
+    return f"{settings.host}:{settings.grpc_port} is free"
+
+
+def _font(settings: Settings) -> str:
+    return f"{require_font(settings)} at {settings.caption_size} px"
+
+
+def _shaping() -> Finding:
+    flaw = unshaped()
+    if flaw:
+        return Finding("shaping", WARNING, flaw)
+    return Finding("shaping", OK, "libfribidi lays captions out in every script")
+
+
+def _files(settings: Settings) -> Finding:
+    """How many jobs for files wait; whether their broker answers is said above, by its own name."""
+    broker = "redis" if settings.amqp_url is None else "bus"
+    if settings.amqp_url is None and settings.redis_url is None:
+        return Finding("files", OK, "jobs will travel on the embedded Redis")
+    try:
+        count = waiting_files.count(settings)
+    except Exception:  # noqa: BLE001 - brokers raise what they like
+        return Finding("files", WARNING, f"the broker of their jobs does not answer: see {broker}")
+    waiting = "not looked at, for Celery is not installed here" if count is None else f"{count} jobs wait for a worker"
+    return Finding("files", OK, f"{waiting}, on {'Redis' if broker == 'redis' else 'RabbitMQ'}")
+
+
+def _seccomp() -> Finding:
+    if seccomp_available():
+        return Finding("sandbox", OK, "seccomp confines the image decoders")
+    return Finding("sandbox", WARNING, "no seccomp here: decoders are confined by limits alone")
+
+
+def _output(program: Path) -> str:
+    done = subprocess.run(  # noqa: S603 - an engine that we looked up
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=CONNECT_SECONDS
+    )
+    if done.returncode:
+        raise AtelierError(f"{program} does not run: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

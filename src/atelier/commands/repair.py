@@ -1,0 +1,54 @@
+"""`atelier check --repair`: mends what can be mended. Rows whose originals are gone are left to people."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from atelier import bootstrap
+from atelier.blobs import garbage
+from atelier.cache import Cache
+from atelier.files import statements as files
+from atelier.images import service as images
+
+if TYPE_CHECKING:
+    from atelier.commands.check import Report
+    from atelier.database import Database
+    from atelier.settings import Settings
+
+# What Atelier itself names its blobs (`new_key`); anything else that lies in the store is somebody's who must know why.
+_OURS = re.compile(r"(images|tasks|files)/[0-9a-f]{3}/[0-9a-f]{29}-[a-z0-9._-]+")
+CHUNK = 1000  # keys of one transaction
+
+
+@dataclass(frozen=True)
+class Mended:
+    """What was done."""
+
+    images: int
+    files: int
+    orphans: int
+
+    def __str__(self) -> str:
+        return (
+            f"mended: {self.images} images and {self.files} files are queued anew, {self.orphans} orphans are garbage"
+        )
+
+
+async def repair(settings: Settings, database: Database, report: Report) -> Mended:
+    """Queue anew what can be made again from its original, and have what nobody refers to removed."""
+    redis = bootstrap.open_redis(settings)
+    cache = Cache(redis)
+    try:
+        queued = await images.render_anew(database, cache, report.missing) if report.missing else 0
+    finally:
+        await cache.close()
+        await redis.aclose()
+    looked = await database.fetch(files.LOOK_ANEW, report.missing) if report.missing else []
+    orphans = [key for key in report.orphaned if _OURS.fullmatch(key)]
+    for start in range(0, len(orphans), CHUNK):
+        async with database.session() as session:
+            await garbage.discard(session, orphans[start : start + CHUNK])
+            await session.commit()
+    return Mended(queued, len(looked), len(orphans))

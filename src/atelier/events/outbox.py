@@ -1,0 +1,204 @@
+"""The outbox: every event leaves the database through this table, in the transaction that made it true.
+
+Sent events stay for a retention, in the order of a gapless `position`: the log for replays. Knows no bus.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Identity, Index, Integer, Text, event, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from atelier.database import Base, UtcDateTime
+from atelier.events.messages import Event, new_event_id, utcnow
+from atelier.observe import tracing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import asyncpg
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from atelier.database import Database
+
+WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
+SENT_CHANNEL = "outbox_sent"  # notified when the log has grown; says by what: "book image" for book.* and image.*
+PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
+READ_LIMIT = 500
+
+# Advisory locks are per database and keyed by two integers.
+LOCKS = 0x41544C52
+RELAY_LOCK = 1  # held by the one relay that carries
+SLEEP_LOCK = 2  # held by the relay while it waits to be woken
+
+# Hand-written statements put this before a SELECT of the four values:
+#   WITH row AS (INSERT INTO books ... RETURNING *)
+#   INSERT INTO outbox (type, subject, sequence, data)
+#   SELECT 'book.created', 'books/' || id, 1, jsonb_build_object('id', id, 'title', title) FROM row
+INSERT = "INSERT INTO outbox (type, subject, sequence, data)"
+INSERT_TRACED = "INSERT INTO outbox (type, subject, sequence, data, traceparent)"
+
+
+class Outbox(Base):
+    """One event. `id` is the order of writing, `position` the order of sending."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    event_id: Mapped[str] = mapped_column(UUID(as_uuid=False), unique=True, server_default=text("gen_random_uuid()"))
+    type: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    sequence: Mapped[int] = mapped_column(Integer)
+    time: Mapped[datetime] = mapped_column(UtcDateTime, server_default=text("clock_timestamp()"))
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    traceparent: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("uq_outbox_subject_sequence", "subject", "sequence", unique=True),
+        Index("ix_outbox_unsent", "id", postgresql_where=text("position IS NULL")),
+        Index("uq_outbox_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
+        Index("ix_outbox_type_position", "type", "position", postgresql_where=text("position IS NOT NULL")),
+    )
+
+
+class RelayPosition(Base):
+    """The last position given out, in one row of its own so that pruning the log cannot set it back."""
+
+    __tablename__ = "relay_position"
+
+    id: Mapped[bool] = mapped_column(Boolean, primary_key=True, server_default=text("true"))
+    position: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+    __table_args__ = (CheckConstraint("id", name="one_row"),)
+
+
+# A NOTIFY makes commits wait for each other, one flush to disk after the other: a quarter of the throughput with 32
+# writers. So writers notify only while the relay sleeps, which its lock tells them. Theirs lasts until they have
+# committed: the relay cannot fall asleep over events that are about to appear.
+TRIGGER_FUNCTION = f"""
+CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT pg_try_advisory_xact_lock_shared({LOCKS}, {SLEEP_LOCK}) THEN
+        PERFORM pg_notify('{WAKE_CHANNEL}', '');
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+TRIGGER = """
+CREATE TRIGGER outbox_wake_relay AFTER INSERT ON outbox
+FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake_relay()
+"""
+DROP_TRIGGER_FUNCTION = "DROP FUNCTION IF EXISTS outbox_wake_relay()"  # once the table and its trigger have gone
+
+event.listen(Outbox.__table__, "after_create", DDL(TRIGGER_FUNCTION))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
+event.listen(Outbox.__table__, "after_create", DDL(TRIGGER))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
+event.listen(Outbox.__table__, "after_drop", DDL(DROP_TRIGGER_FUNCTION))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
+
+
+class Sent(NamedTuple):
+    """An event of the log and its place there."""
+
+    position: int
+    event: Event
+
+
+class Bounds(NamedTuple):
+    """The log holds the events after position `pruned`, up to and with `last`."""
+
+    pruned: int
+    last: int
+
+
+def record(
+    session: AsyncSession,
+    type: str,  # noqa: A002 - CloudEvents' name
+    subject: str,
+    sequence: int,
+    data: dict[str, Any],
+    traceparent: str | None = None,
+) -> Event:
+    """Announce a fact in the caller's transaction; the caller took `sequence` under the lock of the subject's row.
+
+    `traceparent` is its cause's; none: the present span's.
+    """
+    cause = traceparent or tracing.traceparent()
+    fact = Event(id=new_event_id(), type=type, subject=subject, sequence=sequence, time=utcnow(), data=data)
+    row = Outbox(event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data)
+    row.traceparent = cause
+    session.add(row)
+    return fact
+
+
+COLUMNS = "event_id, type, subject, sequence, time, data, traceparent"
+_READ = f"SELECT position, {COLUMNS} FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
+# One short range of the index per type, however rare the types are among the rest.
+_READ_TYPES = f"""
+    SELECT found.* FROM unnest($3::text[]) AS wanted CROSS JOIN LATERAL (
+        SELECT position, {COLUMNS} FROM outbox WHERE type = wanted AND position > $1 ORDER BY position LIMIT $2
+    ) AS found
+    ORDER BY position LIMIT $2
+"""
+_BOUNDS = """
+    SELECT relay.position AS last, coalesce((SELECT min(position) - 1 FROM outbox), relay.position) AS pruned
+    FROM relay_position AS relay
+"""
+# Subjects whose sequence does not count without gaps; pruning takes from its beginning only.
+GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
+# Positions and times of sending grow together: only the oldest rows are looked at, not the whole log.
+_PRUNE = """
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM (
+            SELECT id, sent_at FROM outbox WHERE position IS NOT NULL ORDER BY position LIMIT $2
+        ) AS oldest
+        WHERE sent_at < clock_timestamp() - $1::interval
+    )
+    RETURNING id
+"""
+
+
+async def read(
+    database: Database, after_position: int = 0, types: Sequence[str] | None = None, limit: int = READ_LIMIT
+) -> list[Sent]:
+    """The sent events after a position, of all or of some types, in the order of positions."""
+    if types is None:
+        rows = await database.fetch(_READ, after_position, limit)
+    else:
+        rows = await database.fetch(_READ_TYPES, after_position, limit, list(types))
+    return [Sent(row["position"], event_of(row)) for row in rows]
+
+
+async def bounds(database: Database) -> Bounds:
+    """How far the log reaches, so that a reader knows where to start and whether it came too late."""
+    row = await database.fetchrow(_BOUNDS)
+    return Bounds(pruned=row["pruned"], last=row["last"]) if row else Bounds(0, 0)
+
+
+async def prune(database: Database, retention: timedelta) -> int:
+    """Delete events that were sent longer ago than `retention`, in small batches; how many."""
+    pruned = 0
+    while batch := len(await database.fetch(_PRUNE, retention, PRUNE_BATCH)):
+        pruned += batch
+    return pruned
+
+
+def event_of(row: asyncpg.Record) -> Event:
+    """The event in a driver row that holds `COLUMNS`."""
+    return Event(
+        id=str(row["event_id"]),
+        type=row["type"],
+        subject=row["subject"],
+        sequence=row["sequence"],
+        time=row["time"],
+        data=_json.decode(row["data"]),
+        traceparent=row["traceparent"],
+    )
+
+
+_json = msgspec.json.Decoder(dict[str, Any])

@@ -1,0 +1,354 @@
+"""Carries the outbox to the bus, at least once and in order per subject, and runs the reconciler.
+
+One of any number of relays is active: the one whose connection holds the advisory lock, on which it also reads and
+stamps. `run` knows no slice: what the reconciler does is given to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import asyncpg
+import msgspec
+
+from atelier.events.outbox import COLUMNS, LOCKS, RELAY_LOCK, SENT_CHANNEL, SLEEP_LOCK, WAKE_CHANNEL, event_of
+from atelier.observe import tracing
+from atelier.observe.health import pulse
+from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from atelier.events.bus import Bus
+
+Answer = TypeVar("Answer")
+
+log = logging.getLogger("atelier.relay")
+
+BATCH = 256  # events read, published and stamped at a time; a crash sends at most two batches twice
+POLL_SECONDS = 1.0  # asleep, between looks that no notification asked for
+BUSY_SECONDS = 0.02  # between looks while a transaction that has written events is open
+STANDBY_SECONDS = 1.0  # between tries for the lock; to wait in the lock would hold up vacuum everywhere
+PAUSES_SECONDS = (0.1, 5.0)  # the first and the longest after a failure of bus or database; each doubles
+STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
+GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
+CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
+SERVER_SETTINGS = {
+    "application_name": "atelier relay",
+    # The lock of a relay whose machine vanished is free after 25 s.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+# The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+_TRY_LOCK = f"SELECT pg_try_advisory_lock({LOCKS}, $1)"
+_UNLOCK = f"SELECT pg_advisory_unlock({LOCKS}, $1)"
+START = """
+    INSERT INTO relay_position (position) SELECT coalesce(max(position), 0) FROM outbox ON CONFLICT DO NOTHING
+"""
+# By what is unsent, never by "after the last id": a lower id may be committed later.
+UNSENT = f"""
+    SELECT id, {COLUMNS} FROM outbox WHERE position IS NULL AND id <> ALL($1::bigint[]) ORDER BY id LIMIT {BATCH}
+"""
+AGAIN = f"""
+    SELECT position, {COLUMNS} FROM outbox
+    WHERE position > $1 AND sent_at > clock_timestamp() - interval '1 day' ORDER BY position LIMIT {BATCH}
+"""
+_ANY_UNSENT = "SELECT EXISTS (SELECT FROM outbox WHERE position IS NULL)"
+# By `= ANY`, not by a join with the array: whatever the statistics say, no plan then reads a whole backlog.
+STAMP = f"""
+    WITH relay AS (
+        UPDATE relay_position SET position = position + cardinality($1::bigint[])
+        RETURNING position - cardinality($1::bigint[]) AS before
+    ), stamped AS (
+        UPDATE outbox
+        SET position = relay.before + array_position($1::bigint[], outbox.id), sent_at = clock_timestamp()
+        FROM relay WHERE outbox.id = ANY($1::bigint[]) AND outbox.position IS NULL
+        RETURNING outbox.type
+    )
+    SELECT count(*) AS stamped, pg_notify('{SENT_CHANNEL}', string_agg(DISTINCT split_part(type, '.', 1), ' '))
+    FROM stamped
+"""
+
+
+class Periodic(NamedTuple):
+    """Something to do again and again while this relay is the active one; it may be cancelled anywhere."""
+
+    name: str
+    every_seconds: float
+    action: Callable[[], Awaitable[object]]
+
+
+async def run(
+    database_url: str,
+    bus: Bus,
+    periodics: Sequence[Periodic],
+    stop: asyncio.Event,
+    *,
+    services: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Relay until `stop`, through every outage of the database and the bus.
+
+    Each of the services misses nothing from now on, though it may start later: its queue is declared with its patterns.
+    The URL must lead to PostgreSQL itself: a pooler that shares sessions shares their locks.
+    """
+    pauses = _Pauses()
+    while not stop.is_set():
+        pulse.beat("relay")
+        try:
+            async with _connected(database_url) as (connection, lost):
+                if await _win(connection, stop, lost):
+                    pauses.reset()
+                    carrier = Relay(connection, lost, bus, stop, services)
+                    await _lead(carrier, lost, periodics, stop)
+        except DATABASE_ERRORS as error:
+            pause = pauses.next()
+            log.warning("lost the database, connecting again in %.1f s: %r", pause, error)
+            await _first(pause, stop)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncio.Event]]:
+    """A connection of its own and the event of its loss."""
+    connection = await asyncpg.connect(
+        url, timeout=5, command_timeout=STATEMENT_SECONDS, server_settings=SERVER_SETTINGS
+    )
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
+    try:
+        yield connection, lost
+    finally:
+        try:
+            await connection.close(timeout=CLOSE_SECONDS)
+        except DATABASE_ERRORS:
+            connection.terminate()
+
+
+async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asyncio.Event) -> bool:
+    """Wait to be the active relay; False when stopped first."""
+    waited = False
+    while not await connection.fetchval(_TRY_LOCK, RELAY_LOCK):
+        if not waited:
+            log.info("standing by")
+        waited = True
+        pulse.beat("relay")
+        await _first(STANDBY_SECONDS, stop, lost)
+        if stop.is_set():
+            return False
+    log.info("active")
+    await connection.execute(START)
+    return True
+
+
+async def _lead(carrier: Relay, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event) -> None:
+    """Carry and reconcile until stopped or until the connection, and with it the lock, is lost."""
+    ACTIVE.set(1)
+    carrying = asyncio.create_task(carrier.carry())
+    tasks = [carrying, *(asyncio.create_task(_repeat(periodic)) for periodic in periodics)]
+    try:
+        await _first(None, stop, lost, carrying)
+        if not lost.is_set():
+            await asyncio.wait([carrying], timeout=GRACE_SECONDS)
+    finally:
+        ACTIVE.set(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if not carrying.cancelled():
+        carrying.result()
+    elif lost.is_set():
+        raise ConnectionResetError("the connection was closed")
+
+
+async def _repeat(periodic: Periodic) -> None:
+    while True:
+        try:
+            await periodic.action()
+        except Exception:
+            log.exception("%s failed, again in %g s", periodic.name, periodic.every_seconds)
+        await asyncio.sleep(periodic.every_seconds)
+
+
+class Relay:
+    """The active relay's work on its connection."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        lost: asyncio.Event,
+        bus: Bus,
+        stop: asyncio.Event,
+        services: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._lost = lost
+        self._bus = bus
+        self._stop = stop
+        self._woken = asyncio.Event()
+        self._position = 0
+        self._undeclared = dict(services or {})
+        self._confirmed: list[int] = []  # by the bus; to be stamped
+
+    async def carry(self) -> None:
+        """Send what is there, sleep, and again."""
+        await self._connection.add_listener(WAKE_CHANNEL, lambda *_: self._woken.set())
+        pauses = _Pauses()
+        self._position = await self._connection.fetchval("SELECT position FROM relay_position")
+        rows: list[asyncpg.Record] = []
+        while not self._stop.is_set():
+            pulse.beat("relay")
+            try:
+                await self._declare()
+                if await self._send_lost():
+                    rows, self._confirmed = [], []  # not stamped yet, so not sent again: to be read as unsent
+                rows = await self.send(rows)
+                if not rows and not self._confirmed:
+                    await self.sleep()
+                pauses.reset()
+            except _NotSentError as error:
+                rows = []  # to be read again: the bus may have taken some
+                pause = pauses.next()
+                log.warning("the bus does not take events, again in %.1f s: %r", pause, error.__cause__)
+                await _first(pause, self._stop, self._lost)
+        await self._stamp_confirmed()
+
+    async def _declare(self) -> None:
+        """Make every service's queue, once: none misses what is sent before it starts for the first time."""
+        while self._undeclared:
+            service = next(iter(self._undeclared))
+            await self._ask(self._bus.declare(service, self._undeclared[service]))
+            del self._undeclared[service]
+
+    async def send(self, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Publish these events and meanwhile stamp those published before; the next ones to publish."""
+        publishing = asyncio.create_task(self._publish_waves(rows))
+        try:
+            await self._stamp_confirmed()
+            following: list[asyncpg.Record] = await self._connection.fetch(UNSENT, [row["id"] for row in rows])
+        except BaseException:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
+            raise
+        await publishing
+        return following
+
+    async def _publish_waves(self, rows: Sequence[asyncpg.Record]) -> None:
+        for wave in waves(rows):
+            SENT.inc(len(wave))
+            await self._publish(wave)
+            CONFIRMED.inc(len(wave))
+            self._confirmed += [row["id"] for row in wave]
+
+    async def _stamp_confirmed(self) -> None:
+        ids, self._confirmed = self._confirmed, []
+        if ids:
+            await self.stamp(ids)
+            self._position += len(ids)
+            await self._ask(self._bus.note(self._position))
+
+    async def _send_lost(self) -> bool:
+        """Publish again what the bus has lost of the log (all of the last day when it was wiped); whether it had."""
+        position = await self._ask(self._bus.confirmed(self._position))
+        if position >= self._position:
+            return False
+        if self._position or self._confirmed:
+            log.warning("the bus has lost events; sending those after position %d again", max(position, 0))
+        while rows := await self._connection.fetch(AGAIN, position):
+            for wave in waves(rows):
+                await self._publish(wave)
+            position = rows[-1]["position"]
+        await self._ask(self._bus.note(self._position))
+        return True
+
+    async def _publish(self, rows: Sequence[asyncpg.Record]) -> None:
+        events = [event_of(row) for row in rows]
+        spans = []
+        if tracing.on():
+            begun = [tracing.begin(f"publish {event.type}", "PRODUCER", event.traceparent) for event in events]
+            spans = [span for span, _ in begun]
+            events = [
+                msgspec.structs.replace(event, traceparent=parent)
+                for event, (_, parent) in zip(events, begun, strict=True)
+            ]
+        try:
+            await self._ask(self._bus.publish(events))
+        finally:
+            tracing.end(*spans)
+
+    async def _ask(self, question: Awaitable[Answer]) -> Answer:
+        try:
+            return await question
+        except Exception as error:
+            raise _NotSentError from error
+
+    async def stamp(self, ids: Sequence[int]) -> None:
+        """Give events their positions, in the order in which they were published."""
+        async with self._connection.transaction():
+            stamped = await self._connection.fetchval(STAMP, ids)
+            if stamped != len(ids):
+                raise RuntimeError(f"{len(ids)} events were sent, but {stamped} of them were there to be stamped")
+
+    async def sleep(self) -> None:
+        """Wait for a notification.
+
+        Writers hold the lock shared until they have committed and notify when they cannot have it: who holds it alone
+        sees the events of all who did not notify.
+        """
+        if not await self._connection.fetchval(_TRY_LOCK, SLEEP_LOCK):
+            await _first(BUSY_SECONDS, self._stop, self._lost)
+            return
+        self._woken.clear()
+        if not await self._connection.fetchval(_ANY_UNSENT):
+            await _first(POLL_SECONDS, self._woken, self._stop, self._lost)
+        await self._connection.fetchval(_UNLOCK, SLEEP_LOCK)
+
+
+class _NotSentError(Exception):
+    """The bus did not confirm."""
+
+
+class _Pauses:
+    """How long to wait after one more failure in a row, in seconds."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Things work again."""
+        self._next = PAUSES_SECONDS[0]
+
+    def next(self) -> float:
+        """The pause after this failure."""
+        pause, self._next = self._next, min(2 * self._next, PAUSES_SECONDS[1])
+        return pause
+
+
+def waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:
+    """The rows in as few lists as can be so that none has two events of one subject.
+
+    Were two of them under way together, the bus could refuse the first and take the second.
+    """
+    found: list[list[asyncpg.Record]] = []
+    seen: dict[str, int] = {}
+    for row in rows:
+        place = seen[row["subject"]] = seen.get(row["subject"], -1) + 1
+        if place == len(found):
+            found.append([])
+        found[place].append(row)
+    return found
+
+
+async def _first(seconds: float | None, *ends: asyncio.Event | asyncio.Task[None]) -> None:
+    """Wait until one of the events is set or tasks done, at most so long."""
+    waits = [asyncio.create_task(end.wait()) for end in ends if isinstance(end, asyncio.Event)]
+    others = [end for end in ends if isinstance(end, asyncio.Task)]
+    try:
+        await asyncio.wait([*waits, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,116 @@
+"""Where Django meets the house: from Atelier's settings to Django's, and the adapters that views and jobs use.
+
+Django is one per process, and so is this. Whoever embeds the slice calls `move_in`; alone, the environment decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from atelier import bootstrap
+from atelier.auth import Authenticator, Tokens
+from atelier.errors import Unavailable
+from atelier.files.sync_bridge import SyncBridge
+from atelier.settings import load
+
+if TYPE_CHECKING:
+    from atelier.blobs import Blobs
+    from atelier.settings import Settings
+
+MODULE = "atelier.files.settings"
+CONNECT_SECONDS = 5
+STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
+ENGINE = "django.db.backends.postgresql"
+_CONNECTION = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+
+
+class Context:
+    """What a process of this slice works with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.blobs: Blobs = bootstrap.open_blobs(settings)
+        self.portal = SyncBridge()
+
+    def reopen(self) -> None:
+        """After a fork: a store's threads are those of the parent alone."""
+        self.blobs = bootstrap.open_blobs(self.settings)
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        """For processes whose requests nobody has authenticated before."""
+        from atelier.files.authentication import is_alive  # noqa: PLC0415 - it needs Django
+
+        tokens = Tokens(bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds)
+        return Authenticator(tokens, is_alive)
+
+
+_given: list[Context] = []
+
+
+def configure(settings: Settings) -> Context:
+    """Set Django up on these settings; again on others, the later ones count for threads that start from then on."""
+    import django  # noqa: PLC0415 - a process that only asks for the module need not pay for it
+
+    house = Context(settings)
+    _given[:] = [house]
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", MODULE)
+    django.setup()
+    setup()
+    return house
+
+
+def context() -> Context:
+    """The process's own."""
+    if not _given:
+        _given.append(Context(load()))
+    return _given[0]
+
+
+def setup() -> None:
+    """Point Django at the house's database and Celery at its broker; a URL that is missing is missed when it is needed.
+
+    Commands such as `django-admin makemigrations` need neither.
+    """
+    from atelier.files import celery  # noqa: PLC0415 - the app asks for the house
+
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # what is answered 4xx is in the access log
+    settings = context().settings
+    with suppress(Unavailable):
+        use_database(bootstrap.database_url(settings))
+    with suppress(Unavailable):
+        celery.configure(settings)
+
+
+def use_database(url: str) -> None:
+    """Make this thread, and those that have no connection yet, connect to the database at `url`."""
+    from django.db import connections  # noqa: PLC0415 - it needs Django
+
+    connections.settings["default"] = connections.configure_settings({"default": database(url)})["default"]
+    disconnect()
+
+
+def disconnect() -> None:
+    """End this thread's connection."""
+    from django.db import connections  # noqa: PLC0415 - it needs Django
+
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        del connections[connection.alias]
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's description of a libpq URL, sockets (`?host=/folder`) and further options included."""
+    options: dict[str, Any] = dict(conninfo_to_dict(url))
+    named = {ours: str(options.pop(theirs)) for theirs, ours in _CONNECTION.items() if theirs in options}
+    options.setdefault("connect_timeout", CONNECT_SECONDS)
+    options.setdefault("application_name", "atelier files")
+    options["options"] = f"{options.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
+    fixed = {"ENGINE": ENGINE, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+    return fixed | named

@@ -1,0 +1,85 @@
+"""Tables: delimiter, shape, header; or where they stop to be a table."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from atelier.files.inspectors import Inspection, Task
+from atelier.files.inspectors.clean import clean
+from atelier.files.inspectors.detect import HEAD_BYTES, SAMPLE_CHARACTERS, decoded, delimiter, guess_encoding
+from atelier.files.inspectors.text import decode, encoding_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+FIELD_CHARACTERS = 1024 * 1024  # a longer field means that a quote was never closed
+HEADER_COLUMNS = 100  # names that a result shows
+WIDTHS = 1000  # different numbers of columns that are counted
+
+
+def inspect(task: Task, data: bytes) -> Inspection:
+    """The shape of a table, or the error of one that cannot be read to its end."""
+    encoding = encoding_of(data)
+    head = data[:HEAD_BYTES]
+    sample = decoded(head, guess_encoding(head, whole=len(data) <= HEAD_BYTES) or "latin-1")[:SAMPLE_CHARACTERS]
+    separator = delimiter(sample, whole=len(sample) < SAMPLE_CHARACTERS and len(data) <= HEAD_BYTES) or ","
+    result = {"encoding": encoding, "delimiter": separator} | _shape(
+        lines(decode(data, encoding, "replace")), separator
+    )
+    return Inspection("csv", task.content_type, result)
+
+
+def lines(pieces: Iterable[str]) -> Iterator[str]:
+    """Lines with their ends, from pieces that end anywhere."""
+    rest = ""
+    for piece in pieces:
+        found = (rest + piece).splitlines(keepends=True)
+        rest = found.pop() if found else ""
+        yield from found
+        if len(rest) > FIELD_CHARACTERS:
+            raise csv.Error(f"a line is longer than {FIELD_CHARACTERS} characters")
+    if rest:
+        yield rest
+
+
+def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
+    csv.field_size_limit(FIELD_CHARACTERS)
+    reader = csv.reader(source, delimiter=separator, strict=True)
+    first: list[str] = []
+    second: list[str] = []
+    widths: Counter[int] = Counter()
+    error = None
+    try:
+        for row in reader:
+            if not row:
+                continue
+            first, second = (first, second or row) if first else (row, second)
+            if len(widths) < WIDTHS or len(row) in widths:
+                widths[len(row)] += 1
+    except csv.Error as problem:
+        error = f"line {reader.line_num}: {problem}"
+    columns = widths.most_common(1)[0][0] if widths else 0
+    header = [clean(name) for name in first[:HEADER_COLUMNS]] if _is_header(first, second) else None
+    return {
+        "valid": error is None,
+        "error": error,
+        "rows": widths.total() - (header is not None),
+        "columns": columns,
+        "ragged_rows": widths.total() - widths[columns],
+        "header": header,
+    }
+
+
+def _is_header(first: list[str], second: list[str]) -> bool:
+    """Names are there, differ, and are no numbers; and something follows them."""
+    return bool(second) and all(first) and len(set(first)) == len(first) and not any(map(_number, first))
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True

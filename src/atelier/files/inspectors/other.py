@@ -1,0 +1,28 @@
+"""Anything else: what sort of file it is, by the marks that several hundred formats begin or end with."""
+
+from __future__ import annotations
+
+import puremagic
+
+from atelier.files.inspectors import Inspection, Task
+from atelier.files.inspectors.clean import clean
+
+UNKNOWN = "application/octet-stream"
+
+
+def inspect(task: Task, data: bytes) -> Inspection:  # noqa: ARG001 - every processor takes a task
+    """The likeliest format, if any is likely."""
+    best = max(_matches(data), key=lambda match: (match.confidence, bool(match.mime_type)), default=None)
+    content_type = best.mime_type if best and best.mime_type else UNKNOWN
+    result = {
+        "description": clean(best.name) if best else "",
+        "extension": clean(best.extension, 20) if best else "",
+    }
+    return Inspection("other", content_type, result)
+
+
+def _matches(data: bytes) -> list[puremagic.PureMagicWithConfidence]:
+    try:
+        return list(puremagic.magic_string(data))
+    except (puremagic.PureError, ValueError):
+        return []

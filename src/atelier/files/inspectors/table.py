@@ -1,0 +1,30 @@
+"""The one table of processors: what looks into a file of which kind. It runs inside the sandbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from atelier.files.inspectors import Inspection, Task, archive, csv, image, json, other, pdf, text
+from atelier.files.inspectors.counts import Progress  # noqa: TC001 - the sandbox reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Processor = Callable[[Task, bytes], Inspection]
+
+PROCESSORS: dict[str, Processor] = {
+    "image": image.inspect,
+    "text": text.inspect,
+    "csv": csv.inspect,
+    "json": json.inspect,
+    "pdf": pdf.inspect,
+    "archive": archive.inspect,
+    "other": other.inspect,
+}
+
+
+def inspect(task: Task, data: bytes, progress: Progress | None = None) -> Inspection:
+    """What is in a file. Raises Invalid or Unsupported when it cannot be told, with a reason for its owner."""
+    if task.piece:
+        return text.proceed(task, data, progress)
+    return PROCESSORS[task.kind](task, data)

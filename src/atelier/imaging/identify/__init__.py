@@ -1,0 +1,1 @@
+"""Identifies a picture by its header, before anything decodes it."""

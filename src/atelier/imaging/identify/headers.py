@@ -1,0 +1,297 @@
+"""Tells an image's format, size and kind from its header bytes; nothing here decodes a pixel or imports a library.
+
+The formats are an allow-list: whatever does not start like one of them is no image, whatever its name says.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from atelier.imaging.errors import BadPicture, NotAnImage
+from atelier.imaging.identify.tiff import NotTiff, Tiff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
+MAX_PROFILE_BYTES = 4 << 20
+MAX_CHUNKS = 100_000
+# After this many GIF blocks we stop counting frames; only the first is ever decoded.
+MAX_GIF_BLOCKS = 100_000
+
+
+@dataclass(slots=True)
+class Header:
+    """What a file says about its picture; sides in stored (not displayed) pixels."""
+
+    format: str
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    bits: int = 8
+    frames: int = 1
+    dpi: tuple[float, float] | None = None
+    exif: bytes = b""
+    icc: bytes = b""
+    channels: int = 3
+    tags: dict[str, int] = field(default_factory=dict)
+
+
+def read_header(data: bytes) -> Header:
+    """Reads the header of a picture.
+
+    Raises:
+        NotAnImage: the first bytes are not those of a format we decode.
+        BadPicture: they are, and the header behind them is damaged.
+    """
+    parse = next((parse for magic, parse in PARSERS if data.startswith(magic)), None)
+    if parse is None:
+        raise NotAnImage("The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP or TIFF.")
+    try:
+        header = parse(data)
+    except NotTiff as error:
+        raise NotAnImage(str(error)) from error
+    except (struct.error, IndexError, ValueError, OverflowError, zlib.error) as error:
+        raise BadPicture("The header is truncated or damaged.") from error
+    if header.width < 1 or header.height < 1:
+        raise BadPicture("The header gives no size.")
+    return header
+
+
+STANDALONE_MARKERS = frozenset((0x01, *range(0xD0, 0xD9)))
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+EXIF_PREFIX, ICC_PREFIX = b"Exif\0\0", b"ICC_PROFILE\0"
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields (marker, payload) up to the first scan."""
+    place = 2
+    for _ in range(MAX_CHUNKS):
+        place = data.find(b"\xff", place)
+        while place >= 0 and data[place] == 0xFF:  # noqa: PLR2004 - fill bytes
+            place += 1
+        if place < 0:
+            return
+        marker, place = data[place], place + 1
+        if marker == 0 or marker in STANDALONE_MARKERS:
+            continue
+        if marker in (START_OF_SCAN, END_OF_IMAGE):
+            return
+        (length,) = struct.unpack_from(">H", data, place)
+        if length < 2:  # noqa: PLR2004 - the length counts itself
+            raise ValueError("segment length")
+        yield marker, data[place + 2 : place + length]
+        place += length
+
+
+def _jpeg(data: bytes) -> Header:
+    header = Header("JPEG")
+    profile: dict[int, bytes] = {}
+    for marker, payload in _jpeg_segments(data):
+        if marker in START_OF_FRAME and not header.mode:
+            header.bits, header.height, header.width, header.channels = struct.unpack_from(">BHHB", payload)
+            header.mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(header.channels, "")
+            if not header.mode:
+                raise BadPicture(f"A JPEG of {header.channels} components.")
+        elif marker == 0xE0 and payload.startswith(b"JFIF\0"):  # noqa: PLR2004 - APP0
+            header.dpi = _jfif_density(payload)
+        elif marker == 0xE1 and payload.startswith(EXIF_PREFIX) and not header.exif:  # noqa: PLR2004 - APP1
+            header.exif = payload[len(EXIF_PREFIX) :]
+        elif marker == 0xE2 and payload.startswith(ICC_PREFIX) and len(payload) > 14:  # noqa: PLR2004 - APP2
+            profile.setdefault(payload[12], payload[14:])
+    header.icc = b"".join(profile[number] for number in sorted(profile))[:MAX_PROFILE_BYTES]
+    return header
+
+
+def _jfif_density(payload: bytes) -> tuple[float, float] | None:
+    unit, x, y = struct.unpack_from(">BHH", payload, 7)
+    per_inch = {1: 1.0, 2: 2.54}.get(unit)
+    return (x * per_inch, y * per_inch) if per_inch and x and y else None
+
+
+PNG_MODES = {0: ("L", 1), 2: ("RGB", 3), 3: ("P", 1), 4: ("LA", 2), 6: ("RGBA", 4)}
+
+
+def _png(data: bytes) -> Header:
+    if data[12:16] != b"IHDR":
+        raise ValueError("no IHDR")
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    mode, channels = PNG_MODES.get(colour, ("", 0))
+    if not mode:
+        raise BadPicture(f"A PNG of colour type {colour}.")
+    header = Header("PNG", width, height, "1" if mode == "L" and bits == 1 else mode, bits, channels=channels)
+    place = 33
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind in (b"acTL", b"pHYs", b"eXIf", b"iCCP", b"tRNS"):
+            _png_chunk(header, kind, data[place + 8 : place + 8 + length])
+        place += length + 12
+    return header
+
+
+def _png_chunk(header: Header, kind: bytes, payload: bytes) -> None:
+    if kind == b"acTL":
+        header.frames = max(1, struct.unpack_from(">I", payload)[0])
+    elif kind == b"pHYs":
+        x, y, unit = struct.unpack_from(">IIB", payload)
+        header.dpi = (x * 0.0254, y * 0.0254) if unit == 1 and x and y else None
+    elif kind == b"eXIf":
+        header.exif = header.exif or payload.removeprefix(EXIF_PREFIX)
+    elif kind == b"tRNS":
+        header.tags["transparency"] = 1
+    else:
+        name_end = payload.index(b"\0", 0, 80)
+        header.icc = zlib.decompressobj().decompress(payload[name_end + 2 :], MAX_PROFILE_BYTES)
+
+
+def _webp(data: bytes) -> Header:
+    if data[8:12] != b"WEBP":
+        raise NotAnImage("A RIFF file that is not WebP.")
+    header = Header("WEBP", mode="RGB", frames=0)
+    place = 12
+    for _ in range(MAX_CHUNKS):
+        if place + 8 > len(data):
+            break
+        kind, length = struct.unpack_from("<4sI", data, place)
+        _webp_chunk(header, kind, data[place + 8 : place + 8 + length])
+        place += 8 + length + (length & 1)
+    header.frames = max(1, header.frames)
+    header.channels = len(header.mode)
+    return header
+
+
+def _webp_chunk(header: Header, kind: bytes, payload: bytes) -> None:
+    if kind == b"VP8X":
+        header.width = 1 + int.from_bytes(payload[4:7], "little")
+        header.height = 1 + int.from_bytes(payload[7:10], "little")
+        header.mode = "RGBA" if payload[0] & 0x10 else "RGB"
+    elif kind == b"VP8 " and not header.width:
+        if payload[3:6] != b"\x9d\x01\x2a":
+            raise ValueError("no key frame")
+        width, height = struct.unpack_from("<HH", payload, 6)
+        header.width, header.height = width & 0x3FFF, height & 0x3FFF
+    elif kind == b"VP8L" and not header.width:
+        signature, bits = struct.unpack_from("<BI", payload)
+        if signature != 0x2F:  # noqa: PLR2004 - the byte that starts a lossless stream
+            raise ValueError("no lossless stream")
+        header.width, header.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        header.mode = "RGBA" if bits >> 28 & 1 else "RGB"
+    elif kind == b"ANMF":
+        header.frames += 1
+    elif kind == b"EXIF":
+        header.exif = header.exif or payload.removeprefix(EXIF_PREFIX)
+    elif kind == b"ICCP":
+        header.icc = payload[:MAX_PROFILE_BYTES]
+
+
+GIF_TRAILER, GIF_EXTENSION, GIF_IMAGE = 0x3B, 0x21, 0x2C
+
+
+def _gif(data: bytes) -> Header:
+    # A frame that stands out of the screen enlarges it: so do browsers, and so does the decoder.
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    header = Header("GIF", width, height, "P", 8, frames=0, channels=1)
+    place = 13 + _gif_table(flags)
+    for _ in range(MAX_GIF_BLOCKS):
+        if place >= len(data) or data[place] == GIF_TRAILER:
+            break
+        if data[place] == GIF_IMAGE:
+            if place + 10 > len(data):
+                break
+            header.frames += 1
+            left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, place + 1)
+            header.width, header.height = max(header.width, left + wide), max(header.height, top + high)
+            place += 11 + _gif_table(flags)
+        elif data[place] == GIF_EXTENSION:
+            place += 2
+        else:
+            break
+        place = _gif_skip(data, place)
+    if not header.frames:
+        raise BadPicture("A GIF without a frame.")
+    return header
+
+
+def _gif_table(flags: int) -> int:
+    """Bytes of the colour table that `flags` announce."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _gif_skip(data: bytes, place: int) -> int:
+    """Returns where the chain of sub-blocks at `place` ends."""
+    for _ in range(MAX_GIF_BLOCKS):
+        if place >= len(data) or not data[place]:
+            break
+        place += 1 + data[place]
+    return place + 1
+
+
+BMP_OS2_HEADER, BMP_INFO_HEADERS = 12, (16, 40, 52, 56, 64, 108, 124)
+BMP_MODES = {1: ("1", 1), 2: ("P", 1), 4: ("P", 1), 8: ("P", 1), 16: ("RGB", 3), 24: ("RGB", 3), 32: ("RGB", 3)}
+
+
+def _bmp(data: bytes) -> Header:
+    (size,) = struct.unpack_from("<I", data, 14)
+    if size == BMP_OS2_HEADER:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+    elif size in BMP_INFO_HEADERS:
+        width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+    else:
+        raise NotAnImage("Two letters of a BMP, and no BMP behind them.")
+    if bits not in BMP_MODES:
+        raise BadPicture(f"A BMP of {bits} bits a pixel.")
+    mode, channels = BMP_MODES[bits]
+    header = Header("BMP", width, abs(height), mode, min(bits, 8), channels=channels)
+    if size >= 40:  # noqa: PLR2004 - the header that knows a resolution
+        x, y = struct.unpack_from("<ii", data, 38)
+        header.dpi = (x * 0.0254, y * 0.0254) if x > 0 and y > 0 else None
+    return header
+
+
+TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES = 256, 257, 258, 262, 277
+TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION, TIFF_UNIT = 282, 283, 296
+TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT, TIFF_PROFILE, TIFF_EXTRA = 322, 323, 34675, 338
+TIFF_MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 4: "1", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
+# Colours, alpha and a spare; more samples multiply the memory that the pixel limit is to bound.
+MAX_SAMPLES = 5
+
+
+def _tiff(data: bytes) -> Header:
+    tiff = Tiff.open(data)
+    tags, _ = tiff.directory(tiff.first)
+    mode = TIFF_MODES.get(tiff.number(tags.get(TIFF_PHOTOMETRIC)), "")
+    samples = tiff.number(tags.get(TIFF_SAMPLES), 1)
+    bits = tiff.number(tags.get(TIFF_BITS), 1)
+    if samples > MAX_SAMPLES:
+        raise BadPicture(f"A TIFF of {samples} samples a pixel.")
+    header = Header("TIFF", tiff.number(tags.get(TIFF_WIDTH)), tiff.number(tags.get(TIFF_HEIGHT)), mode, bits)
+    header.channels = samples
+    header.mode = "1" if bits == 1 and mode == "L" else mode + "A" * bool(TIFF_EXTRA in tags and mode)
+    header.frames = tiff.count_directories()
+    header.exif = data
+    header.icc = tiff.raw(tags.get(TIFF_PROFILE), MAX_PROFILE_BYTES)
+    header.tags["tile"] = tiff.number(tags.get(TIFF_TILE_WIDTH)) * tiff.number(tags.get(TIFF_TILE_HEIGHT))
+    x, y = (tiff.numbers(tags.get(tag)) for tag in (TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION))
+    per_inch = {2: 1.0, 3: 2.54}.get(tiff.number(tags.get(TIFF_UNIT), 2))
+    header.dpi = (x[0] * per_inch, y[0] * per_inch) if x and y and per_inch else None
+    return header
+
+
+PARSERS: tuple[tuple[bytes, Callable[[bytes], Header]], ...] = (
+    (b"\xff\xd8\xff", _jpeg),
+    (b"\x89PNG\r\n\x1a\n", _png),
+    (b"RIFF", _webp),
+    (b"GIF87a", _gif),
+    (b"GIF89a", _gif),
+    (b"BM", _bmp),
+    (b"II*\0", _tiff),
+    (b"MM\0*", _tiff),
+    (b"II+\0", _tiff),
+    (b"MM\0+", _tiff),
+)

@@ -1,0 +1,155 @@
+"""Turns what a file says about its picture into a small JSON-safe dict: camera, time, place, profile.
+
+The values come from strangers and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no infinity, bounded lengths.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+from atelier.imaging.identify.tiff import ASCII, Entry, NotTiff, Tiff
+
+if TYPE_CHECKING:
+    from atelier.imaging.identify.headers import Header
+
+# Characters kept of any one string.
+MAX_STRING = 200
+EXIF_DIRECTORY, GPS_DIRECTORY, ORIENTATION = 34665, 34853, 274
+STRINGS = {
+    "make": 271,
+    "model": 272,
+    "software": 305,
+    "artist": 315,
+    "copyright": 33432,
+    "lens_make": 42035,
+    "lens": 42036,
+}
+NUMBERS = {"exposure_s": 33434, "f_number": 33437, "iso": 34855, "focal_length_mm": 37386, "focal_length_35mm": 41989}
+DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED, OFFSET_ORIGINAL = 36867, 36868, 306, 36881
+DEGREES_LATITUDE, DEGREES_LONGITUDE = 90, 180
+# Orientations that swap width and height.
+SIDEWAYS = range(5, 9)
+
+
+def orientation(header: Header) -> int:
+    """The EXIF orientation, 1..8; an illegal or missing one is 1."""
+    try:
+        tiff = Tiff.open(header.exif)
+        tags, _ = tiff.directory(tiff.first)
+        found = tiff.number(tags.get(ORIENTATION), 1)
+    except (NotTiff, struct.error):
+        return 1
+    return found if 1 <= found <= 8 else 1  # noqa: PLR2004 - the values that EXIF defines
+
+
+def describe(header: Header, limit: int) -> dict[str, Any]:
+    """Collects the metadata; what is beyond `limit` bytes of JSON is dropped, the least needed first."""
+    found: dict[str, Any] = {"mode": header.mode, "bit_depth": header.bits, "frames": header.frames}
+    if header.dpi and all(math.isfinite(value) and 0 < value < 1e6 for value in header.dpi):  # noqa: PLR2004 - sanity
+        found["dpi"] = [round(value, 2) for value in header.dpi]
+    if header.icc:
+        found["icc_profile"] = profile_name(header.icc) or "unnamed"
+    found.update(_exif(header.exif))
+    for key in ("exif", "gps", "icc_profile"):
+        if len(json.dumps(found, ensure_ascii=False).encode()) > limit:
+            found.pop(key, None)
+    return found
+
+
+def _exif(data: bytes) -> dict[str, Any]:
+    try:
+        tiff = Tiff.open(data)
+        main, _ = tiff.directory(tiff.first)
+        shot, _ = tiff.directory(place) if (place := tiff.number(main.get(EXIF_DIRECTORY))) else ({}, 0)
+        where, _ = tiff.directory(place) if (place := tiff.number(main.get(GPS_DIRECTORY))) else ({}, 0)
+        tags = {**shot, **main}
+        found = {"exif": _camera(tiff, tags), "gps": _position(tiff, where)}
+    except (NotTiff, struct.error, OverflowError):
+        return {}
+    return {key: value for key, value in found.items() if value}
+
+
+def _camera(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: _string(tiff, tags.get(tag)) for name, tag in STRINGS.items()}
+    found["taken_at"] = _date(tiff, tags)
+    for name, tag in NUMBERS.items():
+        numbers = tiff.numbers(tags.get(tag))
+        if numbers and math.isfinite(numbers[0]) and 0 < numbers[0] < 1e9:  # noqa: PLR2004 - sanity
+            found[name] = numbers[0] if isinstance(numbers[0], int) else round(numbers[0], 9)
+    return {name: value for name, value in found.items() if value}
+
+
+def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
+    """EXIF's "2011:09:03 12:30:00" as ISO 8601, with its offset when the file tells one."""
+    for tag in (DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED):
+        text = _string(tiff, tags.get(tag))
+        day, _, time = text.partition(" ")
+        parts = [*day.replace("-", ":").split(":"), *time.split(":")]
+        if len(parts) == 6 and all(part.isascii() and part.isdigit() for part in parts) and int(parts[0]):  # noqa: PLR2004
+            year, month, date, hour, minute, second = (part.zfill(2)[:4] for part in parts)
+            return f"{year.zfill(4)}-{month}-{date}T{hour}:{minute}:{second}" + _offset(tiff, tags)
+    return ""
+
+
+def _offset(tiff: Tiff, tags: dict[int, Entry]) -> str:
+    text = _string(tiff, tags.get(OFFSET_ORIGINAL))
+    valid = len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()  # noqa: PLR2004
+    return text if valid and text.isascii() else ""
+
+
+def _position(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, float]:
+    latitude = _degrees(tiff, tags.get(1), tags.get(2), DEGREES_LATITUDE)
+    longitude = _degrees(tiff, tags.get(3), tags.get(4), DEGREES_LONGITUDE)
+    if latitude is None or longitude is None:
+        return {}
+    found = {"latitude": latitude, "longitude": longitude}
+    altitude = tiff.numbers(tags.get(6))
+    if altitude and math.isfinite(altitude[0]) and abs(altitude[0]) < 1e5:  # noqa: PLR2004 - metres; sanity
+        found["altitude_m"] = round(-altitude[0] if tiff.number(tags.get(5)) == 1 else altitude[0], 2)
+    return found
+
+
+def _degrees(tiff: Tiff, side: Entry | None, value: Entry | None, limit: int) -> float | None:
+    parts = tiff.numbers(value)[:3]
+    if not parts or not all(math.isfinite(part) and part >= 0 for part in parts):
+        return None
+    degrees = sum(float(part) / divisor for part, divisor in zip(parts, (1, 60, 3600), strict=False))
+    if degrees > limit:
+        return None
+    return round(-degrees if _string(tiff, side).upper() in ("S", "W") else degrees, 7)
+
+
+def _string(tiff: Tiff, entry: Entry | None) -> str:
+    return clean(tiff.raw(entry, 4 * MAX_STRING)) if entry and entry[0] == ASCII else ""
+
+
+def clean(raw: bytes, encoding: str = "utf-8") -> str:
+    """Text of a stranger as a printable line of at most `MAX_STRING` characters."""
+    text = raw.decode(encoding, "replace").split("\0", 1)[0]
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:MAX_STRING]
+
+
+def profile_name(icc: bytes) -> str:
+    """The description of an ICC profile (`desc` tag, as v2 text or v4 multi-localised), empty when it has none."""
+    try:
+        (count,) = struct.unpack_from(">I", icc, 128)
+        for place in range(132, 132 + min(count, 200) * 12, 12):
+            name, offset, size = struct.unpack_from(">4sII", icc, place)
+            if name == b"desc":
+                return _profile_text(icc[offset : offset + size])
+    except (struct.error, UnicodeError):
+        pass
+    return ""
+
+
+def _profile_text(tag: bytes) -> str:
+    if tag[:4] == b"desc":
+        (length,) = struct.unpack_from(">I", tag, 8)
+        return clean(tag[12 : 12 + min(length, 4 * MAX_STRING)])
+    if tag[:4] == b"mluc":
+        length, offset = struct.unpack_from(">II", tag, 20)
+        return clean(tag[offset : offset + min(length, 4 * MAX_STRING)], "utf-16-be")
+    return ""

@@ -1,0 +1,64 @@
+"""Identifies a picture before anything decodes it: format, displayed size, orientation, metadata, limits.
+
+Light enough for a web process: it parses header bytes itself and loads no imaging library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from atelier.imaging.errors import TooManyPixels
+from atelier.imaging.identify.headers import Header, read_header
+from atelier.imaging.identify.metadata import SIDEWAYS, describe, orientation
+from atelier.imaging.recipe import Limits
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What is known of a picture from its header; sides in pixels as displayed (upright)."""
+
+    format: str
+    media_type: str
+    width: int
+    height: int
+    orientation: int
+    frames: int
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def probe(data: bytes, limits: Limits | None = None) -> Probe:
+    """Identifies a picture.
+
+    Raises:
+        NotAnImage: not a format that can be decoded here (SVG, PDF and EPS are none, whatever their name).
+        TooManyPixels: larger than `limits`.
+        BadPicture: the header is damaged.
+    """
+    limits = limits or Limits()
+    header = read_header(data)
+    check(header, limits)
+    turn = orientation(header)
+    width, height = header.width, header.height
+    if turn in SIDEWAYS:
+        width, height = height, width
+    metadata = describe(header, limits.metadata)
+    return Probe(header.format, MEDIA_TYPES[header.format], width, height, turn, header.frames, metadata)
+
+
+def check(header: Header, limits: Limits) -> None:
+    """Raises TooManyPixels when a header announces more than `limits` allow."""
+    pixels = max(header.width * header.height, header.tags.get("tile", 0))
+    if pixels > limits.pixels or max(header.width, header.height) > limits.side:
+        raise TooManyPixels(
+            f"{header.width}x{header.height} pixels; the limit is {limits.pixels} in all and {limits.side} a side."
+        )

@@ -1,0 +1,264 @@
+"""`/metrics`, `/healthz` and `/readyz` of a role that is no web server, on a port of its own.
+
+Alive means that the role's loops came round lately, ready that what it depends on answers. Knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from atelier.errors import AtelierError
+from atelier.observe.exposition import MEDIA_TYPE, REGISTRY, Exposition
+from atelier.observe.metrics import DEPENDENCY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from prometheus_client import CollectorRegistry
+
+    from atelier.settings import Settings
+
+    Check = Callable[[], Awaitable[object]]
+
+CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
+MEASURE_SECONDS = 1.0  # between two measurements of one process
+LOOK_SECONDS = 15.0  # between two looks at dependencies that nobody asks for; as often as Prometheus comes
+STUCK_SECONDS = 120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
+HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
+CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
+CONNECTIONS = 32  # at once; one more is closed unanswered
+JSON, PROBLEM = b"application/json", b"application/problem+json"
+REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+log = logging.getLogger(__name__)
+
+
+class Pulse:
+    """When each loop of this process last came round."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def beat(self, loop: str) -> None:
+        """It has just come round."""
+        self._last[loop] = time.monotonic()
+
+    def stuck(self, seconds: float) -> list[str]:
+        """The loops that have not come round for so long."""
+        before = time.monotonic() - seconds
+        return [loop for loop, last in self._last.items() if last < before]
+
+
+pulse = Pulse()
+
+
+class Answer(NamedTuple):
+    """What goes back to a client."""
+
+    status: int
+    media_type: bytes
+    body: bytes
+
+
+class HealthServer:
+    """Answers for one role."""
+
+    def __init__(
+        self,
+        exposition: Exposition,
+        checks: Mapping[str, Check],
+        stuck_seconds: float,
+        beats: Pulse = pulse,
+        before: Check | None = None,
+    ) -> None:
+        self._exposition = exposition
+        self._checks = checks
+        self._stuck_seconds = stuck_seconds
+        self._beats = beats
+        self._before = before
+        self._measured = -MEASURE_SECONDS
+        self._open = 0
+
+    async def answer(self, method: str, path: str) -> Answer:
+        """The answer to one request."""
+        if path not in {"/metrics", "/healthz", "/readyz"}:
+            return _problem(404, "There are /metrics, /healthz and /readyz.")
+        if method not in {"GET", "HEAD"}:
+            return _problem(405, "GET and HEAD are.")
+        if path == "/metrics":
+            await self._measure()
+            return Answer(200, MEDIA_TYPE, await asyncio.to_thread(self._exposition.text))
+        return self._alive() if path == "/healthz" else await self._ready()
+
+    async def _measure(self) -> None:
+        """Have measured what is not counted anyway, however often somebody asks; without it the others are shown."""
+        now = time.monotonic()
+        if now - self._measured < MEASURE_SECONDS:
+            return
+        self._measured = now
+        await run_checks(self._checks)
+        if self._before is not None:
+            await _check("what metrics are measured of", self._before)
+
+    def _alive(self) -> Answer:
+        stuck = self._beats.stuck(self._stuck_seconds)
+        if stuck:
+            return _problem(503, f"Not come round for {self._stuck_seconds:g} s: {', '.join(stuck)}.")
+        return Answer(200, JSON, b'{"status":"ok"}')
+
+    async def _ready(self) -> Answer:
+        checks = await run_checks(self._checks)
+        missing = ", ".join(name for name, said in checks.items() if said != "ok")
+        if missing:
+            return _problem(503, f"Not ready: {missing}.", checks=checks)
+        return Answer(200, JSON, orjson.dumps({"status": "ready", "checks": checks}))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection's one request."""
+        self._open += 1
+        try:
+            if self._open <= CONNECTIONS:
+                async with asyncio.timeout(CLIENT_SECONDS):
+                    head = await _head(reader)
+                method, _, rest = head.partition(" ")
+                answer = await self.answer(method, rest.partition(" ")[0].partition("?")[0]) if head else _BAD
+                async with asyncio.timeout(CLIENT_SECONDS):
+                    writer.write(_wire(answer, with_body=method != "HEAD"))
+                    await writer.drain()
+        except (OSError, TimeoutError, EOFError):
+            pass  # the client's affair
+        finally:
+            self._open -= 1
+            writer.close()
+
+
+async def _head(reader: asyncio.StreamReader) -> str:
+    """The request line, once all of the head has come; empty for one that is too large or no HTTP."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        await reader.read(2 * HEAD_BYTES)  # what lies there unread would turn our answer into a reset
+        return ""
+    line = head.partition(b"\r\n")[0].decode("latin-1")
+    return line if line.endswith(("HTTP/1.1", "HTTP/1.0")) else ""
+
+
+def _wire(answer: Answer, *, with_body: bool) -> bytes:
+    status = b"HTTP/1.1 %d %b\r\n" % (answer.status, REASONS[answer.status].encode())
+    form = b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type, len(answer.body))
+    return status + form + b"cache-control: no-store\r\nconnection: close\r\n\r\n" + answer.body * with_body
+
+
+def _problem(status: int, detail: str, **more: object) -> Answer:
+    body = {"type": "about:blank", "title": REASONS[status], "status": status, "detail": detail} | more
+    return Answer(status, PROBLEM, orjson.dumps(body))
+
+
+_BAD = _problem(400, f"An HTTP/1.1 request of {HEAD_BYTES} bytes at most is expected.")
+
+
+class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """Another program listens on this port."""
+
+    slug = "port-taken"
+
+
+def taken(host: str, port: int, setting: str) -> PortTaken:
+    """The sentence for a port that is not ours."""
+    return PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.")
+
+
+def bind(host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT") -> socket.socket:
+    """A socket bound to an address, for several processes if they `share` it. Raises PortTaken and AtelierError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if share:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise taken(host, port, setting) from error
+        raise AtelierError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+@asynccontextmanager
+async def listening(
+    settings: Settings,
+    checks: Mapping[str, Check],
+    *,
+    processes: int = 1,
+    listener: socket.socket | None = None,
+    registries: Sequence[CollectorRegistry] = (),
+    before: Check | None = None,
+) -> AsyncIterator[None]:
+    """Answer on `metrics_port`, if there is one, while inside. `processes` of one role share the port and show all.
+
+    `listener` is a socket that is bound to it already, `registries` hold more metrics than every role has, and `before`
+    is awaited before metrics are shown.
+    """
+    if settings.metrics_port is None:
+        yield
+        return
+    listener = listener or bind(settings.host, settings.metrics_port, share=processes > 1)
+    folder = settings.data / "metrics" / str(settings.metrics_port) if processes > 1 else None
+    exposition = Exposition(REGISTRY, *registries, folder=folder)
+    vitals = HealthServer(exposition, checks, STUCK_SECONDS + settings.decode_seconds, before=before)
+    server = await asyncio.start_server(vitals.serve, sock=listener, limit=HEAD_BYTES)
+    log.info("metrics and health on %s port %d", settings.host, listener.getsockname()[1])
+    try:
+        async with exposition.shared(), watched(checks if processes > 1 else {}):
+            yield
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def watched(checks: Mapping[str, Check]) -> AsyncIterator[None]:
+    """Look at dependencies now and then while inside: who shares a port may never be asked, and shows what was last."""
+    if not checks:
+        yield
+        return
+    looking = asyncio.create_task(_look(checks))
+    try:
+        yield
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+async def _look(checks: Mapping[str, Check]) -> None:
+    while True:
+        await run_checks(checks)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
+    """What each says, asked all at once: `ok`, `slow` or `unreachable`. The reason goes to the log alone."""
+    said = await asyncio.gather(*(_check(name, check) for name, check in checks.items()))
+    for name, word in zip(checks, said, strict=True):
+        DEPENDENCY.labels(name).set(word == "ok")
+    return dict(zip(checks, said, strict=True))
+
+
+async def _check(name: str, check: Check) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
+    except TimeoutError:
+        log.warning("%s did not answer within %s s", name, CHECK_SECONDS)
+        return "slow"
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is not ready
+        log.warning("%s is not ready: %s: %s", name, type(error).__name__, error)
+        return "unreachable"
+    return "ok"

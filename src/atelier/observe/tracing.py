@@ -1,0 +1,125 @@
+"""Spans of OpenTelemetry, sent by OTLP when `otlp_url` is set; else every call here is a look at one variable.
+
+A span's place in its trace travels as W3C `traceparent`: in requests, jobs, outbox rows and events. Knows none of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from atelier.observe.logs import trace_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from atelier.settings import Settings
+
+PATH = "/v1/traces"  # of an OTLP/HTTP endpoint
+DELAY_MS = 1000  # a finished span waits no longer before it is sent
+QUEUED = 8192  # spans that wait; more are dropped
+EXPORT_SECONDS = 5.0  # for one request to the collector
+
+
+class _State:
+    """What `start` has made; the SDK has no types worth importing it for."""
+
+    tracer: Any = None
+    provider: Any = None
+
+
+def start(role: str, settings: Settings) -> None:
+    """Send spans from now on, if the settings say where. In a process that forks: in each child."""
+    if settings.otlp_url is None:
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
+
+    names = {"service.name": f"atelier-{role}", "service.namespace": "atelier", "service.version": version("atelier")}
+    url = settings.otlp_url.get_secret_value().rstrip("/")
+    exporter = OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH, timeout=EXPORT_SECONDS)
+    _State.provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
+    _State.provider.add_span_processor(
+        BatchSpanProcessor(exporter, max_queue_size=QUEUED, schedule_delay_millis=DELAY_MS)
+    )
+    _State.tracer = _State.provider.get_tracer("atelier")
+
+
+def stop() -> None:
+    """Send what waits."""
+    provider, _State.provider, _State.tracer = _State.provider, None, None
+    if provider is not None:
+        provider.shutdown()
+
+
+def on() -> bool:
+    """Whether spans are made."""
+    return _State.tracer is not None
+
+
+@contextmanager
+def span(
+    name: str, kind: str = "INTERNAL", *, parent: str | None = None, attributes: Mapping[str, Any] | None = None
+) -> Iterator[Any]:
+    """A span around what is done inside, below `parent` (a traceparent) or else the present span; None when off."""
+    if _State.tracer is None:
+        yield None
+        return
+    from opentelemetry.trace import SpanKind, StatusCode, use_span  # noqa: PLC0415 - see above
+
+    made = _State.tracer.start_span(name, _context(parent), SpanKind[kind], attributes)
+    token = trace_id.set(f"{made.get_span_context().trace_id:032x}")
+    try:
+        # A failure is named by its kind alone: messages hold data of people and passwords, which the log can hide.
+        with use_span(made, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            try:
+                yield made
+            except Exception as error:
+                made.set_attribute("error.type", type(error).__name__)
+                made.set_status(StatusCode.ERROR)
+                raise
+    finally:
+        trace_id.reset(token)
+
+
+def begin(name: str, kind: str, parent: str | None) -> tuple[Any, str | None]:
+    """A span that is not the present one, of several at once: to be ended by `end`; and its traceparent."""
+    if _State.tracer is None:
+        return None, parent
+    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - see above
+
+    made = _State.tracer.start_span(name, _context(parent), SpanKind[kind])
+    return made, _traceparent(made)
+
+
+def end(*spans: Any) -> None:  # noqa: ANN401 - as in _State
+    """End what `begin` has begun."""
+    for made in spans:
+        if made is not None:
+            made.end()
+
+
+def traceparent() -> str | None:
+    """The present span's place in its trace, to be sent along; None when there is none."""
+    if _State.tracer is None:
+        return None
+    from opentelemetry.trace import get_current_span  # noqa: PLC0415 - see above
+
+    return _traceparent(get_current_span())
+
+
+def _traceparent(made: Any) -> str | None:  # noqa: ANN401 - as in _State
+    at = made.get_span_context()
+    return f"00-{at.trace_id:032x}-{at.span_id:016x}-{int(at.trace_flags):02x}" if at.is_valid else None
+
+
+def _context(parent: str | None) -> Any:  # noqa: ANN401 - as in _State
+    if parent is None:
+        return None
+    from opentelemetry.context import Context  # noqa: PLC0415 - see above
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - see above
+
+    return TraceContextTextMapPropagator().extract({"traceparent": parent}, Context())

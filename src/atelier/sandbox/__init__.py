@@ -1,0 +1,1 @@
+"""Untrusted content in confined child processes."""

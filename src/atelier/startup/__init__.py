@@ -1,0 +1,1 @@
+"""What a process requires before it starts work."""

@@ -1,0 +1,177 @@
+"""One role as a child process: started, read line by line, started again when it dies, drained when we stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from atelier.errors import AtelierError
+from atelier.up.engines.process import follow_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from atelier.up.reaper import Reaper
+    from atelier.up.screen import Console
+    from atelier.up.table import Role
+
+log = logging.getLogger("atelier.up")
+
+FIRST_PAUSE_SECONDS = 0.2  # before a role that died is started again; doubles with each death
+LONGEST_PAUSE_SECONDS = 30
+HEALTHY_SECONDS = 30  # a role that lived this long had no trouble in starting
+LINE_BYTES = 64 * 1024  # a longer line is broken
+READ_BYTES = 64 * 1024
+EOF_SECONDS = 1  # for the last lines of a dead role
+WATCH_SECONDS = 0.05  # between looks at a role that runs
+USAGE_ERROR = 2  # a role that cannot work with its settings says so by this exit code
+
+
+class RoleFailed(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+    """A role cannot work with these settings."""
+
+    slug = "role-failed"
+
+
+class Pauses:
+    """Exponential back-off with a cap, forgotten after a healthy life."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_PAUSE_SECONDS
+
+    def after(self, lifetime: float) -> float:
+        """Seconds to wait before the next start of something that lived for `lifetime` seconds."""
+        if lifetime >= HEALTHY_SECONDS:
+            self._next = FIRST_PAUSE_SECONDS
+        pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE_SECONDS)
+        return pause
+
+
+class Child:
+    """A role's process, and its successors."""
+
+    def __init__(self, name: str, role: Role, environment: Mapping[str, str], console: Console, guard: Reaper) -> None:
+        self.name = name
+        self.role = role
+        self.last_line = ""
+        self.ready = asyncio.Event()  # once it has said so, whatever comes later
+        self._environment = environment
+        self._console = console
+        self._guard = guard
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that was started last."""
+        return self._process.pid if self._process else None
+
+    async def run_once(self) -> int:
+        """Run it to its end; the exit code (negative: the signal that ended it).
+
+        Not by `asyncio.subprocess`: its `wait` also waits for whoever inherited the output.
+        """
+        process = self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - a fork takes a millisecond; our own command
+            [sys.executable, *self.role.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            start_new_session=True,  # Ctrl-C in the terminal is for us: we stop the roles before the engines
+            preexec_fn=follow_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call, no locks taken
+        )
+        self._guard.add(process.pid)
+        reader = asyncio.ensure_future(self._read(process))
+        try:
+            while process.poll() is None:  # noqa: ASYNC110 - the kernel sets no asyncio.Event
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            self._end_group(process)
+            process.wait()
+            self._guard.remove(process.pid)
+            await asyncio.wait({reader}, timeout=EOF_SECONDS)
+            reader.cancel()
+        return process.returncode
+
+    async def keep(self) -> None:
+        """Run it again and again until `stop`. Raises RoleFailed when its settings are at fault."""
+        loop, pauses, worked = asyncio.get_running_loop(), Pauses(), False
+        while not self._stopping:
+            started = loop.time()
+            code = await self.run_once()
+            lifetime = loop.time() - started
+            if self._stopping:
+                return
+            worked = worked or lifetime >= HEALTHY_SECONDS
+            if code == USAGE_ERROR and not worked:
+                raise RoleFailed(f"{self.name} cannot start: {self.last_line.removeprefix('atelier: ')}")
+            pause = pauses.after(lifetime)
+            log.warning("%s ended (%s); it starts again in %.1f s", self.name, describe(code), pause)
+            await asyncio.sleep(pause)
+
+    async def stop(self) -> None:
+        """Let it finish what it has begun; by force when its time is over."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        deadline = asyncio.get_running_loop().time() + self.role.drain_seconds
+        while process.poll() is None:
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("%s did not stop in %.0f s and is killed", self.name, self.role.drain_seconds)
+                self.kill()
+                deadline = float("inf")
+            await asyncio.sleep(WATCH_SECONDS)
+
+    def kill(self) -> None:
+        """End it and its own children at once."""
+        self._stopping = True
+        if self._process is not None:
+            self._end_group(self._process)
+
+    @staticmethod
+    def _end_group(process: subprocess.Popen[bytes]) -> None:
+        """Kill what is left of its session: the sandboxes of a processor that was killed itself."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    async def _read(self, process: subprocess.Popen[bytes]) -> None:
+        stream = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(stream)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, process.stdout)
+        rest = b""
+        try:
+            while data := await stream.read(READ_BYTES):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._print(line)
+                if len(rest) > LINE_BYTES:
+                    self._print(rest)
+                    rest = b""
+        finally:
+            transport.close()
+        if rest:
+            self._print(rest)
+
+    def _print(self, line: bytes) -> None:
+        line = line.rstrip(b"\r")
+        if line.strip():
+            self.last_line = line.decode("utf-8", "replace").strip()
+        self._console.line(self.name, line)
+
+
+def describe(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,95 @@
+"""An embedded Valkey on a private Unix socket, with an append-only file; knows nothing of queues or caches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from atelier.up.engines.binaries import find_valkey
+from atelier.up.engines.errors import from_os_error
+from atelier.up.engines.process import PATIENCE_SECONDS, Engine, lock_folder, open_log, spawn
+from atelier.up.engines.sockets import reachable
+
+SOCKET = "valkey.sock"
+OPTIONS = {
+    "port": "0",  # no TCP
+    "unixsocket": SOCKET,  # relative to its folder: the limit on socket paths does not apply
+    "unixsocketperm": "700",
+    "dir": ".",
+    "daemonize": "no",
+    "set-proc-title": "no",
+    "loglevel": "warning",
+    "save": "",  # the append-only file holds everything
+    "appendonly": "yes",
+    "appendfsync": "everysec",  # a crash of the machine loses at most a second of hints; rows are the truth
+    "maxmemory-policy": "noeviction",  # a queue must refuse, not forget
+    "databases": "64",  # one for each worker of a test run
+}
+
+
+def start_valkey(
+    folder: Path, *, binary: Path | None = None, log: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
+) -> Engine:
+    """Start it on `folder` (made when missing) and wait until it answers."""
+    engine = launch_valkey(folder, binary=binary, log=log, patience_seconds=patience_seconds)
+    engine.wait_ready()
+    return engine
+
+
+def launch_valkey(
+    folder: Path, *, binary: Path | None = None, log: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
+) -> Engine:
+    """Start it without waiting. Raises EngineMissing, FolderInUse, FolderUnusable or DiskFull."""
+    program = find_valkey(binary)
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow the operator's links
+    log = log or folder.with_name(f"{folder.name}.log")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    lock = lock_folder(folder, patience_seconds)
+    try:
+        with suppress(FileNotFoundError):
+            (folder / SOCKET).unlink()
+        output, offset = open_log(log)
+        try:
+            arguments: list[str | Path] = [
+                program,
+                *(part for key, value in OPTIONS.items() for part in (f"--{key}", value)),
+            ]
+            process = spawn(arguments, cwd=folder, output=output, lock=lock, death_signal=signal.SIGTERM, account=None)
+        finally:
+            os.close(output)
+    except OSError as error:
+        raise from_os_error(error, folder) from error
+    finally:
+        os.close(lock)
+    path = reachable(folder, SOCKET) / SOCKET
+    return Engine(
+        name="Valkey",
+        url=f"unix://{quote(str(path))}",
+        folder=folder,
+        log=log,
+        process=process,
+        is_ready=partial(_answers, path),
+        stop_signal=signal.SIGTERM,
+        halt_signal=signal.SIGKILL,
+        log_offset=offset,
+    )
+
+
+def _answers(path: Path) -> bool:
+    """Whether it says PONG: while it loads its file it takes connections but says LOADING."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(str(path))
+            client.sendall(b"PING\r\n")
+            return client.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False

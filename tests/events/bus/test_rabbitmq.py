@@ -1,0 +1,76 @@
+"""What only the bus on RabbitMQ must do: look on the wire as other AMQP clients expect."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import aio_pika
+import pytest
+
+from atelier.errors import Unavailable
+from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.messages import Event
+from tests.events.bus.support import event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aio_pika.abc import AbstractChannel
+
+pytestmark = pytest.mark.rabbitmq
+
+
+@pytest.fixture
+async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
+    """A foreign client's channel."""
+    async with await aio_pika.connect(amqp_url) as connection:
+        yield await connection.channel()
+
+
+async def test_events_are_cloudevents_on_a_topic_exchange(amqp_url: str, channel: AbstractChannel) -> None:
+    """A foreign queue bound to the exchange gets persistent messages with routing key, media type and id."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    bus = RabbitBus(amqp_url, prefix=prefix)
+    await bus.ping()
+    exchange = await channel.get_exchange(f"{prefix}.events")
+    queue = await channel.declare_queue(exclusive=True)
+    await queue.bind(exchange, "image.*")
+    sent = event("image.created")
+    await bus.publish([event("book.created"), sent])
+    message = await queue.get(timeout=5)
+    assert message is not None
+    assert message.routing_key == "image.created"
+    assert message.content_type == "application/cloudevents+json"
+    assert message.message_id == sent.id
+    assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+    assert Event.from_json(message.body) == sent
+    await message.ack()
+    await bus.close()
+    await channel.exchange_delete(f"{prefix}.events")
+
+
+async def test_each_service_has_a_durable_quorum_queue(amqp_url: str, channel: AbstractChannel) -> None:
+    """Declaring the queue again as a durable quorum queue with a dead-letter queue agrees with what is there."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    bus = RabbitBus(amqp_url, prefix=prefix, deliveries=7)
+    await bus.declare("one", ["image.*"])
+    arguments = {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 7,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": f"{prefix}.one.dead",
+    }
+    await channel.declare_queue(f"{prefix}.one", durable=True, arguments=arguments)
+    for name in (f"{prefix}.one", f"{prefix}.one.dead"):
+        await channel.queue_delete(name)
+    await channel.exchange_delete(f"{prefix}.events")
+
+
+@pytest.mark.parametrize("url", ["amqp://guest:wrong@{host}/", "amqp://guest:guest@127.0.0.1:1/"])
+async def test_a_wrong_address_or_password_is_unavailable(amqp_url: str, url: str) -> None:
+    """What keeps the bus from connecting is Unavailable, and the message holds no password."""
+    bus = RabbitBus(url.format(host=amqp_url.split("@")[1].strip("/")))
+    with pytest.raises(Unavailable) as refusal:
+        await bus.ping()
+    assert "wrong" not in str(refusal.value)

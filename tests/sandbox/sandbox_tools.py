@@ -1,0 +1,49 @@
+"""What the sandbox's tests share: a sandbox on their own targets, and looking at processes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from atelier.sandbox.sandbox import Sandbox
+
+FOLDER = str(Path(__file__).parent)
+PHOTOS = Path(__file__).parents[1] / "photos"
+PATIENCE = 30.0
+"""Seconds after which something that should have happened has not."""
+
+
+def open_sandbox(target: str = "act", returns: Any = Any, **settings: Any) -> Sandbox[Any]:
+    """Make a sandbox for a function of sandbox_targets."""
+    defaults: dict[str, Any] = {"children": 1, "seconds": 20, "memory": 512 * 2**20, "path": [FOLDER]}
+    return Sandbox(f"sandbox_targets:{target}", returns, **(defaults | settings))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_gone(pid: int) -> bool:
+    """Wait until a process is gone; say whether it is."""
+    return wait_until(lambda: not alive(pid))
+
+
+def wait_until(condition: Any) -> bool:
+    """Wait for a condition; say whether it came true."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that another process has used."""
+    return time.clock_gettime((~pid << 3) | 2)

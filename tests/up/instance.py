@@ -1,0 +1,45 @@
+"""`atelier up` with small real roles in place of the real ones; run as `python house.py DATA PORT [FLAG...]`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from atelier import up
+from atelier.cli import load
+from atelier.errors import AtelierError
+from atelier.up import preflight
+from atelier.up.table import Role
+
+HERE = Path(__file__).parent
+FLAGS = set(sys.argv[3:])
+AMPLE_SECONDS = 600  # more than any test waits
+
+
+def role(name: str, *arguments: str, drain: float = AMPLE_SECONDS, door: bool = False) -> Role:
+    """A script of this folder as a role; `drain` in seconds."""
+    command = ("-P", str(HERE / "member.py"), name, *arguments)
+    return Role(name, command, drain_seconds=drain, door=door)
+
+
+ROLES = [role("api", "serve", door=True), role("worker", "work")]
+if "stubborn" in FLAGS:
+    ROLES.append(role("stubborn", "refuse", drain=AMPLE_SECONDS if "patient" in FLAGS else 0.5))
+if "misconfigured" in FLAGS:
+    ROLES.append(role("misconfigured", "misuse"))
+if "mortal" in FLAGS:
+    ROLES.append(role("mortal", "die"))
+if "slow" in FLAGS:
+    ROLES.append(role("dawdler", "dawdle", door="hidden" not in FLAGS))
+up.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
+preflight.LOCK_PATIENCE_SECONDS = AMPLE_SECONDS
+if "talker" in FLAGS:
+    ROLES.append(role("talker", "talk"))
+PREPARE = role("migrate", "fail" if "broken" in FLAGS else "prepare")
+
+if __name__ == "__main__":
+    try:
+        sys.exit(up.main(load(data=sys.argv[1], port=int(sys.argv[2])), ROLES, PREPARE))
+    except AtelierError as error:
+        print(f"atelier: {error.detail or error.title}", file=sys.stderr)  # noqa: T201 - as the command does
+        sys.exit(2)
