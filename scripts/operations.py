@@ -49,7 +49,7 @@ def _row(name: str, operation: dict[str, Any]) -> str:
     secured = "token" if operation.get("security", True) else "-"
     mark = " (deprecated)" if operation.get("deprecated") else ""
     answers = ", ".join(sorted(operation["responses"]))
-    summary = _words(operation.get("description") or operation.get("summary"))
+    summary = f"{operation['summary']}. {_words(operation['description'])}"
     return f"| `{name}` | {secured} | {answers} | {summary}{mark} |"
 
 

@@ -183,6 +183,7 @@ async def test_the_documentation_passes(proxy: str) -> None:
     async with httpx2.AsyncClient(base_url=proxy) as client:
         for path in ("/docs", "/docs/", "/docs/start.js", "/docs/swagger-ui.css", "/openapi.json"):
             assert (await client.get(path)).status_code == 200, path
+        assert "blob:" in (await client.get("/docs")).headers["content-security-policy"]
         page = await client.get("/problems/no-file", headers={"accept": "text/html"})
         assert page.status_code == 200
         assert page.headers["content-type"] == "text/html; charset=utf-8"

@@ -384,7 +384,7 @@ class TestOne:
         assert is_problem(await ada.client.get(record["file"]), 404, "not-found")
 
     async def test_thumbnail(self, ada: Person) -> None:
-        """404 until there is one; then the picture."""
+        """404 until there is one; then the picture, which a browser shows instead of saving it."""
         record = await ada.upload((PHOTOS / "waterfall_640x480.jpg").read_bytes())
         url = f"{record['url']}thumbnail"
         assert is_problem(await ada.client.get(url), 404, "not-found")
@@ -393,6 +393,7 @@ class TestOne:
         await in_thread(service.finish, record["id"], 1, Inspection("image", "image/jpeg", result, picture))
         answer = await ada.client.get(url)
         assert (answer.content, answer.headers["content-type"]) == (b"small", "image/jpeg")
+        assert answer.headers["content-disposition"].startswith("inline;")
 
     async def test_delete_removes_all_of_it(self, ada: Person, settings: Settings) -> None:
         """204; record, content and blob are gone, and it is announced."""

@@ -53,7 +53,10 @@ def _created(user: User) -> Response:
 @router.post("/users", status_code=201, response_model=Account, responses=responses(409, 422, 503), deprecated=True)
 @router.post("/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 503))
 async def register(resources: Res, body: Registration, key: Key = None) -> Response:
-    """Make an account. An address, however its letters are cased, has one."""
+    """Create an account.
+
+    An e-mail address has one account; upper and lower case make no difference.
+    """
     password = body.password.get_secret_value()
     # Keyed: a plain digest of a password at rest would invite guessing.
     fingerprint = resources.tokens.digest("register", orjson.dumps([body.email, password]))
@@ -102,7 +105,11 @@ _CREDENTIALS: dict[str, Any] = {
     TOKEN_URL, response_model=Pair, responses=responses(400, 401, 413, 415, 422, 429, 503), openapi_extra=_CREDENTIALS
 )
 async def token(request: Request, resources: Res) -> Response:
-    """Sign in by the password form of OAuth 2."""
+    """Sign in.
+
+    With the password form of OAuth 2: `username` is the e-mail address. The answer has an access
+    token and a refresh token.
+    """
     form = await _form(request)
     if missing := [name for name in ("username", "password") if not form.get(name)]:
         raise Invalid("The form is not complete.", errors=[{"loc": ["body", m], "msg": REQUIRED} for m in missing])
@@ -145,7 +152,10 @@ async def _revoked(resources: Resources, session_id: str) -> None:
 
 @router.post(REFRESH_URL, response_model=Pair, responses=responses(401, 422))
 async def refresh(resources: Res, body: Refresh) -> Response:
-    """Exchange a refresh token for the next pair. It works once; a second use ends the session."""
+    """Get new tokens for a refresh token.
+
+    A refresh token works once; a second use ends the session.
+    """
     pair = await service.refresh(
         resources.database,
         resources.tokens,
@@ -158,14 +168,20 @@ async def refresh(resources: Res, body: Refresh) -> Response:
 
 @router.post("/api/auth/logout", status_code=204, responses=responses(401))
 async def logout(resources: Res, user: CurrentUser) -> Response:
-    """Sign out: the access token and every refresh token of this session are dead."""
+    """Sign out.
+
+    The access token and every refresh token of this session are no longer valid.
+    """
     await service.logout(resources.database, partial(_revoked, resources), user)
     return Response(status_code=204)
 
 
 @router.get("/api/users/me", response_model=Account, responses=SAME | responses(401), openapi_extra=UNLESS_SAME)
 async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
-    """Who I am."""
+    """Get my account.
+
+    Address, date of creation, and how many tasks I have created.
+    """
     account = await service.me(resources.database, user.user_id)
     return record_response(request, dumps(account.model_dump()), account.etag)
 
@@ -173,7 +189,10 @@ async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
 @router.delete("/user/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH, deprecated=True)
 @router.delete("/api/users/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH)
 async def delete(request: Request, resources: Res, user_id: UserId, user: CurrentUser) -> Response:
-    """Delete my account with all my tasks, images and files."""
+    """Delete my account.
+
+    All my tasks, pictures and files are deleted with it.
+    """
     if user_id != user.user_id:
         raise Forbidden("Only its owner can delete an account.")
     async with resources.database.session() as session:

@@ -43,7 +43,10 @@ Filter = Annotated[str, Query(max_length=LIMIT, description="Only books with thi
     "/{book_id}", response_model=BookRecord, responses=SAME | responses(401, 404, 422), openapi_extra=UNLESS_SAME
 )
 async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
-    """A book."""
+    """Get a book.
+
+    Title, author and date of publication.
+    """
     return await _read(request, book_id, user, res)
 
 
@@ -55,7 +58,10 @@ async def index(
     author: Filter = "",
     title: Filter = "",
 ) -> Response:
-    """The catalogue, newest first."""
+    """List the books.
+
+    The catalogue that all users share, newest first, in pages.
+    """
     filters = queries.Filters(author=author, title=title)
     rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
     return page.response([record(row) for row in rows])
@@ -63,7 +69,10 @@ async def index(
 
 @router.post("", status_code=201, response_model=BookRecord, responses=responses(400, 401, 409, 415, 422, 503))
 async def create(body: BookDetails, user: CurrentUser, res: Res, key: Key = None) -> Response:
-    """Add a book."""
+    """Add a book.
+
+    Every user may add, change and delete books.
+    """
     details = service.Details(body.title, body.author, body.publication_date)
     if key is None:
         return _created(await service.create(res.database, details), details)
@@ -93,7 +102,10 @@ async def replace(
     user: CurrentUser,  # noqa: ARG001 - any user may
     res: Res,
 ) -> Response:
-    """Replace all that is said of a book."""
+    """Replace the details of a book.
+
+    Title, author and date of publication, all three.
+    """
     book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
     return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
 
@@ -111,14 +123,20 @@ async def change(
     user: CurrentUser,  # noqa: ARG001 - any user may
     res: Res,
 ) -> Response:
-    """Change some of what is said of a book."""
+    """Change the details of a book.
+
+    What is left out stays.
+    """
     book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
     return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
 
 
 @router.delete("/{book_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH)
 async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
-    """Remove a book."""
+    """Delete a book.
+
+    It is deleted for all users.
+    """
     await service.delete(res.database, res.cache, book_id, expected=if_match(request))
     return Response(status_code=204)
 

@@ -49,8 +49,21 @@ class Part(io.RawIOBase):
         super().close()
 
 
-def respond(request: HttpRequest, key: str, *, size: int, modified: datetime, media_type: str, name: str) -> Any:  # noqa: ANN401 - Django's responses
-    """The blob as the request's conditions and range ask. Blobs never change, so their key is their entity tag."""
+def respond(
+    request: HttpRequest,
+    key: str,
+    *,
+    size: int,
+    modified: datetime,
+    media_type: str,
+    name: str,
+    attachment: bool = True,
+) -> Any:  # noqa: ANN401 - Django's responses
+    """The blob as the request's conditions and range ask.
+
+    Blobs never change, so their key is their entity tag. Only what Atelier made itself may be shown
+    in place of being saved: `attachment=False`.
+    """
     etag = f'"{key.rpartition("/")[2].partition("-")[0]}"'
     headers = {
         "ETag": etag,
@@ -68,7 +81,7 @@ def respond(request: HttpRequest, key: str, *, size: int, modified: datetime, me
     if start >= stop:
         return problems.from_status(416, headers={"Content-Range": f"bytes */{size}"})
     headers["Content-Type"] = media_type
-    headers["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name or "file")
+    headers["Content-Disposition"] = content_disposition_header(attachment, name or "file")
     if location := _location(request, key, span):
         del headers["Accept-Ranges"]  # nginx says it by itself
         return HttpResponse(headers=headers | {ACCEL: location})

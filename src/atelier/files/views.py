@@ -47,7 +47,10 @@ class Upload(APIView):
 
     @describe("upload")
     def post(self, request: Request) -> HttpResponse:
-        """Upload a file of any kind; it is looked at in the background."""
+        """Upload a file.
+
+        A file of any kind; it is inspected in the background.
+        """
         upload = request.data.get(FIELD)
         if upload is None or isinstance(upload, str):
             raise Malformed(MISPLACED if request.FILES else MISSING, slug="no-file")
@@ -84,7 +87,10 @@ class Files(APIView, ListAPIView):
 
     @describe("index")
     def get(self, request: Request) -> HttpResponse:
-        """My files, newest first."""
+        """List my files.
+
+        Their records, newest first, in pages.
+        """
         return self.list(request)
 
     def get_queryset(self) -> QuerySet[File]:
@@ -103,7 +109,10 @@ class Detail(APIView):
 
     @describe("detail")
     def get(self, request: Request, file_id: int) -> HttpResponse:
-        """The record of a file."""
+        """Get the record of a file.
+
+        Name, kind, size, and what was found in it once it has been inspected.
+        """
         file = service.find(request.user.user_id, file_id)
         known = [tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))]
         if known == ["*"] or file.etag in known:
@@ -112,7 +121,10 @@ class Detail(APIView):
 
     @describe("delete")
     def delete(self, request: Request, file_id: int) -> HttpResponse:
-        """Delete a file: its record and its content."""
+        """Delete a file.
+
+        Its record and its content.
+        """
         service.delete(request.user.user_id, file_id, content.if_match(request))
         return HttpResponse(status=204)
 
@@ -122,7 +134,10 @@ class Retry(APIView):
 
     @describe("retry")
     def post(self, request: Request, file_id: int) -> HttpResponse:
-        """Process a failed file anew."""
+        """Process a failed file again.
+
+        409 `not-failed` for a file that has not failed.
+        """
         file = service.retry(request.user.user_id, file_id, content.if_match(request))
         jobs.offer(file)
         return record(file, 202)
@@ -133,7 +148,10 @@ class Content(APIView):
 
     @describe("content")
     def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
-        """The file itself, as it was uploaded."""
+        """Download a file.
+
+        Byte by byte as it was uploaded, as an attachment.
+        """
         file = service.find(request.user.user_id, file_id)
         key, moment = str(file.file.name), file.uploaded_at
         return content.respond(
@@ -146,7 +164,10 @@ class Thumbnail(APIView):
 
     @describe("thumbnail")
     def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
-        """The thumbnail of an image."""
+        """Get the thumbnail of a file.
+
+        Files of the kind `image` have one once they have been inspected; 404 for others.
+        """
         file = service.find(request.user.user_id, file_id)
         if file.thumbnail is None:
             raise NotFound("This file has no thumbnail.")
@@ -159,6 +180,7 @@ class Thumbnail(APIView):
             modified=moment,
             media_type=about["content_type"],
             name=key.rpartition("-")[2],
+            attachment=False,
         )
 
 

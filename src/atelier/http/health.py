@@ -33,7 +33,10 @@ def _json(schema: dict[str, Any], example: dict[str, Any]) -> dict[int | str, di
 
 @router.get("/healthz", responses=_json(_OK, {"status": "ok"}))
 async def alive() -> Response:
-    """The process answers."""
+    """Check that the process is alive.
+
+    It answers at all; no dependency is asked.
+    """
     return json_response(b'{"status":"ok"}')
 
 
@@ -42,7 +45,9 @@ async def alive() -> Response:
     responses={**_json(_CHECKS, {"status": "ready", "checks": {"database": "ok"}}), **responses(503)},
 )
 async def ready(request: Request) -> Response:
-    """Every dependency that is needed answers; with 503 `checks` names those that do not.
+    """Check that the service is ready.
+
+    Every dependency that is needed answers; with 503 `checks` names those that do not.
 
     `broker` (of jobs for files) is shown only: uploads are taken without it, and their jobs are sent when it is back.
     """
@@ -56,7 +61,10 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def metrics(request: Request) -> Response:
-    """Counts and durations, as Prometheus reads them."""
+    """Get the metrics.
+
+    Counts and durations, in the text format of Prometheus.
+    """
     text = await asyncio.to_thread(request.app.state.metrics.exposition)
     return Ready(text, 200, [(b"content-type", MEDIA_TYPE)])
 

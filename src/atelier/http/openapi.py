@@ -29,19 +29,21 @@ if TYPE_CHECKING:
 OPENAPI = "3.1.0"
 TITLE = "Atelier"
 DESCRIPTION = (
-    "A self-hosted workshop for pictures and files. Sign in at `POST /api/auth/token` and send the access token as "
-    "`Authorization: Bearer ...`. Errors are `application/problem+json` (RFC 9457). Lists are newest first; the next "
-    'page is in `Link: <...>; rel="next"`. Query parameters that an operation does not list are refused.'
+    "Pictures, files, tasks and books. Create an account, then sign in: with **Authorize** on the "
+    "page `/docs`, else at `POST /api/auth/token`, and send the access token as "
+    "`Authorization: Bearer ...`. Errors are `application/problem+json` (RFC 9457); the `type` of "
+    "each leads to a page that explains it. Lists are newest first; the next page is in "
+    '`Link: <...>; rel="next"`. Query parameters that an operation does not list are refused.'
 )
 LICENSE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Atelier"}
 TAGS = {
-    "images": "Pictures: uploaded, rendered in the background, captioned, served.",
-    "accounts": "Who you are: register, sign in, sign out, leave.",
-    "books": "One shared catalogue.",
+    "accounts": "Create an account, sign in, sign out, delete the account.",
+    "images": "Pictures: uploaded, processed in the background, captioned, served.",
+    "files": "Files of any kind, inspected in the background.",
     "tasks": "Pictures to be worked on by people, each handed out once.",
-    "files": "Files of any kind, looked at in the background.",
-    "health": "Whether the service is alive and ready, and what it has done.",
+    "books": "One catalogue that all users share.",
+    "health": "For monitoring: is the service alive and ready, and what has it done.",
 }
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 ANY_PROBLEM = {
@@ -98,6 +100,7 @@ def name_operations(routes: Iterable[BaseRoute]) -> None:
 
 
 def _complete(operation: Document) -> None:
+    _summarize(operation)
     operation.setdefault("security", [])
     answers = operation.setdefault("responses", {})
     if operation["security"]:
@@ -113,6 +116,14 @@ def _complete(operation: Document) -> None:
     if any(parameter.get("name") == "cursor" for parameter in operation.get("parameters", ())):
         page = answers["200"]["content"]["application/json"]["schema"]
         page.setdefault("maxItems", MAX_LIMIT)
+
+
+def _summarize(operation: Document) -> None:
+    """Make the first line of a description the summary, in place of the function's name."""
+    summary, _, rest = operation.get("description", "").partition("\n")
+    if summary:
+        operation["summary"] = summary.removesuffix(".")
+        operation["description"] = rest.strip() or summary
 
 
 def limit(schema: object, settings: Settings) -> None:

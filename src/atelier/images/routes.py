@@ -61,7 +61,10 @@ FORM = {
     openapi_extra=UNLESS_SAME,
 )
 async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
-    """The record of an image."""
+    """Get the record of a picture.
+
+    Title, description, tags, size, metadata, and its renditions once it has been processed.
+    """
     return await _info(request, image_id, user, res)
 
 
@@ -72,7 +75,10 @@ async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> R
     openapi_extra=IN_PART,
 )
 async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
-    """The processed picture itself: captioned if it has a description, else upright."""
+    """Get a picture.
+
+    The processed picture itself: captioned if it has a description, else upright.
+    """
     return await _picture(request, image_id, user, res)
 
 
@@ -100,7 +106,10 @@ async def rendition(
     user: CurrentUser,
     res: Res,
 ) -> Response:
-    """One rendition of an image, or its original."""
+    """Get a rendition of a picture.
+
+    A size, the picture in gray, the captioned picture, or the original as it was uploaded.
+    """
     return await _rendition(request, image_id, name, user, res)
 
 
@@ -115,7 +124,10 @@ async def index(
         str | None, Query(max_length=200, description="Only images with this in title or description.")
     ] = None,
 ) -> Response:
-    """My images, newest first."""
+    """List my pictures.
+
+    Their records, newest first, in pages.
+    """
     filters = queries.Filters(status, tag, q)
     records = await queries.page(
         res.database, owner_id=user.user_id, filters=filters, before=page.before, limit=page.fetch
@@ -131,7 +143,10 @@ async def index(
     openapi_extra=FORM,
 )
 async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
-    """Upload a picture; it is processed in the background."""
+    """Upload a picture.
+
+    It is processed in the background: the record has the status `queued` until then.
+    """
     crowded = await _require_room(res) > INLINE_DEPTH
     settings = res.settings
     async with receive(request, settings, FILE_PARTS, service.WORDS) as received:
@@ -163,7 +178,11 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
     openapi_extra=ON_MATCH,
 )
 async def change(request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res) -> Response:
-    """Change title, description or tags. A new description makes a new caption; until then the old one is served."""
+    """Change a picture's title, description or tags.
+
+    What is left out stays. A new description makes a new caption; until then the old one is
+    served.
+    """
     return await _change(request, res, user.user_id, image_id, body)
 
 
@@ -174,7 +193,10 @@ async def change(request: Request, image_id: Id, body: ImageChange, user: Curren
     openapi_extra=ON_MATCH,
 )
 async def replace(request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res) -> Response:
-    """Replace title, description and tags."""
+    """Replace a picture's title, description and tags.
+
+    A new description makes a new caption; until then the old one is served.
+    """
     return await _change(request, res, user.user_id, image_id, body)
 
 
@@ -186,7 +208,10 @@ async def replace(request: Request, image_id: Id, body: ImageReplacement, user: 
     openapi_extra=ON_MATCH,
 )
 async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
-    """Process a failed image anew; 409 `not-failed` for any other."""
+    """Process a failed picture again.
+
+    409 `not-failed` for a picture that has not failed.
+    """
     image = await service.retry(
         res.database, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
     )
@@ -198,7 +223,10 @@ async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> 
     "/{image_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH
 )
 async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
-    """Delete an image: its record, original and renditions."""
+    """Delete a picture.
+
+    Its record, its original and its renditions.
+    """
     await service.delete(
         res.database, res.blobs, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
     )

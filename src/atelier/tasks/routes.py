@@ -83,7 +83,10 @@ HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 @router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
 async def take_free_task(request: Request, floors: Reached, user: CurrentUser, res: Res, key: Key = None) -> Response:
-    """Take my oldest free task for good. A GET should change nothing: use `POST /api/tasks/take`."""
+    """Take my oldest free task.
+
+    It is taken for good. A GET should change nothing: use `POST /api/tasks/take`.
+    """
     if HEAD in request.scope:  # it would be taken, and nobody would learn which
         return from_status(405, headers={"Allow": "GET"})
     return await _take(res, floors, user.user_id, key, None)
@@ -91,21 +94,30 @@ async def take_free_task(request: Request, floors: Reached, user: CurrentUser, r
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
 async def take(floors: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None) -> Response:
-    """Take my oldest free task: for good, or for the time of a lease. No two requests get the same one."""
+    """Take my oldest free task.
+
+    It is taken for good, or for the time of a lease. No two requests get the same task.
+    """
     return await _take(res, floors, user.user_id, key, body.lease_seconds if body else None)
 
 
 @router.get("/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True)
 @router.get("/api/tasks/total_created", response_model=TotalCreated, responses=responses(401))
 async def total_created(user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
-    """The sum of the counters of all users."""
+    """Count the tasks ever created.
+
+    The sum of the counters of all users; deleted tasks count.
+    """
     return json_response({"total_tasks_created": await queries.total_created(res.database)})
 
 
 @router.get("/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME, deprecated=True)
 @router.get("/api/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME)
 async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
-    """A task."""
+    """Get a task.
+
+    Its record: whether it is free, its text, and where its picture is.
+    """
     row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
     return record_response(request, dumps(record(row)), etag(row))
 
@@ -119,7 +131,10 @@ async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Re
 )
 @router.get("/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE, openapi_extra=IN_PART)
 async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
-    """The picture of a task, byte by byte as it came. What a browser might run is sent as an attachment."""
+    """Get the picture of a task.
+
+    Byte by byte as it was sent. What a browser might run comes as an attachment.
+    """
     row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
     name = row["blob"].rpartition("/")[2]
     return picture_response(
@@ -141,7 +156,10 @@ async def index(
     page: Page,
     free: Annotated[bool | None, Query(description="Only tasks that are free, or that are not.")] = None,
 ) -> Response:
-    """My tasks, newest first."""
+    """List my tasks.
+
+    Newest first, in pages.
+    """
     records = await queries.page(res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch)
     return page.response(records)
 
@@ -162,7 +180,11 @@ async def index(
     openapi_extra=BODY,
 )
 async def create(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
-    """Make a task of a picture of any image format, sent as base64 in JSON or as multipart; it is kept as it came."""
+    """Create a task.
+
+    It has a picture of any image format, sent as base64 in JSON or as multipart, and a text. The
+    picture is kept as it was sent.
+    """
     async with incoming(request, res.settings) as (picture, meta):
         mark = fingerprint(picture.sha256, meta)
         hours = res.settings.idempotency_hours
@@ -182,7 +204,10 @@ async def create(request: Request, user: CurrentUser, res: Res, key: Key = None)
 
 @router.post("/api/tasks/{task_id}/renew", response_model=TakenTask, responses=HELD)
 async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Response:
-    """Hold a leased task longer: its lease begins anew. 409 when it has ended."""
+    """Renew the lease of a task.
+
+    The lease runs from now on for the time given. 409 when it has ended.
+    """
     lease = timedelta(seconds=body.lease_seconds)
     row = await handout.renew(res.database.fetchrow, user.user_id, task_id, body.token, lease)
     return _handed(row)
@@ -192,7 +217,10 @@ async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Resp
 async def release(
     task_id: Id, body: Holding, floors: Reached, user: CurrentUser, res: Res, key: Key = None
 ) -> Response:
-    """Give a leased task back: it is free again. 409 when the lease has ended."""
+    """Release a leased task.
+
+    The task is free again. 409 when the lease has ended.
+    """
     mark = fingerprint(task_id, body.token)
 
     def work(fetch: Fetch) -> Awaitable[Row]:
@@ -203,7 +231,10 @@ async def release(
 
 @router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
 async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key: Key = None) -> Response:
-    """Say that the work on a leased task is done: it stays taken for good. 409 when the lease has ended."""
+    """Complete a leased task.
+
+    The work is done and the task stays taken for good. 409 when the lease has ended.
+    """
     mark = fingerprint(task_id, body.token)
 
     def work(fetch: Fetch) -> Awaitable[Row]:
@@ -215,7 +246,10 @@ async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key:
 @router.delete("/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH, deprecated=True)
 @router.delete("/api/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH)
 async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
-    """Delete a task and its picture. The counter of created tasks stays as it is."""
+    """Delete a task.
+
+    Its picture goes with it. The counter of created tasks stays as it is.
+    """
     await service.delete(res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request))
     return Response(status_code=204)
 
