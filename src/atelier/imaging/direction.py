@@ -10,7 +10,9 @@ from __future__ import annotations
 import unicodedata
 
 LEFT_TO_RIGHT, RIGHT_TO_LEFT, ARABIC = "\u200e", "\u200f", "\u061c"
-# The strong bidirectional classes, and the invisible mark that has the same class.
+# Bidirectional classes without which everything runs from left to right.
+RIGHT_TO_LEFT_KINDS = frozenset(("R", "AL", "AN"))
+# The strong classes, each with the invisible mark of the same class.
 MARKS = {"L": LEFT_TO_RIGHT, "R": RIGHT_TO_LEFT, "AL": ARABIC}
 
 
@@ -28,15 +30,20 @@ class Paragraph:
         self.rtl = right_to_left(text)
         self._base = RIGHT_TO_LEFT if self.rtl else LEFT_TO_RIGHT
         kinds = list(map(unicodedata.bidirectional, text))
-        self._before = self._marks_before(kinds)
-        self._after = self._marks_after(kinds)
+        self._mixed = not RIGHT_TO_LEFT_KINDS.isdisjoint(kinds)
+        if self._mixed:
+            self._before = self._marks_before(kinds)
+            self._after = self._marks_after(kinds)
 
     def line(self, start: int, end: int) -> str:
         """The characters from `start` to `end` between the marks that keep them as the paragraph has them.
 
         A mark of the paragraph's own direction would change nothing and is left out.
         """
-        first, last = (mark if mark != self._base else "" for mark in (self._before[start], self._after[end]))
+        if not self._mixed:
+            return self.text[start:end]
+        marks = self._before[start], self._after[end]
+        first, last = ("" if mark == self._base else mark for mark in marks)
         return first + self.text[start:end] + last
 
     def _marks_before(self, kinds: list[str]) -> list[str]:
