@@ -30,7 +30,8 @@ ABOUT = {
     "books-write": "`POST` and `DELETE` of a book in turn: a row and an event each",
     "take": "`POST /api/tasks/take` with a lease and its `release` in turn",
     "files": "`POST /api/upload/`: a picture as a file, followed until it is processed",
-    "mix": "a blend of all of them, as the table of shares says",
+    "files-list": "`GET /api/files/`: a page of 50 records of files",
+    "mix": "a blend of operations, as the table of shares says",
 }
 
 SHARES = {
@@ -105,6 +106,7 @@ class Operations:
             "books-write": self._write_book,
             "take": self._take,
             "files": lambda moment: self._upload("/api/upload/", stock.file_form, moment, files),
+            "files-list": lambda _: self._get("/api/files/"),
             "mix": self._mix,
         }
         good = frozenset((200, 201, 204))

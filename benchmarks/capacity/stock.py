@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from benchmarks.capacity.session import Session
 
-IMAGES = 60
-"""More than a page of the list holds."""
+IMAGES, FILES = 60, 60
+"""More than a page of a list holds."""
 
 BOOKS = 100
 TASKS = 300
@@ -27,7 +27,7 @@ AT_ONCE = 8
 """Requests at once while preparing and cleaning up."""
 
 READY_SECONDS = 120.0
-"""Time that the prepared pictures may take to become ready."""
+"""Time that the prepared pictures, or files, may take to become ready."""
 
 DESCRIPTION = "С начала фазы запрещающего сигнала прошло: 7 секунд"
 BOUNDARY = "capacity-5f0c1d7b"
@@ -69,6 +69,10 @@ class Stock:
         blend = "mix" in names
         if blend or names & {"read", "picture", "list"}:
             await self._prepare_images()
+        if "files-list" in names:
+            await self._many(FILES, lambda: self._create("/api/upload/", MULTIPART, self.file_form))
+            await self.settled("/api/files/?status=queued&limit=1", READY_SECONDS)
+            await self._counted("/api/files/?status=processed&limit=500", FILES, "files", "files worker")
         if blend or "books-read" in names:
             self.books = await self._many(BOOKS, lambda: self._create("/api/books", JSON, self.book))
         if blend or "take" in names:
@@ -108,10 +112,14 @@ class Stock:
     async def _prepare_images(self) -> None:
         self.images = await self._many(IMAGES, lambda: self._create("/api/images", MULTIPART, self.image_form))
         await self.settled("/api/images?status=queued&limit=1", READY_SECONDS)
-        ready = msgspec.json.decode((await self._session.insist("GET", "/api/images?status=ready&limit=500")).body)
-        if len(ready) < IMAGES:
+        await self._counted("/api/images?status=ready&limit=500", IMAGES, "pictures", "image processor")
+
+    async def _counted(self, target: str, wanted: int, what: str, role: str) -> None:
+        """Look whether all that was uploaded is ready. Raises Unwilling."""
+        ready = msgspec.json.decode((await self._session.insist("GET", target)).body)
+        if len(ready) < wanted:
             raise Unwilling(
-                f"of {IMAGES} pictures {len(ready)} were ready after {READY_SECONDS:.0f} s: does the image processor "
+                f"of {wanted} {what} {len(ready)} were ready after {READY_SECONDS:.0f} s: does the {role} "
                 "run, and has it nothing else to do (`atelier jobs`)?"
             )
 
