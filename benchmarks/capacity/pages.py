@@ -12,16 +12,23 @@ from benchmarks.capacity import plot, report
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.sweep import ROOT, Figures, kept
-from benchmarks.capacity.verdict import STRANGERS
+from benchmarks.capacity.verdict import STRANGERS, is_lower_bound
 
 if TYPE_CHECKING:
-    from benchmarks.capacity.results import Measured
+    from collections.abc import Iterable
+
+    from benchmarks.capacity.results import Report, Trial
 
 PAGE = ROOT / "docs" / "discussions" / "capacity.md"
 PLOTS = ROOT / "docs" / "images" / "capacity"
-DRAWN = ("read", "upload", "mix")
+DRAWN = ("files", "read", "upload", "mix")
 FINE = 0.005
 """Milliseconds below which a cost is not shown."""
+
+BOUND = (
+    "≥ marks a lower bound: no rate close above was seen to break before the time or the requests of\n"
+    "the run were used up, or the client was the limit.\n"
+)
 
 COMFORT = 0.7
 """Share of what it carries at which an instance should be run: above, queues grow with every gust."""
@@ -43,6 +50,7 @@ def made(runs: dict[int, Figures]) -> dict[str, str]:
         "answer": answer(runs),
         "machine": machine(runs),
         "carried": carried(runs),
+        "growth": growth(runs),
         "estimate": estimate(runs),
         "costs": costs(runs),
         "plots": plots(runs),
@@ -52,27 +60,31 @@ def made(runs: dict[int, Figures]) -> dict[str, str]:
 
 
 def answer(runs: dict[int, Figures]) -> str:
-    """The sentence that a hurried reader takes away."""
-    most = runs[max(runs)]
-    said = {name: most.measured(name).knee for name in ("mix", "read", "upload")}
-    rates = {name: f"**{_rate(knee.rate)}**" if knee else "no" for name, knee in said.items()}
+    """The sentence that a hurried reader takes away: the file service first, then the rest."""
+    figures = runs[max(runs)]
+    rates = {name: f"**{bound(figures, name)}**" for name in ABOUT if figures.has(name)}
+    listing = f" or {rates['files-list']} lists of files\n(`files/`, 50 records each)" if "files-list" in rates else ""
     return (
-        f"With everything on {_cores(max(runs))}, the client included: {rates['mix']} requests a second of a\n"
-        f"realistic blend; or {rates['read']} reads of a record; or {rates['upload']} uploads of an 80 KB picture,\n"
+        f"With everything on {cores_of(max(runs))}, the client included, the file service carries\n"
+        f"{rates['files']} uploads a second (`upload/`: an 80 KB picture, stored and then processed by\n"
+        f"Celery){listing}. Of the rest: {rates['mix']} requests a second of a realistic blend, or\n"
+        f"{rates['read']} reads of a record, or {rates['upload']} uploads of an 80 KB picture that is\n"
         "made ready in two sizes, grey and captioned.\n" + _reserve(runs)
     )
 
 
 def _reserve(runs: dict[int, Figures]) -> str:
     """What has to be said of figures from a machine that others used."""
-    knees = [figures.measured(name).knee for figures in runs.values() for name in _names(runs)]
-    held = [knee.usage.others for knee in knees if knee]
-    others = max(held, default=0.0)
-    if others <= STRANGERS:
+    names = _names(runs)
+    knees = {name: [figures.measured(name).knee for figures in runs.values()] for name in names}
+    others = {name: max((knee.usage.others for knee in each if knee), default=0.0) for name, each in knees.items()}
+    disturbed = [name for name in names if others[name] > STRANGERS]
+    if not disturbed:
         return ""
+    which = "These figures are" if len(disturbed) == len(names) else _listed(disturbed) + _be(disturbed)
     return (
-        f"\n**These figures are preliminary:** other programs used up to {others:.1f} cores of the machine meanwhile.\n"
-        "Run `make capacity` on a machine that has nothing else to do.\n"
+        f"\n**{which} preliminary:** other programs used up to {max(others.values()):.1f} cores of the\n"
+        "machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
     )
 
 
@@ -81,25 +93,80 @@ def machine(runs: dict[int, Figures]) -> str:
     whole = {cores: figures.runs[0] for cores, figures in runs.items()}
     last = whole[max(whole)]
     lines = report.machine(last).splitlines()[:2]
-    dates = ", ".join(f"{_cores(cores)}: {run.began[:16].replace('T', ' ')} UTC" for cores, run in whole.items())
-    busy = ", ".join(f"{run.machine.busy_before or 0:.0%}" for run in whole.values())
-    lines.append(f"- Measured on {dates}; busy with other things before each run: {busy}.")
+    lines.append(f"- Measured {_when(whole)}.")
+    lines += [f"- `{name}` was measured later, {_when(later)}." for name, later in _later(runs).items()]
     lines.append(
         "- Roles: one `atelier up` with `api_workers`, `processor_workers` and `file_workers` set to the cores."
     )
     return "\n".join(lines) + "\n\n" + report.terms(last) + "\n"
 
 
+def _later(runs: dict[int, Figures]) -> dict[str, dict[int, Report]]:
+    """The runs of operations that are not those of the whole run, by operation and cores."""
+    return {
+        name: {cores: figures.run(name) for cores, figures in runs.items()}
+        for name in _names(runs)
+        if any(figures.run(name) is not figures.runs[0] for figures in runs.values())
+    }
+
+
+def _when(runs: dict[int, Report]) -> str:
+    """The moments of runs, and how busy the machine was with other things."""
+    dates = [f"on {cores_of(cores)} at {run.began[:16].replace('T', ' ')} UTC" for cores, run in runs.items()]
+    busy = [f"{run.machine.busy_before or 0:.0%}" for run in runs.values()]
+    knees = [each.knee for run in runs.values() for each in run.operations if each.knee]
+    others = max((knee.usage.others for knee in knees), default=0.0)
+    return (
+        f"{', '.join(dates)};\n  other programs used {', '.join(busy)} of the machine before "
+        f"and at most {others:.2f} cores at the rates found"
+    )
+
+
 def carried(runs: dict[int, Figures]) -> str:
     """What holds, by operation and cores."""
     head = ["operation"]
     for cores in runs:
-        head += [f"{_cores(cores)}: per s", "p50 / p95 / p99 ms"]
+        head += [f"{cores_of(cores)}: per s", "p50 / p95 / p99 ms"]
     rows = []
     for name in _names(runs):
-        cells = [cell for figures in runs.values() for cell in _carried(figures.measured(name))]
+        cells = [cell for figures in runs.values() for cell in (bound(figures, name), _latency(figures, name))]
         rows.append([name, *cells, "; ".join(runs[max(runs)].measured(name).saturated)])
-    return table([*head, f"saturated above it, {_cores(max(runs))}"], rows)
+    drawn = table([*head, f"saturated above it, {cores_of(max(runs))}"], rows)
+    return drawn + ("\n" + BOUND if "≥" in drawn else "")
+
+
+def growth(runs: dict[int, Figures]) -> str:
+    """How the rates grow from the fewest cores to the most, and what a request costs there."""
+    least, most = min(runs), max(runs)
+    few, many = runs[least], runs[most]
+    names = [name for name in _names(runs) if few.measured(name).knee and many.measured(name).knee]
+    if least == most or not names:
+        return f"The rates were measured on {cores_of(least)} only.\n"
+    factors = {name: _knee(many, name).rate / _knee(few, name).rate for name in names}
+    slow, fast = min(names, key=factors.__getitem__), max(names, key=factors.__getitem__)
+    beyond = [name for name in names if factors[name] > most / least]
+    return (
+        f"With {cores_of(least)} for the server, the client has a core of its own; with {cores_of(most)} it\n"
+        f"shares them. From {cores_of(least)} to {cores_of(most)} the rate grows by a factor of "
+        f"{factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f}\n(`{fast}`); in {len(beyond)} of "
+        f"{len(names)} operations it grows by more than the number of cores.\n"
+    ) + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)
+
+
+def _cheaper(runs: dict[int, Figures], spent: dict[str, list[float]], fast: str) -> str:
+    """What a request takes of the CPU with few cores and with many; `fast` grew most."""
+    cheaper = [name for name in spent if spent[name][1] < spent[name][0]]
+    why = ":\nrequests that come together share look-ups, commits, acknowledgements and disk syncs"
+    return (
+        f"At the rates found a request takes less CPU on {cores_of(max(runs))} than on "
+        f"{cores_of(min(runs))} in {len(cheaper)} of {len(spent)}\noperations "
+        f"({_examples(spent, ('mix', fast))}){why if cheaper else ''}.\n"
+    )
+
+
+def _examples(spent: dict[str, list[float]], names: Iterable[str]) -> str:
+    shown = [name for name in dict.fromkeys(names) if name in spent]
+    return "; ".join(f"`{name}`: {spent[name][0]:.2f} and {spent[name][1]:.2f} ms" for name in shown)
 
 
 def costs(runs: dict[int, Figures]) -> str:
@@ -126,16 +193,16 @@ def estimate(runs: dict[int, Figures]) -> str:
         spent, knee = sum(costs_of(figures, name).values()), figures.measured(name).knee
         if knee and spent:
             promised = least * 1000 / spent
-            cells = [f"{spent:.2f}", _rate(promised), _rate(knee.rate), f"{knee.rate / promised:.0%}"]
-            rows.append([name, *cells, _rate(COMFORT * knee.rate)])
-    head = ["operation", "CPU ms each", f"promises on {_cores(least)}, per s", "measured", "share"]
+            cells = [f"{spent:.2f}", rate(promised), rate(knee.rate), f"{knee.rate / promised:.0%}"]
+            rows.append([name, *cells, rate(COMFORT * knee.rate)])
+    head = ["operation", "CPU ms each", f"promises on {cores_of(least)}, per s", "measured", "share"]
     return table([*head, f"run it at {COMFORT:.0%}"], rows)
 
 
 def plots(runs: dict[int, Figures]) -> str:
     """The plots that tell most."""
     return "".join(
-        f"![{name} on {_cores(cores)}: latency and throughput](../images/capacity/{cores}-{name}.svg)\n"
+        f"![{name} on {cores_of(cores)}: latency and throughput](../images/capacity/{cores}-{name}.svg)\n"
         for name in DRAWN
         for cores in runs
         if runs[cores].has(name)
@@ -157,20 +224,47 @@ def _names(runs: dict[int, Figures]) -> list[str]:
     return [name for name in ABOUT if all(figures.has(name) for figures in runs.values())]
 
 
-def _carried(measured: Measured) -> list[str]:
+def bound(figures: Figures, name: str) -> str:
+    """The rate that an operation carries, marked where it is only known to be at least so high."""
+    measured = figures.measured(name)
     if measured.knee is None:
-        return ["none", ""]
-    latency = measured.knee.latency
-    least = "" if measured.certain else "≥ "
-    return [least + _rate(measured.knee.rate), f"{latency.p50:.1f} / {latency.p95:.1f} / {latency.p99:.1f}"]
+        return "none"
+    least = is_lower_bound(measured, figures.run(name).p95_limit_ms / 1000)
+    return ("≥ " if least else "") + rate(measured.knee.rate)
 
 
-def _cores(count: int) -> str:
+def _latency(figures: Figures, name: str) -> str:
+    knee = figures.measured(name).knee
+    return f"{knee.latency.p50:.1f} / {knee.latency.p95:.1f} / {knee.latency.p99:.1f}" if knee else ""
+
+
+def _knee(figures: Figures, name: str) -> Trial:
+    knee = figures.measured(name).knee
+    assert knee
+    return knee
+
+
+def cost(figures: Figures, name: str) -> float:
+    """CPU milliseconds of one request at the rate found, all roles together."""
+    return sum(_knee(figures, name).cost_ms(figures.run(name).idle).values())
+
+
+def cores_of(count: int) -> str:
+    """A number of cores in words."""
     return "one core" if count == 1 else f"{count} cores"
 
 
-def _rate(value: float) -> str:
+def rate(value: float) -> str:
+    """A rate with the digits that count."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _be(names: list[str]) -> str:
+    return " is" if len(names) == 1 else " are"
 
 
 def write() -> None:

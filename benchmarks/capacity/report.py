@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from benchmarks.capacity import plot
+from benchmarks.capacity import plot, verdict
 from benchmarks.capacity.operations import SHARES
 
 if TYPE_CHECKING:
@@ -135,19 +135,19 @@ def terms(report: Report) -> str:
 
 
 def _rows(report: Report) -> list[list[str]]:
-    return [_row(measured, report.idle) for measured in report.operations]
+    return [_row(measured, report) for measured in report.operations]
 
 
-def _row(measured: Measured, idle: dict[str, float]) -> list[str]:
+def _row(measured: Measured, report: Report) -> list[str]:
     why = "; ".join(measured.saturated)
     knee = measured.knee
     if knee is None:
         if not measured.trials:
             return [measured.name, "not measured", "", "", "", "", measured.ended]
         return [measured.name, "not even the lowest rate", "", "", "", "", why]
-    least = "" if measured.certain else "at least "
+    least = "at least " if verdict.is_lower_bound(measured, report.p95_limit_ms / 1000) else ""
     ready = f" ({_rate(knee.ready.per_second)} ready/s)" if knee.ready else ""
-    cpu = sum(knee.cost_ms(idle).values())
+    cpu = sum(knee.cost_ms(report.idle).values())
     return [
         measured.name,
         f"{least}{_rate(knee.rate)}/s{ready}",

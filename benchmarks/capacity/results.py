@@ -98,6 +98,13 @@ class Measured(msgspec.Struct):
     ended: str = ""
     """Why the search ended early."""
 
+    @property
+    def above(self) -> Trial | None:
+        """The trial that broke next above the knee; of several at one rate, the last."""
+        held = self.knee.rate if self.knee else 0.0
+        broken = [trial for trial in self.trials if trial.broken and trial.rate > held]
+        return min(reversed(broken), key=lambda trial: trial.rate, default=None)
+
 
 class Machine(msgspec.Struct):
     """Where the client ran; the server too, when it is local."""

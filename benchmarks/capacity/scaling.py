@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import SHARES
-from benchmarks.capacity.pages import costs_of
+from benchmarks.capacity.pages import bound, cores_of, cost, costs_of
 from benchmarks.capacity.sweep import ROOT, kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.capacity.sweep import Figures
+
 PAGE = ROOT / "docs" / "discussions" / "scaling.md"
 SECONDS_A_DAY, DAYS, HOURS = 86_400, 30, 730
 MEGA, GIGA = 1e6, 1e9
+TWO_CORES = 2
 
 # What people do.
 REQUESTS = 50
@@ -94,6 +97,7 @@ def made() -> dict[str, str]:
         "inputs": inputs(spent["mix"], spent["upload"]),
         "demand": demand(spent["mix"]),
         "limits": limits(spent["mix"]),
+        "measured": measured(runs, sum(spent["mix"].values())),
         "roles": roles(spent["mix"]),
         "million": million(sum(spent["upload"].values())),
         "bill": bill(spent["mix"]),
@@ -172,6 +176,28 @@ def limits(mix: Mapping[str, float]) -> str:
         due = COMFORT * full
         rows.append([name, _short(full), _short(due), _big(due * SECONDS_A_DAY / REQUESTS / PEAK), step])
     return table(["what", "full at, requests/s", "due at", "users a day", "step"], rows)
+
+
+def measured(runs: Mapping[int, Figures], half_load_ms: float) -> str:
+    """How the first row, which is a division, stands to what was measured on such a machine."""
+    cores = TWO_CORES if TWO_CORES in runs else max(runs)
+    figures = runs[cores]
+    knee = figures.measured("mix").knee
+    promised = cores * 1000 / half_load_ms
+    division = f"{cores_of(cores)} / {half_load_ms:.2f} ms = {_short(promised)}"
+    if knee is None:
+        return f"A machine is full by division: {division} requests a second.\n"
+    found, each = bound(figures, "mix"), cost(figures, "mix")
+    if knee.rate > promised:
+        why = f"because a request takes less CPU when many come together: {each:.2f} ms at that rate"
+        use = "The tables reckon with the cost at half load, so that *full* comes early rather than late."
+    else:
+        why = "because something other than CPU was full first"
+        use = "Plan with the lower of the two."
+    return (
+        f"A machine is full by division: {division} requests a second of `mix`.\n"
+        f"[Measured](capacity.md) were {found} on {cores_of(cores)},\n{why}.\n{use}\n"
+    )
 
 
 def roles(mix: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.capacity.arrivals import BACK_PRESSURE
 
 if TYPE_CHECKING:
-    from benchmarks.capacity.results import Trial, Usage
+    from benchmarks.capacity.results import Measured, Trial, Usage
 
 FULL = 0.9
 """Share of a core, of all cores or of a disk's time that counts as all of it."""
@@ -17,6 +17,9 @@ CLIENT_FULL = 0.8
 
 LATE_SHARE = 0.25
 """When this share of the latency limit passes before requests even leave, the client is what is measured."""
+
+NEAR = 1.07
+"""A rate that broke is close above one that held when it is at most so many times as high."""
 
 STRANGERS = 0.25
 """Cores used by other programs from which on a figure says little of the server."""
@@ -47,11 +50,33 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
     return said or ["nothing that can be seen from here: waiting for locks, for disk syncs, or for a network"]
 
 
+def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
+    """Whether the knee is only known to be at least so high.
+
+    So it is when no rate close above it was seen to break, or when the client was what was full
+    there. `p95_limit` is in seconds.
+    """
+    knee, above = measured.knee, measured.above
+    if knee is None:
+        return False
+    if above is None or not measured.certain:
+        return True
+    return above.rate / knee.rate > NEAR or client_is_full(above, p95_limit)
+
+
+def client_is_full(made: Trial, p95_limit: float) -> bool:
+    """Whether the client was what was measured. On a full machine every process is late."""
+    return made.usage.client >= CLIENT_FULL or (_late(made, p95_limit) and not _full(made.usage))
+
+
+def _late(made: Trial, p95_limit: float) -> bool:
+    return made.late > LATE_SHARE * p95_limit * 1000
+
+
 def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
-    late = made.late > LATE_SHARE * p95_limit * 1000
-    if usage.client < CLIENT_FULL and (not late or _full(usage)):  # on a full machine everybody is late
+    if not client_is_full(made, p95_limit):
         return []
-    delay = f", and sent {made.late:.0f} ms late (p95)" if late else ""
+    delay = f", and sent {made.late:.0f} ms late (p95)" if _late(made, p95_limit) else ""
     return [f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more than this"]
 
 

@@ -25,7 +25,7 @@ def trial(rate: float, *, broken: str = "", ready: Ready | None = None) -> Trial
 
 
 def example() -> Report:
-    held, broke = trial(400), trial(900, broken="p95 900 ms <&>")
+    held, broke = trial(400), trial(420, broken="p95 900 ms <&>")
     read = Measured("read", "one record", [held, broke], held, certain=True, saturated=["`api`: one process"])
     ready = trial(40, ready=Ready(38.5, Quantiles(60, 90, 120), 3))
     upload = Measured("upload", "a picture", [ready], ready, certain=False, saturated=[], ended="the time was used up")
@@ -69,7 +69,8 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
     held = made.operations[0].knee
     assert held
     unseen = msgspec.structs.replace(held, usage=Usage())
-    made.operations.append(Measured("list", "a page", [unseen], unseen, certain=True, saturated=[]))
+    trials = [unseen, trial(420, broken="p95 900 ms")]
+    made.operations.append(Measured("list", "a page", trials, unseen, certain=True, saturated=[]))
     made.operations[2].saturated = ["the disk"]
     made.operations[3].ended = "the time was used up"
     least = "at least 40.0/s (38.5 ready/s)"
