@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psycopg
 import pytest
+from pydantic import SecretStr
 
-from atelier.commands.migrate import is_current, migrate
+from atelier.engines import start_postgres
 from atelier.errors import Conflict
+from atelier.roles.migrate import is_current, main, migrate, reach
+from atelier.settings import Settings
+
+SOURCE = Path(__file__).parents[2] / "src" / "atelier"
+
+
+def steps(folder: str) -> list[str]:
+    """The numbers of the migrations in a folder of the package, oldest first."""
+    return sorted(path.name[:4] for path in (SOURCE / folder).glob("[0-9]*.py"))
+
+
+def counted(found: list[str]) -> str:
+    """How many there are, in words."""
+    return f"{len(found)} migration" if len(found) == 1 else f"{len(found)} migrations"
 
 
 def test_an_empty_database_is_migrated_once(empty_database_url: str) -> None:
@@ -33,6 +50,46 @@ def test_an_older_database_is_not_current(fresh_database_url: str, change: str) 
     with psycopg.connect(fresh_database_url) as connection:
         connection.execute(change)
     assert not is_current(fresh_database_url)
+
+
+def test_the_command_says_what_it_did(
+    empty_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From which step to which, and how many, for each tool; the second time, that nothing was to do."""
+    settings = Settings(data=tmp_path, database_url=SecretStr(empty_database_url))
+    ours, theirs = steps("migrations/versions"), steps("files/migrations")
+    assert main(settings) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"database: empty -> {ours[-1]} ({counted(ours)})",
+        f"files: empty -> {theirs[-1]} ({counted(theirs)})",
+    ]
+    assert main(settings) == 0
+    said = f"database: nothing to do, it is at {ours[-1]}, files at {theirs[-1]}\n"
+    assert capsys.readouterr().out == said
+
+
+def test_the_command_says_from_where_it_went_on(
+    empty_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a tool that had nothing to do nothing is said."""
+    *_, last, newest = steps("migrations/versions")
+    reach(empty_database_url, alembic=last)
+    assert main(Settings(data=tmp_path, database_url=SecretStr(empty_database_url))) == 0
+    assert capsys.readouterr().out == f"database: {last} -> {newest} (1 migration)\n"
+
+
+def test_the_server_logs_no_error(tmp_path: Path) -> None:
+    """A database without tables is nothing that the server would have to complain of."""
+    tmp_path.chmod(0o755)
+    engine = start_postgres(tmp_path / "postgres", durable=False)
+    try:
+        settings = Settings(data=tmp_path, database_url=SecretStr(engine.url))
+        assert main(settings) == main(settings) == 0
+        log = engine.log.read_text()
+    finally:
+        engine.stop()
+    assert "ready to accept connections" in log
+    assert [line for line in log.splitlines() if "ERROR" in line or "FATAL" in line] == []
 
 
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_url: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 import psycopg
 
@@ -20,14 +21,45 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 ENCODING = "UTF8"
+NUMBER = 4  # digits that the name of a migration begins with
+
+
+class Schema(NamedTuple):
+    """Which migrations a database has: Alembic's newest (None: none), the names of Django's."""
+
+    alembic: str | None
+    django: frozenset[str]
 
 
 def main(settings: Settings) -> int:
-    """Migrate the database of `settings`; the exit code. Raises Unavailable when it does not answer."""
+    """Migrate the database of `settings`, and print what was done; the exit code.
+
+    Raises Unavailable when it does not answer.
+    """
     url = bootstrap.database_url(settings)
     postgres_version(settings, url)
+    before = schema(url)
     migrate(url)
+    sys.stdout.writelines(f"{line}\n" for line in describe(before, schema(url)))
     return 0
+
+
+def describe(before: Schema, after: Schema) -> list[str]:
+    """What a migration did, a line for each tool whose part of the schema it changed."""
+    steps = [step[:NUMBER] for step in _steps("migrations", "versions")]
+    made = [step for step in steps if (before.alembic or "") < step <= (after.alembic or "")]
+    lines = [_change("database", before.alembic, after.alembic, len(made))] if made else []
+    if new := after.django - before.django:
+        lines.append(_change("files", _newest(before.django), _newest(after.django), len(new)))
+    return lines or [f"database: nothing to do, it is at {after.alembic}, files at {_newest(after.django)}"]
+
+
+def _change(name: str, before: str | None, after: str | None, count: int) -> str:
+    return f"{name}: {before or 'empty'} -> {after} ({count} migration{'s' * (count != 1)})"
+
+
+def _newest(django: frozenset[str]) -> str | None:
+    return max((step[:NUMBER] for step in django), default=None)
 
 
 def migrate(url: str) -> None:
@@ -60,25 +92,34 @@ def reach(url: str, alembic: str = "head", django: str | None = None) -> None:
 
 def knows(alembic: str, django: Sequence[str]) -> bool:
     """Whether this version has these steps of both tools."""
-    revisions = {step[:4] for step in _steps("migrations", "versions")}
+    revisions = {step[:NUMBER] for step in _steps("migrations", "versions")}
     return alembic in revisions and set(django) <= _steps("files", "migrations")
 
 
 def is_current(url: str) -> bool:
-    """Whether the database has every step that this version knows: two look-ups, where the tools take a second."""
-    newest = max(step[:4] for step in _steps("migrations", "versions"))
-    try:
-        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
-            ours = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-            theirs = connection.execute("SELECT name FROM django_migrations WHERE app = 'files'").fetchall()
-    except psycopg.errors.UndefinedTable:
-        return False
-    return ours == [(newest,)] and {name for (name,) in theirs} == _steps("files", "migrations")
+    """Whether the database has every step that this version knows: by look-ups, where the tools take a second."""
+    newest = max(step[:NUMBER] for step in _steps("migrations", "versions"))
+    return schema(url) == (newest, _steps("files", "migrations"))
 
 
-def _steps(*folder: str) -> set[str]:
+def schema(url: str) -> Schema:
+    """Which migrations the database at `url` has."""
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        ours = _column(connection, "alembic_version", "SELECT version_num FROM alembic_version")
+        theirs = _column(connection, "django_migrations", "SELECT name FROM django_migrations WHERE app = 'files'")
+    return Schema(max(ours, default=None), frozenset(theirs))
+
+
+def _column(connection: psycopg.Connection[Any], table: str, query: LiteralString) -> list[str]:
+    """The values of a query; none without the table, which is looked for first: the server logs errors."""
+    if not connection.execute("SELECT to_regclass(%s)", (table,)).fetchall()[0][0]:
+        return []
+    return [value for (value,) in connection.execute(query)]
+
+
+def _steps(*folder: str) -> frozenset[str]:
     names = (entry.name for entry in files("atelier").joinpath(*folder).iterdir())
-    return {name.removesuffix(".py") for name in names if name[:4].isdigit()}
+    return frozenset(name.removesuffix(".py") for name in names if name[:NUMBER].isdigit())
 
 
 def config(url: str) -> Config:
