@@ -168,6 +168,7 @@ async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
         assert jobs.waiting() == 1
         with celery(on_rabbit, tmp_path / "log", "--concurrency", "1", "-n", "rabbit@%h"):
             assert (await ada.settled(record))["status"] == "processed"
+        assert "delayed" not in (tmp_path / "log").read_text()  # and it makes no queues for later jobs
         with kombu.Connection(amqp_url) as connection:  # the same declaration, else RabbitMQ refuses it
             queue(on_rabbit)(connection.default_channel).declare()
             connection.default_channel.queue_delete(QUEUE)
