@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from atelier.engines import start_postgres
+from atelier.commands.migrate import is_current, main, migrate, reach
 from atelier.errors import Conflict
-from atelier.roles.migrate import is_current, main, migrate, reach
 from atelier.settings import Settings
+from atelier.up.engines import start_postgres
 
 SOURCE = Path(__file__).parents[2] / "src" / "atelier"
 
