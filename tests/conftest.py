@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import hypothesis
 import psycopg
 import pytest
 from redis.asyncio import Redis
@@ -62,16 +63,23 @@ class Engines:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+# What Hypothesis would call too slow depends on the machine.
+hypothesis.settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-machine")
+
 # How long the product waits for a server that may be slow, where a test is not about that.
 TIME_LIMITS = (
     "atelier.accounts.revocations.REDIS_SECONDS",
     "atelier.cache.aside.TIMEOUT_SECONDS",
     "atelier.database.CONNECT_SECONDS",
     "atelier.http.ratelimit.REDIS_SECONDS",
-    "atelier.observe.probe.DEADLINE_SECONDS",
-    "atelier.commands.doctor.CONNECT_SECONDS",
-    "atelier.events.follow.START_SECONDS",
-    "atelier.observe.health.CHECK_SECONDS",
+    "atelier.imaging.child._EXIT",
+    "atelier.probe.DEADLINE_SECONDS",
+    "atelier.roles.doctor.CONNECT_SECONDS",
+    "atelier.tail.START_SECONDS",
+    "atelier.vitals.CHECK_SECONDS",
 )
 ENGINES = pytest.StashKey[Engines]()
 HELD = pytest.StashKey[list[socket.socket]]()

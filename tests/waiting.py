@@ -12,6 +12,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from atelier.engines.process import start_time
+
 T = TypeVar("T")
 Condition = Callable[[], T | Awaitable[T]]
 
@@ -44,6 +46,11 @@ async def eventually(condition: Condition[T], otherwise: object = "it did not ha
             return found
         assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise
         await asyncio.sleep(POLL_SECONDS)
+
+
+def gone(*pids: int) -> None:
+    """Wait until none of the processes lives; a zombie does not."""
+    until(lambda: not [pid for pid in pids if start_time(pid)], "some processes live on")
 
 
 def patience() -> asyncio.Timeout:

@@ -274,7 +274,7 @@ async def test_reader_and_writer_in_every_order(cache: Cache, other: Cache, read
     await scene.check()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(order=st.lists(st.integers(0, 2), max_size=14), cached=st.booleans())
 def test_two_writers_in_any_order(redis_url: str, order: list[int], *, cached: bool) -> None:
     """The same with a second writer, whether a value is cached at the beginning or not."""

@@ -292,7 +292,7 @@ async def test_a_slow_client_is_served(app: FastAPI) -> None:
     assert b'[["title","slow"]]' in answer
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=40)
 @given(content=st.binary(max_size=400), cuts=st.lists(st.integers(1, 60), min_size=1, max_size=20))
 async def test_any_content_in_any_pieces(
     content: bytes, cuts: list[int], tmp_path_factory: pytest.TempPathFactory

@@ -304,7 +304,7 @@ def test_another_font_is_used() -> None:
     assert (caption_field(SEED, 300, 12, path) == caption_field(SEED, 300, 12)).all()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(text=st.text(max_size=60), width=st.integers(1, 400), size=st.integers(8, 64))
 def test_no_text_breaks_a_caption(text: str, width: int, size: int) -> None:
     """Any text of any script on a picture of any width gives a field of its width."""

@@ -24,7 +24,7 @@ def definition(pixels: np.ndarray[Any, Any]) -> tuple[float, ...]:
     return tuple(float(Fraction(value, rows * columns)) for value in total)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 140),
     columns=st.integers(1, 12),

@@ -28,6 +28,7 @@ from tests.imaging.pictures import (
     saved,
     waterfall,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 FULL = Recipe(("100x100", "500x500"), caption="С начала фазы запрещающего сигнала прошло: 7 секунд")
 PLAIN = Recipe(("100x100",))
@@ -335,7 +336,7 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
 SAMPLES = [saved(waterfall(size=(31, 17)), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     sample=st.sampled_from(SAMPLES),
     edits=st.lists(st.tuples(st.integers(0, 900), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4),
@@ -365,4 +366,5 @@ def test_rendering_works_in_a_forked_child() -> None:
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     picture = str(PHOTOS / "waterfall_640x480.jpg")
-    assert subprocess.run([sys.executable, "-c", code, picture], timeout=60, check=False).returncode == 0
+    command = [sys.executable, "-c", code, picture]
+    assert subprocess.run(command, timeout=PATIENCE_SECONDS, check=False).returncode == 0

@@ -117,7 +117,7 @@ def test_secrets_and_pictures_never_appear(setup: Callable[..., Written], messag
 def test_no_search_is_left_out_that_would_find(pattern: re.Pattern[str], marks: tuple[str, ...]) -> None:
     """Whatever a pattern matches holds one of its marks."""
 
-    @examples(max_examples=50, deadline=None)
+    @examples(max_examples=50)
     @given(from_regex(pattern))
     def holds(text: str) -> None:
         folded = text.casefold()

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from sandbox_tools import open_sandbox
+from sandbox_tools import AMPLE_SECONDS, open_sandbox
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
@@ -21,7 +21,7 @@ def say(*words: object) -> None:
     print(*words, flush=True)  # noqa: T201 - its standard output is what the test reads
 
 
-def busy(action: str = "sleep", seconds: float = 600) -> None:
+def busy(action: str = "sleep", seconds: float = AMPLE_SECONDS) -> None:
     """Own one child that works and one that idles, until killed."""
     sandbox = open_sandbox(children=2, seconds=seconds)
     pids: set[int] = set()
@@ -43,8 +43,8 @@ def starting() -> None:
 
 
 def stopped() -> None:
-    """Own a child that spins within a limit of two seconds."""
-    busy("spin", 2)
+    """Own a child that spins within a limit of five seconds."""
+    busy("spin", 5)
 
 
 def forgetful() -> None:

@@ -13,6 +13,7 @@ from atelier.imaging import typeface as typefaces
 from atelier.imaging.renditions import render
 from atelier.sandbox.sandbox import Sandbox
 from tests.imaging.pictures import WATERFALL, deep, exif, saved, waterfall
+from tests.imaging.sandbox_tools import AMPLE_SECONDS
 from tests.imaging.texts import TEXTS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def renderer() -> Sandbox[list[Rendition]]:
         "atelier.imaging.renditions:render",
         list[Rendition],
         children=1,
-        seconds=30,
+        seconds=AMPLE_SECONDS,
         memory=2**30,
         warm_up="atelier.imaging.warm:warm_up",
     )

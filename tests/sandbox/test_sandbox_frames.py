@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atelier.sandbox.frames import BLOB, BadFrame, Channel
+from atelier.imaging.frames import BLOB, BadFrame, Channel
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
         yield Channel(one), Channel(other, most=2**20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(values)
 def test_values_come_back(value: Any) -> None:
     """Any tree of builtins arrives as it was sent."""
@@ -66,7 +67,7 @@ def test_hostile_frames_are_refused(pair: tuple[Channel, Channel], frame: bytes)
     one, other = pair
     one.sock.sendall(frame + bytes(1))
     with pytest.raises(BadFrame):
-        other.receive(time.monotonic() + 10)
+        other.receive(time.monotonic() + PATIENCE_SECONDS)
 
 
 def test_end_of_the_other_side(pair: tuple[Channel, Channel]) -> None:

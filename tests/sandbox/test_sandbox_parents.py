@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sandbox_tools import FOLDER, PATIENCE, alive, cpu_seconds, open_sandbox, wait_gone, wait_until
+from sandbox_tools import FOLDER, alive, cpu_seconds, open_sandbox
 
-from atelier.sandbox.frames import Channel
-from atelier.sandbox.inside import Order, Ready
+from atelier.imaging.frames import Channel
+from atelier.imaging.inside import Order, Ready
+from tests.waiting import PATIENCE_SECONDS, gone, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,17 +55,17 @@ def test_killed_parent_leaves_no_orphan() -> None:
         assert len(children) == 2
         assert all(alive(child) for child in children)
         process.kill()
-        assert all(wait_gone(child) for child in children)
+        gone(*children)
 
 
 def test_killed_parent_leaves_no_child_that_starts() -> None:
     """A child that is still warming up dies with its parent as well."""
     with program("starting") as process:
-        assert wait_until(lambda: children_of(process.pid))
+        until(lambda: children_of(process.pid))
         (child,) = children_of(process.pid)
-        assert wait_until(lambda: b"inside" in Path(f"/proc/{child}/cmdline").read_bytes())
+        until(lambda: b"inside" in Path(f"/proc/{child}/cmdline").read_bytes())
         process.kill()
-        assert wait_gone(child)
+        gone(child)
 
 
 def test_stopped_parent_does_not_let_a_child_run_for_ever() -> None:
@@ -72,19 +73,19 @@ def test_stopped_parent_does_not_let_a_child_run_for_ever() -> None:
     with program("stopped") as process:
         children = pids(process)
         used = sum(map(cpu_seconds, children))
-        assert wait_until(lambda: sum(map(cpu_seconds, children)) > used + 0.1)
+        until(lambda: sum(map(cpu_seconds, children)) > used + 0.1)
         process.send_signal(signal.SIGSTOP)
-        assert wait_until(lambda: sum(alive(child) for child in children) == 1)
+        until(lambda: sum(alive(child) for child in children) == 1)
         process.kill()
-        assert all(wait_gone(child) for child in children)
+        gone(*children)
 
 
 def test_parent_that_ends_without_closing_leaves_nothing() -> None:
     """A program that forgets to close its sandbox ends, and so do its children."""
     with program("forgetful") as process:
         (child,) = pids(process)
-        assert process.wait(PATIENCE) == 0
-        assert wait_gone(child)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        gone(child)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_parent_that_ends_without_closing_leaves_nothing() -> None:
 def test_programs(name: str, said: str) -> None:
     """Interrupts do not reach children; a daemonic process may own some; a fork may not use its parent's."""
     with program(name) as process:
-        assert process.communicate(timeout=PATIENCE)[0].strip() == said
+        assert process.communicate(timeout=PATIENCE_SECONDS)[0].strip() == said
         assert process.returncode == 0
 
 
@@ -129,10 +130,10 @@ def test_child_ends_when_its_socket_is_closed() -> None:
         channel.send(Order("sandbox_targets:act", None, [], 2**30))
         assert set(channel.receive()) == set(Ready.__struct_fields__)
         ours.close()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_child_of_a_parent_that_is_gone_already_ends() -> None:
     """A child whose parent died before it could ask to follow it does not start."""
-    command = [sys.executable, "-c", "from atelier.sandbox.inside import main; main('1', '0')"]
-    assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0
+    command = [sys.executable, "-c", "from atelier.imaging.inside import main; main('1', '0')"]
+    assert subprocess.run(command, check=False, timeout=PATIENCE_SECONDS).returncode == 0

@@ -11,16 +11,12 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from atelier.up.engines.process import command_line, start_time
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 HOUSE = Path(__file__).with_name("house.py")
 
@@ -116,11 +112,6 @@ def parents() -> dict[int, int]:
             with suppress(OSError):
                 found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
     return found
-
-
-def gone(pids: Iterable[int]) -> None:
-    """Wait until none of the processes lives."""
-    until(lambda: not [pid for pid in pids if start_time(pid)], "some processes live on")
 
 
 def python_of(uid: int) -> str:

@@ -22,8 +22,8 @@ from atelier.commands.doctor import main as examine
 from atelier.observe.systemd import ready_pid
 from atelier.settings import load
 from tests.ports import free_port
-from tests.up.driver import HOUSE, House, gone, parents
-from tests.waiting import PATIENCE_SECONDS, until
+from tests.up.driver import HOUSE, House, parents
+from tests.waiting import PATIENCE_SECONDS, gone, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,7 +129,7 @@ def test_stops_in_order(house: Callable[..., House]) -> None:
     members = running.members()
     running.process.terminate()
     assert running.wait() == 0
-    gone(members)
+    gone(*members)
     assert "worker drained" in running.text()
     assert "database system is shut down" in (running.data / "logs" / "postgres.log").read_text()
 
@@ -163,7 +163,7 @@ def test_no_orphan_stays_when_it_is_killed(house: Callable[..., House]) -> None:
     assert len(members) >= 8  # two roles, a child of one, Valkey, PostgreSQL and its own
     running.process.kill()
     again = house().start()  # at once: it has to wait for what is still shutting down
-    gone(members)
+    gone(*members)
     assert visits(again) == 1
 
 
@@ -186,7 +186,7 @@ def test_a_killed_role_comes_back(house: Callable[..., House], word: str) -> Non
     below = [child for child, parent in parents().items() if parent == pid]
     os.kill(pid, signal.SIGKILL)
     until(lambda: running.child(word) not in (None, pid))
-    gone(below)
+    gone(*below)
     until(lambda: running.get("/readyz") == 200)
     assert "ended (SIGKILL)" in running.text()
 
@@ -230,7 +230,7 @@ def test_a_second_signal_stops_at_once(house: Callable[..., House], open_folder:
     members = running.members()
     running.process.send_signal(signal.SIGINT)
     assert running.wait() == 0
-    gone(members)
+    gone(*members)
     assert "did not stop" not in running.text()
 
 

@@ -317,7 +317,7 @@ def only_our_errors(data: bytes) -> None:
     assert len(json.dumps(found.metadata, ensure_ascii=False).encode()) <= Limits().metadata
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(magic=st.sampled_from(MAGICS), rest=st.binary(max_size=300))
 @example(magic=b"II*\0", rest=b"\x08\0\0\0\xff\xff")
 def test_noise_behind_a_magic_gives_our_errors_only(magic: bytes, rest: bytes) -> None:
@@ -325,7 +325,7 @@ def test_noise_behind_a_magic_gives_our_errors_only(magic: bytes, rest: bytes) -
     only_our_errors(magic + rest)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     sample=st.sampled_from(SAMPLES),
     edits=st.lists(st.tuples(st.integers(0, 600), st.binary(min_size=1, max_size=8)), max_size=6),
