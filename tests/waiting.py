@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from atelier.engines.process import start_time
+from atelier.up.engines.process import start_time
 
 T = TypeVar("T")
 Condition = Callable[[], T | Awaitable[T]]

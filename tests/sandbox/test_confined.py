@@ -13,8 +13,8 @@ from atelier.imaging import typeface as typefaces
 from atelier.imaging.renditions import render
 from atelier.sandbox.sandbox import Sandbox
 from tests.imaging.pictures import WATERFALL, deep, exif, saved, waterfall
-from tests.imaging.sandbox_tools import AMPLE_SECONDS
 from tests.imaging.texts import TEXTS
+from tests.sandbox.sandbox_tools import AMPLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from sandbox_tools import alive, cpu_seconds, open_sandbox
 
 from atelier.errors import AtelierError, NotFound, Unavailable
 from atelier.imaging.errors import BadPicture
-from atelier.imaging.sandbox import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout, Sandbox
+from atelier.sandbox.sandbox import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout, Sandbox
 from tests.waiting import eventually, gone, patience, until
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atelier.imaging.frames import BLOB, BadFrame, Channel
+from atelier.sandbox.frames import BLOB, BadFrame, Channel
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:

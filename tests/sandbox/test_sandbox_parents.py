@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sandbox_tools import FOLDER, alive, cpu_seconds, open_sandbox
 
-from atelier.imaging.frames import Channel
-from atelier.imaging.inside import Order, Ready
+from atelier.sandbox.frames import Channel
+from atelier.sandbox.inside import Order, Ready
 from tests.waiting import PATIENCE_SECONDS, gone, until
 
 if TYPE_CHECKING:
@@ -135,5 +135,5 @@ def test_child_ends_when_its_socket_is_closed() -> None:
 
 def test_child_of_a_parent_that_is_gone_already_ends() -> None:
     """A child whose parent died before it could ask to follow it does not start."""
-    command = [sys.executable, "-c", "from atelier.imaging.inside import main; main('1', '0')"]
+    command = [sys.executable, "-c", "from atelier.sandbox.inside import main; main('1', '0')"]
     assert subprocess.run(command, check=False, timeout=PATIENCE_SECONDS).returncode == 0
