@@ -31,7 +31,7 @@ from celery import Celery
 
 from atelier.auth import Tokens
 from atelier.commands.migrate import migrate
-from atelier.files import celery as ours_celery
+from atelier.files import celery_app as ours_celery
 from atelier.settings import Settings
 from atelier.up.engines import start_postgres, start_valkey
 from benchmarks.usage import cpu_seconds, family

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from atelier.accounts.routes import router
 from atelier.database import Database
-from atelier.files import django_setup
+from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.http.app import create_app
 from atelier.settings import Settings
 from tests.http.support import in_process, make_resources
@@ -87,7 +87,7 @@ def by_psycopg(url: str, statement: str, values: tuple[object, ...]) -> None:
 
 def by_django(url: str, statement: str, values: tuple[object, ...]) -> None:
     """As the files slice does."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     import django  # noqa: PLC0415 - the other drivers need no Django
 
     django.setup()

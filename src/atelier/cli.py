@@ -51,7 +51,7 @@ def main() -> None:
 @app.command()
 def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None:
     """Start everything: engines, migrations, every role."""
-    from atelier.up import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.up.supervisor import main as run  # noqa: PLC0415 - lazily, as every role
 
     raise typer.Exit(run(_settings(data, port, grpc_port)))
 

@@ -9,7 +9,7 @@ from kombu import Connection
 
 from atelier.commands.doctor import main as examine
 from atelier.commands.jobs import main
-from atelier.files.celery import QUEUE, broker_url
+from atelier.files.celery_app import QUEUE, broker_url
 from atelier.settings import load
 
 if TYPE_CHECKING:

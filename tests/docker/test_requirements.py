@@ -32,7 +32,7 @@ DJANGO = (
 ROOTS = {
     "api": (
         *("atelier.roles.api", *DJANGO, "atelier.files.uploads", "atelier.files.authentication"),
-        *("atelier.files.paging", "atelier.files.problems", "atelier.files.openapi"),
+        *("atelier.files.paging", "atelier.files.problems", "atelier.files.openapi_document"),
     ),
     "processor": ("atelier.roles.processor", "atelier.imaging.renditions", "atelier.imaging.warm"),
     "archiver": ("atelier.roles.archiver",),

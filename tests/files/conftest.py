@@ -20,7 +20,7 @@ import pytest
 
 from atelier import bootstrap
 from atelier.auth import Tokens
-from atelier.files import django_setup
+from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.table import inspect
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from atelier.files.models import File
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
 django.setup()  # test modules import models
 
 USER = """

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from atelier import bootstrap
 from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
-from atelier.files import celery, django_setup, garbage, inspector, jobs, service
+from atelier.files import celery_app, django_setup, garbage, inspector, jobs, service
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.sandbox.failures import DecodeTimeout
@@ -34,9 +34,9 @@ def _django(settings: Settings) -> Iterator[None]:
     """Django on this instance, in this thread; nothing waits at the broker and no row is open."""
     django_setup.configure(settings)
     File.objects.all().delete()
-    with celery.app.connection_for_write() as connection:
-        celery.queue(settings)(connection.default_channel).declare()
-        connection.default_channel.queue_purge(celery.QUEUE)
+    with celery_app.app.connection_for_write() as connection:
+        celery_app.queue(settings)(connection.default_channel).declare()
+        connection.default_channel.queue_purge(celery_app.QUEUE)
     yield
     django_setup.disconnect()
 
@@ -204,15 +204,15 @@ class TestReoffer:
 
 def test_a_broker_that_is_away_is_no_error(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     """`offer` says that it was not sent."""
-    monkeypatch.setitem(celery.app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    celery.app._after_fork()  # noqa: SLF001 - forget connections
+    monkeypatch.setitem(celery_app.app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    celery_app.app._after_fork()  # noqa: SLF001 - forget connections
     try:
         assert not jobs.offer(file)
         with pytest.raises(OperationalError):
             jobs.reoffer()
     finally:
         monkeypatch.undo()
-        celery.app._after_fork()  # noqa: SLF001 - as above
+        celery_app.app._after_fork()  # noqa: SLF001 - as above
 
 
 class TestWorkshop:
@@ -319,9 +319,9 @@ class Elsewhere:
 def test_broker_urls(settings: Settings, given: str, spelled: str) -> None:
     """As kombu spells them."""
     chosen = type(settings)(data=settings.data, redis_url=given)
-    assert celery.broker_url(chosen) == spelled
+    assert celery_app.broker_url(chosen) == spelled
     rabbit = type(settings)(data=settings.data, redis_url=given, amqp_url="amqp://a:b@c/")
-    assert celery.broker_url(rabbit) == "amqp://a:b@c/"
+    assert celery_app.broker_url(rabbit) == "amqp://a:b@c/"
 
 
 def test_a_migration_is_not_missing() -> None:
@@ -345,6 +345,6 @@ def test_the_broker_is_found_in_any_folder(settings: Settings, tmp_path: Path, n
     """Spaces, quotes, other alphabets in the path of the socket of a real server."""
     engine = start_valkey(tmp_path / name)
     try:
-        celery.ask(celery.broker_url(type(settings)(data=settings.data, redis_url=engine.url)))
+        celery_app.ask(celery_app.broker_url(type(settings)(data=settings.data, redis_url=engine.url)))
     finally:
         engine.stop()

@@ -13,7 +13,7 @@ from atelier import bootstrap
 from atelier.blobs import garbage
 from atelier.commands import check
 from atelier.database import Database
-from atelier.files import celery, django_setup, service
+from atelier.files import celery_app, django_setup, service
 from atelier.files import garbage as ours
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
@@ -493,13 +493,13 @@ async def test_leaving_takes_files_along(ada: Person, bob: Person, settings: Set
 
 async def test_a_broker_that_is_away_costs_no_upload(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """201 all the same: the row is there, and the reconciler will offer it."""
-    monkeypatch.setitem(celery.app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    celery.app._after_fork()  # noqa: SLF001 - forget connections
+    monkeypatch.setitem(celery_app.app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    celery_app.app._after_fork()  # noqa: SLF001 - forget connections
     try:
         record = await ada.upload(TEXT)
     finally:
         monkeypatch.undo()
-        celery.app._after_fork()  # noqa: SLF001 - as above
+        celery_app.app._after_fork()  # noqa: SLF001 - as above
     assert record["status"] == "queued"
 
 

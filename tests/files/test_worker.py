@@ -16,8 +16,8 @@ from atelier import bootstrap
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.blobs.mark import written
 from atelier.files import django_setup, jobs
-from atelier.files.celery import QUEUE, queue
-from atelier.files.celery import app as celery_app
+from atelier.files.celery_app import QUEUE, queue
+from atelier.files.celery_app import app as celery_app
 from tests.files import samples
 from tests.files.conftest import PHOTOS, SETTLE_SECONDS, Person, celery, make
 from tests.system.instance import descendants

@@ -18,7 +18,7 @@ from atelier.up.engines.process import command_line, start_time
 from tests.ports import free_port
 from tests.waiting import PATIENCE_SECONDS, until
 
-HOUSE = Path(__file__).with_name("house.py")
+INSTANCE = Path(__file__).with_name("instance.py")
 
 
 class House:
@@ -40,7 +40,7 @@ class House:
         if self.python != sys.executable:
             environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(
-            [self.python, HOUSE, self.data, str(self.port), *self.flags],
+            [self.python, INSTANCE, self.data, str(self.port), *self.flags],
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env=environment,

@@ -1,14 +1,13 @@
-"""`atelier up` with small real roles in place of the real ones; run as `python house.py DATA PORT [FLAG...]`."""
+"""`atelier up` with small real roles in place of the real ones; run as `python instance.py DATA PORT [FLAG...]`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from atelier import up
 from atelier.cli import load
 from atelier.errors import AtelierError
-from atelier.up import preflight
+from atelier.up import preflight, supervisor
 from atelier.up.table import Role
 
 HERE = Path(__file__).parent
@@ -31,7 +30,7 @@ if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
 if "slow" in FLAGS:
     ROLES.append(role("dawdler", "dawdle", door="hidden" not in FLAGS))
-up.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
+supervisor.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
 preflight.LOCK_PATIENCE_SECONDS = AMPLE_SECONDS
 if "talker" in FLAGS:
     ROLES.append(role("talker", "talk"))
@@ -39,7 +38,7 @@ PREPARE = role("migrate", "fail" if "broken" in FLAGS else "prepare")
 
 if __name__ == "__main__":
     try:
-        sys.exit(up.main(load(data=sys.argv[1], port=int(sys.argv[2])), ROLES, PREPARE))
+        sys.exit(supervisor.main(load(data=sys.argv[1], port=int(sys.argv[2])), ROLES, PREPARE))
     except AtelierError as error:
         print(f"atelier: {error.detail or error.title}", file=sys.stderr)  # noqa: T201 - as the command does
         sys.exit(2)

@@ -86,7 +86,7 @@ async def _run(settings: Settings, *, deep: bool, mend: bool) -> Report:
         console = Console(highlight=False, soft_wrap=True)
         _show(report, console)
         if mend and not report.agrees:
-            console.print(str(await repair(settings, database, report)))
+            console.print(str(await repair(settings, database, missing=report.missing, orphaned=report.orphaned)))
         return report
     finally:
         await database.close()

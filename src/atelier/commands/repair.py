@@ -13,7 +13,8 @@ from atelier.files import statements as files
 from atelier.images import service as images
 
 if TYPE_CHECKING:
-    from atelier.commands.check import Report
+    from collections.abc import Sequence
+
     from atelier.database import Database
     from atelier.settings import Settings
 
@@ -36,17 +37,17 @@ class Mended:
         )
 
 
-async def repair(settings: Settings, database: Database, report: Report) -> Mended:
+async def repair(settings: Settings, database: Database, *, missing: Sequence[str], orphaned: Sequence[str]) -> Mended:
     """Queue anew what can be made again from its original, and have what nobody refers to removed."""
     redis = bootstrap.open_redis(settings)
     cache = Cache(redis)
     try:
-        queued = await images.render_anew(database, cache, report.missing) if report.missing else 0
+        queued = await images.render_anew(database, cache, missing) if missing else 0
     finally:
         await cache.close()
         await redis.aclose()
-    looked = await database.fetch(files.LOOK_ANEW, report.missing) if report.missing else []
-    orphans = [key for key in report.orphaned if _OURS.fullmatch(key)]
+    looked = await database.fetch(files.LOOK_ANEW, missing) if missing else []
+    orphans = [key for key in orphaned if _OURS.fullmatch(key)]
     for start in range(0, len(orphans), CHUNK):
         async with database.session() as session:
             await garbage.discard(session, orphans[start : start + CHUNK])

@@ -2,3 +2,5 @@
 
 `celery -A atelier.files worker` is its worker; `atelier.files.wsgi` and `atelier.files.asgi` serve it alone.
 """
+
+SETTINGS_MODULE = "atelier.files.settings"  # Django's, for processes that name none

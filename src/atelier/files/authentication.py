@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import connection
 from rest_framework.authentication import BaseAuthentication
 
 from atelier.files import django_setup
@@ -16,12 +14,11 @@ if TYPE_CHECKING:
 
     from rest_framework.request import Request
 
-    from atelier.auth import Claims, Principal
+    from atelier.auth import Principal
 
 T = TypeVar("T")
 
 PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can make such a key
-_ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revoked_at IS NULL"
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -38,17 +35,6 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - DRF's signature
         """What 401 says."""
         return CHALLENGE
-
-
-async def is_alive(claims: Claims) -> bool:
-    """Whether the session of a token still stands; it blocks its thread, which has no event loop."""
-    try:
-        family = uuid.UUID(claims.session_id)
-    except ValueError:
-        return False
-    with connection.cursor() as cursor:
-        cursor.execute(_ALIVE, [family, claims.user_id])
-        return cursor.fetchone() is not None
 
 
 def at_once(work: Coroutine[Any, Any, T]) -> T:

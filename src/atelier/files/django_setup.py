@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from atelier import bootstrap
 from atelier.auth import Authenticator, Tokens
 from atelier.errors import Unavailable
+from atelier.files import SETTINGS_MODULE
 from atelier.files.sync_bridge import SyncBridge
 from atelier.settings import load
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from atelier.blobs import Blobs
     from atelier.settings import Settings
 
-MODULE = "atelier.files.settings"
 CONNECT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 ENGINE = "django.db.backends.postgresql"
@@ -45,7 +45,7 @@ class Context:
     @cached_property
     def authenticator(self) -> Authenticator:
         """For processes whose requests nobody has authenticated before."""
-        from atelier.files.authentication import is_alive  # noqa: PLC0415 - it needs Django
+        from atelier.files.sessions import is_alive  # noqa: PLC0415 - it needs Django
 
         tokens = Tokens(bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds)
         return Authenticator(tokens, is_alive)
@@ -60,7 +60,7 @@ def configure(settings: Settings) -> Context:
 
     house = Context(settings)
     _given[:] = [house]
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", MODULE)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     django.setup()
     setup()
     return house
@@ -78,14 +78,14 @@ def setup() -> None:
 
     Commands such as `django-admin makemigrations` need neither.
     """
-    from atelier.files import celery  # noqa: PLC0415 - the app asks for the house
+    from atelier.files import celery_app  # noqa: PLC0415 - processes that send no job need no Celery
 
     logging.getLogger("django.request").setLevel(logging.ERROR)  # what is answered 4xx is in the access log
     settings = context().settings
     with suppress(Unavailable):
         use_database(bootstrap.database_url(settings))
     with suppress(Unavailable):
-        celery.configure(settings)
+        celery_app.configure(settings)
 
 
 def use_database(url: str) -> None:

@@ -16,7 +16,7 @@ from django.db import connection
 
 from atelier.errors import AtelierError
 from atelier.files import django_setup
-from atelier.files.celery import app
+from atelier.files.celery_app import app
 from atelier.observe.exposition import ChildrensErrors
 from atelier.observe.health import bind, listening, pulse
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import django_setup, service
-from atelier.files.celery import QUEUE, app, queue
+from atelier.files.celery_app import QUEUE, app, queue
 from atelier.files.models import File, Status
 from atelier.observe import tracing
 from atelier.observe.metrics import QUEUE_JOBS

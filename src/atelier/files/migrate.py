@@ -9,7 +9,7 @@ from typing import Any
 from psycopg.errors import LockNotAvailable
 
 from atelier.errors import Unavailable
-from atelier.files import django_setup
+from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.retry import retry
 
 LOCK = 7241002  # one migrator at a time
@@ -21,7 +21,7 @@ TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 @retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def migrate(url: str, step: str | None = None) -> None:
     """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", django_setup.MODULE)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     import django  # noqa: PLC0415 - other commands need no Django
 
     django.setup()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from atelier import problems
 from atelier.files.serializers import FileSerializer, UploadSerializer
 from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
-from atelier.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
 View = TypeVar("View", bound="Callable[..., Any]")
 
 TAG = "files"
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _FILE = OpenApiResponse(OpenApiTypes.BINARY, "The content.")
 _PART = OpenApiResponse(None, "The part of the content that Range asked for.")
 _SAME = OpenApiResponse(None, "What the client has is the present one.")
@@ -126,24 +121,3 @@ class Bearer(OpenApiAuthenticationExtension):
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:  # noqa: ARG002 - the signature
         """For the document of this slice alone."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-
-
-def document() -> dict[str, Any]:
-    """The paths and components of this slice; the scheme and the shape of problems are those of the whole."""
-    from atelier.files import urls  # noqa: PLC0415 - views are described before their addresses exist
-
-    schema: dict[str, Any] = SchemaGenerator(patterns=urls.documented).get_schema(public=True)
-    schema["components"].pop("securitySchemes", None)
-    paths = {}
-    for path, item in schema["paths"].items():
-        for operation in item.values():
-            operation.pop("x-name")
-            for status in operation.pop("x-errors"):
-                operation["responses"][str(status)] = _problem(status)
-        paths[re.sub(r"\{(\w+)\}", r"{\1}", path)] = item
-    return {"paths": paths, "components": schema["components"]}
-
-
-def _problem(status: int) -> dict[str, Any]:
-    title = problems.from_status(status).document["title"]
-    return {"description": title, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}

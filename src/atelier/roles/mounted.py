@@ -42,17 +42,17 @@ def checks(settings: Settings) -> dict[str, Check]:
     """The broker of jobs for `/readyz`, where it is not the Redis that is asked anyway."""
     if settings.amqp_url is None:
         return {}
-    from atelier.files import celery  # noqa: PLC0415 - see above
+    from atelier.files import celery_app  # noqa: PLC0415 - see above
 
-    url = celery.broker_url(settings)
-    return {BROKER: lambda: asyncio.to_thread(celery.ask, url)}
+    url = celery_app.broker_url(settings)
+    return {BROKER: lambda: asyncio.to_thread(celery_app.ask, url)}
 
 
 def document() -> dict[str, Any]:
     """The slice's part of the OpenAPI document."""
-    from atelier.files import openapi  # noqa: PLC0415 - see above
+    from atelier.files import openapi_document  # noqa: PLC0415 - see above
 
-    return openapi.document()
+    return openapi_document.document()
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:

@@ -1,0 +1,33 @@
+"""This slice's part of the OpenAPI document, made of its addresses by drf-spectacular."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+
+from atelier import problems
+from atelier.files import urls
+from atelier.problems import MEDIA_TYPE
+
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def document() -> dict[str, Any]:
+    """The paths and components of this slice; the scheme and the shape of problems are those of the whole."""
+    schema: dict[str, Any] = SchemaGenerator(patterns=urls.documented).get_schema(public=True)
+    schema["components"].pop("securitySchemes", None)
+    paths = {}
+    for path, item in schema["paths"].items():
+        for operation in item.values():
+            operation.pop("x-name")
+            for status in operation.pop("x-errors"):
+                operation["responses"][str(status)] = _problem(status)
+        paths[re.sub(r"\{(\w+)\}", r"{\1}", path)] = item
+    return {"paths": paths, "components": schema["components"]}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    title = problems.from_status(status).document["title"]
+    return {"description": title, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}

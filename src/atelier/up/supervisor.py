@@ -1,0 +1,246 @@
+"""`atelier up`: the supervisor. Starts engines, migrates, keeps every role running, stops all of it in order.
+
+Knows no slice: a role is a command, an engine is a URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from atelier.observe import logs, systemd
+from atelier.settings import PREFIX
+from atelier.startup.folders import require_blobs
+from atelier.startup.fonts import require_font, unshaped
+from atelier.startup.reachability import require_servers
+from atelier.up.children import Child, RoleFailed, describe
+from atelier.up.engines import running
+from atelier.up.health import is_healthy
+from atelier.up.preflight import free_ports, keep_secret, require_two_ports, take_folder, vitals_ports
+from atelier.up.readiness import Readiness
+from atelier.up.reaper import Reaper
+from atelier.up.screen import Console, Labelled, address, show_start
+from atelier.up.servers import Server, launches
+from atelier.up.table import MIGRATE, ROLES, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    from atelier.settings import Settings
+
+log = logging.getLogger("atelier.up")
+
+HEALTH_SECONDS = 0.05  # between looks at an API that is starting
+FIRST_SECONDS = 5  # that the API may take before the other roles start beside it
+IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet, or which other role is not up
+
+
+def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
+    """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code. Raises AtelierError when it cannot start."""
+    require_font(settings)
+    require_two_ports(settings)
+    folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
+    lock = take_folder(folder)
+    try:
+        require_blobs(settings)
+        wanted = {"--port": settings.port}
+        if any(role.name == "grpc" for role in roles):
+            wanted["--grpc-port"] = settings.grpc_port
+        ports = free_ports(settings.host, wanted)
+        vitals = vitals_ports(settings, [role.name for role in roles])
+        require_servers(settings)
+        settings = settings.model_copy(
+            update={
+                "data": folder,
+                "port": ports["--port"],
+                "grpc_port": ports.get("--grpc-port", settings.grpc_port),
+            }
+        )
+        console = Console(settings)
+        logs.setup("up", settings, console=Labelled(console, "up"))
+        guard = Reaper()
+        try:
+            return asyncio.run(Supervisor(settings, roles, prepare, console, guard, vitals).run())
+        finally:
+            guard.close()
+    finally:
+        os.close(lock)
+
+
+class Supervisor:
+    """One run of everything."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Sequence[Role],
+        prepare: Role | None,
+        console: Console,
+        guard: Reaper,
+        vitals: Mapping[str, int],
+    ) -> None:
+        self._settings = settings
+        self._roles = roles
+        self._prepare = prepare
+        self._console = console
+        self._guard = guard
+        self._vitals = vitals
+        self._servers: dict[str, Server] = {}
+        self._children: list[Child] = []
+        self._stop = asyncio.Event()
+        self._served = asyncio.Event()
+        self._readiness = Readiness(settings.data)
+
+    async def run(self) -> int:
+        """Serve until a signal or a failure that no restart can mend, then stop all of it."""
+        self._listen_to_signals()
+        self._readiness.listen(self._on_ready)
+        serving = asyncio.ensure_future(self._serve())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()
+            return 0
+        finally:
+            stopping.cancel()
+            await self._shut_down(serving)
+            self._readiness.close()
+
+    async def _serve(self) -> None:
+        await self._start_servers()
+        for server in self._servers.values():
+            await server.ready()
+        ports = {"port": str(self._settings.port), "grpc_port": str(self._settings.grpc_port)}
+        running.note(self._settings.data, self._urls() | ports)
+        environment = self._environment()
+        if self._prepare and not self._stop.is_set():
+            await self._run_before(self._prepare, environment)
+        children = [child for role in self._roles for child in self._copies(role, environment)]
+        self._children += children
+        kept = [server.keep() for server in self._servers.values()] + [self._keep(child) for child in children]
+        await _all(*kept, self._announce(children))
+
+    async def _keep(self, child: Child) -> None:
+        """Keep a child running; those behind let the doors start first: they are what somebody waits for."""
+        if not child.role.door:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._served.wait(), FIRST_SECONDS)
+        await child.keep()
+
+    async def _start_servers(self) -> None:
+        for name, launch in launches(self._settings).items():
+            self._servers[name] = Server(launch)
+            await self._servers[name].start()
+
+    def _copies(self, role: Role, environment: dict[str, str]) -> list[Child]:
+        count = role.copies(self._settings)
+        if role.name in self._vitals:
+            environment = environment | {f"{PREFIX}METRICS_PORT": str(self._vitals[role.name])}
+        names = [role.name] if count == 1 else [f"{role.name}-{number}" for number in range(1, count + 1)]
+        return [Child(name, role, environment, self._console, self._guard) for name in names]
+
+    async def _run_before(self, role: Role, environment: dict[str, str]) -> None:
+        child = Child(role.name, role, environment, self._console, self._guard)
+        self._children.append(child)
+        code = await child.run_once()
+        if code:
+            raise RoleFailed(f"{role.name} failed ({describe(code)}): {child.last_line.removeprefix('atelier: ')}")
+        log.info("%s is done", role.name)
+
+    def _environment(self) -> dict[str, str]:
+        """What the roles must know: our choices, and the URLs of what we started."""
+        settings = self._settings
+        ours = {"DATA": str(settings.data), "PORT": str(settings.port), "GRPC_PORT": str(settings.grpc_port)}
+        ours |= {name.upper(): url for name, url in self._urls().items()}
+        if settings.secret is None:
+            ours["SECRET"] = keep_secret(settings.data)
+        theirs = {"PYTHONUNBUFFERED": "1"} | self._readiness.environment
+        return os.environ | theirs | {PREFIX + name: value for name, value in ours.items()}
+
+    def _urls(self) -> dict[str, str]:
+        return {name: server.engine.url for name, server in self._servers.items()}
+
+    async def _announce(self, children: Sequence[Child]) -> None:
+        """Show the start screen once every address in it answers, the others then follow; complain of who is late."""
+        names = {role.name for role in self._roles}
+        began = asyncio.get_running_loop().time()
+        patient = True
+        while "api" in names and not await is_healthy(self._settings.host, self._settings.port):
+            if patient and asyncio.get_running_loop().time() - began > IMPATIENT_SECONDS:
+                patient = False
+                log.warning("the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS)
+            await asyncio.sleep(HEALTH_SECONDS)
+        late = await _late([child for child in children if child.role.door])
+        self._served.set()
+        if self._stop.is_set():
+            return
+        log.info("Atelier is up at %s", address(self._settings))
+        notes = [note for server in self._servers.values() for note in server.engine.notes]
+        if "processor" in names and (flaw := unshaped()):
+            notes.append(f"{flaw[0].upper()}{flaw[1:]}.")
+        if late:
+            notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
+        show_start(self._console, self._settings, names, notes, self._vitals)
+        if late := await _late(children):
+            log.warning("not up yet: %s; see the lines above", ", ".join(late))
+        systemd.ready()  # to whoever supervises the supervisor
+
+    def _on_ready(self, pid: int) -> None:
+        for child in self._children:
+            if child.pid == pid:
+                child.ready.set()
+
+    async def _shut_down(self, serving: asyncio.Future[None]) -> None:
+        """Roles first, each with its time to drain, all of them at once; engines when nobody needs them."""
+        await asyncio.gather(*(child.stop() for child in self._children))
+        serving.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await serving  # ends what was just being started
+        await asyncio.gather(*(server.stop() for server in self._servers.values()))
+        running.forget(self._settings.data)
+        log.info("Atelier is down")
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # nohup means: go on
+                loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if not self._stop.is_set():
+            log.info("stopping; once more to stop at once")
+            self._stop.set()
+            return
+        for child in self._children:
+            child.kill()
+        for server in self._servers.values():
+            server.kill()
+
+
+async def _late(children: Sequence[Child]) -> list[str]:
+    """Wait for the roles, but not for long; the names of those that have not said that they are ready."""
+    waits = {asyncio.ensure_future(child.ready.wait()): child.name for child in children}
+    if not waits:
+        return []
+    try:
+        _, pending = await asyncio.wait(waits, timeout=IMPATIENT_SECONDS)
+        return [name for wait, name in waits.items() if wait in pending]
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _all(*coroutines: Coroutine[None, None, None]) -> None:
+    """Run all of them; the first failure ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for coroutine in coroutines:
+                tasks.create_task(coroutine)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
