@@ -32,6 +32,7 @@ LABEL org.opencontainers.image.title="atelier-files" \
 ENV PATH=/opt/atelier/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ATELIER_ROLE=files \
     ATELIER_DATA=/data \
     ATELIER_BLOBS=/blobs \
     ATELIER_HOST=0.0.0.0 \

@@ -145,11 +145,17 @@ def restore(
 
 
 @app.command()
-def doctor(data: Data = None) -> None:
+def doctor(
+    data: Data = None,
+    role: Annotated[
+        str | None,
+        typer.Option("--role", help="Look at what this role needs; none: at everything."),
+    ] = None,
+) -> None:
     """Show every setting, where its value came from, and what can be reached."""
     from atelier.commands.doctor import main as run  # noqa: PLC0415 - lazily, as every role
 
-    raise typer.Exit(run(_settings(data)))
+    raise typer.Exit(run(_settings(data, role=role)))
 
 
 @app.command()
@@ -222,6 +228,11 @@ def classify(context: typer.Context) -> None:
     run(context.args)
 
 
-def _settings(data: Path | None, port: int | None = None, grpc_port: int | None = None) -> Settings:
-    chosen = {"data": data, "port": port, "grpc_port": grpc_port}
-    return load(**{name: value for name, value in chosen.items() if value is not None})
+app.command()(capacity)
+
+
+def _settings(
+    data: Path | None, port: int | None = None, grpc_port: int | None = None, role: str | None = None
+) -> Settings:
+    given = {"data": data, "port": port, "grpc_port": grpc_port, "role": role}
+    return load(**{name: value for name, value in given.items() if value is not None})

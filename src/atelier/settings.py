@@ -202,6 +202,11 @@ class Settings(BaseSettings):
     otlp_url: SecretStr | None = Field(
         None, description="OpenTelemetry collector that gets traces by OTLP/HTTP, `http://host:4318`; none: no tracing."
     )
+    role: Literal["api", "processor", "archiver", "relay", "grpc", "files", "migrate"] | None = Field(
+        None,
+        description="What runs with these settings, as each container image says: `atelier doctor` "
+        "looks at what this role needs and at nothing else; none: at everything.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.compose
 
 PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 OLD = "old@example.org"
+ROLES = ("api", "processor", "archiver", "relay", "grpc", "files")
 VICTIMS = ("api", "processor", "archiver", "relay", "redis", "rabbitmq", "postgres")
 UPLOADS = 12  # for each victim
 LIMIT = 50 * 1024 * 1024
@@ -106,6 +107,20 @@ def test_containers_can_do_little(stack: Stack) -> None:
     assert found == {
         "user": 10001, "capabilities": 0, "no_new_privileges": "1", "root_is_writable": False, "database": [],
     }  # fmt: skip
+
+
+def test_the_doctor_finds_every_container_sound(stack: Stack) -> None:
+    """Each is judged by what it has and needs; the operator's container, too."""
+    for role in ROLES:
+        assert "FAILED" not in stack.compose("exec", "-T", role, "atelier", "doctor")
+    assert "FAILED" not in stack.compose("run", "--rm", "-T", "migrate", "atelier", "doctor")
+
+
+def test_the_broker_has_the_queues_that_are_used(stack: Stack) -> None:
+    """Celery declares none for jobs of a later time."""
+    listed = stack.compose("exec", "-T", "rabbitmq", "rabbitmqctl", "list_queues", "-q", "name")
+    assert "atelier.files" in listed
+    assert "celery_delayed" not in listed
 
 
 def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None:

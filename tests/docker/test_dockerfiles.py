@@ -19,7 +19,7 @@ LIBRARY = [
 ]
 OWN = re.compile(
     r"^(#|LABEL|EXPOSE|CMD|HEALTHCHECK|COPY docker/keys.py|\s+org\.opencontainers\.image\.(title|description)=)"
-    r"|^\s+ATELIER_(HOST|METRICS_PORT)="
+    r"|^(ENV|\s+) ?ATELIER_(ROLE|HOST|METRICS_PORT)="
 )
 
 
@@ -43,6 +43,12 @@ def test_the_recipes_of_all_roles_are_one(role: str) -> None:
         assert lines[at : at + len(LIBRARY)] == LIBRARY
         del lines[at : at + len(LIBRARY)]
     assert lines == shared("api")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_an_image_says_what_runs_in_it(role: str) -> None:
+    """`atelier doctor` goes by it."""
+    assert f"    ATELIER_ROLE={role} \\" in recipe(role)
 
 
 @pytest.mark.parametrize("role", [*ROLES, "proxy"])

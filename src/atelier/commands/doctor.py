@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from atelier import bootstrap
+from atelier.engines import running
+from atelier.engines.binaries import find_postgres, find_valkey
+from atelier.engines.errors import from_os_error
+from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError, Conflict, Unavailable
-from atelier.observe.health import PortTaken
-from atelier.observe.logs import Redactor, known_secrets
-from atelier.roles import waiting_files
-from atelier.sandbox.seccomp import seccomp_available
-from atelier.startup import reachability
-from atelier.startup.folders import existing, require_blobs, require_usable
-from atelier.startup.fonts import require_font, unshaped
-from atelier.up.engines import running
-from atelier.up.engines.binaries import find_postgres, find_valkey
-from atelier.up.engines.errors import from_os_error
-from atelier.up.engines.process import lock_owner
-from atelier.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
-from atelier.up.screen import address
+from atelier.imaging.seccomp import seccomp_available
+from atelier.logs import Redactor, known_secrets
+from atelier.roles import reach, waiting_files
+from atelier.roles.folders import existing, require_blobs, require_usable
+from atelier.roles.fonts import require_font
+from atelier.roles.up.console import address
+from atelier.roles.up.health import is_healthy
+from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
+from atelier.vitals import PortTaken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,17 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 OLDEST_POSTGRES = 15
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
+# What each role works with: its container has this and nothing else, no engine of its own least of all.
+NEEDS: dict[str | None, tuple[str, ...]] = {
+    "api": ("data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
+    "processor": ("data", "redis", "bus", "blobs", "font", "sandbox"),
+    "archiver": ("data", "database", "redis", "blobs"),
+    "relay": ("data", "database", "redis", "bus", "blobs", "files"),
+    "grpc": ("data", "database", "redis", "bus", "secret", "grpc port"),
+    "files": ("data", "database", "redis", "bus", "blobs", "sandbox", "files"),
+    "migrate": ("data", "database", "redis", "bus", "blobs", "files"),  # the operator's commands
+}
+CLAIMING = {"api", "archiver", "relay", "migrate", None}  # can ask the database whose the store is
 
 
 @dataclass(frozen=True)
@@ -98,10 +110,10 @@ def _without_password(url: str) -> str:
 def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
     """Look at each thing once; a failure of one says nothing about the next.
 
-    Where `atelier up` runs on the data folder (`supervisor` is its pid), its engines and ports are looked at, not those
-    of the next start.
+    Where `atelier up` runs on the data folder (`supervisor` is its pid), its engines and ports are
+    looked at, not those of the next start. A role's settings are looked at for what it needs.
     """
-    looks: dict[str, Callable[[Settings], str]] = {
+    looks: dict[str, Callable[[Settings], Finding | str]] = {
         "data": _data,
         "database": _database,
         "redis": _redis,
@@ -111,10 +123,14 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
         "port": _port,
         "grpc port": _grpc_port,
         "font": _font,
+        "files": _files,
+        "sandbox": _seccomp,
     }
-    instance = Finding("instance", OK, "not running" if supervisor is None else f"running as process {supervisor}")
-    looked = (_look(name, look, settings) for name, look in looks.items())
-    return [instance, *looked, _shaping(), _files(settings), _seccomp()]
+    found = [_look(name, looks[name], settings) for name in NEEDS.get(settings.role, tuple(looks))]
+    if settings.role is not None:
+        return found
+    instance = "not running" if supervisor is None else f"running as process {supervisor}"
+    return [Finding("instance", OK, instance), *found]
 
 
 def _as_it_runs(settings: Settings) -> Settings:
@@ -135,9 +151,10 @@ def _embedded(settings: Settings, name: str) -> str:
     return ", embedded" if url and url.get_secret_value() == running.noted(settings.data, name) else ""
 
 
-def _look(name: str, look: Callable[[Settings], str], settings: Settings) -> Finding:
+def _look(name: str, look: Callable[[Settings], Finding | str], settings: Settings) -> Finding:
     try:
-        return Finding(name, OK, look(settings))
+        found = look(settings)
+        return found if isinstance(found, Finding) else Finding(name, OK, found)
     except AtelierError as error:
         return Finding(name, FAILED, error.detail or error.title)
     except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "not reachable"
@@ -158,20 +175,22 @@ def _data(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    if settings.database_url is None:
+    if settings.database_url is None and settings.role is None:
         folder = find_postgres(settings.postgres_bin)
         return f"embedded: {_output(folder / 'postgres')} in {folder}"
-    version = reachability.postgres_version(settings, settings.database_url.get_secret_value())
+    version = reach.postgres_version(settings, bootstrap.database_url(settings))
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
     return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
 
 
 def _redis(settings: Settings) -> str:
-    if settings.redis_url is None:
+    if settings.redis_url is None and settings.role is None:
         program = find_valkey(settings.valkey_bin)
         return f"embedded: {_output(program)} at {program}"
-    facts = reachability.redis_facts(settings, settings.redis_url.get_secret_value())
+    if settings.role == "files" and settings.amqp_url is not None:
+        return "not needed: jobs travel on RabbitMQ"
+    facts = reach.redis_facts(settings, bootstrap.redis_url(settings))
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
@@ -187,20 +206,31 @@ def _bus(settings: Settings) -> str:
 
 
 def _blobs(settings: Settings) -> str:
-    folder = settings.blobs_folder
-    require_blobs(settings)
-    if folder is not None and not folder.exists():
-        return f"{folder.absolute()} (will be made)"
+    folder, writes = settings.blobs_folder, settings.role != "processor"
+    require_blobs(settings, write=writes)
     place = settings.store if folder is None else folder.absolute()
+    if settings.role not in CLAIMING:
+        asyncio.run(_marked(settings))
+        return f"{place} can be {'written' if writes else 'read'}"
+    if folder is not None and not folder.exists():
+        return f"{place} (will be made)"
     return f"{place} can be written{asyncio.run(_whose(settings))}"
+
+
+async def _marked(settings: Settings) -> None:
+    """Raise Unavailable for a store that no role has marked: it is new, or its volume is not mounted."""
+    blobs = bootstrap.open_blobs(settings)
+    if not await blobs.mark():
+        raise Unavailable("the blob store has no mark: is the volume mounted?")
+    if settings.role != "processor":
+        await blobs.probe()
 
 
 async def _whose(settings: Settings) -> str:
     """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
     import asyncpg  # noqa: PLC0415 - only when there is a store to ask
 
-    from atelier import bootstrap  # noqa: PLC0415 - the same
-    from atelier.blobs import ownership  # noqa: PLC0415 - the same
+    from atelier import belonging  # noqa: PLC0415 - the same
     from atelier.database import Database  # noqa: PLC0415 - the same
     from atelier.roles.store import REFERENCED  # noqa: PLC0415 - the same
 
@@ -221,6 +251,8 @@ async def _whose(settings: Settings) -> str:
 def _secret(settings: Settings) -> str:
     if settings.secret is not None:
         return "set"
+    if settings.role is not None:
+        raise Unavailable("there is none: ATELIER_SECRET should be that of the other roles")
     path = settings.data / SECRET
     return f"kept in {path}" if path.exists() else f"`atelier up` will make one in {path}"
 
@@ -232,8 +264,6 @@ def _port(settings: Settings) -> str:
     try:
         free_port(settings.host, settings.port, "port")
     except PortTaken:
-        from atelier.up.health import is_healthy  # noqa: PLC0415 - rarely needed
-
         if asyncio.run(is_healthy(settings.host, settings.port)):
             return f"{address(settings)} answers"
         raise
@@ -246,10 +276,17 @@ def _grpc_port(settings: Settings) -> str:
     try:
         free_port(settings.host, settings.grpc_port, "grpc_port")
     except PortTaken:
-        if lock_owner(settings.data / LOCK) is None:
+        if lock_owner(settings.data / LOCK) is None and not _is_the_role(settings):
             raise
         return f"{settings.host}:{settings.grpc_port} is taken, by the running instance"
     return f"{settings.host}:{settings.grpc_port} is free"
+
+
+def _is_the_role(settings: Settings) -> bool:
+    """Whether the gRPC service that runs with these settings answers on its port of metrics."""
+    if settings.role != "grpc" or not settings.metrics_port:
+        return False
+    return asyncio.run(is_healthy(settings.host, settings.metrics_port))
 
 
 def _font(settings: Settings) -> str:
@@ -266,7 +303,7 @@ def _shaping() -> Finding:
 def _files(settings: Settings) -> Finding:
     """How many jobs for files wait; whether their broker answers is said above, by its own name."""
     broker = "redis" if settings.amqp_url is None else "bus"
-    if settings.amqp_url is None and settings.redis_url is None:
+    if settings.amqp_url is None and settings.redis_url is None and settings.role is None:
         return Finding("files", OK, "jobs will travel on the embedded Redis")
     try:
         count = waiting_files.count(settings)
@@ -276,7 +313,7 @@ def _files(settings: Settings) -> Finding:
     return Finding("files", OK, f"{waiting}, on {'Redis' if broker == 'redis' else 'RabbitMQ'}")
 
 
-def _seccomp() -> Finding:
+def _seccomp(_: Settings) -> Finding:
     if seccomp_available():
         return Finding("sandbox", OK, "seccomp confines the image decoders")
     return Finding("sandbox", WARNING, "no seccomp here: decoders are confined by limits alone")

@@ -8,12 +8,13 @@ import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from atelier.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from urllib.parse import SplitResult
 
     from atelier.settings import Settings
 
@@ -38,8 +39,11 @@ def require_servers(settings: Settings) -> None:
 
 def postgres_version(settings: Settings, url: str) -> int:
     """The major version of the PostgreSQL at `url`. Raises Unavailable."""
-    import psycopg  # noqa: PLC0415 - only when there is a server to ask
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
+    try:
+        import psycopg  # noqa: PLC0415 - only when there is a server to ask
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
+    except ImportError:
+        return _postgres_version(settings, url)  # the images of some roles have the other driver alone
 
     with _said(settings, "database_url", "PostgreSQL") as say:
         try:
@@ -49,6 +53,25 @@ def postgres_version(settings: Settings, url: str) -> int:
         say.address = _address(parts.get("host"), parts.get("port"), POSTGRES_PORT)
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
             return connection.info.server_version // 10_000
+
+
+def _postgres_version(settings: Settings, url: str) -> int:
+    """The same by asyncpg."""
+    import asyncpg  # noqa: PLC0415 - as above
+
+    async def ask() -> int:
+        connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+        try:
+            return int(connection.get_server_version().major)
+        finally:
+            await connection.close()
+
+    with _said(settings, "database_url", "PostgreSQL") as say:
+        parts = urlsplit(url)
+        given = parse_qs(parts.query)
+        host = given.get("host", [parts.hostname])[0]
+        say.address = _address(host, given.get("port", [_port(parts)])[0], POSTGRES_PORT)
+        return asyncio.run(ask())
 
 
 def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
@@ -105,8 +128,13 @@ def _address_of(url: str, default: int) -> str:
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return unquote(parts.path)
+    return _address(parts.hostname, _port(parts), default)
+
+
+def _port(parts: SplitResult) -> int | None:
+    """The port of a URL. Raises ValueError where something else stands."""
     try:
-        return _address(parts.hostname, parts.port, default)
+        return parts.port
     except ValueError:
         raise ValueError(NO_URL) from None
 
