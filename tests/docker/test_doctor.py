@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 from contextlib import closing
 from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from atelier import probe
 from atelier.roles import store
 from atelier.settings import Settings
 from atelier.vitals import bind
 from tests.docker.test_requirements import REQUIREMENTS, ROOT, locked, normal
+from tests.system.instance import START_SECONDS, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,22 +64,27 @@ class Container:
         self.data, self.blobs = folder / "data", folder / "blobs"
         self.data.mkdir()
 
-    def doctor(self, role: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """Run it with the settings that `keys.py` gives to this service."""
+    def start(self, role: str, *words: str, **more: str) -> subprocess.Popen[str]:
+        """Run `atelier WORDS` with the settings that `keys.py` gives to this service."""
         config = self.folder / f"{role}.yaml"
         config.write_text(yaml.safe_dump({name: self.servers[name] for name in SERVICES[role]}))
         places = {"ATELIER_DATA": str(self.data), "ATELIER_BLOBS": str(self.blobs)}
         ports = {"ATELIER_HOST": "127.0.0.1", "ATELIER_PORT": "0", "ATELIER_GRPC_PORT": "0"}
         environment = image(role) | places | ports | {"ATELIER_CONFIG": str(config)} | more
-        return subprocess.run(
-            [sys.executable, "-P", "-c", COMMAND, absent(role), "doctor"],
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", COMMAND, absent(role), *words],
             env={"PATH": os.environ["PATH"]} | environment,
             cwd=self.folder,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=60,
         )
+
+    def doctor(self, role: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """What `atelier doctor` says there."""
+        process = self.start(role, "doctor", **more)
+        output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess((), process.returncode, output, errors)
 
 
 @pytest.fixture
@@ -155,6 +163,29 @@ def test_a_role_that_signs_needs_a_secret(container: Container) -> None:
     verdict, detail = verdicts(container.doctor("api").stdout)["secret"]
     assert verdict == "FAILED"
     assert "ATELIER_SECRET" in detail
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.parametrize(("role", "name"), [("api", "port"), ("grpc", "grpc port")])
+def test_the_port_of_a_role_that_runs_is_its_own(container: Container, role: str, name: str) -> None:
+    """Beside the running role, as `docker compose exec` has it, the port is taken, and rightly."""
+    port, metrics_port = free_port(), free_port()
+    ports = {"ATELIER_PORT" if role == "api" else "ATELIER_GRPC_PORT": str(port)}
+    ports |= {"ATELIER_METRICS_PORT": str(metrics_port)}
+    asked = port if role == "api" else metrics_port
+    running = container.start(role, role, **ports)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while probe.ask("127.0.0.1", asked, "/healthz")[0] != 200:
+            assert running.poll() is None, running.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        found = verdicts(container.doctor(role, **ports).stdout)[name]
+    finally:
+        running.terminate()
+        running.communicate(timeout=60)
+    assert found[0] == "ok"
+    assert "is free" not in found[1]
 
 
 def test_a_port_that_another_program_has_is_found(container: Container) -> None:
