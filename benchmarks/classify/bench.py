@@ -20,6 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+SOME = 200  # pictures of the naive script without its loop
+
 HERE = Path(__file__).parent
 PHOTOS = HERE.parents[1] / "tests" / "photos"
 FLOOR = """
@@ -108,14 +110,21 @@ def main() -> None:
             many = fill(folder / name, data, max(8, int(count * options.scale)))
             few = fill(folder / f"{name}few", data, naive) if naive else None
             eight = fill(folder / f"{name}eight", data, 8)
-            report(name, measure(many, eight, few, url, side, options))
+            some = fill(folder / f"{name}some", data, SOME) if naive else None
+            report(name, measure(many, eight, few, some, url, side, options))
     finally:
         service.terminate()
         shutil.rmtree(folder)
 
 
 def measure(
-    many: Path, eight: Path, few: Path | None, url: str, side: int, options: argparse.Namespace
+    many: Path,
+    eight: Path,
+    few: Path | None,
+    some: Path | None,
+    url: str,
+    side: int,
+    options: argparse.Namespace,
 ) -> dict[str, list[float]]:
     """All contestants, interleaved."""
     seed, count = str(many) + ".jpg", len(list(many.iterdir()))
@@ -131,8 +140,10 @@ def measure(
         found.setdefault("atelier classify, start (ms in all)", []).append(start * 1000)
         found.setdefault("atelier classify", []).append((whole - start) / (count - 8) * 1000)
         found.setdefault("Pillow in processes", []).append(peer("pillow_processes.py", many, url))
-        if few:
+        if few and some:
             found.setdefault("naive script", []).append(peer("naive.py", few, url))
+            vectorised = peer("naive.py", some, url, "--vectorise")
+            found.setdefault("naive script, magic number vectorised", []).append(vectorised)
         if options.img2dataset:
             theirs = (options.img2dataset, "-c", IMG2DATASET, seed, str(max(8, count // 10)), str(side))
             found.setdefault("img2dataset's resizer (no rotation, no magic)", []).append(said(*theirs))

@@ -27,11 +27,18 @@ def calc_magic_number(pixels: np.ndarray) -> np.ndarray:
     return result / (pixels.shape[0] * pixels.shape[1])
 
 
-def process_image(path: Path, url: str) -> tuple[float, str, int]:
+def vectorised(pixels: np.ndarray) -> np.ndarray:
+    """The same number as a bilinear form: rows x pixels x columns."""
+    rows, columns = np.arange(1, pixels.shape[0] + 1), np.arange(1, pixels.shape[1] + 1)
+    totals = np.einsum("x,xyc,y->c", rows, pixels.astype(np.int64), columns, optimize=True)
+    return totals / (pixels.shape[0] * pixels.shape[1])
+
+
+def process_image(path: Path, url: str, *, vectorise: bool = False) -> tuple[float, str, int]:
     """One picture, mended only as far as it must be to run at all."""
     image = Image.open(path).transpose(Image.Transpose.ROTATE_90)
     image = image.resize((image.width // 2, image.height // 2))
-    magic = calc_magic_number(np.array(image))
+    magic = (vectorised if vectorise else calc_magic_number)(np.array(image))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG")
     started = time.perf_counter()
@@ -65,6 +72,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("url")
     parser.add_argument("--threads-num", type=int, default=2)
+    parser.add_argument("--vectorise", action="store_true", help="no loop for the magic number")
     parser.add_argument("--sleeps", choices=["python", "numpy"], help="the seed's latencies, with either magic number")
     parser.add_argument("--no-stats", action="store_true", help="with --sleeps: without the 10 ms in the main thread")
     options = parser.parse_args()
@@ -73,7 +81,7 @@ def main() -> None:
     def work(path: Path) -> tuple[float, str, int]:
         if options.sleeps:
             return process_sleeping(path, python_loop=options.sleeps == "python")
-        return process_image(path, options.url)
+        return process_image(path, options.url, vectorise=options.vectorise)
 
     wall, cpu = time.perf_counter(), time.process_time()
     with ThreadPool(options.threads_num) as pool:

@@ -59,7 +59,9 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
     console.print(f"{backup.name} is restored: {manifest.blobs} blobs, events up to position {manifest.position}.")
     console.print("Start it, then run `atelier check --deep`.")
     if settings.secret is None and not (settings.data / "secret").exists():
-        console.print("There is no secret: a new one will be made, and everybody signs in again.")
+        console.print(
+            "There is no secret: a new one will be made. Access tokens from before end; refresh tokens do not."
+        )
     return 0
 
 
