@@ -22,7 +22,7 @@ from atelier.commands.doctor import main as examine
 from atelier.observe.systemd import ready_pid
 from atelier.settings import load
 from tests.ports import free_port
-from tests.up.driver import HOUSE, House, parents
+from tests.up.driver import INSTANCE, House, parents
 from tests.waiting import PATIENCE_SECONDS, gone, until
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ def test_a_reader_that_goes_away_costs_only_the_output(open_folder: Path) -> Non
     """`atelier up | head -1` keeps serving."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, HOUSE, open_folder / "data", str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, INSTANCE, open_folder / "data", str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout
         process.stdout.readline()
