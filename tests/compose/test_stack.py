@@ -100,12 +100,16 @@ def test_an_upgrade_keeps_what_was_there(stack: Stack) -> None:
 
 
 def test_containers_can_do_little(stack: Stack) -> None:
-    """The processor: no root, no capability, nothing writable, no database; and yet its decoders lock themselves in."""
+    """The processor: no root, no capability, nothing writable, no database.
+
+    And yet its decoders lock themselves in, and its captions are laid out.
+    """
     found = json.loads(stack.inside("processor", "confined"))
     fewest, *_, most = found.pop("filters")
     assert most > fewest
     assert found == {
         "user": 10001, "capabilities": 0, "no_new_privileges": "1", "root_is_writable": False, "database": [],
+        "captions_laid_out": True,
     }  # fmt: skip
 
 

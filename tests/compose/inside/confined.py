@@ -1,4 +1,4 @@
-"""Inside the processor's container: user, capabilities, file system, and the seccomp filters of parent and children."""
+"""Inside the processor's container: user, capabilities, file system, seccomp filters, libfribidi."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
+
+from PIL import features
 
 
 def status(pid: str) -> dict[str, str]:
@@ -32,6 +34,7 @@ found = {
     "no_new_privileges": me["NoNewPrivs"],
     "root_is_writable": written(),
     "filters": filters,
+    "captions_laid_out": features.check_feature("raqm"),
     "database": [name for name in ("sqlalchemy", "asyncpg", "psycopg", "django", "fastapi") if find_spec(name)],
 }
 print(json.dumps(found))
