@@ -45,7 +45,7 @@ def instance(
     url: Annotated[str, typer.Option(help="The running instance.")] = "http://127.0.0.1:8000",
     duration: Annotated[
         str,
-        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m. Preparing and cleaning up come on top."),
+        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m. Preparing comes on top."),
     ] = "4m",
     requests: Annotated[int, typer.Option(min=100, help="Requests of the whole run, at most.")] = 1_000_000,
     mix: Operations = ALL,

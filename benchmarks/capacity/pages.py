@@ -26,8 +26,8 @@ FINE = 0.005
 """Milliseconds below which a cost is not shown."""
 
 BOUND = (
-    "≥ marks a lower bound: no rate close above was seen to break before the time or the requests of\n"
-    "the run were used up, or the client was the limit.\n"
+    "≥ marks a lower bound: no rate close above was seen to break before the time or the requests\n"
+    "of the run were used up, or the client was the limit.\n"
 )
 
 COMFORT = 0.7
@@ -65,11 +65,11 @@ def answer(runs: dict[int, Figures]) -> str:
     rates = {name: f"**{bound(figures, name)}**" for name in ABOUT if figures.has(name)}
     listing = f" or {rates['files-list']} lists of files\n(`files/`, 50 records each)" if "files-list" in rates else ""
     return (
-        f"With everything on {cores_of(max(runs))}, the client included, the file service carries\n"
-        f"{rates['files']} uploads a second (`upload/`: an 80 KB picture, stored and then processed by\n"
-        f"Celery){listing}. Of the rest: {rates['mix']} requests a second of a realistic blend, or\n"
-        f"{rates['read']} reads of a record, or {rates['upload']} uploads of an 80 KB picture that is\n"
-        "made ready in two sizes, grey and captioned.\n" + _reserve(runs)
+        f"With everything on {cores_of(max(runs))}, the client included, the file service\n"
+        f"carries {rates['files']} uploads a second (`upload/`: an 80 KB picture, stored and then\n"
+        f"processed by Celery){listing}. Of the rest: {rates['mix']} requests a second of a\n"
+        f"realistic blend, or {rates['read']} reads of a record, or {rates['upload']} uploads of\n"
+        "an 80 KB picture that is made ready in two sizes, grey and captioned.\n" + _reserve(runs)
     )
 
 
@@ -83,8 +83,8 @@ def _reserve(runs: dict[int, Figures]) -> str:
         return ""
     which = "These figures are" if len(disturbed) == len(names) else _listed(disturbed) + _be(disturbed)
     return (
-        f"\n**{which} preliminary:** other programs used up to {max(others.values()):.1f} cores of the\n"
-        "machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
+        f"\n**{which} preliminary:** other programs used up to {max(others.values()):.1f} cores\n"
+        "of the machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
     )
 
 
@@ -96,7 +96,7 @@ def machine(runs: dict[int, Figures]) -> str:
     lines.append(f"- Measured {_when(whole)}.")
     lines += [f"- `{name}` was measured later, {_when(later)}." for name, later in _later(runs).items()]
     lines.append(
-        "- Roles: one `atelier up` with `api_workers`, `processor_workers` and `file_workers` set to the cores."
+        "- Roles: one `atelier up` with `api_workers`, `processor_workers` and `file_workers`\n  set to the cores."
     )
     return "\n".join(lines) + "\n\n" + report.terms(last) + "\n"
 
@@ -146,8 +146,8 @@ def growth(runs: dict[int, Figures]) -> str:
     slow, fast = min(names, key=factors.__getitem__), max(names, key=factors.__getitem__)
     beyond = [name for name in names if factors[name] > most / least]
     return (
-        f"With {cores_of(least)} for the server, the client has a core of its own; with {cores_of(most)} it\n"
-        f"shares them. From {cores_of(least)} to {cores_of(most)} the rate grows by a factor of "
+        f"With {cores_of(least)} for the server, the client has a core of its own; with\n"
+        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate grows by a factor of "
         f"{factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f}\n(`{fast}`); in {len(beyond)} of "
         f"{len(names)} operations it grows by more than the number of cores.\n"
     ) + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)

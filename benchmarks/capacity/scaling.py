@@ -190,7 +190,7 @@ def measured(runs: Mapping[int, Figures], half_load_ms: float) -> str:
     found, each = bound(figures, "mix"), cost(figures, "mix")
     if knee.rate > promised:
         why = f"because a request takes less CPU when many come together: {each:.2f} ms at that rate"
-        use = "The tables reckon with the cost at half load, so that *full* comes early rather than late."
+        use = "The tables reckon with the cost at half load: what they call full comes early."
     else:
         why = "because something other than CPU was full first"
         use = "Plan with the lower of the two."

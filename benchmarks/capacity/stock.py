@@ -119,8 +119,8 @@ class Stock:
         ready = msgspec.json.decode((await self._session.insist("GET", target)).body)
         if len(ready) < wanted:
             raise Unwilling(
-                f"of {wanted} {what} {len(ready)} were ready after {READY_SECONDS:.0f} s: does the {role} "
-                "run, and has it nothing else to do (`atelier jobs`)?"
+                f"of {wanted} {what} {len(ready)} were ready after {READY_SECONDS:.0f} s: does the "
+                f"{role} run, and has it nothing else to do (`atelier jobs`)?"
             )
 
     async def _create(self, target: str, media_type: str, body: bytes) -> int:

@@ -66,7 +66,7 @@ def left(instance: Instance) -> dict[str, int]:
 
 
 def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) -> None:
-    """Every operation is measured, page and plots are written, and user, books, tasks, pictures and files are gone."""
+    """Every operation is measured, page and plots are written, and all that it made is gone."""
     names = ["upload", "books-write", "files", "files-list"]
     process = command(
         instance, tmp_path / "out", "--for", "12s", "--p95", "2s", "--ready", "10s", "--mix", ",".join(names)

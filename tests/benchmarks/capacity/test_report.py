@@ -90,7 +90,7 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
 
 @pytest.mark.parametrize("values", [[], [0.0], [1e-9], [3, 3, 3], [1, 1e9], [0.02, 0.5, 70]])
 def test_any_values_can_be_drawn(values: list[float]) -> None:
-    """Whatever was measured, each rate has its marks, those that broke hollow, and the knee is told."""
+    """Whatever was measured: a mark for each rate, hollow where it broke, and the knee is told."""
     trials = [
         Trial(rate, 1, 1, value, Quantiles(value, value, value), 0, {}, 0, broken="" if held else "p95")
         for held, (rate, value) in enumerate(zip(range(1, len(values) + 1), values, strict=True))
@@ -107,7 +107,7 @@ def test_any_values_can_be_drawn(values: list[float]) -> None:
 
 
 def test_the_same_figures_make_the_same_plot() -> None:
-    """Nothing of the moment is in a plot: a page that is made again differs where a figure does."""
+    """Nothing of the moment is in a plot: made again, it differs where a figure does."""
     measured = example().operations[0]
     assert plot.svg(measured, 250) == plot.svg(measured, 250)
 
