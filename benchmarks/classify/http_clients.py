@@ -75,7 +75,7 @@ async def floor(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Ask]:
     """As classify uses it."""
-    from atelier.http1 import Client, Endpoint  # noqa: PLC0415 - aiohttp's Python lacks it
+    from atelier.classify.http_client import Client, Endpoint  # noqa: PLC0415 - aiohttp's Python lacks it
 
     client = Client(Endpoint(url), seconds=30)
 

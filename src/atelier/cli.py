@@ -228,9 +228,6 @@ def classify(context: typer.Context) -> None:
     run(context.args)
 
 
-app.command()(capacity)
-
-
 def _settings(
     data: Path | None, port: int | None = None, grpc_port: int | None = None, role: str | None = None
 ) -> Settings:

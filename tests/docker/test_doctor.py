@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from atelier import probe
+from atelier.observe import probe
+from atelier.observe.health import bind
 from atelier.roles import store
 from atelier.settings import Settings
-from atelier.vitals import bind
 from tests.docker.test_requirements import REQUIREMENTS, ROOT, locked, normal
 from tests.system.instance import START_SECONDS, free_port
 

@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from atelier import bootstrap
-from atelier.engines import running
-from atelier.engines.binaries import find_postgres, find_valkey
-from atelier.engines.errors import from_os_error
-from atelier.engines.process import lock_owner
 from atelier.errors import AtelierError, Conflict, Unavailable
-from atelier.imaging.seccomp import seccomp_available
-from atelier.logs import Redactor, known_secrets
-from atelier.roles import reach, waiting_files
-from atelier.roles.folders import existing, require_blobs, require_usable
-from atelier.roles.fonts import require_font
-from atelier.roles.up.console import address
-from atelier.roles.up.health import is_healthy
-from atelier.roles.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
-from atelier.vitals import PortTaken
+from atelier.observe.health import PortTaken
+from atelier.observe.logs import Redactor, known_secrets
+from atelier.roles import waiting_files
+from atelier.sandbox.seccomp import seccomp_available
+from atelier.startup import reachability
+from atelier.startup.folders import existing, require_blobs, require_usable
+from atelier.startup.fonts import require_font, unshaped
+from atelier.up.engines import running
+from atelier.up.engines.binaries import find_postgres, find_valkey
+from atelier.up.engines.errors import from_os_error
+from atelier.up.engines.process import lock_owner
+from atelier.up.health import is_healthy
+from atelier.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
+from atelier.up.screen import address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,7 @@ OK, WARNING, FAILED = "ok", "warning", "FAILED"
 # What each role works with: its container has this and nothing else, no engine of its own least of all.
 NEEDS: dict[str | None, tuple[str, ...]] = {
     "api": ("data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
-    "processor": ("data", "redis", "bus", "blobs", "font", "sandbox"),
+    "processor": ("data", "redis", "bus", "blobs", "font", "shaping", "sandbox"),
     "archiver": ("data", "database", "redis", "blobs"),
     "relay": ("data", "database", "redis", "bus", "blobs", "files"),
     "grpc": ("data", "database", "redis", "bus", "secret", "grpc port"),
@@ -123,6 +124,7 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
         "port": _port,
         "grpc port": _grpc_port,
         "font": _font,
+        "shaping": _shaping,
         "files": _files,
         "sandbox": _seccomp,
     }
@@ -178,7 +180,7 @@ def _database(settings: Settings) -> str:
     if settings.database_url is None and settings.role is None:
         folder = find_postgres(settings.postgres_bin)
         return f"embedded: {_output(folder / 'postgres')} in {folder}"
-    version = reach.postgres_version(settings, bootstrap.database_url(settings))
+    version = reachability.postgres_version(settings, bootstrap.database_url(settings))
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
     return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
@@ -190,7 +192,7 @@ def _redis(settings: Settings) -> str:
         return f"embedded: {_output(program)} at {program}"
     if settings.role == "files" and settings.amqp_url is not None:
         return "not needed: jobs travel on RabbitMQ"
-    facts = reach.redis_facts(settings, bootstrap.redis_url(settings))
+    facts = reachability.redis_facts(settings, bootstrap.redis_url(settings))
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
@@ -230,7 +232,7 @@ async def _whose(settings: Settings) -> str:
     """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
     import asyncpg  # noqa: PLC0415 - only when there is a store to ask
 
-    from atelier import belonging  # noqa: PLC0415 - the same
+    from atelier.blobs import ownership  # noqa: PLC0415 - the same
     from atelier.database import Database  # noqa: PLC0415 - the same
     from atelier.roles.store import REFERENCED  # noqa: PLC0415 - the same
 
@@ -293,7 +295,7 @@ def _font(settings: Settings) -> str:
     return f"{require_font(settings)} at {settings.caption_size} px"
 
 
-def _shaping() -> Finding:
+def _shaping(_: Settings) -> Finding:
     flaw = unshaped()
     if flaw:
         return Finding("shaping", WARNING, flaw)
