@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 
 CONNECT_SECONDS = 5
-MIGRATION_LOCK = 7241001  # an advisory lock: one migrator at a time, none while a backup reads the tables
 LOOK_UPS = 256  # rows by id of one round trip
 RETRY_SECONDS = 2  # an engine that was killed is back by then
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from atelier import locks
 from atelier.blobs import garbage, new_key
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.database import Database
@@ -259,7 +260,7 @@ async def test_nothing_goes_while_a_backup_holds_it(database: Database, blobs: D
     await discard(database, *keys)
     await fall_due(database)
     holder = await asyncpg.connect(database.url)
-    await holder.execute(f"SELECT pg_advisory_lock({garbage.HOLD_LOCK})")
+    await holder.execute(f"SELECT pg_advisory_lock({locks.BLOB_REMOVAL})")
     assert await garbage.collect(database, blobs) == 0
     await garbage.remove(database, blobs, keys[:1])
     assert [await exists(blobs, key) for key in keys] == [True, True]

@@ -20,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from atelier import bootstrap
+from atelier import bootstrap, locks
 from atelier.blobs import garbage, new_key, ownership
 from atelier.commands import backup
 from atelier.commands.backup import archive, restore, tables
@@ -305,7 +305,7 @@ def test_one_backup_at_a_time(house: House, folder: Path, tmp_path: Path, monkey
     with archive.Archive(folder).locked(), pytest.raises(archive.BackupError, match="another backup"):
         backup.main(house.settings, folder, None)
     monkeypatch.setitem(tables.SESSION, "lock_timeout", "50ms")
-    for lock, reason in ((garbage.HOLD_LOCK, "another backup"), (tables.MIGRATION_LOCK, "a migration")):
+    for lock, reason in ((locks.BLOB_REMOVAL, "another backup"), (locks.MIGRATION, "a migration")):
         with psycopg.connect(house.url) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
             with pytest.raises(archive.BackupError, match=reason):

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from atelier import locks
 from atelier.database import Database
 from atelier.events import outbox
 from atelier.events.messages import Event, utcnow
@@ -107,7 +108,7 @@ async def notifications(database: Database, *, asleep: bool) -> list[str]:
     relay = await asyncpg.connect(database.url)
     await relay.add_listener(outbox.WAKE_CHANNEL, lambda *_: heard.append("woken"))
     if asleep:
-        await relay.fetch(f"SELECT pg_advisory_lock({outbox.LOCKS}, {outbox.SLEEP_LOCK})")
+        await relay.fetch(f"SELECT pg_advisory_lock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})")
     await database.fetch(f"{outbox.INSERT} SELECT 'a', 'b', n, '{{}}' FROM generate_series(1, 3) AS n")
     await relay.fetch("SELECT 1")
     await relay.close()
@@ -124,7 +125,7 @@ async def test_writers_wake_a_sleeping_relay_only(database: Database) -> None:
 async def test_no_relay_falls_asleep_over_an_open_transaction(database: Database) -> None:
     """The lock that means sleep cannot be had while events are about to be committed."""
     relay = await asyncpg.connect(database.url)
-    try_lock = f"SELECT pg_try_advisory_lock({outbox.LOCKS}, {outbox.SLEEP_LOCK})"
+    try_lock = f"SELECT pg_try_advisory_lock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})"
     async with database.session() as session:
         outbox.record(session, "a", "b", 1, {})
         await session.flush()

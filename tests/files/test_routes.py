@@ -10,11 +10,9 @@ import httpx2
 import pytest
 
 from atelier import bootstrap
-from atelier.blobs import garbage
 from atelier.commands import check
 from atelier.database import Database
 from atelier.files import celery_app, django_setup, service
-from atelier.files import garbage as ours
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.files.uploads import MEMORY_BYTES
@@ -501,10 +499,3 @@ async def test_a_broker_that_is_away_costs_no_upload(ada: Person, monkeypatch: p
         monkeypatch.undo()
         celery_app.app._after_fork()  # noqa: SLF001 - as above
     assert record["status"] == "queued"
-
-
-def test_the_statements_about_garbage_are_those_of_the_house() -> None:
-    """Django's connection runs what SQLAlchemy's runs."""
-    assert garbage.CLAIM.format(keys="%s") == ours.CLAIM
-    assert ours.READERS_SECONDS == garbage.READERS_SECONDS
-    assert ours.MAY_REMOVE == garbage.MAY_REMOVE

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from atelier import locks
 from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.events import outbox, relay
@@ -350,7 +351,7 @@ async def asleep(database: Database) -> None:
         "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = $2 AND mode = 'ExclusiveLock'"
     )
     async with asyncio.timeout(20):
-        while not await database.fetch(query, outbox.LOCKS, outbox.SLEEP_LOCK):
+        while not await database.fetch(query, locks.RELAY_CLASS, locks.RELAY_ASLEEP):
             await asyncio.sleep(0.005)
 
 
@@ -536,7 +537,7 @@ async def test_no_sleep_over_events_committed_meanwhile(database: Database, monk
     await write(database, 1, 1)
     async with asyncio.timeout(20):
         await carrier.sleep()
-    assert await connection.fetchval(f"SELECT pg_advisory_unlock({outbox.LOCKS}, {outbox.SLEEP_LOCK})") is False
+    assert await connection.fetchval(f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})") is False
     await connection.close()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ARRAY, Index, Text, bindparam, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from atelier.blobs.statements import CLAIM, DISCARD, INTEND, MAY_REMOVE
 from atelier.database import Base, UtcDateTime
 from atelier.errors import Unavailable
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLLECT_BATCH = 500  # blobs per transaction
-READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
 STRAGGLERS_SECONDS = (
     86_400  # a writer that was stopped past its intent may still write the blob; look again after a day
 )
@@ -47,30 +47,10 @@ class BlobGarbage(Base):
 
 TABLE = BlobGarbage.__tablename__
 
-# An advisory lock. A backup holds it alone while it copies what its snapshot of the rows refers to: nothing then is
-# removed. Whoever removes asks for it *after* the commit that let go of the blobs: a backup that begins later sees
-# that commit, so the lock need not be held while the blobs go.
-HOLD_LOCK = 7241003
-MAY_REMOVE = f"SELECT pg_try_advisory_xact_lock_shared({HOLD_LOCK})"
-
-# A claim looks at the clock only once it holds the row's lock, and `collect` locks only rows that are due: whichever
-# has the row, the other sees it due or gone. A collector that died half-way, too, leaves an intent past claiming.
-CLAIM = """
-    WITH locked AS MATERIALIZED (
-        SELECT key, after FROM blob_garbage WHERE key = any({keys}) AND intent ORDER BY key FOR UPDATE
-    )
-    DELETE FROM blob_garbage USING locked
-    WHERE blob_garbage.key = locked.key AND locked.after > clock_timestamp()
-    RETURNING blob_garbage.key
-"""
-
-_INTEND = "INSERT INTO blob_garbage (key, after, intent) SELECT unnest($1::text[]), $2, true"
-_DISCARD = f"""
-    INSERT INTO blob_garbage (key, after, intent)
-    SELECT key, clock_timestamp() + interval '{READERS_SECONDS} seconds', false
-    FROM (SELECT DISTINCT unnest(:keys) AS key) AS discarded
-    ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
-"""
+_INTEND = INTEND.format(keys="$1", after="$2")
+_CLAIM = CLAIM.format(keys=":keys")
+# A cast in PostgreSQL's own spelling would read as a parameter here.
+_DISCARD = DISCARD.format(keys=":keys").replace("::text[]", "")
 DUE = """
     SELECT key, intent FROM blob_garbage WHERE after <= clock_timestamp() ORDER BY after LIMIT :limit
     FOR UPDATE SKIP LOCKED
@@ -98,7 +78,7 @@ async def claim(session: AsyncSession, keys: Collection[str]) -> None:
     Raises Unavailable when one was not intended or is due already: it may be gone, so the row must not be made.
     """
     if keys:
-        claimed = await session.scalars(_with_keys(CLAIM.format(keys=":keys")), {"keys": list(keys)})
+        claimed = await session.scalars(_with_keys(_CLAIM), {"keys": list(keys)})
         if len(claimed.all()) < len(set(keys)):
             raise Unavailable("The upload took too long; send it again.", retry_after=1)
 

@@ -13,6 +13,7 @@ from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Identity, Inde
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
+from atelier import locks
 from atelier.database import Base, UtcDateTime
 from atelier.events.messages import Event, new_event_id, utcnow
 from atelier.observe import tracing
@@ -29,11 +30,6 @@ WAKE_CHANNEL = "outbox"  # notified when events were written while the relay sle
 SENT_CHANNEL = "outbox_sent"  # notified when the log has grown; says by what: "book image" for book.* and image.*
 PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
 READ_LIMIT = 500
-
-# Advisory locks are per database and keyed by two integers.
-LOCKS = 0x41544C52
-RELAY_LOCK = 1  # held by the one relay that carries
-SLEEP_LOCK = 2  # held by the relay while it waits to be woken
 
 # Hand-written statements put this before a SELECT of the four values:
 #   WITH row AS (INSERT INTO books ... RETURNING *)
@@ -84,7 +80,7 @@ class RelayPosition(Base):
 TRIGGER_FUNCTION = f"""
 CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT pg_try_advisory_xact_lock_shared({LOCKS}, {SLEEP_LOCK}) THEN
+    IF NOT pg_try_advisory_xact_lock_shared({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP}) THEN
         PERFORM pg_notify('{WAKE_CHANNEL}', '');
     END IF;
     RETURN NULL;

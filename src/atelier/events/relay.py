@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import asyncpg
 import msgspec
 
-from atelier.events.outbox import COLUMNS, LOCKS, RELAY_LOCK, SENT_CHANNEL, SLEEP_LOCK, WAKE_CHANNEL, event_of
+from atelier import locks
+from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
@@ -46,8 +47,8 @@ SERVER_SETTINGS = {
 # The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
 DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-_TRY_LOCK = f"SELECT pg_try_advisory_lock({LOCKS}, $1)"
-_UNLOCK = f"SELECT pg_advisory_unlock({LOCKS}, $1)"
+_TRY_LOCK = f"SELECT pg_try_advisory_lock({locks.RELAY_CLASS}, $1)"
+_UNLOCK = f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, $1)"
 START = """
     INSERT INTO relay_position (position) SELECT coalesce(max(position), 0) FROM outbox ON CONFLICT DO NOTHING
 """
@@ -132,7 +133,7 @@ async def _connected(url: str) -> AsyncIterator[tuple[asyncpg.Connection, asynci
 async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asyncio.Event) -> bool:
     """Wait to be the active relay; False when stopped first."""
     waited = False
-    while not await connection.fetchval(_TRY_LOCK, RELAY_LOCK):
+    while not await connection.fetchval(_TRY_LOCK, locks.RELAY_ACTIVE):
         if not waited:
             log.info("standing by")
         waited = True
@@ -299,13 +300,13 @@ class Relay:
         Writers hold the lock shared until they have committed and notify when they cannot have it: who holds it alone
         sees the events of all who did not notify.
         """
-        if not await self._connection.fetchval(_TRY_LOCK, SLEEP_LOCK):
+        if not await self._connection.fetchval(_TRY_LOCK, locks.RELAY_ASLEEP):
             await _first(BUSY_SECONDS, self._stop, self._lost)
             return
         self._woken.clear()
         if not await self._connection.fetchval(_ANY_UNSENT):
             await _first(POLL_SECONDS, self._woken, self._stop, self._lost)
-        await self._connection.fetchval(_UNLOCK, SLEEP_LOCK)
+        await self._connection.fetchval(_UNLOCK, locks.RELAY_ASLEEP)
 
 
 class _NotSentError(Exception):

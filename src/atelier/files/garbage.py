@@ -1,6 +1,6 @@
 """Every blob is at every moment referred to by a row or listed in `blob_garbage`: that list, on Django's connection.
 
-The statements are those of `atelier.blobs.garbage`, which stands on SQLAlchemy; a test holds the two together.
+The statements are those of `atelier.blobs.garbage`.
 """
 
 from __future__ import annotations
@@ -11,30 +11,17 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from django.utils import timezone
 
+from atelier.blobs import statements
 from atelier.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INTENT = timedelta(hours=1)  # far above the time in which a file that has been received is committed
-READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
 
-INTEND = "INSERT INTO blob_garbage (key, after, intent) SELECT unnest(%s::text[]), %s, true"
-CLAIM = """
-    WITH locked AS MATERIALIZED (
-        SELECT key, after FROM blob_garbage WHERE key = any(%s) AND intent ORDER BY key FOR UPDATE
-    )
-    DELETE FROM blob_garbage USING locked
-    WHERE blob_garbage.key = locked.key AND locked.after > clock_timestamp()
-    RETURNING blob_garbage.key
-"""
-MAY_REMOVE = "SELECT pg_try_advisory_xact_lock_shared(7241003)"  # not while a backup copies
-DISCARD = f"""
-    INSERT INTO blob_garbage (key, after, intent)
-    SELECT key, clock_timestamp() + interval '{READERS_SECONDS} seconds', false
-    FROM (SELECT DISTINCT unnest(%s::text[]) AS key) AS discarded
-    ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
-"""
+INTEND = statements.INTEND.format(keys="%s", after="%s")
+CLAIM = statements.CLAIM.format(keys="%s")
+DISCARD = statements.DISCARD.format(keys="%s")
 
 
 def intend(keys: Sequence[str]) -> None:
@@ -62,6 +49,6 @@ def discard(keys: Sequence[str]) -> None:
 def may_remove() -> bool:
     """Whether blobs that a committed transaction has discarded may go at once; else the collector removes them."""
     with connection.cursor() as cursor:
-        cursor.execute(MAY_REMOVE)
+        cursor.execute(statements.MAY_REMOVE)
         (free,) = cursor.fetchone()
     return bool(free)

@@ -8,11 +8,11 @@ from typing import Any
 
 from psycopg.errors import LockNotAvailable
 
+from atelier import locks
 from atelier.errors import Unavailable
 from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.retry import retry
 
-LOCK = 7241002  # one migrator at a time
 LOCK_TIMEOUT_MS = 2_000  # for so long a step may make requests wait
 TRIES, PAUSE_SECONDS = 60, 3  # five minutes, in which requests are served
 TURN_SECONDS = 0.2  # between two looks whether another migrator is done
@@ -48,7 +48,7 @@ def migrate(url: str, step: str | None = None) -> None:
 def _take_turn(cursor: Any) -> None:  # noqa: ANN401 - Django's
     """Be the only migrator until the connection ends, without a snapshot that one before us would wait for."""
     while True:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [locks.FILES_MIGRATION])
         if cursor.fetchone()[0]:
             return
         time.sleep(TURN_SECONDS)

@@ -10,7 +10,8 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import NullPool, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
-from atelier.database import MIGRATION_LOCK, Base, UtcDateTime
+from atelier import locks
+from atelier.database import Base, UtcDateTime
 from atelier.errors import Unavailable
 from atelier.migrations import tables  # noqa: F401 - fills Base.metadata
 from atelier.retry import retry
@@ -70,7 +71,7 @@ def take_turn(connection: Connection) -> None:
     By asking again and again: who waits in a statement holds a snapshot, and an index that is made concurrently by the
     migrator before him would wait for him.
     """
-    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({MIGRATION_LOCK})").scalar():
+    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({locks.MIGRATION})").scalar():
         connection.rollback()
         time.sleep(TURN_SECONDS)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 
 from atelier.blobs import garbage, new_key
+from atelier.blobs.statements import READERS_SECONDS
 from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.tasks import events, formats
@@ -56,7 +57,7 @@ _FORGET = f"""
         RETURNING *
     ), discarded AS (
         INSERT INTO {garbage.TABLE} (key, after, intent)
-        SELECT blob, clock_timestamp() + interval '{garbage.READERS_SECONDS} seconds', false FROM gone
+        SELECT blob, clock_timestamp() + interval '{READERS_SECONDS} seconds', false FROM gone
     ), announced AS (
         {events.announce(events.DELETED, "gone", sequence="sequence + 1")}
     )

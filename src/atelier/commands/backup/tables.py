@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from atelier.blobs.garbage import HOLD_LOCK
+from atelier import locks
 from atelier.blobs.ownership import Instance
 from atelier.commands.backup.archive import BackupError, Sequence, Table, digest, table_file
-from atelier.database import CONNECT_SECONDS, MIGRATION_LOCK, Base
+from atelier.database import CONNECT_SECONDS, Base
 from atelier.errors import Unavailable
-from atelier.files.migrate import LOCK as FILES_MIGRATION_LOCK
 from atelier.migrations import tables as models  # noqa: F401 - fills Base.metadata
 
 if TYPE_CHECKING:
@@ -67,21 +66,21 @@ async def connect(url: str) -> asyncpg.Connection:
 async def hold(connection: asyncpg.Connection) -> None:
     """Keep every blob that a row refers to from now on, until the connection ends; one backup at a time."""
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", HOLD_LOCK)
+        await connection.execute("SELECT pg_advisory_lock($1)", locks.BLOB_REMOVAL)
     except asyncpg.LockNotAvailableError:
         raise BackupError("another backup of this database is under way: wait for it") from None
 
 
 async def no_migration(connection: asyncpg.Connection) -> None:
     """Keep the shape of the tables. At once or not at all: whoever waits for a migration can be in its way."""
-    for lock in (MIGRATION_LOCK, FILES_MIGRATION_LOCK):
+    for lock in (locks.MIGRATION, locks.FILES_MIGRATION):
         if not await connection.fetchval("SELECT pg_try_advisory_lock_shared($1)", lock):
             raise BackupError("a migration is under way: make the backup after it")
 
 
 async def allow_migrations(connection: asyncpg.Connection) -> None:
     """Let the shape of the tables change again."""
-    for lock in (MIGRATION_LOCK, FILES_MIGRATION_LOCK):
+    for lock in (locks.MIGRATION, locks.FILES_MIGRATION):
         await connection.execute("SELECT pg_advisory_unlock_shared($1)", lock)
 
 
