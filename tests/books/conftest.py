@@ -11,7 +11,8 @@ import pytest
 from atelier.roles import api, relay
 from atelier.settings import Settings
 from tests.books.support import SECRET, sign_in
-from tests.rpc.support import Books, channel_to, free_port, serving
+from tests.ports import free_port
+from tests.rpc.support import Books, channel_to, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from grpc import StatusCode
 from atelier.proto.books.v1 import books_pb2 as pb
 from tests.books.support import add
 from tests.rpc.support import Books, details, refused
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     import httpx2
@@ -37,7 +37,7 @@ def record(book: pb.Book) -> dict[str, Any]:
 async def changes(stream: Any, count: int, of: set[int] | None = None) -> list[tuple[int, str, int, int]]:
     """The next changes of some books: position, what, book, its sequence."""
     found: list[tuple[int, str, int, int]] = []
-    async with asyncio.timeout(30):
+    async with patience():
         while len(found) < count:
             answer = await stream.read()
             change = answer.change
@@ -181,7 +181,7 @@ async def test_an_event_is_the_same_over_bus_and_stream(
     event = await connection.fetchrow("SELECT * FROM outbox WHERE subject = $1", f"books/{book['id']}")
     await connection.close()
     stream = books.watch(0)
-    async with asyncio.timeout(20):
+    async with patience():
         while (answer := await stream.read()).change.book.id != book["id"]:
             pass
     assert answer.change.event_id == str(event["event_id"])

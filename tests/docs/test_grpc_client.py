@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from atelier.roles import relay
 from atelier.settings import Settings
 from tests.books.support import SECRET, sign_in
-from tests.rpc.support import free_port, serving
+from tests.ports import free_port
+from tests.rpc.support import serving
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -42,7 +44,7 @@ async def test_the_documented_client_lists_and_follows(
     stop = asyncio.Event()
     relaying = asyncio.create_task(relay.run(settings, stop))
     token = (await sign_in(fresh_database_url)).removeprefix("Bearer ")
-    async with serving(settings) as port, asyncio.timeout(40):
+    async with serving(settings) as port, patience():
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", CODE),
             env=os.environ | {"TOKEN": token, "ADDRESS": f"127.0.0.1:{port}"},
@@ -67,7 +69,7 @@ async def test_the_documented_client_says_what_is_wrong_with_its_token(
     settings = Settings(
         data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
     )
-    async with serving(settings) as port, asyncio.timeout(40):
+    async with serving(settings) as port, patience():
         client = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", CODE),
             env=os.environ | {"TOKEN": "null", "ADDRESS": f"127.0.0.1:{port}"},

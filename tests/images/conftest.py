@@ -12,6 +12,7 @@ import pytest
 
 from atelier.roles import api, archiver, processor
 from atelier.settings import Settings
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
 
 PHOTOS = Path(__file__).parents[1] / "photos"
 PASSWORD = "correct horse battery"
-SETTLE_SECONDS = 30
 people = itertools.count()
 
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
     """Settings of an instance of its own: a data folder, this worker's database, an empty Redis."""
-    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_url, secret="s" * 32, processor_workers=1)
+    return Settings(
+        data=tmp_path,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret="s" * 32,
+        processor_workers=1,
+        decode_seconds=round(PATIENCE_SECONDS),
+    )
 
 
 @pytest.fixture
@@ -67,12 +74,12 @@ class Person:
 
     async def settled(self, image_id: int) -> dict[str, Any]:
         """The record once it is final."""
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while True:
-                record: dict[str, Any] = (await self.client.get(f"/api/images/{image_id}/info")).json()
-                if record["status"] != "queued":
-                    return record
-                await asyncio.sleep(0.02)
+
+        async def final() -> dict[str, Any] | None:
+            record: dict[str, Any] = (await self.client.get(f"/api/images/{image_id}/info")).json()
+            return record if record["status"] != "queued" else None
+
+        return await eventually(final)
 
 
 @pytest.fixture

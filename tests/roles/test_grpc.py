@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ from pydantic import SecretStr
 from atelier.roles import api, relay
 from atelier.settings import Settings
 from tests.books.support import SECRET, add, sign_in
-from tests.rpc.support import Books, channel_to, free_port, refused
+from tests.ports import free_port
+from tests.rpc.support import Books, channel_to, refused
+from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +75,8 @@ class Process:
         assert self.process is not None
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        async with patience():
+            return await self.process.wait()
 
     def memory(self) -> int:
         """Resident bytes."""
@@ -186,15 +190,25 @@ async def listed(books: Books) -> list[pb.Book]:
             return found
 
 
+async def first_page(books: Books, **request: Any) -> pb.ListBooksResponse:
+    """A page from a process that has just started and may not have read the log yet."""
+    async with patience():
+        while True:
+            try:
+                return await books.page(**request)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.1)
+
+
 async def churn(process: Process, ada: httpx2.AsyncClient, seen: list[Any]) -> dict[int, dict[str, Any]]:
     """Change books over HTTP and kill the process in the middle of it, again and again; the books that are left."""
     present: dict[int, dict[str, Any]] = {}
     for number in range(CHANGES):
         await change(ada, number, present)
         if number % (CHANGES // KILLS) == 0:
-            async with asyncio.timeout(30):
-                while len(seen) <= number:  # until it serves again
-                    await asyncio.sleep(0.01)
+            await eventually(lambda number=number: len(seen) > number)  # until it serves again
         elif number % (CHANGES // KILLS) == CHANGES // KILLS // 2:
             await process.end(signal.SIGKILL)
             await process.start()
@@ -214,7 +228,8 @@ async def test_a_watch_survives_kills_without_gap_or_repeat(settings: Settings, 
         present = await churn(process, ada, seen)
         done.set()
         last = await add(ada, title="The End")
-        await asyncio.wait_for(watching, 60)
+        async with patience():
+            await watching
         assert [(position, change_.event_id) for position, change_ in seen] == await log_of(settings)
         async with channel_to(settings.grpc_port) as channel:
             books = Books(channel, authorization)
@@ -231,9 +246,12 @@ async def test_what_a_killed_process_held_is_logged_by_the_next(settings: Settin
     async with running(settings) as (process,):
         watching = asyncio.create_task(watched(settings.grpc_port, ada.headers["Authorization"], asyncio.Event(), seen))
         await churn(process, ada, seen)
-        async with asyncio.timeout(90):
-            while {event[3] for event in process.events()} != {event_id for _, event_id in await log_of(settings)}:
-                await asyncio.sleep(0.2)
+
+        async def all_are_logged() -> bool:
+            wanted = {event_id for _, event_id in await log_of(settings)}
+            return {event[3] for event in process.events()} == wanted
+
+        await eventually(all_are_logged)
         watching.cancel()
         await asyncio.wait({watching})
 
@@ -247,14 +265,15 @@ async def test_every_event_is_logged_once(settings: Settings, ada: httpx2.AsyncC
         present: dict[int, dict[str, Any]] = {}
         for number in range(30):
             await change(ada, number, present)
-        async with asyncio.timeout(20):
-            while sum(len(process.events()) for process in processes) < 30:
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(0.3)
+        await eventually(lambda: sum(len(process.events()) for process in processes) >= 30)
+        await asyncio.sleep(0.3)  # in which one that is logged a second time would come
         logged = [event for process in processes for event in process.events()]
-        async with asyncio.timeout(10):
-            while len(wanted := await log_of(settings)) < 30 or wanted[-1][0] is None:
-                await asyncio.sleep(0.05)
+
+        async def whole_log() -> list[tuple[int, str]] | None:
+            found = await log_of(settings)
+            return found if len(found) >= 30 and found[-1][0] is not None else None
+
+        wanted = await eventually(whole_log)
         assert sorted(event[3] for event in logged) == sorted(event_id for _, event_id in wanted)
         file = (settings.data / "logs" / "grpc.log").read_text()
         assert sorted(EVENT.findall(file)) == sorted((t, s, str(n), i) for t, s, n, i in logged)
@@ -268,7 +287,7 @@ async def test_several_processes_share_one_port(settings: Settings) -> None:
     async with running(settings, 2, grpc_workers="2") as processes:
         for _ in range(20):
             async with channel_to(settings.grpc_port) as channel:
-                await Books(channel, authorization).page()
+                await first_page(Books(channel, authorization))
         assert await processes[0].end(signal.SIGTERM) == 0
         for _ in range(5):
             async with channel_to(settings.grpc_port) as channel:
@@ -280,13 +299,13 @@ async def test_a_stopped_process_drains(settings: Settings) -> None:
     authorization = await sign_in(url_of(settings))
     async with running(settings) as (process,), channel_to(settings.grpc_port) as channel:
         books = Books(channel, authorization)
+        await first_page(books)
         stream = aiter(books.watch(0))
         await anext(stream)
         async with connected(settings) as connection, connection.transaction():
             await connection.execute("LOCK TABLE books")
             call = asyncio.ensure_future(books.page())
-            while not await connection.fetchval(WAITING):
-                await asyncio.sleep(0.01)
+            await eventually(partial(connection.fetchval, WAITING))
             ending = asyncio.ensure_future(process.end(signal.SIGTERM))
             with refused(grpc.StatusCode.UNAVAILABLE):
                 await rest(stream)
@@ -302,7 +321,7 @@ async def test_a_hundred_thousand_books_are_listed_in_flat_memory(settings: Sett
     async with running(settings) as (process,), channel_to(settings.grpc_port) as channel:
         books = Books(channel, authorization)
         for _ in range(3):
-            await books.page(page_size=1000)
+            await first_page(books, page_size=1000)
         before, size, ids, token = process.memory(), 0, set[int](), ""
         while True:
             page = await books.page(page_size=1000, page_token=token)

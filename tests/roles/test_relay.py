@@ -28,6 +28,7 @@ from atelier.events import outbox, relay
 from atelier.events.bus.rabbitmq import RabbitBus
 from atelier.events.bus.streams import StreamsBus
 from atelier.up.engines import start_postgres, start_valkey
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -163,7 +164,7 @@ async def relaying(database_url: str, bus: Any, *periodics: relay.Periodic) -> A
         yield task
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with patience():
             await task
 
 
@@ -173,16 +174,16 @@ def start_relay(database: Database, place: Place) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", RELAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-async def all_sent(database: Database, seconds: float = 30) -> None:
+async def all_sent(database: Database) -> None:
     """Return when nothing is unsent."""
-    async with asyncio.timeout(seconds):
+    async with patience():
         while await database.fetch("SELECT FROM outbox WHERE position IS NULL LIMIT 1"):
             await asyncio.sleep(0.02)
 
 
 async def some_sent(database: Database, count: int) -> None:
     """Return when at least `count` are sent."""
-    async with asyncio.timeout(60):
+    async with patience():
         while len(await database.fetch("SELECT FROM outbox WHERE position IS NOT NULL")) < count:
             await asyncio.sleep(0.002)
 
@@ -196,7 +197,7 @@ async def received(place: Place, count: int) -> list[Event]:
     """The service's events, each once, until there are `count`."""
     found: dict[str, Event] = {}
     stop = asyncio.Event()
-    async with place.bus() as bus, asyncio.timeout(60):
+    async with place.bus() as bus, patience():
         async for delivery in bus.subscribe(SERVICE, ["#"], stop=stop):
             found.setdefault(delivery.event.id, delivery.event)
             await delivery.ack()
@@ -229,18 +230,34 @@ async def test_everything_arrives_in_order(database: Database, place: Place) -> 
     assert_in_order([sent.event for sent in await outbox.read(database, limit=1000)], 10, 60)
 
 
+@asynccontextmanager
+async def held_up(database: Database, count: int) -> AsyncIterator[None]:
+    """No relay gets beyond so many events meanwhile, however late the test is to kill it."""
+    connection = await asyncpg.connect(database.url)
+    async with connection.transaction():
+        row = f"SELECT id FROM outbox ORDER BY id OFFSET {count} LIMIT 1"
+        await connection.execute(f"SELECT FROM outbox WHERE id = ({row}) FOR UPDATE")
+        yield
+    await connection.close()
+
+
+def wait_for_line(process: subprocess.Popen[bytes], word: bytes) -> None:
+    """Read what a relay says until the word comes."""
+    assert process.stdout
+    assert any(word in line for line in process.stdout), f"it ended before saying {word!r}"
+
+
 async def test_kill_9_while_publishing(database: Database, place: Place) -> None:
     """Relays killed amid 2,000 events: the next goes on, all arrive in order and positions have no gap."""
     await write(database, 50, 40)
-    for share in (0.2, 0.5):
-        process = start_relay(database, place)
-        await some_sent(database, int(2000 * share))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-    assert await database.fetch("SELECT FROM outbox WHERE position IS NULL LIMIT 1"), (
-        "killed too late to prove anything"
-    )
+    for count, most in ((400, 1000), (1000, 1600)):
+        async with held_up(database, most):
+            process = start_relay(database, place)
+            await some_sent(database, count)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+    assert await database.fetch("SELECT FROM outbox WHERE position IS NULL LIMIT 1")
     with start_relay(database, place) as process:
         await all_sent(database)
         process.kill()
@@ -302,13 +319,9 @@ async def test_a_wipe_between_confirmation_and_stamp_loses_nothing(
 async def test_of_two_relays_one_is_active(database: Database, place: Place) -> None:
     """The second relay stands by, sends nothing twice, and takes over when the first is killed."""
     first = start_relay(database, place)
-    assert first.stdout
-    while b"active" not in first.stdout.readline():
-        pass
+    wait_for_line(first, b"active")
     with first, start_relay(database, place) as second:
-        assert second.stdout
-        while b"standing by" not in second.stdout.readline():
-            pass
+        wait_for_line(second, b"standing by")
         await write(database, 5, 10)
         await all_sent(database)
         assert await positions(database) == list(range(1, 51))
@@ -350,7 +363,7 @@ async def asleep(database: Database) -> None:
     query = (
         "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = $2 AND mode = 'ExclusiveLock'"
     )
-    async with asyncio.timeout(20):
+    async with patience():
         while not await database.fetch(query, locks.RELAY_CLASS, locks.RELAY_ASLEEP):
             await asyncio.sleep(0.005)
 
@@ -372,7 +385,7 @@ async def test_no_wake_is_missed(database: Database, monkeypatch: pytest.MonkeyP
     bus = Recorder()
     async with relaying(database.url, bus):
         await asyncio.gather(*(writer(number) for number in range(5)))
-        await all_sent(database, seconds=20)
+        await all_sent(database)
     assert_in_order(bus.events, 5, 30)
 
 
@@ -535,7 +548,7 @@ async def test_no_sleep_over_events_committed_meanwhile(database: Database, monk
     carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
     assert await carrier.send([]) == []
     await write(database, 1, 1)
-    async with asyncio.timeout(20):
+    async with patience():
         await carrier.sleep()
     assert await connection.fetchval(f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})") is False
     await connection.close()
@@ -548,7 +561,7 @@ async def test_readers_of_the_log_are_notified(database: Database) -> None:
     await listener.add_listener(outbox.SENT_CHANNEL, lambda *said: heard.put_nowait(said[-1]))
     async with relaying(database.url, Recorder()):
         await write(database, 1, 1)
-        async with asyncio.timeout(20):
+        async with patience():
             assert await heard.get() == "test"
     assert len(await outbox.read(database)) == 1
     await listener.close()
@@ -568,9 +581,9 @@ async def test_periodics(database: Database) -> None:
         runs["bad"] += 1
         raise LookupError("always")
 
-    async with relaying(database.url, Recorder(), *(relay.Periodic(f.__name__, 0.01, f) for f in (bad, good))):
-        async with asyncio.timeout(20):
-            await enough.wait()
+    both = [relay.Periodic(each.__name__, 0.01, each) for each in (bad, good)]
+    async with relaying(database.url, Recorder(), *both), patience():
+        await enough.wait()
 
 
 async def test_only_the_active_relay_runs_periodics(database: Database) -> None:
@@ -582,7 +595,7 @@ async def test_only_the_active_relay_runs_periodics(database: Database) -> None:
         runs.append("ran")
         began.set()
 
-    async with asyncio.timeout(20):
+    async with patience():
         async with relaying(database.url, Recorder()):
             await asleep(database)
             task = asyncio.create_task(_stand_by(database.url, relay.Periodic("work", 0.01, work), began))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from google.rpc.status_pb2 import Status
 from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceStub
 from atelier.roles import grpc as role
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -29,19 +29,13 @@ DETAILS = {
 }
 
 
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def channel_to(port: int, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
     """A channel that is connected."""
     settings = [("grpc.use_local_subchannel_pool", 1), *((f"grpc.{name}", value) for name, value in options.items())]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=settings) as channel:
-        await asyncio.wait_for(channel.channel_ready(), 20)
+        async with patience():
+            await channel.channel_ready()
         yield channel
 
 

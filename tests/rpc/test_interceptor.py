@@ -20,6 +20,7 @@ from atelier.rpc.interceptor import Interceptor, caller
 from tests.books.support import SECRET, sign_in
 from tests.logged import logging_to
 from tests.rpc.support import Books, details, refused
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,7 +66,7 @@ async def test_a_stream_ends_when_its_session_does(
     await connection.execute("UPDATE refresh_families SET revoked_at = now()")
     await connection.close()
     with refused(StatusCode.UNAUTHENTICATED):
-        async with asyncio.timeout(10):
+        async with patience():
             while True:
                 await stream.read()
 
@@ -77,7 +78,7 @@ async def test_a_stream_ends_when_its_token_expires(
     monkeypatch.setattr(interceptor, "AGAIN_SECONDS", 0.1)
     stream = Books(channel, await sign_in(database_url, access_seconds=2)).watch(0)
     with refused(StatusCode.UNAUTHENTICATED):
-        async with asyncio.timeout(10):
+        async with patience():
             while True:
                 await stream.read()
 

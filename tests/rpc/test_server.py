@@ -18,6 +18,7 @@ from atelier.roles import grpc as role
 from atelier.rpc.server import RECEIVE_BYTES
 from tests.books.support import sign_in
 from tests.rpc.support import Books, channel_to, refused
+from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -29,7 +30,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 async def healthy(channel: grpc.aio.Channel, service: str) -> int:
     """What health says once it has looked."""
     stub = health_pb2_grpc.HealthStub(channel)
-    async with asyncio.timeout(10):
+    async with patience():
         async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=service)):
             if answer.status in (SERVING, NOT_SERVING):
                 return int(answer.status)
@@ -94,9 +95,7 @@ async def test_a_deadline_ends_the_call_here_too(books: Books) -> None:
     with refused(StatusCode.DEADLINE_EXCEEDED):
         while True:
             await stream.read()
-    async with asyncio.timeout(5):
-        while [task for task in asyncio.all_tasks() if "WatchBooks" in repr(task.get_coro())]:
-            await asyncio.sleep(0.02)
+    await eventually(lambda: "WatchBooks" not in repr([*map(asyncio.Task.get_coro, asyncio.all_tasks())]))
 
 
 async def test_a_taken_port_is_an_error_of_use(settings: Settings, channel: grpc.aio.Channel) -> None:
@@ -105,8 +104,11 @@ async def test_a_taken_port_is_an_error_of_use(settings: Settings, channel: grpc
         await role.run(settings, asyncio.Event())
 
 
-async def test_a_stopped_server_finishes_calls_and_ends_streams(settings: Settings, database_url: str) -> None:
-    """On stop a watch is UNAVAILABLE at once, and the role is gone well before the grace has passed."""
+async def test_a_stopped_server_finishes_calls_and_ends_streams(
+    settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On stop a watch is UNAVAILABLE at once, and the role is gone before the grace has passed."""
+    monkeypatch.setattr(role, "DRAIN_SECONDS", 10 * PATIENCE_SECONDS)
     stop = asyncio.Event()
     running = asyncio.create_task(role.run(settings, stop))
     async with channel_to(settings.grpc_port) as channel:
@@ -116,4 +118,5 @@ async def test_a_stopped_server_finishes_calls_and_ends_streams(settings: Settin
         with refused(StatusCode.UNAVAILABLE):
             while True:
                 await stream.read()
-        await asyncio.wait_for(running, role.DRAIN_SECONDS / 2)
+        async with patience():
+            await running

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from atelier.tasks import handout
 from atelier.tasks.watermarks import LIFE_SECONDS, Watermarks
 from tests.tasks.test_routes import is_problem
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
@@ -216,7 +217,7 @@ class TestLease:
         """Nobody has to do anything but wait."""
         made = await ada.create()
         await ada.take(1)
-        async with asyncio.timeout(10):
+        async with patience():
             while (answer := await ada.take(1)).status_code != 200:
                 await asyncio.sleep(0.1)
         assert answer.json()["id"] == made["id"]

@@ -7,10 +7,10 @@ import contextlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,14 +21,15 @@ from atelier.blobs import garbage
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.commands.check import check
 from atelier.database import Database
+from tests.ports import free_ports
 from tests.tasks.conftest import picture
+from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 SECRET = "s" * 32
-START_SECONDS = 60
 TAKERS, TASKS, KILLS = 64, 5_000, 4
 RANDOM = random.Random()  # noqa: S311 - when to kill is no secret
 
@@ -45,7 +46,7 @@ class House:
             "ATELIER_REDIS_URL": redis_url,
             "ATELIER_SECRET": SECRET,
         }
-        self.ports = [free_port() for _ in range(2)]
+        self.ports = free_ports(2)
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     async def start(self, port: int) -> None:
@@ -53,7 +54,7 @@ class House:
         with (self.folder / "api.log").open("ab") as log:
             command = [sys.executable, "-m", "atelier", "api", "--data", str(self.folder), "--port", str(port)]
             self.processes[port] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        async with asyncio.timeout(START_SECONDS), httpx2.AsyncClient(timeout=5) as client:
+        async with patience(), httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
             while True:
                 with contextlib.suppress(httpx2.HTTPError):
                     if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
@@ -97,13 +98,6 @@ class House:
         await self.database.close()
 
 
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 async def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> AsyncIterator[House]:
     """A house of its own, its processes up."""
@@ -120,6 +114,7 @@ class Taker:
 
     def __init__(self, ports: list[int], headers: dict[str, str]) -> None:
         self.ports = ports
+        self.port = ports[0]  # where the connection leads
         self.headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.broken = 0
         self.taken: list[int] = []
@@ -150,7 +145,8 @@ class Taker:
 
     async def _post(self, key: str) -> tuple[int, Any]:
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", RANDOM.choice(self.ports))
+            self.port = RANDOM.choice(self.ports)
+            self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
         request = f"POST /api/tasks/take HTTP/1.1\r\nHost: a\r\n{self.headers}Idempotency-Key: {key}\r\n\r\n"
         writer.write(request.encode())
@@ -175,10 +171,18 @@ async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
     )
     takers = [Taker(house.ports, headers) for _ in range(TAKERS)]
     taking = [asyncio.create_task(taker.take_all()) for taker in takers]
-    for kill in range(KILLS):
-        await asyncio.sleep(0.1)
-        await house.kill_one(house.ports[kill % 2])
-    await asyncio.gather(*taking)
+    starts: dict[int, asyncio.Task[None]] = {}
+
+    def answering() -> set[int]:
+        return {port for port in house.ports if port not in starts or starts[port].done()}
+
+    for kill in range(1, KILLS + 1):  # each when its share of the tasks is taken, however fast that is
+        share = kill * TASKS / (KILLS + 1)
+        await eventually(lambda share=share: answering() and sum(len(taker.taken) for taker in takers) > share)
+        served = Counter(taker.port for taker in takers if taker.port in answering())
+        busiest, _ = served.most_common(1)[0]
+        starts[busiest] = asyncio.create_task(house.kill_one(busiest))
+    await asyncio.gather(*taking, *starts.values())
     taken = [task_id for taker in takers for task_id in taker.taken]
     assert sum(taker.broken for taker in takers) >= KILLS
     rows = await house.database.fetch("SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id)
@@ -210,7 +214,7 @@ async def test_creating_and_deleting_survive_kills(house: House) -> None:
                     if (await client.delete(f"{base}/{task_id}", headers=headers)).status_code == 204:
                         unsure.discard(task_id)
 
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         workers = [asyncio.create_task(work(client)) for _ in range(6)]
         for kill in range(KILLS):
             await asyncio.sleep(RANDOM.uniform(0.2, 0.6))
@@ -233,7 +237,7 @@ async def test_creating_and_deleting_survive_kills(house: House) -> None:
 async def test_deleting_an_account_survives_kills(house: House) -> None:
     """All of it is gone, or none of it is; when it is gone, so are, in the end, its files."""
     people = [await house.user() for _ in range(8)]
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         base = f"http://127.0.0.1:{house.ports[0]}"
         for _, headers in people:
             for _ in range(5):
