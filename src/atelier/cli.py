@@ -229,7 +229,10 @@ def classify(context: typer.Context) -> None:
 
 
 def _settings(
-    data: Path | None, port: int | None = None, grpc_port: int | None = None, role: str | None = None
+    data: Path | None,
+    port: int | None = None,
+    grpc_port: int | None = None,
+    role: str | None = None,
 ) -> Settings:
     given = {"data": data, "port": port, "grpc_port": grpc_port, "role": role}
     return load(**{name: value for name, value in given.items() if value is not None})

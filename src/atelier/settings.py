@@ -44,6 +44,7 @@ S3 = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BUCKET_PREFIX = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?")
 PREFIX_CHARACTERS = 500  # with a key of 255 below the 1,024 that S3 takes
+RoleName = Literal["api", "processor", "archiver", "relay", "grpc", "files", "migrate"]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
 
 
@@ -202,10 +203,10 @@ class Settings(BaseSettings):
     otlp_url: SecretStr | None = Field(
         None, description="OpenTelemetry collector that gets traces by OTLP/HTTP, `http://host:4318`; none: no tracing."
     )
-    role: Literal["api", "processor", "archiver", "relay", "grpc", "files", "migrate"] | None = Field(
+    role: RoleName | None = Field(
         None,
-        description="What runs with these settings, as each container image says: `atelier doctor` "
-        "looks at what this role needs and at nothing else; none: at everything.",
+        description="What runs with these settings, as each container image says: "
+        "`atelier doctor` looks at what this role needs and at nothing else; none: at everything.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."

@@ -55,7 +55,7 @@ def test_an_older_database_is_not_current(fresh_database_url: str, change: str) 
 def test_the_command_says_what_it_did(
     empty_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From which step to which, and how many, for each tool; the second time, that nothing was to do."""
+    """From which step to which, and how many, for each tool; later, that nothing was to do."""
     settings = Settings(data=tmp_path, database_url=SecretStr(empty_database_url))
     ours, theirs = steps("migrations/versions"), steps("files/migrations")
     assert main(settings) == 0

@@ -1,4 +1,4 @@
-"""`atelier doctor` in each image: with the packages, settings and volumes of that container alone."""
+"""`atelier doctor` in each image: with the packages, settings and volumes of that container."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def absent(role: str) -> str:
     """The top-level modules that are installed here and not in a role's image."""
     has = locked(REQUIREMENTS / f"{role}.txt").keys() | {"atelier"}
     tops = packages_distributions().items()
-    return ",".join(sorted(top for top, names in tops if not {normal(name) for name in names} & has))
+    missing = [top for top, names in tops if not {normal(name) for name in names} & has]
+    return ",".join(sorted(missing))
 
 
 def image(role: str) -> dict[str, str]:
@@ -167,7 +168,7 @@ def test_a_role_that_signs_needs_a_secret(container: Container) -> None:
 
 @pytest.mark.rabbitmq
 @pytest.mark.parametrize(("role", "name"), [("api", "port"), ("grpc", "grpc port")])
-def test_the_port_of_a_role_that_runs_is_its_own(container: Container, role: str, name: str) -> None:
+def test_the_port_of_a_running_role_is_its_own(container: Container, role: str, name: str) -> None:
     """Beside the running role, as `docker compose exec` has it, the port is taken, and rightly."""
     port, metrics_port = free_port(), free_port()
     ports = {"ATELIER_PORT" if role == "api" else "ATELIER_GRPC_PORT": str(port)}

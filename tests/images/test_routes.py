@@ -111,7 +111,7 @@ async def test_a_queued_picture_is_not_ready(ada: Person) -> None:
 async def test_a_damaged_picture_fails_with_a_reason(
     ada: Person, workers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A truncated file ends failed, says why in its record and the log, and is a 404 `processing-failed`."""
+    """A truncated file ends failed; record and log say why; it is a 404 `processing-failed`."""
     record = await ada.settled((await ada.upload(content=WATERFALL[:20_000]))["id"])
     assert record["status"] == "failed"
     assert record["error"]["reason"] == "bad-picture"

@@ -130,20 +130,21 @@ async def alive(_: Claims) -> bool:
 
 
 @asynccontextmanager
-async def door_at(address: str) -> AsyncIterator[int]:
-    """A server of plain bytes behind the door; its port."""
-    door = Interceptor(Authenticator(Tokens(SECRET), alive))
+async def serving_at(host: str) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a server of plain bytes behind the door."""
+    door = Door(Authenticator(Tokens(SECRET), alive))
     server = grpc.aio.server(interceptors=(door,), handlers=(Handlers(),))
-    port = server.add_insecure_port(address)
+    port = server.add_insecure_port(f"{host}:0")
     await server.start()
-    yield port
+    async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+        yield channel
     await server.stop(None)
 
 
 @pytest.fixture
 async def plain() -> AsyncIterator[grpc.aio.Channel]:
     """A channel to such a server."""
-    async with door_at("127.0.0.1:0") as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving_at("127.0.0.1") as channel:
         yield channel
 
 
@@ -186,7 +187,8 @@ async def test_every_call_is_a_line_of_the_access_log(
     await plain.stream_unary("/test/collect")(iter([b"a"]), metadata=METADATA)
     echo = plain.stream_stream("/test/echo")(iter([b"a"]), metadata=METADATA)
     assert [answer async for answer in echo] == [b"a"]
-    for method, metadata in (("/test/fail", METADATA), ("/test/unary", ()), ("/test/nothing", METADATA)):
+    failing = {"/test/fail": METADATA, "/test/unary": (), "/test/nothing": METADATA}
+    for method, metadata in failing.items():
         with pytest.raises(grpc.aio.AioRpcError):
             await plain.unary_unary(method)(b"x", metadata=metadata)
     assert access_lines(caplog) == [
@@ -231,10 +233,10 @@ async def test_log_lines_of_a_call_carry_its_id(plain: grpc.aio.Channel, tmp_pat
     assert all(re.fullmatch(r"\[[0-9a-f]{8}-[0-9a-f]+\]", one) for one in ids[2:])
 
 
-async def test_addresses_of_the_sixth_version_are_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
+async def test_ipv6_addresses_are_logged_in_full(caplog: pytest.LogCaptureFixture) -> None:
     """Without the brackets and the port that gRPC puts around them."""
     caplog.set_level(logging.INFO, "atelier.access")
-    async with door_at("[::1]:0") as port, grpc.aio.insecure_channel(f"[::1]:{port}") as channel:
+    async with serving_at("[::1]") as channel:
         await channel.unary_unary("/test/unary")(b"x", metadata=METADATA)
     assert access_lines(caplog) == ["::1 gRPC /test/unary OK"]
 

@@ -10,8 +10,8 @@ from celery.worker import consumer
 # in which Kombu's Redis transport raises AttributeError, which ends the worker; and a start waits a second for answers.
 ALONE = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
-# For quorum queues it declares 28 queues and as many exchanges, for jobs that shall begin later. None
-# would come through them: Celery sends a later job there by a topic exchange, and ours are direct.
+# For quorum queues it declares 28 queues and as many exchanges, for jobs that shall begin later.
+# None would come through them: Celery sends one there by a topic exchange, and ours are direct.
 STEPS = consumer.Consumer.Blueprint.default_steps
 DELAYED_DELIVERY = "celery.worker.consumer.delayed_delivery:DelayedDelivery"
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5
 OLDEST_POSTGRES = 15
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
-# What each role works with: its container has this and nothing else, no engine of its own least of all.
+# What each role works with: its container has this and nothing else, and no engine of its own.
 NEEDS: dict[str | None, tuple[str, ...]] = {
     "api": ("data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
     "processor": ("data", "redis", "bus", "blobs", "font", "shaping", "sandbox"),
@@ -220,7 +220,7 @@ def _blobs(settings: Settings) -> str:
 
 
 async def _marked(settings: Settings) -> None:
-    """Raise Unavailable for a store that no role has marked: it is new, or its volume is not mounted."""
+    """Raise Unavailable for a store without a mark: it is new, or its volume is not mounted."""
     blobs = bootstrap.open_blobs(settings)
     if not await blobs.mark():
         raise Unavailable("the blob store has no mark: is the volume mounted?")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 ENCODING = "UTF8"
+ALEMBIC = "SELECT version_num FROM alembic_version"
+DJANGO = "SELECT name FROM django_migrations WHERE app = 'files'"
 NUMBER = 4  # digits that the name of a migration begins with
 
 
@@ -51,7 +53,9 @@ def describe(before: Schema, after: Schema) -> list[str]:
     lines = [_change("database", before.alembic, after.alembic, len(made))] if made else []
     if new := after.django - before.django:
         lines.append(_change("files", _newest(before.django), _newest(after.django), len(new)))
-    return lines or [f"database: nothing to do, it is at {after.alembic}, files at {_newest(after.django)}"]
+    if lines:
+        return lines
+    return [f"database: nothing to do, it is at {after.alembic}, files at {_newest(after.django)}"]
 
 
 def _change(name: str, before: str | None, after: str | None, count: int) -> str:
@@ -97,7 +101,10 @@ def knows(alembic: str, django: Sequence[str]) -> bool:
 
 
 def is_current(url: str) -> bool:
-    """Whether the database has every step that this version knows: by look-ups, where the tools take a second."""
+    """Whether the database has every step that this version knows.
+
+    By look-ups: the tools themselves take a second.
+    """
     newest = max(step[:NUMBER] for step in _steps("migrations", "versions"))
     return schema(url) == (newest, _steps("files", "migrations"))
 
@@ -105,13 +112,13 @@ def is_current(url: str) -> bool:
 def schema(url: str) -> Schema:
     """Which migrations the database at `url` has."""
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
-        ours = _column(connection, "alembic_version", "SELECT version_num FROM alembic_version")
-        theirs = _column(connection, "django_migrations", "SELECT name FROM django_migrations WHERE app = 'files'")
+        ours = _column(connection, "alembic_version", ALEMBIC)
+        theirs = _column(connection, "django_migrations", DJANGO)
     return Schema(max(ours, default=None), frozenset(theirs))
 
 
 def _column(connection: psycopg.Connection[Any], table: str, query: LiteralString) -> list[str]:
-    """The values of a query; none without the table, which is looked for first: the server logs errors."""
+    """The values of a query; none without its table, of which the server would log an error."""
     if not connection.execute("SELECT to_regclass(%s)", (table,)).fetchall()[0][0]:
         return []
     return [value for (value,) in connection.execute(query)]

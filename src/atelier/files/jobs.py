@@ -64,13 +64,15 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
     except NotFound:
         return _fail(file, "content-missing", "The content is gone.")
     except Unavailable:
-        log.warning("file %d: nothing can look at it right now; it will be offered again", file.pk, exc_info=True)
+        said = "file %d: nothing can look at it right now; it will be offered again"
+        log.warning(said, file.pk, exc_info=True)
         return "put-off"
     except (DecodeFailed, Invalid, Unsupported) as error:
         reason, detail = service.failure(error)
         if not isinstance(error, DecodeFailed) or file.attempts >= limit:
             return _fail(file, reason, detail)
-        log.warning("file %d: attempt %d failed, again soon: %s: %s", file.pk, file.attempts, reason, detail)
+        said = "file %d: attempt %d failed, again soon: %s: %s"
+        log.warning(said, file.pk, file.attempts, reason, detail)
         offer(file)
         return "retried"
     return "processed" if service.finish(file.pk, file.version, found) else "skipped"

@@ -34,12 +34,12 @@ class Counted(Request):
             FILE_SECONDS.labels(kind).observe(seconds)
         return self._succeeded(failed__retval__runtime, **options)
 
-    def on_failure(self, exc_info: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+    def on_failure(self, info: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
         """Its child died, or it raised what no job should."""
         FILE_JOBS.labels(UNKNOWN, "lost").inc()
-        error = getattr(exc_info.exception, "exc", exc_info.exception)  # wrapped, with its traceback
+        error = getattr(info.exception, "exc", info.exception)  # wrapped, with its traceback
         log.warning("file %s: its job ended without a result: %r", self._file_id, error)
-        return super().on_failure(exc_info, *args, **options)
+        return super().on_failure(info, *args, **options)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: ANN401, FBT001 - as above
         """It ran into a limit; after the hard one its child is killed."""

@@ -52,9 +52,12 @@ async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequen
 
 def _report(image: Image) -> None:
     """Count what became of an image; of one that failed the log says why."""
-    IMAGES.labels(image.status, reasons(image.error["reason"]) if image.error else "").inc()
-    if image.error:
-        log.warning("image %d failed: %s: %s", image.id, image.error["reason"], image.error["detail"])
+    if not image.error:
+        IMAGES.labels(image.status, "").inc()
+        return
+    reason, detail = image.error["reason"], image.error["detail"]
+    IMAGES.labels(image.status, reasons(reason)).inc()
+    log.warning("image %d failed: %s: %s", image.id, reason, detail)
 
 
 async def _write(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) -> dict[int, list[dict[str, Any]]]:

@@ -74,7 +74,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         behaviour = getattr(handler, arity)
         if inspect.isasyncgenfunction(behaviour):
             raise TypeError(f"{behaviour.__qualname__} yields; it should use context.write")
-        guarded = self._streaming(behaviour, path) if handler.response_streaming else self._unary(behaviour, path)
+        wrap = self._streaming if handler.response_streaming else self._unary
+        guarded = wrap(behaviour, path)
         make = getattr(grpc, f"{arity}_rpc_method_handler")
         return cast(
             "Handler", make(guarded, handler.request_deserializer, _or_ready(handler.response_serializer or bytes))
@@ -146,7 +147,7 @@ async def _abort(context: Context, error: Exception) -> None:
 
 
 def _record(path: str, context: Context, seconds: float) -> None:
-    """Count a call that has ended, and write its line of the access log, as the HTTP API has them."""
+    """Count a call that has ended, and write its line of the access log, as HTTP has them."""
     # Of a call that is just being cancelled gRPC still says that it is well.
     cancelled = context.cancelled() or isinstance(sys.exception(), asyncio.CancelledError)
     code: Any = "CANCELLED" if cancelled else _NAMES.get(context.code() or 0, "UNKNOWN")
@@ -161,7 +162,7 @@ def _name(path: str) -> str:
 
 
 def _client(peer: str) -> str:
-    """The address in gRPC's `ipv4:127.0.0.1:50000` and `ipv6:%5B::1%5D:50000`; of others all of it."""
+    """The address in gRPC's `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`; else all of it."""
     family, _, address = peer.partition(":")
     if family not in {"ipv4", "ipv6"}:
         return peer

@@ -43,7 +43,7 @@ def postgres_version(settings: Settings, url: str) -> int:
         import psycopg  # noqa: PLC0415 - only when there is a server to ask
         from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
     except ImportError:
-        return _postgres_version(settings, url)  # the images of some roles have the other driver alone
+        return _postgres_version(settings, url)  # some roles' images have the other driver alone
 
     with _said(settings, "database_url", "PostgreSQL") as say:
         try:
