@@ -67,6 +67,15 @@ def test_the_page_of_books_does_what_it_says(instance: Instance, tmp_path: Path)
     assert "/problems/" not in said
 
 
+def test_the_page_of_tasks_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """Both tasks are handed out, the second with a lease that is renewed and given back."""
+    said = paste(instance, tmp_path, "tasks.md")
+    assert said.count('"meta":"Is the light red?","free":false') == 1
+    assert said.count('"lease":{"token":') == 2
+    assert said.count('"meta":"And here?","free":true') == 2
+    assert "/problems/" not in said
+
+
 def test_the_page_of_files_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
     """The file is uploaded, listed, and comes back under its name."""
     said = paste(instance, tmp_path, "files.md")

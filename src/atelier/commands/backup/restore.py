@@ -59,9 +59,7 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
     console.print(f"{backup.name} is restored: {manifest.blobs} blobs, events up to position {manifest.position}.")
     console.print("Start it, then run `atelier check --deep`.")
     if settings.secret is None and not (settings.data / "secret").exists():
-        console.print(
-            "There is no secret: a new one will be made. Access tokens from before end; refresh tokens do not."
-        )
+        console.print("There is no secret: a new one will be made. Refresh tokens stay valid.")
     return 0
 
 
