@@ -75,12 +75,12 @@ TIME_LIMITS = (
     "atelier.cache.aside.TIMEOUT_SECONDS",
     "atelier.database.CONNECT_SECONDS",
     "atelier.http.ratelimit.REDIS_SECONDS",
-    "atelier.imaging.child._EXIT",
-    "atelier.probe.DEADLINE_SECONDS",
-    "atelier.roles.doctor.CONNECT_SECONDS",
-    "atelier.tail.START_SECONDS",
+    "atelier.sandbox.child._EXIT",
+    "atelier.observe.probe.DEADLINE_SECONDS",
+    "atelier.commands.doctor.CONNECT_SECONDS",
+    "atelier.events.follow.START_SECONDS",
     "atelier.tasks.handout.PATIENCE_SECONDS",
-    "atelier.vitals.CHECK_SECONDS",
+    "atelier.observe.health.CHECK_SECONDS",
 )
 ENGINES = pytest.StashKey[Engines]()
 HELD = pytest.StashKey[list[socket.socket]]()
