@@ -25,6 +25,7 @@ from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
 from atelier.queue import Queue
 from atelier.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,7 +81,8 @@ async def online(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve([listener]))
     port = listener.getsockname()[1]
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as made:
+    url = f"http://127.0.0.1:{port}"
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as made:
         yield made
     server.should_exit = True
     await serving

@@ -19,6 +19,7 @@ from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
 from atelier.queue import Queue
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,6 +84,7 @@ async def converse(port: int, *pieces: bytes, end: bool = False) -> bytes:
         await writer.drain()
     if end:
         writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 20)
+    async with patience():
+        answer = await reader.read()
     writer.close()
     return answer

@@ -16,6 +16,7 @@ from atelier.auth import Authenticator, Claims, Principal, Tokens
 from atelier.errors import Unauthenticated
 from atelier.http import problems
 from atelier.http.auth import CurrentUser, authenticate
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -74,7 +75,8 @@ async def house() -> AsyncIterator[House]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
     serving = asyncio.create_task(server.serve([listener]))
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client:
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
         yield House(app, gate, client)
     server.should_exit = True
     await serving

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -14,6 +15,7 @@ from atelier.http.app import create_app
 from atelier.observe import health
 from atelier.roles import mounted
 from tests.http.support import in_process, make_resources, served
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,12 +117,13 @@ async def test_metrics_say_what_is_away_though_nobody_asks(
         if away.is_set():
             raise OSError("away")
 
-    async def says(line: str) -> None:
-        while line not in (await client.get("/metrics")).text.splitlines():
-            await asyncio.sleep(0.01)
+    async def says(line: str) -> bool:
+        return line in (await client.get("/metrics")).text.splitlines()
 
     app = create_app(resources, [], checks={"engine": ask})
-    async with served(app) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        await asyncio.wait_for(says('atelier_dependency_up{name="engine"} 1.0'), 20)
-        away.set()
-        await asyncio.wait_for(says('atelier_dependency_up{name="engine"} 0.0'), 20)
+    async with served(app) as port:
+        url = f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
+            await eventually(partial(says, 'atelier_dependency_up{name="engine"} 1.0'))
+            away.set()
+            await eventually(partial(says, 'atelier_dependency_up{name="engine"} 0.0'))

@@ -19,6 +19,7 @@ from atelier.database import Database
 from atelier.errors import Conflict, Invalid
 from atelier.http import idempotency, idempotency_keys
 from atelier.http.idempotency import LOCK, Key, Replay, Ticket, begin, fingerprint, once, scope
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -164,7 +165,7 @@ async def test_a_run_that_was_taken_over_cannot_commit(database: Database, key: 
 async def test_a_young_lock_holds(database: Database, key: str) -> None:
     """A run is not taken over before the lock time."""
     await take(database, key)
-    await age(database, key, "locked_at", LOCK.total_seconds() - 5)
+    await age(database, key, "locked_at", LOCK.total_seconds() / 2)
     with pytest.raises(Conflict):
         await begin(database, SCOPE, key, CONTENT)
 
@@ -348,8 +349,7 @@ async def test_a_cancelled_post_gives_its_key_back(shop: Shop, key: str) -> None
     """A server that cancels a handler does not leave its client waiting for the lock."""
     shop.gate.clear()
     ordering = asyncio.create_task(shop.order(key, "orders", key))
-    while not shop.runs:
-        await asyncio.sleep(0.001)
+    await eventually(lambda: shop.runs)
     ordering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await ordering

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from atelier.http.metrics import STALE_SECONDS, Metrics
+from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +40,7 @@ async def test_several_processes_show_each_other(tmp_path: Path) -> None:
     two.observe("GET", "/a", 200, 0.001)
     two.observe("GET", "/a", 200, 0.001)
     async with one.shared(), two.shared():
-        async with asyncio.timeout(10):
-            while len(list(tmp_path.glob("*.prom"))) < 2:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: len(list(tmp_path.glob("*.prom"))) == 2)
         assert counts(one) == counts(two) == [1.0, 2.0]
         assert one.exposition().count(b"# TYPE atelier_http_requests_total counter") == 1
     assert not list(tmp_path.iterdir())
@@ -67,8 +65,6 @@ async def test_an_unwritable_folder_harms_nobody(tmp_path: Path, caplog: pytest.
     (tmp_path / "file").touch()
     metrics = Metrics(tmp_path / "file" / "metrics")
     async with metrics.shared():
-        async with asyncio.timeout(10):
-            while "the other processes do not see these metrics" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: "the other processes do not see these metrics" in caplog.text)
         metrics.observe("GET", "/a", 200, 0.001)
         assert counts(metrics) == [1.0]

@@ -16,6 +16,7 @@ from atelier.http.json import json_response
 from atelier.http.middleware import Elsewhere
 from atelier.observe.logs import request_id
 from tests.http.support import BODY_LIMIT, converse, in_process, served
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -277,7 +278,8 @@ async def test_a_chunked_body_is_refused_when_the_count_is_over(app: FastAPI) ->
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head + b"20000\r\n" + b"x" * 0x20000 + b"\r\n")
-        first = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+        async with patience():
+            first = await reader.readuntil(b"\r\n")
         writer.close()
     assert first.startswith(b"HTTP/1.1 413 ")
 
@@ -291,7 +293,8 @@ async def test_a_client_that_goes_away_is_no_error(app: FastAPI, caplog: pytest.
             writer.write(post("/wait", 100) + b"half")
             await writer.drain()
             writer.close()
-            await asyncio.wait_for(gone.wait(), 10)
+            async with patience():
+                await gone.wait()
     assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
     assert " POST /wait 499 " in next(r.getMessage() for r in caplog.records if r.name == "atelier.access")
 

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from atelier.http.protocol import HEAD_BYTES, Protocol
 from tests.http.support import converse, served
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +25,13 @@ gone = asyncio.Event()
 class Impatient(Protocol):
     """Waits a moment, where the real one waits a minute."""
 
-    wait_seconds = 0.2
+    wait_seconds = 0.5
+
+
+class Slow(Protocol):
+    """Waits for longer than a busy machine takes for a few bytes."""
+
+    wait_seconds = 3.0
 
 
 async def echo(request: Request) -> PlainTextResponse:
@@ -39,12 +46,21 @@ async def echo(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(size))
 
 
+APP = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
+
+
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """Where it listens."""
+    """Where it listens with the patience that it really has."""
+    async with served(APP) as port:
+        yield port
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[int]:
+    """Where it listens and soon leaves who is silent."""
     gone.clear()
-    app = Starlette(routes=[Route("/", echo, methods=["GET", "POST"])])
-    async with served(app, Impatient) as port:
+    async with served(APP, Impatient) as port:
         yield port
 
 
@@ -78,14 +94,14 @@ async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost:", HEAD + b"Content-Length: 10\r\n\r\nabc"])
-async def test_a_silent_client_is_left(port: int, begun: bytes) -> None:
+async def test_a_silent_client_is_left(impatient: int, begun: bytes) -> None:
     """Before the first byte, in the middle of a head and of a body: the connection is closed without an answer."""
-    assert await converse(port, begun) == b""
+    assert await converse(impatient, begun) == b""
 
 
-async def test_more_of_a_head_buys_no_time(port: int) -> None:
+async def test_more_of_a_head_buys_no_time(impatient: int) -> None:
     """A client that sends a header line now and then is left as well."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", impatient)
     writer.write(b"GET / HTTP/1.1\r\n")
     closed = asyncio.ensure_future(reader.read())
     while not closed.done():
@@ -95,28 +111,30 @@ async def test_more_of_a_head_buys_no_time(port: int) -> None:
     writer.close()
 
 
-async def test_a_body_that_goes_on_may_take_its_time(port: int) -> None:
+async def test_a_body_that_goes_on_may_take_its_time() -> None:
     """Only silence counts, not slowness."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(HEAD + b"Connection: close\r\nContent-Length: 10\r\n\r\n")
-    for _ in range(10):
-        await asyncio.sleep(Impatient.wait_seconds / 4)
-        writer.write(b"a")
-    assert (await reader.read()).endswith(b"\r\n\r\n10")
-    writer.close()
+    async with served(APP, Slow) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Connection: close\r\nContent-Length: 10\r\n\r\n")
+        for _ in range(10):
+            await asyncio.sleep(Slow.wait_seconds / 8)
+            writer.write(b"a")
+        assert (await reader.read()).endswith(b"\r\n\r\n10")
+        writer.close()
 
 
-async def test_the_application_hears_that_a_silent_client_was_left(port: int) -> None:
+async def test_the_application_hears_that_a_silent_client_was_left(impatient: int) -> None:
     """It meets a client that went away, as it would of its own."""
-    await converse(port, HEAD + b"Content-Length: 10\r\n\r\nabc")
-    await asyncio.wait_for(gone.wait(), 5)
+    await converse(impatient, HEAD + b"Content-Length: 10\r\n\r\nabc")
+    async with patience():
+        await gone.wait()
 
 
-async def test_a_slow_answer_is_waited_for(port: int) -> None:
+async def test_a_slow_answer_is_waited_for(impatient: int) -> None:
     """While we are at work the client owes nothing; the next request on the connection is taken."""
     request = b"POST /?slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    answer = await converse(port, request, last)
+    answer = await converse(impatient, request, last)
     assert answer.count(b"HTTP/1.1 200") == 2
 
 

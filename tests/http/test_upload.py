@@ -33,6 +33,7 @@ from atelier.http.upload import (
 )
 from atelier.settings import Settings
 from tests.http.support import in_process, make_resources, served
+from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -264,13 +265,13 @@ async def test_a_client_that_goes_away_leaves_nothing(app: FastAPI, tmp_path: Pa
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head.encode() + part(disposition("file", "a"), b"x" * size)[:-2])
         await writer.drain()
-        await asyncio.wait_for(started.wait(), 10)
+        async with patience():
+            await started.wait()
         if size > MEMORY_BYTES:
-            async with asyncio.timeout(10):
-                while not list((tmp_path / "blobs" / ".incoming").glob("*")):
-                    await asyncio.sleep(0.01)
+            await eventually(lambda: list((tmp_path / "blobs" / ".incoming").glob("*")))
         writer.close()
-        await asyncio.wait_for(ended.wait(), 10)
+        async with patience():
+            await ended.wait()
     assert not list((tmp_path / "blobs" / ".incoming").glob("*"))
 
 
@@ -286,7 +287,8 @@ async def test_a_slow_client_is_served(app: FastAPI) -> None:
             writer.write(body[at : at + 1])
             await writer.drain()
             await asyncio.sleep(0)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        async with patience():
+            answer = await reader.read()
         writer.close()
     assert b'"size":7' in answer
     assert b'[["title","slow"]]' in answer
