@@ -125,7 +125,7 @@ async def test_a_killed_worker_is_replaced_and_its_children_end(
 
 def test_a_job_of_a_killed_process_is_named(worker: subprocess.Popen[bytes], settings: Settings) -> None:
     """The log has the file's id and what killed the process; the job comes again and is done."""
-    house.move_in(settings)
+    django_setup.configure(settings)
     file = make(settings)
     url = bootstrap.database_url(settings)
     with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as watcher:

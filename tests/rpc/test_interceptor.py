@@ -131,9 +131,9 @@ async def alive(_: Claims) -> bool:
 
 @asynccontextmanager
 async def serving_at(host: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a server of plain bytes behind the door."""
-    door = Door(Authenticator(Tokens(SECRET), alive))
-    server = grpc.aio.server(interceptors=(door,), handlers=(Handlers(),))
+    """A channel to a server of plain bytes behind the interceptor."""
+    interceptor_ = Interceptor(Authenticator(Tokens(SECRET), alive))
+    server = grpc.aio.server(interceptors=(interceptor_,), handlers=(Handlers(),))
     port = server.add_insecure_port(f"{host}:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
