@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import subprocess
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from atelier.up.engines.process import start_time
 
@@ -46,6 +47,11 @@ async def eventually(condition: Condition[T], otherwise: object = "it did not ha
             return found
         assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise
         await asyncio.sleep(POLL_SECONDS)
+
+
+def finished(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, whatever its exit code; what it printed, as text."""
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS, **options)
 
 
 def gone(*pids: int) -> None:

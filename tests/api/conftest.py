@@ -13,6 +13,7 @@ from atelier.settings import Settings
 from tests.api.people import sign_up, things_of
 from tests.http.support import served
 from tests.system.conftest import running
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from tests.system.instance import Instance
 
 SECRET = "s" * 64
+LIFE_SECONDS = 36_000  # of a token: longer than a module's tests take on any machine
 
 
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
     """A running instance that a module's tests share."""
-    with running(access_token_seconds="7200", logins_per_minute="100000") as instance:
+    with running(access_token_seconds=str(LIFE_SECONDS), logins_per_minute="100000") as instance:
         yield instance
 
 
@@ -36,7 +38,13 @@ def instance() -> Iterator[Instance]:
 def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str) -> Settings:
     """Settings of an API that a module's tests share: a data folder of its own, this worker's database and Redis."""
     data = tmp_path_factory.mktemp("api")
-    return Settings(data=data, database_url=database_url, redis_url=redis_url, secret=SECRET)
+    return Settings(
+        data=data,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        access_token_seconds=LIFE_SECONDS,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ async def port(app: FastAPI) -> AsyncIterator[int]:
 @pytest.fixture(scope="module")
 async def client(port: int) -> AsyncIterator[httpx2.AsyncClient]:
     """A client over a socket, without a token."""
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
         yield client
 
 

@@ -46,7 +46,7 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     upload = {"file": ("a.jpg", PHOTO)}
     image = await client.post("/api/images", files=upload, headers=owner.headers)
     task = await client.post("/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}, headers=owner.headers)
-    await client.post("/api/tasks/take", json={"lease_seconds": 600}, headers=owner.headers)
+    await client.post("/api/tasks/take", json={"lease_seconds": 36_000}, headers=owner.headers)
     file = await client.post("/api/upload", files=upload, headers=owner.headers)
     book = await client.post("/api/books", json=BOOK, headers=owner.headers)
     made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book}

@@ -18,6 +18,7 @@ from atelier.settings import Settings
 from tests.api.operations import PHOTO
 from tests.api.people import is_problem, sign_up
 from tests.http.support import served
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -34,7 +35,7 @@ async def serving(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of an API of its own."""
     async with (
         served(api.build(settings)) as port,
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client,
     ):
         client.headers |= (await sign_up(client)).headers
         yield client

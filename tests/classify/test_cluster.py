@@ -17,7 +17,8 @@ from atelier.classify.cluster import STANDSTILL_SECONDS, Ordered, lost
 from atelier.classify.jobs import QUEUE, make_app, sender
 from atelier.classify.outcomes import Failure, Result
 from atelier.up.engines import start_valkey
-from tests.classify.tool import Tool, fill, until
+from tests.classify.tool import Tool, fill
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,8 +66,8 @@ def descendants(pid: int) -> list[int]:
 def made(name: str, **fields: Any) -> Chunk:
     """A chunk of that name."""
     where: dict[str, Any] = {"folder": "", "root": b"", "pieces": [], "url": "", "headers": []}
-    how: dict[str, Any] = {"rotate": True, "resize": True, "timeout": 10.0, "tries": 2, "concurrency": 4}
-    return Chunk(name, **(where | how | {"pixels": 10**7, "seconds": 10.0, "memory": 1 << 30} | fields))
+    how: dict[str, Any] = {"rotate": True, "resize": True, "timeout": PATIENCE_SECONDS, "tries": 2, "concurrency": 4}
+    return Chunk(name, **(where | how | {"pixels": 10**7, "seconds": PATIENCE_SECONDS, "memory": 1 << 30} | fields))
 
 
 def chunk(folder: Path, pictures: Path, url: str, names: list[str]) -> Chunk:
@@ -186,7 +187,7 @@ def test_a_worker_outlives_its_broker(
     workers = Workers(url)
     request.addfinalizer(workers.kill)
     request.addfinalizer(engine.halt)
-    service = start_service("--latency", "2")
+    service = start_service("--latency", "6")  # in which the broker can be killed
     first, second = (chunk(tmp_path, pictures, service.url, [name]) for name in ("00.jpg", "01.jpg"))
     second = msgspec.structs.replace(second, name="walk-0-1")
     sender(url)(first)

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 
 from atelier.imaging.transform import transform
-from tests.classify.tool import Service, Tool, fill, photo, until
+from tests.classify.tool import Service, Tool, fill, photo
+from tests.waiting import PATIENCE_SECONDS, gone, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +190,7 @@ def test_two_interrupts_stop_at_once(tmp_path: Path, start_service: Callable[...
 
 def test_sigusr1_prints_the_report_so_far(tmp_path: Path, start_service: Callable[..., Service]) -> None:
     """SIGUSR1 reports on standard error and the run goes on."""
-    service = start_service("--latency", "0.02")
+    service = start_service("--latency", "0.1")
     fill(tmp_path / "many", 300)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
     process = tool.start(service.url, "--log-every", "0.1", "--concurrency", "4")
@@ -207,7 +208,7 @@ def test_a_service_that_dies_and_comes_back_costs_nothing(
     tmp_path: Path, start_service: Callable[..., Service]
 ) -> None:
     """While the service is away the run waits, says so, and fails no picture."""
-    service = start_service("--latency", "0.005")
+    service = start_service("--latency", "0.2")
     fill(tmp_path / "many", 400)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
     tool.start(service.url, "--json", "--concurrency", "12")
@@ -273,7 +274,7 @@ def test_a_full_disk_pauses_the_run(tmp_path: Path, service: Service) -> None:
 
 def test_nothing_outlives_a_kill(tmp_path: Path, start_service: Callable[..., Service]) -> None:
     """Killed with -9, the run leaves no process behind."""
-    service = start_service("--latency", "0.05")
+    service = start_service("--latency", "0.2")
     fill(tmp_path / "many", 500)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
     process = tool.start(service.url, "--workers", "2")
@@ -281,7 +282,7 @@ def test_nothing_outlives_a_kill(tmp_path: Path, start_service: Callable[..., Se
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) >= 2
     tool.kill()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    gone(*map(int, children))
 
 
 def on_terminal(tool: Tool, url: str, *options: str) -> tuple[subprocess.Popen[bytes], int]:
@@ -352,7 +353,9 @@ def test_errors_of_use_are_one_message_and_code_2(pictures: Path, arguments: lis
     """What cannot be begun ends with exit code 2, says why, and shows no traceback."""
     command = [sys.executable, "-m", "atelier", "classify", *(text.format(pictures=pictures) for text in arguments)]
     wide = os.environ | {"COLUMNS": "200"}
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=pictures, env=wide, timeout=60)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=pictures, env=wide, timeout=PATIENCE_SECONDS
+    )
     assert ended.returncode == 2
     assert complaint in ended.stderr
     assert "Traceback" not in ended.stderr

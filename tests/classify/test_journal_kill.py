@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.classify.tool import Tool, fill, until
+from tests.classify.tool import Tool, fill
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,7 @@ from atelier.classify.worker import answer, read
 from atelier.imaging.recipe import Limits
 from atelier.imaging.transform import transform
 from tests.classify.tool import photo
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +122,9 @@ class Errand:
         self.entries = [Entry(n, os.fsencode(name), n + 1) for n, name in enumerate(names)]
         self.outcomes: dict[int, Transformed | Failed] = {}
         self.before: Callable[[], None] = lambda: None
-        self.pool = Pool(work or Work(os.fsencode(folder)), self._next, self._now, self._deliver)
+        self.pool = Pool(
+            work or Work(os.fsencode(folder), seconds=PATIENCE_SECONDS), self._next, self._now, self._deliver
+        )
 
     async def run(self) -> dict[int, Transformed | Failed]:
         """Have all of them done."""
@@ -164,7 +167,7 @@ async def test_a_crash_costs_one_picture(pictures: Path) -> None:
 
 async def test_a_hang_costs_one_picture(pictures: Path) -> None:
     """A process that says nothing for too long is ended, and the next one goes on."""
-    errand = Errand(pictures, [f"{n:02}.jpg" for n in range(8)], Work(os.fsencode(pictures), seconds=1.0))
+    errand = Errand(pictures, [f"{n:02}.jpg" for n in range(8)], Work(os.fsencode(pictures), seconds=5.0))
     errand.before = lambda: strike(signal.SIGSTOP) if len(errand.outcomes) == 3 else None
     found = kinds(await errand.run())
     assert len(found) == 8
@@ -184,6 +187,6 @@ async def test_a_process_that_cannot_start_ends_the_run(pictures: Path, monkeypa
 async def test_a_hungry_picture_fails_alone(pictures: Path) -> None:
     """A picture that needs more memory than it may have is a failure, not the end of its process's work."""
     Image.new("RGB", (7000, 7000)).save(pictures / "black.png", compress_level=1)
-    work = Work(os.fsencode(pictures), memory=128 << 20)
+    work = Work(os.fsencode(pictures), memory=32 << 20)
     found = kinds(await Errand(pictures, ["00.jpg", "black.png", "01.jpg"], work).run())
     assert found == ["ok", "too_large", "ok"]

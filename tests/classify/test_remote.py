@@ -12,6 +12,7 @@ from atelier.classify.breaker import FAILURES, CircuitBreaker, Drained
 from atelier.classify.http_client import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response, without_password
 from atelier.classify.outcomes import Failed, Transformed
 from atelier.classify.remote import Remote, rest_of
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +62,7 @@ async def scripted(*answers: bytes | None) -> AsyncIterator[tuple[Script, str]]:
         server.close()
 
 
-def remote(url: str, *, tries: int = 3, timeout: float = 5.0) -> tuple[Remote, CircuitBreaker, list[str]]:
+def remote(url: str, *, tries: int = 3, timeout: float = PATIENCE_SECONDS) -> tuple[Remote, CircuitBreaker, list[str]]:
     said: list[str] = []
     gate = CircuitBreaker(first=0.05, longest=0.1, tell=said.append)
     return Remote(Client(Endpoint(url), timeout), gate, tries), gate, said
@@ -170,8 +171,7 @@ async def test_an_outage_makes_pictures_wait() -> None:
     port = server.sockets[0].getsockname()[1]
     asked, gate, said = remote(f"http://127.0.0.1:{port}", tries=2)
     tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(2 * FAILURES)]
-    while not gate.shut:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: gate.shut)
     server.close()
     await asyncio.sleep(0.3)
     assert not any(task.done() for task in tasks)
@@ -234,8 +234,7 @@ async def test_draining_frees_whoever_waits() -> None:
     async with scripted(answer(b"", 500)) as (_, url):
         asked, gate, _ = remote(url, tries=100)
         tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(FAILURES)]
-        while not gate.shut:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: gate.shut)
         gate.drain()
         assert {type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)} == {Drained}
 
@@ -265,7 +264,7 @@ def test_headers_cannot_be_smuggled() -> None:
 async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
     """A second answer to one request is never taken for the answer to the next."""
     async with scripted(answer() + answer(b'{"class":"wrong","score":0}')) as (script, url):
-        client = Client(Endpoint(url), 5)
+        client = Client(Endpoint(url), PATIENCE_SECONDS)
         for _ in range(3):
             assert (await client.post("/", "image/jpeg", b"")).body == CAT
         assert script.connections == 3
@@ -275,6 +274,6 @@ async def test_rubbish_is_told_from_a_lost_connection() -> None:
     """What is not HTTP is a bad answer, an address that nobody serves is a connection error."""
     async with scripted(b"rubbish\r\n\r\ncontent-length") as (_, url):
         with pytest.raises(BadAnswer):
-            await Client(Endpoint(url), 5).post("/", "image/jpeg", b"")
+            await Client(Endpoint(url), PATIENCE_SECONDS).post("/", "image/jpeg", b"")
     with pytest.raises(OSError, match="Connect"):
-        await Client(Endpoint(url), 5).post("/", "image/jpeg", b"")
+        await Client(Endpoint(url), PATIENCE_SECONDS).post("/", "image/jpeg", b"")

@@ -9,19 +9,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 STANDIN = ROOT / "benchmarks" / "classify" / "standin.py"
-PATIENCE_SECONDS = 60
 
 
 @functools.cache
@@ -41,16 +38,6 @@ def fill(folder: Path, count: int, per_seed: int = 50_000) -> None:
         if number % per_seed == 0:
             seed.write_bytes(data)
         os.link(seed, folder / f"{number:07}.jpg")
-
-
-def until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-    """Wait until a condition holds; returns its value."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 class Service:
@@ -90,14 +77,17 @@ class Tool:
         """Start it, with its own process group as from a shell."""
         base = [sys.executable, "-m", "atelier", "classify", self.folder, url, "--output", str(self.output)]
         errors = self.output.with_suffix(".stderr").open("w")
-        self.process = subprocess.Popen([*base, *options], stdout=subprocess.PIPE, stderr=errors, text=True)
+        environment = os.environ | {"ATELIER_DECODE_SECONDS": "120"}  # a busy machine may be slow
+        self.process = subprocess.Popen(
+            [*base, *options], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
         errors.close()
         return self.process
 
     def finish(self) -> tuple[int, str]:
         """Wait for it; returns the exit code and what it printed."""
         assert self.process
-        said, _ = self.process.communicate(timeout=PATIENCE_SECONDS * 5)
+        said, _ = self.process.communicate(timeout=5 * PATIENCE_SECONDS)
         return self.process.returncode, said
 
     def run(self, url: str, *options: str) -> tuple[int, dict[str, Any]]:

@@ -9,7 +9,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,7 @@ from atelier.errors import Conflict, Unavailable
 from atelier.roles.store import REFERENCED
 from atelier.settings import Settings
 from tests.s3 import KEYS
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.s3 import S3Server
@@ -278,16 +278,19 @@ def test_a_backup_says_where_the_secret_is(house: House, folder: Path, capsys: p
 
 def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path) -> None:
     """Killed in the middle it is never restored; the next one goes on with what was copied and tidies up."""
-    house.add(*(os.urandom(200) for _ in range(300)))
+    last = house.settings.blobs_folder / max(house.add(*(os.urandom(200) for _ in range(300))))
+    last.rename(folder.with_name("last"))
+    os.mkfifo(last)  # the backup stops there, and cannot be done before it is killed
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")}
     environment["ATELIER_DATABASE_URL"] = house.url
     words = ["backup", str(folder), "--data", str(house.settings.data)]
     victim = subprocess.Popen([sys.executable, "-m", "atelier", *words], env=environment, stdout=subprocess.DEVNULL)
-    while not list(folder.glob("blobs/tasks/*/*")):
-        assert victim.poll() is None
-        time.sleep(0.001)
+    until(lambda: list(folder.glob("blobs/tasks/*/*")) or victim.poll() is not None)
+    assert victim.poll() is None
     victim.kill()
     victim.wait()
+    last.unlink()
+    folder.with_name("last").rename(last)
     assert [path.suffix for path in folder.glob("2*")] == [".part"]
     with pytest.raises(archive.BackupError, match="no whole backup"):
         restore.main(target.settings, folder, None)

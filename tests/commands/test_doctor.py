@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.commands.doctor import main
+from atelier.up.engines import start_valkey
 from atelier.settings import Settings, load
 from atelier.up.preflight import keep_secret
 from tests.imaging.fonts import called
@@ -93,16 +94,17 @@ def test_a_server_that_does_not_answer(
     assert "127.0.0.1:1" in output
 
 
-def test_a_queue_that_forgets(redis_url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_queue_that_forgets(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """A Redis that evicts keys would lose jobs: said before it happens."""
     from redis import Redis  # noqa: PLC0415 - only here
 
-    with Redis.from_url(redis_url) as client:
-        client.config_set("maxmemory-policy", "allkeys-lru")
-        try:
-            assert main(load(data=folder, redis_url=redis_url)) == 1
-        finally:
-            client.config_set("maxmemory-policy", "noeviction")
+    engine = start_valkey(folder / "valkey")  # not the one that tests share
+    try:
+        with Redis.from_url(engine.url) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        assert main(load(data=folder, redis_url=engine.url)) == 1
+    finally:
+        engine.halt()
     assert "needs noeviction" in capsys.readouterr().out
 
 

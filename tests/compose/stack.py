@@ -13,11 +13,13 @@ from typing import Any
 
 import httpx2
 
-from tests.system.instance import PASSWORD, free_port
+from tests.ports import free_port
+from tests.system.instance import PASSWORD
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "inside"
-BUILD_SECONDS, UP_SECONDS, SECONDS = 1800, 600, 120
+BUILD_SECONDS, UP_SECONDS = 3600, 1800
 
 
 class Stack:
@@ -35,13 +37,15 @@ class Stack:
         }
         self.clients: list[httpx2.Client] = []
 
-    def compose(self, *words: str, seconds: float = SECONDS, given: str | None = None, check: bool = True) -> str:
+    def compose(
+        self, *words: str, seconds: float = PATIENCE_SECONDS, given: str | None = None, check: bool = True
+    ) -> str:
         """Run `docker compose WORDS`; what it printed."""
         return self._run(("docker", "compose", *words), seconds, given, check=check)
 
     def docker(self, *words: str) -> str:
         """Run `docker WORDS`; what it printed."""
-        return self._run(("docker", *words), SECONDS, None, check=True)
+        return self._run(("docker", *words), PATIENCE_SECONDS, None, check=True)
 
     def up(self, *words: str) -> None:
         """Start what is named, or everything, and wait until it is healthy."""
@@ -75,12 +79,12 @@ class Stack:
     def alive(self) -> bool:
         """Whether the API answers through the proxy, with everything that it needs."""
         with contextlib.suppress(httpx2.HTTPError):
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
         return False
 
     def user(self, email: str, *, register: bool = True) -> httpx2.Client:
         """A client that is signed in."""
-        client = httpx2.Client(base_url=self.url, timeout=60)
+        client = httpx2.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
         self.clients.append(client)
         if register:
             assert client.post("/api/users", json={"email": email, "password": PASSWORD}).status_code == 201

@@ -22,7 +22,8 @@ import pytest
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
 from tests.compose.stack import BUILD_SECONDS, SCRIPTS, Stack
 from tests.system.instance import PASSWORD, settled
-from tests.system.test_chaos import until, upload
+from tests.system.test_chaos import upload
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_an_upgrade_keeps_what_was_there(stack: Stack) -> None:
     veteran = stack.user(OLD, register=False)
     (book,) = veteran.get("/api/books").json()
     assert book["title"] == "Dune"
-    until(lambda: any(event["type"] == "book.created" for event in events(stack)), 30, "the old event was never sent")
+    until(lambda: any(event["type"] == "book.created" for event in events(stack)), "the old event was never sent")
 
 
 def test_containers_can_do_little(stack: Stack) -> None:
@@ -161,19 +162,19 @@ def test_books_over_both_doors(stack: Stack, ada: httpx2.Client) -> None:
     metadata = [("authorization", ada.headers["Authorization"])]
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
-        page = books.ListBooks(books_pb2.ListBooksRequest(page_size=10), metadata=metadata, timeout=30)
+        page = books.ListBooks(books_pb2.ListBooksRequest(page_size=10), metadata=metadata, timeout=PATIENCE_SECONDS)
         assert [book.title for book in page.books] == ["Dune"]
         watching = books.WatchBooks(
-            books_pb2.WatchBooksRequest(after_sequence=page.sequence), metadata=metadata, timeout=60
+            books_pb2.WatchBooksRequest(after_sequence=page.sequence), metadata=metadata, timeout=PATIENCE_SECONDS
         )
         book = {"title": "Solaris", "author": "Stanisław Lem", "publication_date": "1961-06-01"}
         created = ada.post("/api/books", json=book).json()
         changes = (answer.change for answer in watching if answer.HasField("change"))
         assert next(changes).book.title == "Solaris"
-        found = books.GetBook(books_pb2.GetBookRequest(id=created["id"]), metadata=metadata, timeout=30)
+        found = books.GetBook(books_pb2.GetBookRequest(id=created["id"]), metadata=metadata, timeout=PATIENCE_SECONDS)
         assert found.book.author == "Stanisław Lem"
         with pytest.raises(grpc.RpcError) as refused:
-            books.GetBook(books_pb2.GetBookRequest(id=created["id"]), timeout=30)
+            books.GetBook(books_pb2.GetBookRequest(id=created["id"]), timeout=PATIENCE_SECONDS)
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -193,7 +194,7 @@ def test_a_file_is_looked_into(ada: httpx2.Client) -> None:
     """Celery's worker finds the rows of a table; the content comes back as it went in."""
     content = b"name,year\nDune,1965\nSolaris,1961\n"
     record = ada.post("/api/upload/", files={"file": ("books.csv", content, "text/csv")}).json()
-    until(lambda: ada.get(record["url"]).json()["processed"], 60, "the file was never processed")
+    until(lambda: ada.get(record["url"]).json()["processed"], "the file was never processed")
     assert ada.get(record["url"]).json()["result"]["rows"] == 2
     assert ada.get(record["file"]).content == content
 
@@ -219,13 +220,13 @@ def test_no_acknowledged_upload_is_lost(stack: Stack, ada: httpx2.Client, victim
 
     with ThreadPoolExecutor(2) as pool:
         uploads = [pool.submit(one, number) for number in range(UPLOADS)]
-        begun.wait(60)
+        begun.wait(PATIENCE_SECONDS)
         stack.kill(victim)
         time.sleep(1)
         stack.compose("start", victim)
         ids = [each.result() for each in uploads]
-    until(stack.alive, 90, f"the house did not come back after {victim}")
-    assert [settled(ada, image, 120)["status"] for image in ids] == ["ready"] * UPLOADS
+    until(stack.alive, f"the house did not come back after {victim}")
+    assert [settled(ada, image)["status"] for image in ids] == ["ready"] * UPLOADS
     assert all(ada.get(f"/api/images/{image}").content[:2] == b"\xff\xd8" for image in ids)
     seen["images"] += ids
 
@@ -234,7 +235,7 @@ def test_what_ends_by_itself_is_started_again(stack: Stack) -> None:
     """The restart policy: a role that leaves comes back without anybody's help."""
     (container,) = stack.containers("archiver")
     stack.compose("exec", "-T", "archiver", "sh", "-c", "kill -TERM 1")
-    until(lambda: stack.inspect(container)["RestartCount"] > 0, 60, "the archiver was not started again")
+    until(lambda: stack.inspect(container)["RestartCount"] > 0, "the archiver was not started again")
 
 
 def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> None:
@@ -253,9 +254,9 @@ def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> Non
     assert all(len(logging(name)) == 2 for name in ("api", "processor"))
     for name in ("api", "processor"):
         for each in logging(name):
-            until(lambda each=each: stack.inspect(each)["State"]["Health"]["Status"] == "healthy", 60, "not healthy")
-    until(both, 60, "one of two containers had nothing to do")
-    assert {settled(ada, image, 120)["status"] for image in seen["images"]} == {"ready"}
+            until(lambda each=each: stack.inspect(each)["State"]["Health"]["Status"] == "healthy", "not healthy")
+    until(both, "one of two containers had nothing to do")
+    assert {settled(ada, image)["status"] for image in seen["images"]} == {"ready"}
 
 
 def test_every_change_was_announced(stack: Stack, ada: httpx2.Client) -> None:
@@ -269,7 +270,7 @@ def test_every_change_was_announced(stack: Stack, ada: httpx2.Client) -> None:
         holes = {name: sorted(found) for name, found in numbers.items() if found != set(range(1, len(found) + 1))}
         return lost | holes
 
-    until(lambda: not gaps(), 60, gaps)
+    until(lambda: not gaps(), gaps)
     kinds = {event["type"] for event in events(stack)}
     expected = {"image.created", "image.processed", "image.deleted", "book.created", "task.created", "task.taken"}
     assert expected | {"file.uploaded", "file.processed", "user.created"} <= kinds

@@ -25,6 +25,8 @@ from atelier.http.resources import Res
 from atelier.http.sendfile import content_of
 from atelier.settings import Settings
 from tests.http.support import make_resources, served
+from tests.ports import free_port, free_ports
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,31 +123,23 @@ async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
     settings = {"PATH": path, "ATELIER_PROXY_API": f"127.0.0.1:{api}", "ATELIER_BODY_LIMIT": str(BODY_LIMIT)}
     process = subprocess.Popen(["sh", folder / "conf" / "start.sh"], env=settings)
     try:
-        while process.poll() is None:
+
+        def listens() -> bool:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", ports[0])) == 0:
-                    break
-            await asyncio.sleep(0.01)
+                return process.poll() is not None or probe.connect_ex(("127.0.0.1", ports[0])) == 0
+
+        await eventually(listens)
         yield ports[0]
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait)
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 @pytest.mark.parametrize("headers", REQUESTS, ids=str)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_what_nginx_sends_is_what_the_api_would_send(proxy: str, method: str, headers: dict[str, str]) -> None:
     """Status, bytes and headers are the same whoever reads the file, under every condition and range."""
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         ours = await client.request(method, "/direct", headers=headers)
         theirs = await client.request(method, "/proxied", headers=headers)
     assert (theirs.status_code, theirs.content) == (ours.status_code, ours.content)
@@ -160,13 +154,13 @@ async def test_what_nginx_sends_is_what_the_api_would_send(proxy: str, method: s
 
 async def test_nginx_reads_the_file_itself(proxy: str) -> None:
     """The API's answer has no bytes in it; without an nginx that knows the folder there would be none."""
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.get("/proxied")).content == CONTENT
 
 
 async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
     """Nobody reads a blob without asking the API."""
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}"):
             assert (await client.get(path)).status_code == 404
 
@@ -174,7 +168,7 @@ async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"])
 async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
     """However the address is written that the API takes for that of its metrics."""
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.get(path)).status_code == 404
 
 
@@ -203,14 +197,14 @@ async def test_every_type_that_the_proxy_answers_with_has_a_page(proxy: str) -> 
 async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
     """The API hears the address that the proxy saw, not the one that the client claims."""
     lies = {"x-forwarded-for": "8.8.8.8", "x-forwarded-proto": "https", "forwarded": "for=8.8.8.8"}
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         answer = await client.post("/said", content=b"x" * 40_000, headers=lies)
     assert answer.text == f"40000 127.0.0.1 http - {proxy.removeprefix('http://')}"
 
 
 async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
     """One limit at both, and the same kind of answer: at the limit it passes, a byte more does not."""
-    async with httpx2.AsyncClient(base_url=proxy) as client:
+    async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.post("/said", content=b"x" * BODY_LIMIT)).status_code == 200
         answer = await client.post("/said", content=b"x" * (BODY_LIMIT + 1))
     assert answer.status_code == 413
@@ -220,8 +214,8 @@ async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
 
 async def test_an_api_that_is_away_is_a_problem(tmp_path: Path) -> None:
     """While nothing answers behind it the proxy says 503, when to come back, and the same in the document."""
-    (away,) = free_ports(1)
-    async with nginx(tmp_path, away) as port, httpx2.AsyncClient() as client:
+    away = free_port()
+    async with nginx(tmp_path, away) as port, httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         answer = await client.get(f"http://127.0.0.1:{port}/api/images")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert (answer.headers["content-type"], answer.json()["status"]) == ("application/problem+json", 503)

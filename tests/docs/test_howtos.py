@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.docs.test_tour import ROOT, commands, prompted
 from tests.system.conftest import running
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def run(instance: Instance, folder: Path, *lines: str) -> str:
     """What a shell prints that runs these lines; none may fail."""
     pasted = "\n".join([f"A={instance.url}", *lines])
     command = ["bash", "-eu", "-o", "pipefail", "-c", pasted]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=90)
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 

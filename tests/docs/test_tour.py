@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import orjson
 from PIL import Image
 
 from tests.system.conftest import running
+from tests.waiting import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,9 @@ def test_the_tour_can_be_pasted_in_one_go(tmp_path: Path) -> None:
     with running() as instance:
         pasted = "\n".join(commands("Two minutes")).replace("http://127.0.0.1:8000", instance.url)
         assert instance.url in pasted
-        done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", pasted], cwd=tmp_path, capture_output=True, check=False, timeout=90
-        )
-    assert done.returncode == 0, done.stderr.decode()
+        done = finished(["bash", "-eu", "-o", "pipefail", "-c", pasted], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "captioned.jpg") as picture:
         assert picture.size == (640, 503)
-    *_, changed = re.findall(rb'\{"id".*?"url":"/api/images/1"\}', done.stdout)
+    *_, changed = re.findall(r'\{"id".*?"url":"/api/images/1"\}', done.stdout)
     assert orjson.loads(changed)["description"] == "Seven seconds"

@@ -7,7 +7,6 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from atelier.files.inspectors.table import inspect
 from atelier.roles import api, store
 from atelier.sandbox.sandbox import Sandbox
 from atelier.settings import Settings
+from tests.waiting import PATIENCE_SECONDS, eventually, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,7 +45,6 @@ SESSION = """
     VALUES (%(id)s, %(user_id)s, '', now(), now() + interval '1 day')
 """
 PHOTOS = Path(__file__).parents[1] / "photos"
-SETTLE_SECONDS = 60
 people = itertools.count()
 
 
@@ -58,8 +57,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_
         redis_url=redis_url,
         secret="s" * 32,
         body_limit=8 * 1024 * 1024,
-        decode_seconds=5,
-        reconcile_seconds=1,
+        decode_seconds=round(PATIENCE_SECONDS),
+        reconcile_seconds=3600,
         file_workers=2,
     )
     asyncio.run(store.adopt(made))
@@ -106,7 +105,7 @@ class Person:
 
     def __init__(self, transport: httpx2.ASGITransport) -> None:
         self.email = f"files{next(people)}-{os.getpid()}@example.org"
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test", timeout=30)
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test", timeout=PATIENCE_SECONDS)
 
     async def sign_in(self, settings: Settings) -> Person:
         """Make the account and a session as the API would, without the cost of a password."""
@@ -122,13 +121,12 @@ class Person:
 
     async def settled(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record once it is final."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
+
+        async def final() -> dict[str, Any] | None:
             found: dict[str, Any] = (await self.client.get(record["url"])).json()
-            if found["status"] != "queued":
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
+            return found if found["status"] != "queued" else None
+
+        return await eventually(final)
 
 
 @pytest.fixture
@@ -162,16 +160,13 @@ def celery(settings: Settings, log: Path, *options: str) -> Iterator[subprocess.
         process = subprocess.Popen(
             command, env=environment(settings), cwd=settings.data, stdout=output, stderr=output, start_new_session=True
         )
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while b" ready." not in log.read_bytes():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
+    until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, log.read_text)
+    assert process.poll() is None, log.read_text()
     try:
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -183,12 +178,12 @@ def worker(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox[Inspection]]:
-    """The decoder as a worker has it, with a short limit of time."""
+    """The decoder as a worker has it."""
     with Sandbox(
         "atelier.files.inspectors.table:inspect",
         Inspection,
         children=1,
-        seconds=5,
+        seconds=PATIENCE_SECONDS,
         memory=512 * 1024 * 1024,
         warm_up="atelier.files.inspectors.warm:warm_up",
     ) as made:

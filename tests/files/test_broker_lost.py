@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,10 +12,11 @@ from redis import Redis
 from atelier import bootstrap
 from atelier.files import django_setup
 from atelier.up.engines import start_valkey
-from tests.files.conftest import SETTLE_SECONDS, Person, celery
+from tests.files.conftest import Person, celery
+from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from atelier.settings import Settings
@@ -42,14 +42,6 @@ def elsewhere(settings: Settings, broker: Engine) -> Iterator[Settings]:
     django_setup.configure(settings)
 
 
-def until(condition: Callable[[], bool], log: Path) -> None:
-    """Wait for what a worker does."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
-
-
 def in_hand(broker: Engine) -> int:
     """Jobs that a worker has taken and not acknowledged."""
     with Redis.from_url(broker.url) as redis:
@@ -65,12 +57,12 @@ async def test_a_worker_outlives_its_broker(
     with psycopg.connect(bootstrap.database_url(elsewhere)) as holder:
         holder.execute("SELECT FROM files WHERE id = %s FOR UPDATE", (record["id"],))
         with celery(elsewhere, log, "--concurrency", places, "-n", "survivor@%h") as worker:
-            until(lambda: in_hand(broker) == 1, log)
+            until(lambda: in_hand(broker) == 1, log.read_text)
             broker.process.kill()
             broker.process.wait()
             holder.rollback()
             assert (await ada.settled(record))["status"] == "processed"
-            until(lambda: any(words in log.read_text() for words in NOTICED), log)
+            until(lambda: any(words in log.read_text() for words in NOTICED), log.read_text)
             successor = start_valkey(tmp_path / "valkey")
             try:
                 assert (await ada.settled(await ada.upload(b"a,b\n3,4\n")))["status"] == "processed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import pytest
 
 from tests.files import samples
 from tests.system.instance import Instance, descendants
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +24,12 @@ CONTENTS = [PHOTO, b"some words\n" * 100, b"a,b\n1,2\n", b'{"a": 1}', samples.pd
 FILES = 200
 KILLS = 4
 WIPES = (1, 3)  # after which kills the broker is wiped
-SETTLE_SECONDS = 120
 
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[Instance]:
     """A running instance whose reconciler is quick."""
-    running = Instance(tmp_path, reconcile_seconds="2", file_workers="2", job_attempts="6")
+    running = Instance(tmp_path, reconcile_seconds="2", file_workers="2", job_attempts="6", decode_seconds="120")
     running.start()
     yield running
     running.close()
@@ -57,13 +56,12 @@ def disturb(instance: Instance, done: threading.Event, killed: list[int]) -> Non
 
 def settled(client: httpx2.Client, url: str) -> dict[str, Any]:
     """The record once it is final."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
+
+    def final() -> dict[str, Any] | None:
         record: dict[str, Any] = client.get(url).json()
-        if record["status"] != "queued":
-            return record
-        assert time.monotonic() < deadline, record
-        time.sleep(0.05)
+        return record if record["status"] != "queued" else None
+
+    return until(final)
 
 
 def test_killed_workers_and_a_wiped_broker_lose_no_file(instance: Instance) -> None:

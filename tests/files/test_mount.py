@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from atelier.files.content import Part
 from atelier.files.mount import MEMORY_BYTES, Mount, environ
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -149,13 +150,13 @@ async def test_a_cancelled_request_waits_for_its_thread(mounted: Callable[..., M
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
         entered.set()
-        leave.wait(10)
+        leave.wait(PATIENCE_SECONDS)
         read.append(environment["wsgi.input"].read())
         start_response("200 OK", [])
         return io.BytesIO()
 
     task = asyncio.create_task(answer(mounted(application), receiving(b"body")))
-    await asyncio.to_thread(entered.wait, 10)
+    await asyncio.to_thread(entered.wait, PATIENCE_SECONDS)
     task.cancel()
     await asyncio.sleep(0.01)
     assert not task.done()

@@ -6,9 +6,8 @@ import asyncio
 import importlib
 import subprocess
 import sys
-import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -18,7 +17,8 @@ from atelier import bootstrap
 from atelier.auth import Tokens
 from atelier.files import django_setup
 from tests.files.conftest import account, environment
-from tests.system.instance import free_port
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,19 +51,20 @@ def served(settings: Settings, kind: str, log: Path) -> Iterator[str]:
             [sys.executable, *COMMANDS[kind], str(port)], env=environment(settings), stdout=output, stderr=output
         )
     try:
-        deadline = time.monotonic() + 30
-        while True:
+        url = f"http://127.0.0.1:{port}"
+
+        def answers() -> bool:
             assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            try:
-                httpx2.get(f"http://127.0.0.1:{port}/api/files/")
-                break
-            except httpx2.HTTPError:
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+            with suppress(httpx2.TransportError):
+                httpx2.get(f"{url}/api/files/", timeout=PATIENCE_SECONDS)
+                return True
+            return False
+
+        until(answers, log.read_text)
+        yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
@@ -72,8 +73,9 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
     _, token = account(settings, f"{kind}@example.org")
     with (
         served(settings, kind, tmp_path / "log") as url,
-        httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}) as client,
+        httpx2.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
     ):
+        client.headers["Authorization"] = f"Bearer {token}"
         content = bytes(range(256)) * 10_000
         answer = client.post("/api/upload/", files={"file": ("a.bin", content)})
         assert answer.status_code == 201, answer.text

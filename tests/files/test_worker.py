@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import kombu
@@ -21,6 +20,7 @@ from atelier.files.celery_app import app as celery_app
 from tests.files import samples
 from tests.files.conftest import PHOTOS, SETTLE_SECONDS, Person, celery, make
 from tests.system.instance import descendants
+from tests.waiting import gone
 
 if TYPE_CHECKING:
     import subprocess
@@ -117,10 +117,7 @@ async def test_a_killed_worker_is_replaced_and_its_children_end(
         family = descendants(process.pid)
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 20
-        while [pid for pid in family if _runs(pid)]:
-            assert time.monotonic() < deadline, family
-            time.sleep(0.05)
+        gone(*family)
 
 
 def test_a_job_of_a_killed_process_is_named(worker: subprocess.Popen[bytes], settings: Settings) -> None:
@@ -142,14 +139,6 @@ def test_a_job_of_a_killed_process_is_named(worker: subprocess.Popen[bytes], set
     assert first.startswith(f"WARNING file {file.pk}: {ended}")
     assert "SIGKILL" in first
     assert second.startswith(f"INFO file {file.pk} processed: text in ")
-
-
-def _runs(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - a file of the kernel
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.rabbitmq

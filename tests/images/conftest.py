@@ -34,6 +34,7 @@ def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) ->
         secret="s" * 32,
         processor_workers=1,
         decode_seconds=round(PATIENCE_SECONDS),
+        reconcile_seconds=3600,
     )
 
 

@@ -116,7 +116,7 @@ async def test_a_repair_mends_what_can_be_mended(
         sorted([orphan, "notes/mine"]),
     )
     assert await repair(settings, database, report) == Mended(images=1, files=0, orphans=1)
-    await backdate(database, 60)
+    await backdate(database, 7200)
     async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
         assert await reoffer(settings, database, redis) == 1
     assert (await ada.settled(kept["id"]))["status"] == "ready"
@@ -154,7 +154,7 @@ async def test_lost_jobs_are_offered_again(ada: Person, settings: Settings, data
     record = await ada.upload(description="one")
     await redis.flushdb()
     assert await reoffer(settings, database, redis) == 0
-    await backdate(database, 60)
+    await backdate(database, 7200)
     assert await reoffer(settings, database, redis) == 1
     assert await reoffer(settings, database, redis) == 0
     [(_, fields)] = await redis.xrange("process")
@@ -178,7 +178,7 @@ async def test_final_rows_are_left_alone(
 ) -> None:
     """A row that is ready or failed is never offered again."""
     await ada.settled((await ada.upload())["id"])
-    await backdate(database, 3600)
+    await backdate(database, 7200)
     assert await reoffer(settings, database, redis) == 0
 
 

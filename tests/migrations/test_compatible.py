@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from sqlalchemy import Engine, event
 
 from atelier.commands.migrate import config, is_current, migrate, reach
 from atelier.files.migrate import migrate as migrate_files
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,9 +153,7 @@ def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
         holder.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")  # a transaction that wrote and was left open
         migrator.start()
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = current_database()"
-        while not other.execute(waiting).fetchone()[0]:  # type: ignore[index] # a count is there
-            assert migrator.is_alive()
-            time.sleep(0.01)
+        until(lambda: other.execute(waiting).fetchone() != (0,) or not migrator.is_alive())
         other.execute("UPDATE users SET sequence = 1 WHERE id = 0")  # returns when the step gives way
         assert migrator.is_alive()
         assert not is_current(fresh_database_url)
@@ -170,9 +168,8 @@ def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
         first.execute("SELECT pg_advisory_lock(7241001)")
         migrator.start()
         asked = "SELECT 1 FROM pg_stat_activity WHERE query = 'ROLLBACK' AND datname = current_database()"
-        while not first.execute(asked).fetchone():  # he has asked, and asks again
-            assert migrator.is_alive()
-            time.sleep(0.01)
+        until(lambda: first.execute(asked).fetchone() or not migrator.is_alive())  # he asks again
+        assert migrator.is_alive()
         assert not columns(empty_database_url)
     migrator.join()
     assert is_current(empty_database_url)

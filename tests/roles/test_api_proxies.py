@@ -12,6 +12,7 @@ import uvicorn
 
 from atelier.roles import api
 from atelier.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -49,7 +50,7 @@ async def test_only_a_trusted_proxy_says_who_the_client_is(
         serving = asyncio.create_task(server.serve([listener]))
         while not server.started:
             await asyncio.sleep(0.001)
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
             headers = {"x-forwarded-for": claimed, "x-forwarded-proto": "https"}
             answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", headers=headers)
         server.should_exit = True

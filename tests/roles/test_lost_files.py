@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from tests.waiting import PATIENCE_SECONDS
+
 ROUNDS = """
 import asyncio
 from atelier.roles import lost_files
@@ -25,7 +27,7 @@ def test_rounds_beside_the_first_wait_for_django_and_the_broker(database_url: st
         env=os.environ | {"ATELIER_DATABASE_URL": database_url, "ATELIER_REDIS_URL": redis_url},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from atelier.commands.doctor import main as examine
 from atelier.settings import SettingsError, load
 from atelier.startup.folders import require_blobs
+from tests.waiting import finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_a_role_does_not_start_without_a_place_for_blobs(below_a_file: Path, fol
     """One line that names the setting, the path and what is in its way; nothing was started."""
     environment = {"PATH": os.environ["PATH"], "ATELIER_BLOBS": str(below_a_file), "ATELIER_PORT": "0"}
     command = [sys.executable, "-m", "atelier", role, "--data", "data"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = finished(command, env=environment)
     reason = f"{below_a_file} cannot be used: Not a directory ({below_a_file.parent})."
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [f"atelier: ATELIER_BLOBS: {reason}"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import pytest
 from atelier.errors import Unavailable
 from atelier.settings import load
 from atelier.startup.reachability import NO_URL, require_servers
+from tests.waiting import finished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def test_a_start_ends_with_the_sentence(folder: Path, command: str, variable: st
     """One line and exit code 2; no engine was started."""
     environment = {"PATH": os.environ["PATH"], variable: url, "ATELIER_PORT": "0", "ATELIER_GRPC_PORT": "0"}
     words = [sys.executable, "-m", "atelier", command]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = finished(words, env=environment)
     assert (done.returncode, done.stdout) == (2, "")
     line, *more = done.stderr.splitlines()
     assert line.startswith(f"atelier: {variable}: ")

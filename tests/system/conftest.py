@@ -27,7 +27,7 @@ def running(backup: Path | None = None, **settings: str) -> Iterator[Instance]:
         prefix="atelier-system-", suffix=" 5%20 дом", ignore_cleanup_errors=True
     ) as folder:
         Path(folder).chmod(0o755)
-        instance = Instance(Path(folder), **{"grpc_port": "0"} | settings)
+        instance = Instance(Path(folder), **settings)
         if backup:
             restored = instance.command("restore", str(backup))
             assert restored.returncode == 0, restored.stdout + restored.stderr

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,12 @@ import httpx2
 import orjson
 from redis import Redis
 
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, until
+
 PASSWORD = "correct horse battery"
-START_SECONDS = 90
-
-
-def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+# A busy machine may take long for a picture, and a test for all it does with one token.
+SETTINGS = {"grpc_port": "0", "decode_seconds": "120", "access_token_seconds": "36000"}
 
 
 def processes() -> dict[int, tuple[int, list[str]]]:
@@ -60,7 +55,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "up.log"
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ATELIER_")}
-        self.environment |= {f"ATELIER_{key.upper()}": value for key, value in settings.items()}
+        self.environment |= {f"ATELIER_{key.upper()}": value for key, value in (SETTINGS | settings).items()}
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
 
@@ -80,23 +75,20 @@ class Instance:
                 env=self.environment,
                 cwd=self.folder,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while not self.alive():
-            assert self.process.poll() is None, self.log.read_text()[-4000:]
-            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
-            time.sleep(0.05)
+        until(lambda: self.alive() or self.process.poll() is not None, self.log.read_text)
+        assert self.process.poll() is None, self.log.read_text()[-4000:]
 
     def alive(self) -> bool:
         """Whether every dependency is ready."""
         with contextlib.suppress(httpx2.HTTPError):
-            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return httpx2.get(f"{self.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
         return False
 
     def stop(self) -> int:
         """Stop as an operator would; the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         """Stop, and close every client."""
@@ -149,13 +141,13 @@ class Instance:
             text=True,
             env=self.environment,
             cwd=self.folder,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 
     def user(self, email: str = "ada@example.org") -> httpx2.Client:
         """A client that is logged in as a (new) user."""
-        client = httpx2.Client(base_url=self.url, timeout=30)
+        client = httpx2.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
         self.clients.append(client)
         client.post("/api/users", json={"email": email, "password": PASSWORD})
         self.login(client, email)
@@ -168,12 +160,11 @@ class Instance:
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
-def settled(client: httpx2.Client, image_id: int, seconds: float = 60) -> dict[str, Any]:
+def settled(client: httpx2.Client, image_id: int) -> dict[str, Any]:
     """The record of an image once it is ready or failed."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def final() -> dict[str, Any] | None:
         record: dict[str, Any] = client.get(f"/api/images/{image_id}/info").json()
-        if record["status"] != "queued":
-            return record
-        assert time.monotonic() < deadline, record
-        time.sleep(0.02)
+        return record if record["status"] != "queued" else None
+
+    return until(final)

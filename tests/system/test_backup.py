@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ import pytest
 
 from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceStub
+from tests.ports import free_port
 from tests.system.conftest import running
-from tests.system.instance import free_port
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from tests.system.instance import Instance
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 SECRET = "the same secret here and there, long enough"
 BOOK = {"title": "Dune", "author": "Frank Herbert", "publication_date": "1965-08-01"}
-WATCH_SECONDS = 30
 
 
 def upload(client: httpx2.Client) -> int:
@@ -56,7 +55,7 @@ def watch(port: int, token: str, after: int) -> Any:
         metadata = [("authorization", token)]
         request = pb.WatchBooksRequest(after_sequence=after)
         call = BookServiceStub(channel).WatchBooks
-        for answer in call(request, metadata=metadata, timeout=WATCH_SECONDS, wait_for_ready=True):
+        for answer in call(request, metadata=metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True):
             if answer.HasField("change"):
                 return answer
     raise AssertionError("the stream ended")
@@ -66,12 +65,15 @@ def at_rest(house: Instance, client: httpx2.Client) -> int:
     """How far the log has come, once all is processed and all that happened is announced."""
     url = orjson.loads((house.data / "engines.json").read_bytes())["database_url"]
     with psycopg.connect(url, autocommit=True) as connection:
-        while True:
+
+        def rests() -> bool:
             records = [*client.get("/api/files/").json(), *client.get("/api/images").json()]
-            unsent, *_ = connection.execute("SELECT count(*) FROM outbox WHERE position IS NULL").fetchone() or ()
-            if not unsent and all(record["status"] in {"ready", "processed"} for record in records):
-                break
-            time.sleep(0.05)
+            unsent = "SELECT count(*) FROM outbox WHERE position IS NULL"
+            return connection.execute(unsent).fetchone() == (0,) and all(
+                record["status"] in {"ready", "processed"} for record in records
+            )
+
+        until(rests)
         (reached,) = connection.execute("SELECT position FROM relay_position").fetchone() or (0,)
     return int(reached)
 
@@ -101,7 +103,7 @@ def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
 
     with (
         running(backup=folder, secret=SECRET, grpc_port=str(ports[1])) as restored,
-        httpx2.Client(base_url=restored.url, headers={"Authorization": token}, timeout=30) as there,
+        httpx2.Client(base_url=restored.url, headers={"Authorization": token}, timeout=PATIENCE_SECONDS) as there,
     ):
         assert everything(there) == before
         for record in before["images"]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import secrets
-import socket
 import threading
-import time
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,30 +19,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
 from atelier.up.preflight import MEASURED
+from tests.ports import free_ports
 from tests.system.conftest import running
-from tests.system.instance import descendants, free_port, settled
+from tests.system.instance import descendants, settled
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.system.instance import Instance
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "tests" / "photos" / "waterfall_640x480.jpg"
-PATIENCE_SECONDS = 30
-
-
-def free_row(length: int) -> int:
-    """The first of some ports in a row that nobody listens on right now."""
-    while True:
-        first = free_port()
-        try:
-            for port in range(first, first + length):
-                with closing(socket.create_server(("127.0.0.1", port))):
-                    pass
-        except OSError:
-            continue
-        return first
 
 
 class Span(NamedTuple):
@@ -109,7 +95,7 @@ class Observed:
 
     def samples(self, role: str) -> dict[str, float]:
         """Every sample of a role, by its name and labels as they are written."""
-        text = httpx2.get(f"{self.urls[role]}/metrics", timeout=10).text
+        text = httpx2.get(f"{self.urls[role]}/metrics", timeout=PATIENCE_SECONDS).text
         families = text_string_to_metric_families(text)
         return {
             f"{sample.name}{sorted(sample.labels.items()) if sample.labels else ''}": sample.value
@@ -121,21 +107,14 @@ class Observed:
         """Every metric of every role, as the reference names them."""
         found = set()
         for url in self.urls.values():
-            text = httpx2.get(f"{url}/metrics", timeout=10).text
+            text = httpx2.get(f"{url}/metrics", timeout=PATIENCE_SECONDS).text
             found |= set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
         return found
-
-    def until(self, condition: Callable[[], object], seen: Callable[[], object] = lambda: "") -> None:
-        """Wait for something that is expected."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not happen: {seen()}"
-            time.sleep(0.05)
 
     def status(self, role: str, path: str) -> int:
         """The status of an answer; 0 when nobody listens."""
         try:
-            return httpx2.get(self.urls[role] + path, timeout=10).status_code
+            return httpx2.get(self.urls[role] + path, timeout=PATIENCE_SECONDS).status_code
         except httpx2.HTTPError:
             return 0
 
@@ -143,14 +122,14 @@ class Observed:
 @pytest.fixture(scope="module")
 def observed() -> Iterator[Observed]:
     """One instance for all tests here."""
-    first, grpc_port = free_row(len(MEASURED)), free_port()
+    first, *_, grpc_port = free_ports(len(MEASURED) + 1)
     collector = Collector()
     otlp_url = f"http://127.0.0.1:{collector.server_port}"
     ports = {"metrics_port": str(first), "grpc_port": str(grpc_port)}
     with closing(collector), running(**ports, otlp_url=otlp_url) as instance:
         observed = Observed(instance, first, grpc_port, collector)
         for role in MEASURED:
-            observed.until(lambda role=role: observed.status(role, "/readyz") == 200)  # type: ignore[misc]
+            until(lambda role=role: observed.status(role, "/readyz") == 200)  # type: ignore[misc]
         yield observed
 
 
@@ -162,26 +141,27 @@ def busy(observed: Observed) -> None:
     settled(client, image)
     client.get(f"/api/images/{image}/info")
     file = client.post("/api/upload/", files={"file": ("a.txt", b"one\ntwo\n")}).json()["id"]
-    observed.until(lambda: client.get(f"/api/files/{file}/").json()["processed"])
+    until(lambda: client.get(f"/api/files/{file}/").json()["processed"])
     client.post("/api/books", json={"title": "Emma", "author": "Jane Austen", "publication_date": "1815-12-23"})
     metadata = (("authorization", client.headers["Authorization"]),)
     with grpc.insecure_channel(f"127.0.0.1:{observed.grpc_port}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
-        assert len(books.ListBooks(books_pb2.ListBooksRequest(), metadata=metadata, timeout=30).books) == 1
-        watch = books.WatchBooks(books_pb2.WatchBooksRequest(), metadata=metadata, timeout=30)
+        how = {"metadata": metadata, "timeout": PATIENCE_SECONDS}
+        assert len(books.ListBooks(books_pb2.ListBooksRequest(), **how).books) == 1
+        watch = books.WatchBooks(books_pb2.WatchBooksRequest(), **how)
         change = next(answer.change for answer in watch if answer.HasField("change"))  # marks may come before it
         assert change.book.title == "Emma"
         watch.cancel()
     (processor,) = observed.instance.pids("processor")
     observed.instance.slay(next(pid for pid, words in descendants(processor).items() if "-I" in words))
-    observed.until(lambda: any("sandbox_ends" in name for name in observed.samples("processor")))
+    until(lambda: any("sandbox_ends" in name for name in observed.samples("processor")))
 
 
 def test_every_role_is_ready_and_alive(observed: Observed) -> None:
     """Each on its port, in the documented order; the start screen shows which is where."""
     assert {role: observed.status(role, "/healthz") for role in observed.urls} == dict.fromkeys(observed.urls, 200)
-    shown = observed.instance.log.read_text()
-    assert f"relay:{observed.urls['relay'].rpartition(':')[2]}" in shown
+    shown = f"relay:{observed.urls['relay'].rpartition(':')[2]}"
+    until(lambda: shown in observed.instance.log.read_text())
 
 
 def test_the_reference_lists_what_is_exposed(observed: Observed) -> None:
@@ -195,13 +175,15 @@ def test_the_reference_lists_what_is_exposed(observed: Observed) -> None:
 
 def test_the_counts_are_those_of_the_work(observed: Observed) -> None:
     """One image, one file: counted once where it was done, though Celery's children do its work; nothing waits."""
-    relay, files, archiver = (observed.samples(role) for role in ("relay", "files", "archiver"))
-    assert archiver["atelier_images_total[('outcome', 'ready'), ('reason', '')]"] == 1
-    assert observed.samples("processor")["atelier_jobs_total[('outcome', 'done'), ('queue', 'process')]"] == 1
-    assert files["atelier_file_jobs_total[('kind', 'text'), ('outcome', 'processed')]"] == 1
-    assert files["atelier_file_job_seconds_count[('kind', 'text')]"] == 1
-    assert relay["atelier_relay_active"] == 1
-    observed.until(lambda: observed.samples("relay")["atelier_outbox_unsent_events"] == 0)
+    for role, name in (
+        ("archiver", "atelier_images_total[('outcome', 'ready'), ('reason', '')]"),
+        ("processor", "atelier_jobs_total[('outcome', 'done'), ('queue', 'process')]"),
+        ("files", "atelier_file_jobs_total[('kind', 'text'), ('outcome', 'processed')]"),
+        ("files", "atelier_file_job_seconds_count[('kind', 'text')]"),
+        ("relay", "atelier_relay_active"),
+    ):
+        until(lambda role=role, name=name: observed.samples(role).get(name) == 1, f"{name} is not 1")
+    until(lambda: observed.samples("relay")["atelier_outbox_unsent_events"] == 0)
     relay = observed.samples("relay")
     assert relay["atelier_relay_sent_events_total"] == relay["atelier_relay_confirmed_events_total"] > 0
     assert relay["atelier_unfinished[('kind', 'image')]"] == 0
@@ -223,7 +205,7 @@ def require(observed: Observed, trace: str, *way: str) -> None:
         spans = [span for span in observed.collector.spans if span.trace == trace]
         return [path(spans, span) for span in spans]
 
-    observed.until(lambda: list(way) in seen(), seen)
+    until(lambda: list(way) in seen(), seen)
 
 
 def client_span() -> tuple[str, dict[str, str]]:
@@ -268,5 +250,5 @@ def test_a_killed_files_worker_leaves_its_port(observed: Observed) -> None:
     """Its children held the socket, too: the next worker listens on the same port."""
     (worker,) = observed.instance.pids("INFO")
     observed.instance.slay(worker)
-    observed.until(lambda: observed.status("files", "/readyz") == 0)
-    observed.until(lambda: observed.status("files", "/readyz") == 200)
+    until(lambda: [pid for pid in observed.instance.pids("INFO") if pid != worker])
+    until(lambda: observed.status("files", "/readyz") == 200)

@@ -11,7 +11,8 @@ import pytest
 
 from atelier.up.engines import start_postgres, start_valkey
 from tests.system.instance import Instance, settled
-from tests.system.test_chaos import events_seen, until
+from tests.system.test_chaos import events_seen
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from atelier.up.engines import Engine
 
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
-BACK_SECONDS = 60
 
 
 class House:
@@ -33,7 +33,6 @@ class House:
         self.valkey = start_valkey(folder / "valkey")
         self.instance = Instance(
             folder,
-            grpc_port="0",
             reconcile_seconds="1",
             database_url=self.postgres.url,
             redis_url=self.valkey.url,
@@ -86,7 +85,7 @@ def readiness(instance: Instance, client: httpx2.Client) -> dict[str, str]:
 def restart(start: Callable[..., Engine], folder: Path, house: House) -> Engine:
     """Start an engine again on its folder and wait until the instance has noticed."""
     engine = start(folder)
-    until(house.instance.alive, BACK_SECONDS, "the instance did not come back")
+    until(house.instance.alive, "the instance did not come back")
     return engine
 
 
@@ -99,7 +98,8 @@ def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
     picture = client.get(f"/api/images/{known}").content
 
     house.valkey.halt()
-    assert readiness(instance, client) == {"database": "ok", "redis": "unreachable", "blobs": "ok"}
+    without = {"database": "ok", "redis": "unreachable", "blobs": "ok"}
+    until(lambda: readiness(instance, client) == without)
     assert client.get(f"/api/images/{known}").content == picture
     assert client.get(f"/api/images/{known}/info").json()["status"] == "ready"
     assert len(client.get("/api/images").json()) == 1
@@ -116,11 +116,11 @@ def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
     house.valkey = restart(start_valkey, house.folder / "valkey", house)
     for answer in taken:
         assert settled(client, answer.json()["id"])["status"] == "ready"
-    until(lambda: processed(client, file.json()["id"]), BACK_SECONDS, "the file was not processed")
+    until(lambda: processed(client, file.json()["id"]), "the file was not processed")
     assert client.patch(f"/api/images/{known}", json={"title": "changed"}).status_code == 200
     assert client.delete(f"/api/images/{known}").status_code == 204
     subjects = [f"images/{answer.json()['id']}" for answer in taken]
-    until(lambda: all(events_seen(instance)[s] == {1, 2} for s in subjects), BACK_SECONDS, "events are missing")
+    until(lambda: all(events_seen(instance)[s] == {1, 2} for s in subjects), "events are missing")
     assert instance.command("check", "--deep").returncode == 0
 
 
@@ -139,7 +139,7 @@ def test_without_the_database_everything_says_so(house: House) -> None:
     before = blobs(instance)
 
     house.postgres.stop()
-    assert readiness(instance, client)["database"] == "unreachable"
+    until(lambda: readiness(instance, client)["database"] == "unreachable")
     assert is_away(client.get("/api/images"))
     assert is_away(client.get("/api/books"))
     assert is_away(client.get("/api/tasks"))
@@ -157,7 +157,7 @@ def test_without_the_database_everything_says_so(house: House) -> None:
     assert client.get(f"/api/images/{kept}/info").json()["title"] == "a.jpg"
     assert len(client.get("/api/images").json()) == 2
     assert before <= blobs(instance)
-    until(lambda: instance.command("check", "--deep").returncode == 0, BACK_SECONDS, "rows and blobs do not agree")
+    until(lambda: instance.command("check", "--deep").returncode == 0, "rows and blobs do not agree")
 
 
 def blobs(instance: Instance) -> set[str]:
@@ -182,4 +182,4 @@ def test_a_redis_that_is_frozen_holds_nobody_up_for_ever(house: House) -> None:
     finally:
         house.valkey.process.send_signal(signal.SIGCONT)
     assert settled(client, taken.json()["id"])["status"] == "ready"
-    until(instance.alive, BACK_SECONDS, "the instance did not come back")
+    until(instance.alive, "the instance did not come back")

@@ -21,7 +21,8 @@ from atelier.events.bus import PREFIX
 from tests.events.bus.conftest import Proxy
 from tests.system.conftest import running
 from tests.system.instance import settled
-from tests.system.test_chaos import until, upload
+from tests.system.test_chaos import upload
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,7 +63,9 @@ async def vhost(amqp_url: str) -> AsyncIterator[str]:
 def ctl(*words: str) -> bool:
     """Run `rabbitmqctl`; whether it is there and did it."""
     with contextlib.suppress(FileNotFoundError):
-        return subprocess.run(["rabbitmqctl", *words], capture_output=True, check=False, timeout=60).returncode == 0
+        command = ["rabbitmqctl", *words]
+        done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
+        return done.returncode == 0
     return False
 
 
@@ -134,8 +137,8 @@ def upload_files(client: httpx2.Client) -> list[int]:
 
 def assert_all_arrived(instance: Instance, client: httpx2.Client, ids: list[int], files: list[int]) -> None:
     """Every picture is ready, each of its events came in its turn, and files were looked at, too."""
-    assert {settled(client, image_id, 120)["status"] for image_id in ids} == {"ready"}
+    assert {settled(client, image_id)["status"] for image_id in ids} == {"ready"}
     expected = {f"images/{image_id}": [("image.created", 1), ("image.processed", 2)] for image_id in ids}
-    until(lambda: events(instance) == expected, 60, "events are missing")
-    until(lambda: all(client.get(f"/api/files/{id_}").json()["processed"] for id_ in files), 60, "files are not done")
+    until(lambda: events(instance) == expected, "events are missing")
+    until(lambda: all(client.get(f"/api/files/{id_}").json()["processed"] for id_ in files), "files are not done")
     assert instance.command("check", "--deep").returncode == 0

@@ -11,7 +11,7 @@ from atelier.blobs.s3 import Access, S3Blobs
 from tests.s3 import KEYS
 from tests.system.conftest import running
 from tests.system.instance import settled
-from tests.system.test_chaos import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import httpx2
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
 LARGE = PHOTO + b"\0" * (9 * 1024 * 1024)  # more than travels inside a job, and than goes up in one part
 TEXT = b"one line of words\n" * 600_000  # 10.8 MB: goes up in parts, too
-PATIENCE_SECONDS = 60
 
 
 def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
@@ -40,7 +39,7 @@ def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
         task = client.post("/api/tasks", files={"image": ("a.jpg", LARGE)}, data={"meta": "m"}).json()["id"]
         reads_back(client, f"/api/tasks/{task}/image", LARGE)
         file = client.post("/api/upload", files={"file": ("a.txt", TEXT)}).json()["id"]
-        until(lambda: client.get(f"/api/files/{file}/").json()["processed"], PATIENCE_SECONDS, "not processed")
+        until(lambda: client.get(f"/api/files/{file}/").json()["processed"], "not processed")
         assert client.get(f"/api/files/{file}/").json()["result"]["lines"] == 600_000
         reads_back(client, f"/api/files/{file}/content", TEXT)
         check = instance.command("check", "--deep")
@@ -49,7 +48,7 @@ def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
         assert list((instance.data / "incoming").iterdir()) == []
         removes_all(client, [f"/api/images/{images[0]}", f"/api/tasks/{task}", f"/api/files/{file}/"])
         store = S3Blobs(bucket, "", Access(s3.url, "us-east-1", *KEYS.values()))
-        until(lambda: asyncio.run(keys(store)) == [], PATIENCE_SECONDS, "blobs stay")
+        until(lambda: asyncio.run(keys(store)) == [], "blobs stay")
 
 
 async def keys(store: S3Blobs) -> list[str]:

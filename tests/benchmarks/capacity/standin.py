@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from atelier.classify.http_client import Client, Endpoint
 from benchmarks.capacity.arrivals import Operation
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
 class StandIn:
-    """Serves one request after the other, `service` seconds each; before `opens` (a moment of the loop) none."""
+    """Serves one request after the other, `service` seconds each, and none before `free`, a moment of the loop."""
 
-    def __init__(
-        self, service: float = 0.0, opens: float = 0.0, answer: Callable[[str], tuple[int, bytes]] | None = None
-    ) -> None:
-        self.service, self.free = service, opens
+    def __init__(self, service: float = 0.0, answer: Callable[[str], tuple[int, bytes]] | None = None) -> None:
+        self.service, self.free = service, 0.0
         self.answer = answer or (lambda _: (200, b"{}"))
         self.asked: list[str] = []
 
@@ -55,7 +54,7 @@ async def listening(made: StandIn) -> AsyncIterator[str]:
 async def operation(made: StandIn) -> AsyncIterator[Operation]:
     """An operation that asks the stand-in for `/`."""
     async with listening(made) as url:
-        client = Client(Endpoint(url), 10)
+        client = Client(Endpoint(url), PATIENCE_SECONDS)
 
         async def fire(_: float) -> int:
             return (await client.send(client.endpoint.request("GET", "/"))).status

@@ -92,7 +92,7 @@ async def test_no_more_is_found_than_a_server_answers() -> None:
 async def test_requests_are_bounded() -> None:
     """A trial and a closed loop send as many requests as they may, and no more."""
     async with operation(StandIn()) as asked:
-        made = await arrivals.trial(asked, 1000, 600, LIMITS, most=70)
+        made = await arrivals.trial(asked, 1000, 600, Limits(p95=600, ready=600), most=70)
         warm = await arrivals.closed(asked, 600, 4, 50)
     assert made.sent == 70
     assert 50 <= warm.sent < 54
@@ -100,8 +100,10 @@ async def test_requests_are_bounded() -> None:
 
 async def test_a_stall_is_not_hidden() -> None:
     """Requests that were due while the server stalled count from when they were due (no coordinated omission)."""
-    async with operation(StandIn(opens=asyncio.get_running_loop().time() + 0.6)) as asked:
-        made = await arrivals.trial(asked, 200, 1.0, Limits(5, 5))
+    server = StandIn()
+    async with operation(server) as asked:
+        server.free = asyncio.get_running_loop().time() + 0.6
+        made = await arrivals.trial(asked, 200, 1.0, Limits(600, 600))
     assert made.latency.p95 >= 400
     assert made.sent >= 100
     assert made.statuses == {"200": made.sent}

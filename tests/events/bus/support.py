@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from atelier.events.messages import Event, new_event_id
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from atelier.events.bus import Bus, Delivery
-
-PATIENCE = 20.0  # seconds until a test gives up
 
 
 def event(kind: str = "image.created", number: int = 1) -> Event:
@@ -34,7 +33,8 @@ async def take(
     """The next events of a service, over a subscription of its own."""
     taken: list[Event] = []
     stop = asyncio.Event()
-    async with asyncio.timeout(PATIENCE), aclosing(subscription(bus, service, patterns, stop)) as deliveries:
+    subscribed = aclosing(subscription(bus, service, patterns, stop))
+    async with patience(), subscribed as deliveries:
         async for delivery in deliveries:
             taken.append(delivery.event)
             if ack:

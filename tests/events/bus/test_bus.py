@@ -11,7 +11,8 @@ import pytest
 from atelier.errors import Unavailable
 from atelier.events.bus import Seen, matches
 from atelier.events.messages import Event
-from tests.events.bus.support import PATIENCE, event, take
+from tests.events.bus.support import event, take
+from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +66,7 @@ async def test_services_are_independent_and_processes_share(lab: Lab) -> None:
             if len(taken) == 100:
                 stop.set()
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(process(bus))
         tasks.create_task(process(other))
         await bus.publish(events)
@@ -100,7 +101,7 @@ async def test_a_given_back_event_comes_again(lab: Lab) -> None:
     first, second = event(number=1), event(number=2)
     await bus.publish([first, second])
     stop, order = asyncio.Event(), []
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         async for delivery in bus.subscribe("one", ["#"], stop=stop):
             order.append(delivery.event.sequence)
             await (delivery.nack() if len(order) == 1 else delivery.ack())
@@ -126,7 +127,7 @@ async def test_a_poisonous_event_becomes_a_dead_letter(lab: Lab) -> None:
                 handled.append(delivery.event)
                 await delivery.ack()
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
         while not (found := await lab.dead("one")):
             await asyncio.sleep(0.05)
@@ -145,7 +146,7 @@ async def test_what_is_no_event_becomes_a_dead_letter(lab: Lab) -> None:
     sent = event()
     await bus.publish([sent])
     assert await take(bus, 1) == [sent]
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         found: list[bytes] = []
         while len(found) < 3:
             found += await lab.dead("one")
@@ -166,7 +167,7 @@ async def test_dead_letters_are_counted(lab: Lab) -> None:
         async for _ in bus.subscribe("one", ["#"], stop=stop):
             pass
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
         while await bus.dead_letters(["one", "two"]) < 2:
             await asyncio.sleep(0.05)
@@ -226,17 +227,20 @@ async def test_a_subscription_outlives_an_outage(lab: Lab, caplog: pytest.LogCap
             if delivery.event.sequence == 2:
                 stop.set()
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    def noticed() -> int:
+        return sum("is unavailable" in record.getMessage() for record in caplog.records)
+
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
         await publisher.publish([event(number=1)])
-        while not taken:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: taken)
         await lab.proxy.cut()
-        await asyncio.sleep(1)
+        await eventually(noticed)
+        await asyncio.sleep(1)  # in which it tries again
         await lab.proxy.mend()
         await publisher.publish([event(number=2)])
     assert set(taken) == {1, 2}
-    assert len([record for record in caplog.records if "is unavailable" in record.getMessage()]) == 1
+    assert noticed() == 1
 
 
 async def relay(bus: Bus, events: Sequence[Event]) -> None:
@@ -273,7 +277,7 @@ async def test_no_event_is_lost_over_cut_connections(lab: Lab) -> None:
             if len(taken) == len(events):
                 stop.set()
 
-    async with asyncio.timeout(3 * PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         for work in (serve(), relay(publisher, events), vandal(lab.proxy)):
             tasks.create_task(work)
     assert taken == {each.id for each in events}
@@ -290,7 +294,7 @@ async def test_stop_ends_an_idle_subscription(lab: Lab) -> None:
     serving = asyncio.create_task(serve())
     await asyncio.sleep(0.2)
     stop.set()
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         assert await serving == []
 
 

@@ -12,6 +12,7 @@ from atelier.errors import Unavailable
 from atelier.events.bus.rabbitmq import RabbitBus
 from atelier.events.messages import Event
 from tests.events.bus.support import event
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +39,7 @@ async def test_events_are_cloudevents_on_a_topic_exchange(amqp_url: str, channel
     await queue.bind(exchange, "image.*")
     sent = event("image.created")
     await bus.publish([event("book.created"), sent])
-    message = await queue.get(timeout=5)
+    message = await queue.get(timeout=PATIENCE_SECONDS)
     assert message is not None
     assert message.routing_key == "image.created"
     assert message.content_type == "application/cloudevents+json"

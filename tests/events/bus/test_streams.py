@@ -9,7 +9,8 @@ import pytest
 
 from atelier.events.bus import NOTHING
 from atelier.events.bus.streams import StreamsBus
-from tests.events.bus.support import PATIENCE, event, take
+from tests.events.bus.support import event, take
+from tests.waiting import patience
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -43,7 +44,7 @@ async def test_an_event_that_is_held_is_not_trimmed(redis: Redis) -> None:
     await bus.declare("one", ["#"])
     await bus.publish([event(number=number) for number in range(MANY)])
     stop, count = asyncio.Event(), 0
-    async with asyncio.timeout(PATIENCE):
+    async with patience():
         async for delivery in bus.subscribe("one", ["#"], stop=stop):
             count += 1
             if count > 1:
@@ -85,7 +86,7 @@ async def test_a_subscription_outlives_a_wiped_engine(redis: Redis, wipe: str) -
             await delivery.ack()
             taken.append(delivery.event)
 
-    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+    async with patience(), asyncio.TaskGroup() as tasks:
         tasks.create_task(serve())
         await bus.publish([first])
         while first not in taken:

@@ -109,7 +109,7 @@ def test_a_stale_pid_file_that_names_a_live_program(postgres: Callable[..., Engi
     first.process.kill()
     first.process.wait()
     user = owner if os.geteuid() == 0 else None
-    with subprocess.Popen(["sleep", "60"], user=user) as foreign:
+    with subprocess.Popen(["sleep", "3600"], user=user) as foreign:
         pid_file = first.folder / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
         pid_file.write_text("\n".join([str(foreign.pid), *lines[1:]]) + "\n")

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,25 +14,24 @@ from atelier.up.engines import EngineError
 from atelier.up.engines.errors import FolderInUse
 from atelier.up.engines.process import LOG_BYTES, command_line, lock_folder, open_log, start_time, trim_log
 from atelier.up.engines.sockets import reachable
+from tests.waiting import PATIENCE_SECONDS, gone
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-PATIENCE_SECONDS = 20
 
 PARENT = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 CHILD = """
 import os, time
 from atelier.up.engines import die_with_parent
 die_with_parent(parent=os.getppid())
 print("ready", flush=True)
-time.sleep(60)
+time.sleep(3600)
 """
 
 
@@ -55,14 +53,6 @@ def test_a_child_whose_parent_is_gone_already_dies_at_once() -> None:
     assert done.stdout == b""
 
 
-def gone(pid: int) -> None:
-    """Wait until the process has ended."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while start_time(pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_a_zombie_is_not_alive() -> None:
     """It has a pid and no life."""
     pid = os.fork()
@@ -78,7 +68,7 @@ def test_a_name_with_parentheses_does_not_confuse(tmp_path: Path) -> None:
     """The name of a process may hold anything."""
     program = tmp_path / "a) Z 1 (b"
     program.symlink_to("/bin/sleep")
-    with subprocess.Popen([program, "60"]) as process:
+    with subprocess.Popen([program, "3600"]) as process:
         assert start_time(process.pid)
         process.kill()
 
@@ -86,16 +76,16 @@ def test_a_name_with_parentheses_does_not_confuse(tmp_path: Path) -> None:
 def test_a_lock_lives_as_long_as_those_who_inherit_it(tmp_path: Path) -> None:
     """The starter may close it: the engine holds it."""
     lock = lock_folder(tmp_path / "data")
-    with subprocess.Popen(["sleep", "60"], pass_fds=(lock,)) as holder:
+    with subprocess.Popen(["sleep", "3600"], pass_fds=(lock,)) as holder:
         os.close(lock)
         with pytest.raises(FolderInUse):
             lock_folder(tmp_path / "data", patience_seconds=0.05)
         holder.kill()
-    os.close(lock_folder(tmp_path / "data", patience_seconds=5))
+    os.close(lock_folder(tmp_path / "data", patience_seconds=PATIENCE_SECONDS))
 
 
 OWNER = "import sys, time; from pathlib import Path; from atelier.up.engines.process import lock_folder\n"
-OWNER += "lock_folder(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
+OWNER += "lock_folder(Path(sys.argv[1])); print('locked', flush=True); time.sleep(3600)"
 
 
 def test_a_living_owner_is_named_at_once(tmp_path: Path) -> None:

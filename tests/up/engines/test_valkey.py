@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import stat
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,14 +11,13 @@ from redis import Redis
 
 from atelier.up.engines import launch_valkey
 from atelier.up.engines.errors import EngineMissing, FolderInUse, FolderUnusable
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from atelier.up.engines import Engine
-
-FLUSH_SECONDS = 2.5  # appendfsync everysec, and what a loaded machine adds
 
 
 def test_keeps_keys_over_a_restart(valkey: Callable[..., Engine]) -> None:
@@ -39,7 +37,7 @@ def test_keeps_keys_over_a_kill(valkey: Callable[..., Engine]) -> None:
     first = valkey()
     with Redis.from_url(first.url) as client:
         client.set("answer", 42)
-        time.sleep(FLUSH_SECONDS)
+        client.execute_command("WAITAOF", 1, 0, 0)  # until it is on disk
     first.process.kill()
     first.process.wait()
     newest = max(first.folder.glob("appendonlydir/*.incr.aof"))
@@ -84,7 +82,7 @@ def test_stops_by_itself_when_asked_by_the_kernel(valkey: Callable[..., Engine])
     """Its death signal is an orderly stop; the lock is free afterwards."""
     first = valkey()
     first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(30) == 0
+    assert first.process.wait(PATIENCE_SECONDS) == 0
     assert valkey().is_alive()
 
 
