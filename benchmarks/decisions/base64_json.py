@@ -35,9 +35,9 @@ PEERS = ("ijson (yajl2_c)", "json-stream")
 
 def ours(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
     """Never holds the text."""
-    from atelier.tasks.envelope import Envelope  # noqa: PLC0415 - the other Python lacks it
+    from atelier.tasks.base64_json import Base64Json  # noqa: PLC0415 - the other Python lacks it
 
-    envelope = Envelope("image")
+    envelope = Base64Json("image")
     for piece in pieces:
         for part in envelope.feed(piece):
             take(part)

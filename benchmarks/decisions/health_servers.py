@@ -20,8 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from atelier import measures
-from atelier.metrics import MEDIA_TYPE, REGISTRY, Exposition
+from atelier.observe import metrics
+from atelier.observe.exposition import MEDIA_TYPE, REGISTRY, Exposition
 
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
 REQUESTS, SILENT, PATIENCE_SECONDS = 1000, 100, 8
@@ -34,9 +34,9 @@ def listener() -> socket.socket:
 
 async def ours() -> None:
     """The health server on asyncio's streams."""
-    from atelier.vitals import HEAD_BYTES, Vitals  # noqa: PLC0415 - its import is measured
+    from atelier.observe.health import HEAD_BYTES, HealthServer  # noqa: PLC0415 - its import is measured
 
-    vitals = Vitals(Exposition(REGISTRY), {}, 60)
+    vitals = HealthServer(Exposition(REGISTRY), {}, 60)
     await serve_on(await asyncio.start_server(vitals.serve, sock=listener(), limit=HEAD_BYTES))
 
 
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--contestant", choices=CONTESTANTS)
     options = parser.parse_args()
     if options.contestant:
-        assert measures.JOBS
+        assert metrics.JOBS
         print(json.dumps({"resident": memory("self")}), flush=True)
         asyncio.run(CONTESTANTS[options.contestant]())
         return

@@ -41,7 +41,7 @@ EXIF_DIRECTORY, GPS_DIRECTORY, ORIENTATION = 34665, 34853, 274
 def ours() -> Probe:
     """`probe`: format, upright size, orientation, frames, metadata and limits."""
     from atelier.errors import AtelierError  # noqa: PLC0415 - the other Python lacks it
-    from atelier.imaging.probe import probe  # noqa: PLC0415 - the same
+    from atelier.imaging.identify.probe import probe  # noqa: PLC0415 - the same
 
     def ask(data: bytes) -> tuple[int, int] | None:
         try:

@@ -28,7 +28,7 @@ MESSAGE = "%s:%d received a picture of 81356 bytes as image/jpeg and stored it, 
 
 def ours(path: Path) -> logging.Handler:
     """Rotation under a lock, by the process that meets the limit."""
-    from atelier.logs import FileHandler  # noqa: PLC0415 - the other Python lacks it
+    from atelier.observe.logs import FileHandler  # noqa: PLC0415 - the other Python lacks it
 
     return FileHandler(path, LIMIT, KEPT)
 

@@ -31,7 +31,7 @@ from prometheus_client import (
     multiprocess,
 )
 
-from atelier.metrics import STALE_SECONDS, Exposition
+from atelier.observe.exposition import STALE_SECONDS, Exposition
 
 if TYPE_CHECKING:
     from collections.abc import Callable

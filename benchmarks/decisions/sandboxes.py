@@ -70,7 +70,7 @@ def limit() -> None:
 @contextmanager
 def ours() -> Iterator[Submit]:
     """A thread per call that waits, so that all contestants give futures."""
-    from atelier.imaging.sandbox import Sandbox  # noqa: PLC0415 - the other Python lacks it
+    from atelier.sandbox.sandbox import Sandbox  # noqa: PLC0415 - the other Python lacks it
 
     limits = {"children": CHILDREN, "seconds": SECONDS, "memory": MEMORY}
     with (

@@ -43,13 +43,13 @@ def role(folder: Path, name: str) -> None:
 
 async def ours(folder: Path) -> None:
     """The part of `atelier up` that keeps roles running."""
-    from atelier.roles.up.children import Child  # noqa: PLC0415 - only this contestant has it
-    from atelier.roles.up.console import Console  # noqa: PLC0415 - the same
-    from atelier.roles.up.guard import Guard  # noqa: PLC0415 - the same
-    from atelier.roles.up.table import Role  # noqa: PLC0415 - the same
     from atelier.settings import Settings  # noqa: PLC0415 - the same
+    from atelier.up.children import Child  # noqa: PLC0415 - only this contestant has it
+    from atelier.up.reaper import Reaper  # noqa: PLC0415 - the same
+    from atelier.up.screen import Console  # noqa: PLC0415 - the same
+    from atelier.up.table import Role  # noqa: PLC0415 - the same
 
-    console, guard = Console(Settings(data=folder)), Guard()
+    console, guard = Console(Settings(data=folder)), Reaper()
     roles = [Role(name, tuple(command(folder, name)[1:])) for name in ROLES]
     children = [Child(each.name, each, os.environ, console, guard) for each in roles]
     await asyncio.gather(*(child.keep() for child in children))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.commands.doctor import main
-from atelier.up.engines import start_valkey
 from atelier.settings import Settings, load
+from atelier.up.engines import start_valkey
 from atelier.up.preflight import keep_secret
 from tests.imaging.fonts import called
 

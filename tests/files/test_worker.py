@@ -18,13 +18,12 @@ from atelier.files import django_setup, jobs
 from atelier.files.celery_app import QUEUE, queue
 from atelier.files.celery_app import app as celery_app
 from tests.files import samples
-from tests.files.conftest import PHOTOS, SETTLE_SECONDS, Person, celery, make
+from tests.files.conftest import PHOTOS, Person, celery, make
 from tests.system.instance import descendants
-from tests.waiting import gone
+from tests.waiting import gone, until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
     from pathlib import Path
 
     import httpx2
@@ -72,14 +71,6 @@ def lines(settings: Settings, file_id: int) -> list[str]:
     log = (settings.data / "logs" / "files.log").read_text()
     named = [line for line in log.splitlines() if re.search(rf"\bfile {file_id}\b", line)]
     return [re.sub(r"^\S+ (\w+) \S+ \[[^]]*\]", r"\1", line) for line in named]
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for something that is expected."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 async def test_the_log_says_of_each_file_what_became_of_it(
