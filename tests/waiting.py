@@ -42,7 +42,7 @@ async def eventually(condition: Condition[T], otherwise: object = "it did not ha
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         value = condition()
-        found: T = await value if inspect.isawaitable(value) else value  # type: ignore[assignment]
+        found: T = await value if inspect.isawaitable(value) else value
         if found:
             return found
         assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise

@@ -18,7 +18,8 @@ import msgspec
 
 from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.results import Measured, Report
-from tests.system.instance import Instance, free_port
+from tests.ports import free_port
+from tests.system.instance import Instance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

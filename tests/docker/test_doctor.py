@@ -8,7 +8,6 @@ import re
 import runpy
 import subprocess
 import sys
-import time
 from contextlib import closing
 from importlib.metadata import packages_distributions
 from typing import TYPE_CHECKING
@@ -21,7 +20,8 @@ from atelier.observe.health import bind
 from atelier.roles import store
 from atelier.settings import Settings
 from tests.docker.test_requirements import REQUIREMENTS, ROOT, locked, normal
-from tests.system.instance import START_SECONDS, free_port
+from tests.ports import free_port
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +84,7 @@ class Container:
     def doctor(self, role: str, **more: str) -> subprocess.CompletedProcess[str]:
         """What `atelier doctor` says there."""
         process = self.start(role, "doctor", **more)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         return subprocess.CompletedProcess((), process.returncode, output, errors)
 
 
@@ -176,15 +176,12 @@ def test_the_port_of_a_running_role_is_its_own(container: Container, role: str, 
     asked = port if role == "api" else metrics_port
     running = container.start(role, role, **ports)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while probe.ask("127.0.0.1", asked, "/healthz")[0] != 200:
-            assert running.poll() is None, running.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: running.poll() is not None or probe.ask("127.0.0.1", asked, "/healthz")[0] == 200)
+        assert running.poll() is None, running.communicate()
         found = verdicts(container.doctor(role, **ports).stdout)[name]
     finally:
         running.terminate()
-        running.communicate(timeout=60)
+        running.communicate(timeout=PATIENCE_SECONDS)
     assert found[0] == "ok"
     assert "is free" not in found[1]
 

@@ -67,7 +67,7 @@ class Instance:
     def start(self) -> None:
         """Start and wait until the API answers."""
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            process = self.process = subprocess.Popen(
                 [sys.executable, "-m", "atelier", "up", "--data", str(self.data), "--port", str(self.port)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -75,8 +75,8 @@ class Instance:
                 env=self.environment,
                 cwd=self.folder,
             )
-        until(lambda: self.alive() or self.process.poll() is not None, self.log.read_text)
-        assert self.process.poll() is None, self.log.read_text()[-4000:]
+        until(lambda: self.alive() or process.poll() is not None, self.log.read_text)
+        assert process.poll() is None, self.log.read_text()[-4000:]
 
     def alive(self) -> bool:
         """Whether every dependency is ready."""
@@ -167,4 +167,6 @@ def settled(client: httpx2.Client, image_id: int) -> dict[str, Any]:
         record: dict[str, Any] = client.get(f"/api/images/{image_id}/info").json()
         return record if record["status"] != "queued" else None
 
-    return until(final)
+    record = until(final)
+    assert record is not None
+    return record
