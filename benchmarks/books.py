@@ -19,11 +19,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import psycopg
@@ -37,9 +37,6 @@ from atelier.rpc.paging import page_token
 from atelier.up.engines import start_postgres, start_valkey
 from benchmarks.http_requests import CONNECTIONS, load
 from benchmarks.usage import cpu_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 SECRET = "s" * 32
@@ -79,7 +76,7 @@ class Case:
 
 def one() -> pb.GetBookRequest:
     """Any of the hot books."""
-    return pb.GetBookRequest(id=random.randint(1, HOT))  # noqa: S311 - no secret
+    return pb.GetBookRequest(id=random.randint(1, HOT))
 
 
 def cases(books: int) -> list[Case]:

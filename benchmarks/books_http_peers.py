@@ -71,17 +71,17 @@ def typical(url: str, secret: str) -> ASGIApp:
     Session = Annotated[AsyncSession, Depends(session)]  # noqa: N806 - as above
 
     @app.get("/api/books/{book_id}", response_model=Record)
-    async def one(book_id: int, _: User, session: Session) -> Any:  # noqa: ANN401 - a row
+    async def one(book_id: int, _: User, session: Session) -> Any:
         if book := await session.get(Book, book_id):
             return book
         raise HTTPException(404)
 
     @app.get("/api/books", response_model=list[Record])
-    async def many(_: User, session: Session, offset: int = 0) -> Any:  # noqa: ANN401 - rows
+    async def many(_: User, session: Session, offset: int = 0) -> Any:
         return list(await session.scalars(select(Book).order_by(Book.id.desc()).limit(50).offset(offset)))
 
     @app.post("/api/books", response_model=Record, status_code=201)
-    async def create(details: Details, _: User, session: Session) -> Any:  # noqa: ANN401 - a row
+    async def create(details: Details, _: User, session: Session) -> Any:
         folded = {"title_folded": details.title.casefold(), "author_folded": details.author.casefold()}
         book = Book(**details.model_dump(), **folded, sequence=1)
         session.add(book)

@@ -15,24 +15,20 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import aio_pika
 from redis.asyncio import Redis
 
 from atelier.errors import Unavailable
+from atelier.events.bus import Bus
 from atelier.events.bus.rabbitmq import RabbitBus
 from atelier.events.bus.streams import StreamsBus
 from atelier.events.messages import Event, new_event_id
 from atelier.up.engines import start_valkey
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
-
-    from atelier.events.bus import Bus
 
 AMQP_DEFAULT = "amqp://guest:guest@127.0.0.1:5672/"
 EVENTS = 5_120

@@ -19,10 +19,10 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx2
 import psutil
@@ -35,9 +35,6 @@ from atelier.files import celery_app as ours_celery
 from atelier.settings import Settings
 from atelier.up.engines import start_postgres, start_valkey
 from benchmarks.usage import cpu_seconds, family
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SECRET = "s" * 32
 PHOTO = (Path(__file__).parents[1] / "tests" / "photos" / "waterfall_640x480.jpg").read_bytes()

@@ -117,7 +117,7 @@ def typical() -> ASGIApp:
     @app.get("/cached/{image_id}", response_model=Record)
     async def cached(
         image_id: int, owner: Annotated[int, Depends(user)], session: Annotated[AsyncSession, Depends(session)]
-    ) -> Any:  # noqa: ANN401 - a dict, or a row
+    ) -> Any:
         if found := await redis.get(f"bench:{owner}:{image_id}"):
             return json.loads(found)
         image = Record.model_validate(await one(image_id, owner, session), from_attributes=True)
@@ -128,7 +128,7 @@ def typical() -> ASGIApp:
     async def many(
         owner: Annotated[int, Depends(user)], session: Annotated[AsyncSession, Depends(session)]
     ) -> list[Image]:
-        from sqlalchemy import select  # noqa: PLC0415 - beside its one use
+        from sqlalchemy import select
 
         query = select(Image).where(Image.owner_id == owner).order_by(Image.id.desc()).limit(50)
         return list(await session.scalars(query))

@@ -263,8 +263,8 @@ def main(rounds: int, word: str) -> None:
 
 def migrate(url: str) -> None:
     """The newest schema."""
-    from alembic import command  # noqa: PLC0415 - only here
-    from alembic.config import Config  # noqa: PLC0415 - only here
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(HERE.parent / "src/atelier/migrations"))

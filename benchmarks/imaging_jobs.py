@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - a contestant must not carry the libraries of another
 """Jobs J and K by Atelier, by its peers among Python's libraries, and their floor: one process each.
 
 Speaks over its standard streams: a number runs the job that many times and answers CPU milliseconds per run; "save DIR"
@@ -15,11 +14,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any
 
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "VIPS_CONCURRENCY"):
     os.environ.setdefault(variable, "1")

@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import uvloop
@@ -23,13 +23,11 @@ from redis.asyncio import Redis
 
 from atelier.database import Base, Database
 from atelier.events import outbox, relay
+from atelier.events.bus import Bus
 from atelier.events.bus.rabbitmq import RabbitBus
 from atelier.events.bus.streams import StreamsBus
 from atelier.events.messages import Event, new_event_id, utcnow
 from atelier.up.engines import start_postgres, start_valkey
-
-if TYPE_CHECKING:
-    from atelier.events.bus import Bus
 
 PREFIX = "bench"
 SUBJECTS = 500
@@ -191,7 +189,7 @@ async def run(options: argparse.Namespace, postgres: str, valkey: str) -> None:
 
 async def clear(amqp: str) -> None:
     """Remove what the run left on a broker that others use."""
-    import aio_pika  # noqa: PLC0415 - only here
+    import aio_pika
 
     async with await aio_pika.connect(amqp) as connection:
         channel = await connection.channel()

@@ -14,8 +14,9 @@ import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import uvloop
 
@@ -27,10 +28,7 @@ from atelier.tasks.watermarks import Watermarks
 from atelier.up.engines import start_postgres
 from benchmarks.usage import cpu_seconds
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    Take = Callable[[Database, int], Awaitable[Any]]
+Take = Callable[[Database, int], Awaitable[Any]]
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024)
 CREATING_SECONDS = 4

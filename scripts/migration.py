@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alembic import command
 from alembic.util import CommandError
 
 from atelier.commands.migrate import config, migrate
 from atelier.up.engines import start_postgres
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Any
 
 METHODS = ("get", "post", "put", "patch", "delete")
 HEAD = ["| name | in | what | meaning |", "|---|---|---|---|"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
@@ -21,9 +22,6 @@ from atelier.problem_pages import status_line
 from atelier.problem_types import GROUPS, REASONS
 from atelier.settings import PREFIX, Settings
 from scripts import openapi, operations
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 MADE = "<!-- Made by `make docs`; do not edit. -->"
@@ -73,7 +71,7 @@ def commands_page() -> str:
     return "\n".join(lines)
 
 
-def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a group of any kind
+def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """Each command by its full name, those of a group after it."""
     for name, command in sorted(group.commands.items()):
         if name == "classify":  # it reads its command line itself
@@ -85,7 +83,7 @@ def _commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:  # noqa
             yield from _commands(command, f"{above}{name} ")
 
 
-def _option(parameter: Any) -> str:  # noqa: ANN401 - of the click that typer brings
+def _option(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
         names = f"`{getattr(parameter, 'metavar', None) or (parameter.name or '').upper()}`"
@@ -149,8 +147,8 @@ def metrics_page() -> str:
     """Every metric with its type and labels, and what the labels say."""
     held = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
     registry = http_metrics.Metrics().registry
-    own = [*registry._collector_to_names, *held]  # noqa: SLF001 - what was registered, in order; there is no other way
-    rows = [_metric(metric, "relay" if metric in metrics.RELAY._collector_to_names else "") for metric in own]  # noqa: SLF001
+    own = [*registry._collector_to_names, *held]
+    rows = [_metric(metric, "relay" if metric in metrics.RELAY._collector_to_names else "") for metric in own]
     return "\n".join(
         [
             "# Metrics",
@@ -176,10 +174,10 @@ def metrics_page() -> str:
     )
 
 
-def _metric(metric: Any, role: str) -> str:  # noqa: ANN401 - a counter, gauge or histogram
+def _metric(metric: Any, role: str) -> str:
     (family,) = metric.describe()
     name = f"{family.name}_total" if family.type == "counter" else family.name
-    labels = ", ".join(f"`{label}`" for label in metric._labelnames)  # noqa: SLF001 - it has no other way to ask
+    labels = ", ".join(f"`{label}`" for label in metric._labelnames)
     return f"| `{name}` | {family.type} | {labels} | {family.documentation}{' (relay)' if role else ''} |"
 
 

@@ -124,7 +124,7 @@ def patient_product() -> Iterator[None]:
 
 def make_schema(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    from atelier.commands.migrate import migrate  # noqa: PLC0415 - most tests need no tables
+    from atelier.commands.migrate import migrate
 
     migrate(url)
 
@@ -227,7 +227,7 @@ def amqp_url() -> str:
 @pytest.fixture(scope="session")
 def fribidi() -> None:
     """The library with which Pillow lays lines out; skips without it, but fails under CI."""
-    from PIL import features  # noqa: PLC0415 - few tests draw
+    from PIL import features
 
     if features.check_feature("raqm"):
         return

@@ -88,10 +88,10 @@ def by_psycopg(url: str, statement: str, values: tuple[object, ...]) -> None:
 def by_django(url: str, statement: str, values: tuple[object, ...]) -> None:
     """As the files slice does."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
-    import django  # noqa: PLC0415 - the other drivers need no Django
+    import django
 
     django.setup()
-    from django.db import connections  # noqa: PLC0415 - as above
+    from django.db import connections
 
     before = connections.settings["default"]
     django_setup.use_database(url)

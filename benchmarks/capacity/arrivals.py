@@ -11,19 +11,15 @@ import random
 import time
 from array import array
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier.classify.http_client import BadAnswer
 from benchmarks.capacity.follow import Follower
 from benchmarks.capacity.results import Ready, Trial, quantiles
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
 
 CONNECTIONS = 256
 """Requests at once; more wait for their turn here, and their latency grows as it would in a queue of the server's."""
@@ -116,7 +112,7 @@ async def trial(
     tally = Tally(operation.good, most)
     async with _followed(operation.follower):
         began = time.monotonic()
-        await _send(operation, tally, rate, seconds, limits, random.Random(seed))  # noqa: S311 - spreads load
+        await _send(operation, tally, rate, seconds, limits, random.Random(seed))
         took = time.monotonic() - began
         ready = await _ready(operation.follower, began, limits)
     made = Trial(

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import uvloop
@@ -19,10 +19,8 @@ from benchmarks.capacity import budget, pages, report, scaling, sweep
 from benchmarks.capacity.arrivals import Limits
 from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.picture import photograph
+from benchmarks.capacity.results import Report
 from benchmarks.capacity.run import Plan, Run
-
-if TYPE_CHECKING:
-    from benchmarks.capacity.results import Report
 
 DONE, NOT_ALL, USAGE, INTERRUPTED = 0, 1, 2, 130
 ALL = ",".join(ABOUT)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable
+from typing import Literal
 
 from atelier.classify.http_client import BadAnswer
+from benchmarks.capacity.session import Session
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from benchmarks.capacity.session import Session
-
-    State = Literal["waiting", "ready", "failed"]
+State = Literal["waiting", "ready", "failed"]
 
 ASKERS = 2
 POLL_SECONDS = 0.04

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from atelier.classify.http_client import BadAnswer, Client
+from atelier.classify.http_client import BadAnswer, Client, Endpoint, Response
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from atelier.classify.http_client import Endpoint, Response
 
 TITLE = "Atelier"
 """What an instance's OpenAPI document is called."""
@@ -22,7 +19,7 @@ HELLO_SECONDS = 10.0
 """Time that a question asked before any load may take."""
 
 
-class Refused(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class Refused(AtelierError):
     """No load will be sent there."""
 
     slug = "capacity-refused"

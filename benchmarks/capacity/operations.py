@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from atelier.classify.http_client import Response
 from benchmarks.capacity.arrivals import Operation
-from benchmarks.capacity.follow import Follower
-from benchmarks.capacity.stock import JSON, MULTIPART
+from benchmarks.capacity.follow import Follower, State
+from benchmarks.capacity.session import Session
+from benchmarks.capacity.stock import JSON, MULTIPART, Stock
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from atelier.classify.http_client import Response
-    from benchmarks.capacity.follow import State
-    from benchmarks.capacity.session import Session
-    from benchmarks.capacity.stock import Stock
-
-    Fire = Callable[[float], Awaitable[int]]
+Fire = Callable[[float], Awaitable[int]]
 
 ABOUT = {
     "read": "`GET /api/images/{id}/info`: one record, the cache warm",
@@ -93,7 +87,7 @@ class Operations:
         self._stock = stock
         self._spare: list[int] = []
         self._leases: list[Taken] = []
-        self._shares = random.Random(0)  # noqa: S311 - spreads load
+        self._shares = random.Random(0)
         images = Follower(session, "/api/images/{}/info".format, _state)
         files = Follower(session, "/api/files/{}/".format, _state)
         queued_images, queued_files = "/api/images?status=queued&limit=1", "/api/files/?status=queued&limit=1"
@@ -157,4 +151,4 @@ class Operations:
 
 
 def _heads() -> bool:
-    return random.random() < 0.5  # noqa: S311 - a coin
+    return random.random() < 0.5

@@ -6,18 +6,14 @@ A test holds that the page says what the figures say.
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from benchmarks.capacity import plot, report
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import ABOUT
+from benchmarks.capacity.results import Report, Trial
 from benchmarks.capacity.sweep import ROOT, Figures, kept
 from benchmarks.capacity.verdict import STRANGERS, is_lower_bound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from benchmarks.capacity.results import Report, Trial
 
 PAGE = ROOT / "docs" / "discussions" / "capacity.md"
 PLOTS = ROOT / "docs" / "images" / "capacity"

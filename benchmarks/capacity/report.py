@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from benchmarks.capacity import plot, verdict
 from benchmarks.capacity.operations import SHARES
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from benchmarks.capacity.results import Measured, Quantiles, Report
+from benchmarks.capacity.results import Measured, Quantiles, Report
 
 UNSEEN = "unseen"
 """The cost of a request where the server's processes cannot be seen."""

@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from atelier.classify.http_client import BadAnswer, Client, Endpoint, without_password
 from benchmarks.capacity import arrivals, guard, machine, search, verdict, watch
-from benchmarks.capacity.arrivals import Limits
+from benchmarks.capacity.arrivals import Limits, Operation
 from benchmarks.capacity.budget import Budget
 from benchmarks.capacity.operations import Operations
-from benchmarks.capacity.results import Machine, Measured, Report
+from benchmarks.capacity.results import Machine, Measured, Report, Trial
 from benchmarks.capacity.session import Session, Unwilling
 from benchmarks.capacity.stock import Stock
-
-if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import AsyncIterator
-
-    from benchmarks.capacity.arrivals import Operation
-    from benchmarks.capacity.results import Trial
-    from benchmarks.capacity.watch import Watch
+from benchmarks.capacity.watch import Watch
 
 WARM_SECONDS = 0.5
 """Of a closed loop before a search: caches fill, connections open, and its rate says where to begin."""

@@ -6,18 +6,13 @@ Nothing here is measured. `python -m benchmarks.capacity pages` writes the table
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import SHARES
 from benchmarks.capacity.pages import bound, cores_of, cost, costs_of
-from benchmarks.capacity.sweep import ROOT, kept
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from benchmarks.capacity.sweep import Figures
+from benchmarks.capacity.sweep import ROOT, Figures, kept
 
 PAGE = ROOT / "docs" / "discussions" / "scaling.md"
 SECONDS_A_DAY, DAYS, HOURS = 86_400, 30, 730

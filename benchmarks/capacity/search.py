@@ -7,13 +7,10 @@ machine that others use breaks a rate now and then by itself, so the first break
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from benchmarks.capacity.results import Trial
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 STEP = 1.6
 """Of the ramp: a trial's rate over the one before."""
@@ -68,7 +65,7 @@ class Found:
         return [made.rate for made in self.trials if (not made.broken) == held]
 
 
-class Exhausted(Exception):  # noqa: N818 - not an error: time or requests are used up
+class Exhausted(Exception):
     """No further trial is allowed."""
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from atelier.classify.http_client import BadAnswer, Client, Endpoint
+from atelier.classify.http_client import BadAnswer, Client, Endpoint, Response
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from atelier.classify.http_client import Response
 
 ANSWER_SECONDS = 30.0
 """Time that one request may take, under any load."""
@@ -31,7 +28,7 @@ GONE = (401, 403, 404)
 """Answers to a deletion that say that there is nothing left to delete."""
 
 
-class Unwilling(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class Unwilling(AtelierError):
     """The instance would not do what the measurement needs."""
 
     slug = "capacity-unwilling"

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from benchmarks.capacity.session import GONE, Unwilling
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from benchmarks.capacity.session import Session
+from benchmarks.capacity.session import GONE, Session, Unwilling
 
 IMAGES, FILES = 60, 60
 """More than a page of a list holds."""
@@ -85,7 +81,7 @@ class Stock:
         while found := msgspec.json.decode((await self._session.insist("GET", f"/api/books?{query}")).body):
             ids = iter([int(book["id"]) for book in found])
 
-            async def one(ids: Any = ids) -> None:  # noqa: ANN401 - an iterator that the loops share
+            async def one(ids: Any = ids) -> None:
                 for book in ids:
                     await self._session.insist("DELETE", f"/api/books/{book}", good=(204, *GONE))
 
@@ -103,11 +99,11 @@ class Stock:
 
     def image(self) -> int:
         """Any of the prepared pictures."""
-        return random.choice(self.images)  # noqa: S311 - spreads load
+        return random.choice(self.images)
 
     def any_book(self) -> int:
         """Any of the prepared books."""
-        return random.choice(self.books)  # noqa: S311 - spreads load
+        return random.choice(self.books)
 
     async def _prepare_images(self) -> None:
         self.images = await self._many(IMAGES, lambda: self._create("/api/images", MULTIPART, self.image_form))

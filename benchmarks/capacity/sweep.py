@@ -10,9 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,9 +20,6 @@ from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.results import Measured, Report
 from tests.ports import free_port
 from tests.system.instance import Instance
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "discussions" / "capacity"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from benchmarks.capacity.arrivals import BACK_PRESSURE
-
-if TYPE_CHECKING:
-    from benchmarks.capacity.results import Measured, Trial, Usage
+from benchmarks.capacity.results import Measured, Trial, Usage
 
 FULL = 0.9
 """Share of a core, of all cores or of a disk's time that counts as all of it."""

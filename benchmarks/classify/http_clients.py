@@ -16,14 +16,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    Ask = Callable[[], Awaitable[object]]
+Ask = Callable[[], Awaitable[object]]
 
 HERE = Path(__file__).parent
 BODY = b"\xff\xd8" + bytes(30_000)
@@ -75,7 +72,7 @@ async def floor(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def ours(url: str) -> AsyncIterator[Ask]:
     """As classify uses it."""
-    from atelier.classify.http_client import Client, Endpoint  # noqa: PLC0415 - aiohttp's Python lacks it
+    from atelier.classify.http_client import Client, Endpoint
 
     client = Client(Endpoint(url), seconds=30)
 
@@ -90,8 +87,8 @@ async def ours(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def aiohttp(url: str) -> AsyncIterator[Ask]:
     """One session without cookies, and a URL that is not quoted again."""
-    import aiohttp as library  # noqa: PLC0415 - only its own Python has it
-    from yarl import URL  # noqa: PLC0415 - the same
+    import aiohttp as library
+    from yarl import URL
 
     address, headers = URL(url + TARGET, encoded=True), {"Content-Type": "image/jpeg"}
     options = {"connector": library.TCPConnector(limit=AT_ONCE), "auto_decompress": False}
@@ -109,7 +106,7 @@ async def aiohttp(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def httpcore2(url: str) -> AsyncIterator[Ask]:
     """The pool below httpx2, without its models."""
-    import httpcore2 as library  # noqa: PLC0415 - aiohttp's Python lacks it
+    import httpcore2 as library
 
     address = library.URL(url + TARGET)
     host, length = address.host + b":%d" % (address.port or 80), str(len(BODY)).encode()
@@ -126,7 +123,7 @@ async def httpcore2(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def httpx2(url: str) -> AsyncIterator[Ask]:
     """One client."""
-    import httpx2 as library  # noqa: PLC0415 - aiohttp's Python lacks it
+    import httpx2 as library
 
     limits = library.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
     async with library.AsyncClient(limits=limits) as client:
@@ -157,7 +154,7 @@ def run(name: str, loop: str, url: str, requests: int) -> None:
     """Print the figure of one client on one event loop."""
     factory = None
     if loop == "uvloop":
-        from uvloop import new_event_loop as factory  # noqa: PLC0415 - of this contestant alone
+        from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
         print(runner.run(contest(name, url, requests)))
 

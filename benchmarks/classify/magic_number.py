@@ -14,7 +14,7 @@ import numpy as np
 SHAPES = ((8, 8), (15, 17), (16, 16), (40, 40), (240, 320))
 
 
-def calc_magic_number(pixels: Any) -> Any:  # noqa: ANN401 - a number or an array
+def calc_magic_number(pixels: Any) -> Any:
     """The script's loop, as written."""
     result = 0
     for x in range(pixels.shape[0]):
@@ -23,7 +23,7 @@ def calc_magic_number(pixels: Any) -> Any:  # noqa: ANN401 - a number or an arra
     return result / (pixels.shape[0] * pixels.shape[1])
 
 
-def exact(pixels: Any) -> float:  # noqa: ANN401 - an array, of numpy with and without types
+def exact(pixels: Any) -> float:
     """The number of the first channel, by integers that have no largest one."""
     first = pixels if pixels.ndim == 2 else pixels[:, :, 0]
     rows = first.tolist()
@@ -31,12 +31,12 @@ def exact(pixels: Any) -> float:  # noqa: ANN401 - an array, of numpy with and w
     return total / first.size
 
 
-def picture(*shape: int) -> Any:  # noqa: ANN401 - the same
+def picture(*shape: int) -> Any:
     """A picture of this shape."""
     return np.resize(np.arange(251, dtype=np.uint8), shape)
 
 
-def attempted(pixels: Any) -> str:  # noqa: ANN401 - the same
+def attempted(pixels: Any) -> str:
     """What the loop makes of a picture: the number of the first channel, or its error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy 2 warns for scalars, not for arrays

@@ -48,7 +48,7 @@ def main() -> None:
     listed = resident()
     with ThreadPool(2) as pool:
         answers = pool.imap_unordered(partial(process_image, go, results), paths)
-        tasks = pool._inqueue  # type: ignore[attr-defined] # noqa: SLF001 - the queue in question
+        tasks = pool._inqueue  # type: ignore[attr-defined]
         while tasks.qsize() < count - 2:
             time.sleep(0.1)
         queued = resident()

@@ -29,7 +29,7 @@ class Service:
         self.asked = 0
         self.stats = 0
         self.log: IO[str] | None = Path(options.log).open("a", buffering=1) if options.log else None  # noqa: SIM115 - for life
-        self.chance = random.Random(options.seed)  # noqa: S311 - chance, not secrecy
+        self.chance = random.Random(options.seed)
 
     def classify(self, query: str, body: bytes) -> tuple[int, bytes, float]:
         """Status, body and latency of one answer."""

@@ -20,14 +20,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Feed = Iterator[bytes]
-    Decode = Callable[[Feed, Callable[[bytes], None]], Iterator[None]]
+Feed = Iterator[bytes]
+Decode = Callable[[Feed, Callable[[bytes], None]], Iterator[None]]
 
 PIECE = 64 * 1024
 PEERS = ("ijson (yajl2_c)", "json-stream")
@@ -35,7 +32,7 @@ PEERS = ("ijson (yajl2_c)", "json-stream")
 
 def ours(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
     """Never holds the text."""
-    from atelier.tasks.base64_json import Base64Json  # noqa: PLC0415 - the other Python lacks it
+    from atelier.tasks.base64_json import Base64Json
 
     envelope = Base64Json("image")
     for piece in pieces:
@@ -58,7 +55,7 @@ def standard(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
 
 def orjson(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
     """The whole body, by the fastest parser."""
-    import orjson as library  # noqa: PLC0415 - the other Python lacks it
+    import orjson as library
 
     body = bytearray()
     for piece in pieces:
@@ -71,7 +68,7 @@ def orjson(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
 
 def ijson(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
     """A parser that is fed; it gives a string when it has all of it."""
-    import ijson as library  # noqa: PLC0415 - only the other Python has it
+    import ijson as library
 
     events, key = library.sendable_list(), ""
     parser = library.get_backend("yajl2_c").basic_parse_coro(events)
@@ -88,7 +85,7 @@ def ijson(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
 
 def json_stream(pieces: Feed, take: Callable[[bytes], None]) -> Iterator[None]:
     """A parser that reads a file, so that it needs a thread; it gives strings whole, too."""
-    import json_stream as library  # noqa: PLC0415 - only the other Python has it
+    import json_stream as library
 
     for key, value in library.load(pieces).items():
         if key == "image":
@@ -140,7 +137,7 @@ def run(decode: Decode, pieces: Feed, take: Callable[[bytes], None]) -> tuple[fl
             next(steps)
         except StopIteration:
             break
-        except Exception as error:  # noqa: BLE001 - a refusal, or a text that is no base64
+        except Exception as error:
             print(f"{type(error).__name__}: {error}"[:120], file=sys.stderr)
             break
         finally:

@@ -34,7 +34,7 @@ def listener() -> socket.socket:
 
 async def ours() -> None:
     """The health server on asyncio's streams."""
-    from atelier.observe.health import HEAD_BYTES, HealthServer  # noqa: PLC0415 - its import is measured
+    from atelier.observe.health import HEAD_BYTES, HealthServer
 
     vitals = HealthServer(Exposition(REGISTRY), {}, 60)
     await serve_on(await asyncio.start_server(vitals.serve, sock=listener(), limit=HEAD_BYTES))
@@ -48,11 +48,11 @@ async def serve_on(server: asyncio.Server) -> None:
 
 async def uvicorn() -> None:
     """The API's server with the smallest possible application, without logs."""
-    import uvicorn as library  # noqa: PLC0415 - its import is measured
+    import uvicorn as library
 
     exposition = Exposition(REGISTRY)
 
-    async def application(scope: dict, receive: object, send: object) -> None:  # noqa: ARG001
+    async def application(scope: dict, receive: object, send: object) -> None:
         body = await asyncio.to_thread(exposition.text)
         headers = [(b"content-type", MEDIA_TYPE), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -66,7 +66,7 @@ async def uvicorn() -> None:
 
 async def prometheus_client() -> None:
     """The library's own, which has `/metrics` only, with a thread for each connection."""
-    from prometheus_client import start_http_server  # noqa: PLC0415 - its import is measured
+    from prometheus_client import start_http_server
 
     server, _ = start_http_server(0, "127.0.0.1", REGISTRY)
     tell(server.server_port)

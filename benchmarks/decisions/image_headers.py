@@ -23,13 +23,10 @@ import time
 import warnings
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Probe = Callable[[bytes], tuple[int, int] | None]
+Probe = Callable[[bytes], tuple[int, int] | None]
 
 PHOTOS = Path(__file__).parents[2] / "tests" / "photos"
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -40,8 +37,8 @@ EXIF_DIRECTORY, GPS_DIRECTORY, ORIENTATION = 34665, 34853, 274
 
 def ours() -> Probe:
     """`probe`: format, upright size, orientation, frames, metadata and limits."""
-    from atelier.errors import AtelierError  # noqa: PLC0415 - the other Python lacks it
-    from atelier.imaging.identify.probe import probe  # noqa: PLC0415 - the same
+    from atelier.errors import AtelierError
+    from atelier.imaging.identify.probe import probe
 
     def ask(data: bytes) -> tuple[int, int] | None:
         try:
@@ -55,7 +52,7 @@ def ours() -> Probe:
 
 def pillow() -> Probe:
     """The same by Pillow: opens without decoding, with the same formats allowed."""
-    from PIL import Image  # noqa: PLC0415 - its import is measured
+    from PIL import Image
 
     warnings.simplefilter("ignore")
 
@@ -77,8 +74,8 @@ def pillow() -> Probe:
 
 def small_libraries() -> Probe:
     """Two libraries that know no pixels: they give no frames, no mode and no profile."""
-    import exifread  # noqa: PLC0415 - its import is measured
-    import imagesize  # noqa: PLC0415 - the same
+    import exifread
+    import imagesize
 
     def ask(data: bytes) -> tuple[int, int] | None:
         width, height = imagesize.get(io.BytesIO(data))
@@ -96,7 +93,7 @@ MAKERS = {"ours": ours, "Pillow": pillow, "imagesize + exifread": small_librarie
 
 def samples() -> dict[str, bytes]:
     """Ordinary pictures of each format."""
-    from PIL import Image  # noqa: PLC0415 - both Pythons have it
+    from PIL import Image
 
     found = {"JPEG, 640x480": (PHOTOS / "waterfall_640x480.jpg").read_bytes()}
     found["JPEG with EXIF, turned"] = (PHOTOS / "Landscape_6.jpg").read_bytes()
@@ -161,13 +158,13 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 def damage(ask: Probe, pictures: list[bytes], count: int) -> dict[str, object]:
     """What mutated files raise beyond the one kind that means `not a picture`."""
-    chance, raised, slowest = random.Random(1), Counter[str](), 0.0  # noqa: S311 - no secrecy
+    chance, raised, slowest = random.Random(1), Counter[str](), 0.0
     for number in range(count):
         data = mutate(pictures[number % len(pictures)], chance)
         began = time.process_time()
         try:
             ask(data)
-        except Exception as error:  # noqa: BLE001 - all of them are counted
+        except Exception as error:
             raised[type(error).__name__] += 1
         slowest = max(slowest, time.process_time() - began)
     return {"raised": dict(raised.most_common()), "slowest_ms": slowest * 1e3}
@@ -179,7 +176,7 @@ def attack(ask: Probe, data: bytes) -> tuple[float, float, str]:
     before, began = resident(), time.process_time()
     try:
         said = str(ask(data))
-    except Exception as error:  # noqa: BLE001 - it is the outcome
+    except Exception as error:
         said = type(error).__name__
     spent = time.process_time() - began
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024

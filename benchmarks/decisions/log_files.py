@@ -28,7 +28,7 @@ MESSAGE = "%s:%d received a picture of 81356 bytes as image/jpeg and stored it, 
 
 def ours(path: Path) -> logging.Handler:
     """Rotation under a lock, by the process that meets the limit."""
-    from atelier.observe.logs import FileHandler  # noqa: PLC0415 - the other Python lacks it
+    from atelier.observe.logs import FileHandler
 
     return FileHandler(path, LIMIT, KEPT)
 
@@ -45,14 +45,14 @@ def rotating(path: Path) -> logging.Handler:
 
 def concurrent(path: Path) -> logging.Handler:
     """A lock around each line."""
-    import concurrent_log_handler as library  # noqa: PLC0415 - only the other Python has it
+    import concurrent_log_handler as library
 
     return library.ConcurrentRotatingFileHandler(str(path), maxBytes=LIMIT, backupCount=KEPT)
 
 
 def kept_open(path: Path) -> logging.Handler:
     """The same, with its own option for speed."""
-    import concurrent_log_handler as library  # noqa: PLC0415 - only the other Python has it
+    import concurrent_log_handler as library
 
     options = {"maxBytes": LIMIT, "backupCount": KEPT, "keep_file_open": True}
     return library.ConcurrentRotatingFileHandler(str(path), **options)

@@ -19,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,9 +32,6 @@ from prometheus_client import (
 )
 
 from atelier.observe.exposition import STALE_SECONDS, Exposition
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LABELS = tuple("abcde")
 LIVE, KILLED, COUNTS, SCRAPES = 4, 100, 100_000, 20

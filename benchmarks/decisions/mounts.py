@@ -58,33 +58,33 @@ def wait(_: HttpRequest) -> HttpResponse:
 urlpatterns = [path("record", record), path("upload", upload), path("wait", wait)]
 
 
-def application(name: str) -> Any:  # noqa: ANN401 - an ASGI application
+def application(name: str) -> Any:
     """Django behind one of the ways."""
     settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="s", MIDDLEWARE=[])
     django.setup()
     if name == "Django's ASGIHandler":
-        from django.core.asgi import get_asgi_application  # noqa: PLC0415 - of this one alone
+        from django.core.asgi import get_asgi_application
 
         return get_asgi_application()
-    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415 - of the others
+    from django.core.wsgi import get_wsgi_application
 
     wsgi = get_wsgi_application()
     if name == "our mount":
-        from atelier.files.mount import Mount  # noqa: PLC0415 - the other Python lacks it
+        from atelier.files.mount import Mount
 
         return Mount(wsgi)
     if name == "a2wsgi":
-        from a2wsgi import WSGIMiddleware  # noqa: PLC0415 - only the other Python has it
+        from a2wsgi import WSGIMiddleware
 
         return WSGIMiddleware(wsgi)
-    from asgiref.wsgi import WsgiToAsgi  # noqa: PLC0415 - of this one alone
+    from asgiref.wsgi import WsgiToAsgi
 
     return WsgiToAsgi(wsgi)
 
 
 def serve(name: str) -> None:
     """Say the port, then serve."""
-    import uvicorn  # noqa: PLC0415 - the client needs none
+    import uvicorn
 
     bound = socket.create_server(("127.0.0.1", 0), backlog=256)
     print(bound.getsockname()[1], flush=True)

@@ -21,14 +21,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Submit = Callable[..., concurrent.futures.Future[Any]]
+Submit = Callable[..., concurrent.futures.Future[Any]]
 
 HERE = Path(__file__).parent
 CHILDREN, SECONDS, MEMORY = 2, 2.0, 512 * 2**20
@@ -45,7 +43,7 @@ class Trap:
         return exec, (f"import os; os.environ[{RAN!r}] = 'yes'",)
 
 
-def act(how: str, data: bytes) -> Any:  # noqa: ANN401 - it depends
+def act(how: str, data: bytes) -> Any:
     """Run in a child: give the data back, or misbehave."""
     if how == "crash":
         os.abort()
@@ -70,7 +68,7 @@ def limit() -> None:
 @contextmanager
 def ours() -> Iterator[Submit]:
     """A thread per call that waits, so that all contestants give futures."""
-    from atelier.sandbox.sandbox import Sandbox  # noqa: PLC0415 - the other Python lacks it
+    from atelier.sandbox.sandbox import Sandbox
 
     limits = {"children": CHILDREN, "seconds": SECONDS, "memory": MEMORY}
     with (
@@ -86,14 +84,14 @@ def executor() -> Iterator[Submit]:
     spawn = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(CHILDREN, spawn, limit)
     yield lambda how, data: pool.submit(act, how, data)
-    for process in list((pool._processes or {}).values()):  # noqa: SLF001 - some hang
+    for process in list((pool._processes or {}).values()):
         process.kill()
 
 
 @contextmanager
 def pebble() -> Iterator[Submit]:
     """A pool whose calls have a time limit and whose children die one by one."""
-    import pebble as library  # noqa: PLC0415 - only the other Python has it
+    import pebble as library
 
     spawn = multiprocessing.get_context("spawn")
     with library.ProcessPool(CHILDREN, initializer=limit, context=spawn) as pool:
@@ -106,7 +104,7 @@ CONTESTANTS = {"ours": ours, "ProcessPoolExecutor": executor, "pebble": pebble}
 
 def cpu() -> float:
     """CPU seconds of this process and its children."""
-    import psutil  # noqa: PLC0415 - a child imports this file and needs none
+    import psutil
 
     total = 0.0
     for each in (psutil.Process(), *psutil.Process().children(recursive=True)):
@@ -139,7 +137,7 @@ def outcome(submit: Submit, how: str) -> bool:
     """Whether the parent got an answer to a call that should not succeed."""
     try:
         submit(how, b"").result(PATIENCE_SECONDS)
-    except Exception:  # noqa: BLE001 - whatever the pool says, it held
+    except Exception:
         return False
     return True
 

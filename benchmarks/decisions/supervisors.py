@@ -43,11 +43,11 @@ def role(folder: Path, name: str) -> None:
 
 async def ours(folder: Path) -> None:
     """The part of `atelier up` that keeps roles running."""
-    from atelier.settings import Settings  # noqa: PLC0415 - the same
-    from atelier.up.children import Child  # noqa: PLC0415 - only this contestant has it
-    from atelier.up.reaper import Reaper  # noqa: PLC0415 - the same
-    from atelier.up.screen import Console  # noqa: PLC0415 - the same
-    from atelier.up.table import Role  # noqa: PLC0415 - the same
+    from atelier.settings import Settings
+    from atelier.up.children import Child
+    from atelier.up.reaper import Reaper
+    from atelier.up.screen import Console
+    from atelier.up.table import Role
 
     console, guard = Console(Settings(data=folder)), Reaper()
     roles = [Role(name, tuple(command(folder, name)[1:])) for name in ROLES]

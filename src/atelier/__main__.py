@@ -8,12 +8,12 @@ import sys
 def main() -> None:
     """The command line; `atelier probe` takes a short cut, for it runs every few seconds."""
     if sys.argv[1:] == ["probe"]:
-        from atelier.observe import probe  # noqa: PLC0415 - nobody else needs it
+        from atelier.observe import probe
 
         code = probe.from_environment()
         if code is not None:
             sys.exit(code)
-    from atelier.cli import main as run  # noqa: PLC0415 - the settings take half a second
+    from atelier.cli import main as run
 
     run()
 

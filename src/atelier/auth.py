@@ -12,21 +12,18 @@ import re
 import time
 import unicodedata
 import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import jwt
 from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
+from jwt.types import Options
 
 from atelier.errors import Unauthenticated, Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from jwt.types import Options
 
 ALGORITHM = "HS256"
 ACCESS = "access"

@@ -9,13 +9,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from atelier.blobs import Blobs
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.errors import Unavailable
 from atelier.queue import Queue
 from atelier.up.engines import running
 
 if TYPE_CHECKING:
-    from atelier.blobs import Blobs
     from atelier.events.bus import Bus
     from atelier.settings import Bucket, Settings
 
@@ -41,10 +41,10 @@ def open_redis(settings: Settings) -> Redis:
 def open_bus(settings: Settings, redis: Redis) -> Bus:
     """RabbitMQ when its URL is set, else Redis Streams."""
     if settings.amqp_url is not None:
-        from atelier.events.bus.rabbitmq import RabbitBus  # noqa: PLC0415 - its client is large
+        from atelier.events.bus.rabbitmq import RabbitBus
 
         return RabbitBus(settings.amqp_url.get_secret_value())
-    from atelier.events.bus.streams import StreamsBus  # noqa: PLC0415 - as above
+    from atelier.events.bus.streams import StreamsBus
 
     return StreamsBus(redis)
 
@@ -58,7 +58,7 @@ def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
     """The store in a folder, or the one in a bucket, to which the settings hold the keys."""
     if isinstance(place, Path):
         return DirectoryBlobs(place)
-    from atelier.blobs.s3 import Access, S3Blobs  # noqa: PLC0415 - its client is large
+    from atelier.blobs.s3 import Access, S3Blobs
 
     key, secret = settings.s3_access_key, settings.s3_secret_key
     access = Access(

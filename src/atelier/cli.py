@@ -23,9 +23,9 @@ GrpcPort = Annotated[int | None, typer.Option("--grpc-port", help="Port of the b
 USAGE_ERROR = 2
 
 
-def _show_version(value: bool) -> None:  # noqa: FBT001 - a flag's callback
+def _show_version(value: bool) -> None:
     if value:
-        from importlib.metadata import version  # noqa: PLC0415 - rarely asked
+        from importlib.metadata import version
 
         typer.echo(f"atelier {version('atelier')}")
         raise typer.Exit
@@ -35,7 +35,7 @@ Version = Annotated[bool, typer.Option("--version", help="Show the version.", is
 
 
 @app.callback()
-def atelier(version: Version = False) -> None:  # noqa: FBT002 - a flag that its callback answers
+def atelier(version: Version = False) -> None:
     """Atelier: a self-hosted workshop for pictures and files."""
 
 
@@ -51,7 +51,7 @@ def main() -> None:
 @app.command()
 def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None:
     """Start everything: engines, migrations, every role."""
-    from atelier.up.supervisor import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.up.supervisor import main as run
 
     raise typer.Exit(run(_settings(data, port, grpc_port)))
 
@@ -59,7 +59,7 @@ def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None
 @app.command()
 def api(data: Data = None, port: Port = None) -> None:
     """The HTTP API."""
-    from atelier.roles.api import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.api import main as run
 
     raise typer.Exit(run(_settings(data, port)))
 
@@ -67,7 +67,7 @@ def api(data: Data = None, port: Port = None) -> None:
 @app.command()
 def processor(data: Data = None) -> None:
     """The image processor."""
-    from atelier.roles.processor import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.processor import main as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -75,7 +75,7 @@ def processor(data: Data = None) -> None:
 @app.command()
 def archiver(data: Data = None) -> None:
     """The archiver: stores what the image processor made."""
-    from atelier.roles.archiver import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.archiver import main as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -83,7 +83,7 @@ def archiver(data: Data = None) -> None:
 @app.command()
 def relay(data: Data = None) -> None:
     """The relay: carries the outbox to the event bus, and offers lost jobs again."""
-    from atelier.roles.relay import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.relay import main as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -91,7 +91,7 @@ def relay(data: Data = None) -> None:
 @app.command()
 def grpc(data: Data = None, grpc_port: GrpcPort = None) -> None:
     """The books gRPC service."""
-    from atelier.roles.grpc import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.grpc import main as run
 
     raise typer.Exit(run(_settings(data, grpc_port=grpc_port)))
 
@@ -99,7 +99,7 @@ def grpc(data: Data = None, grpc_port: GrpcPort = None) -> None:
 @app.command()
 def migrate(data: Data = None) -> None:
     """Bring the database to the newest schema."""
-    from atelier.commands.migrate import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.migrate import main as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -107,13 +107,13 @@ def migrate(data: Data = None) -> None:
 @app.command()
 def check(
     data: Data = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every original and compare its digest.")] = False,  # noqa: FBT002 - a flag
-    repair: Annotated[  # noqa: FBT002 - a flag
+    deep: Annotated[bool, typer.Option("--deep", help="Read every original and compare its digest.")] = False,
+    repair: Annotated[
         bool, typer.Option("--repair", help="Mend what can be: make lost renditions anew, remove orphans.")
     ] = False,
 ) -> None:
     """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagreed."""
-    from atelier.commands.check import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.check import main as run
 
     raise typer.Exit(run(_settings(data), deep=deep, mend=repair))
 
@@ -127,7 +127,7 @@ def backup(
     keep: Annotated[int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")] = None,
 ) -> None:
     """Back up rows and blobs as of one moment, while everything runs. Exit code 1 when blobs are missing or corrupt."""
-    from atelier.commands.backup import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.backup import main as run
 
     raise typer.Exit(run(_settings(data), folder, keep))
 
@@ -139,7 +139,7 @@ def restore(
     at: Annotated[str | None, typer.Option("--at", help="Name of the backup; none: the newest.")] = None,
 ) -> None:
     """Restore a backup into an empty house that is not running."""
-    from atelier.commands.backup.restore import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.backup.restore import main as run
 
     raise typer.Exit(run(_settings(data), folder, at))
 
@@ -153,7 +153,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Show every setting, where its value came from, and what can be reached."""
-    from atelier.commands.doctor import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.doctor import main as run
 
     raise typer.Exit(run(_settings(data, role=role)))
 
@@ -169,7 +169,7 @@ def probe(
     ] = None,
 ) -> None:
     """Ask the role on this machine whether it is ready. Exit code 0 when it is, else 1."""
-    from atelier.observe.probe import run  # noqa: PLC0415 - lazily, as every role
+    from atelier.observe.probe import run
 
     settings = _settings(data)
     if port:
@@ -181,13 +181,13 @@ def probe(
 def jobs(
     queue: Annotated[str | None, typer.Argument(help="process, store or files; none: all.")] = None,
     data: Data = None,
-    resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,  # noqa: FBT002 - a flag
-    purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,  # noqa: FBT002 - a flag
+    resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,
 ) -> None:
     """Show the queues and their dead letters; send those again, or throw them away."""
     if resend and purge:
         raise typer.BadParameter("--resend and --purge contradict each other: choose one.")
-    from atelier.commands.jobs import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.jobs import main as run
 
     raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))
 
@@ -199,7 +199,7 @@ def copy_blobs(
     data: Data = None,
 ) -> None:
     """Copy a whole store, comparing every copy; again, to go on after a stop. Exit code 1: not all is there."""
-    from atelier.commands.blobs import copy as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.commands.blobs import copy as run
 
     raise typer.Exit(run(_settings(data), source, target))
 
@@ -207,7 +207,7 @@ def copy_blobs(
 @blobs_app.command(name="verify")
 def verify_blobs(data: Data = None) -> None:
     """Say whether the store is this database's; one that is new becomes so. Exit code 2: it is another's."""
-    from atelier.roles.store import verify as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.store import verify as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -215,7 +215,7 @@ def verify_blobs(data: Data = None) -> None:
 @blobs_app.command(name="adopt")
 def adopt_blobs(data: Data = None) -> None:
     """Make the store this database's, whatever it holds: after a loss, or when two were put together on purpose."""
-    from atelier.roles.store import take_over as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.roles.store import take_over as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -223,7 +223,7 @@ def adopt_blobs(data: Data = None) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def classify(context: typer.Context) -> None:
     """Classify a directory of pictures by a remote service (`atelier classify --help`)."""
-    from atelier.classify.cli import main as run  # noqa: PLC0415 - lazily, as every role
+    from atelier.classify.cli import main as run
 
     run(context.args)
 

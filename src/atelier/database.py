@@ -6,27 +6,24 @@ Knows no table of any slice.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import DateTime, MetaData, event, make_url
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
 from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from sqlalchemy.engine import Dialect
-    from sqlalchemy.pool import QueuePool
 
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 
@@ -55,13 +52,13 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - hook
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse naive datetimes: some drivers would guess a zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError("naive datetime")
         return value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - hook
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """In UTC, whatever the server's zone."""
         return value and value.astimezone(UTC)
 
@@ -74,7 +71,7 @@ class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
         return ""
 
 
-def _refuse_closed(connection: Any, *_: object) -> None:  # noqa: ANN401 - SQLAlchemy's adapter
+def _refuse_closed(connection: Any, *_: object) -> None:
     """Have the pool open a new connection in place of one whose server has gone: its loss is known without asking."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
@@ -105,7 +102,7 @@ class Database:
         self._look_ups: dict[str, Batcher[int, asyncpg.Record | None]] = {}
         self._measure()
 
-    async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:  # noqa: ANN401 - the pools' own options
+    async def _connect(self, *_: Any, **options: Any) -> asyncpg.Connection:
         options |= {"timeout": CONNECT_SECONDS, "server_settings": self._options}
         try:
             return await asyncpg.connect(self.url, **options)
@@ -132,12 +129,12 @@ class Database:
                     )
         return self._pool
 
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:  # noqa: ANN401 - values of any column
+    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
         """Rows of one statement, read outside any transaction."""
         rows: list[asyncpg.Record] = await (await self.pool()).fetch(query, *args)
         return rows
 
-    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:  # noqa: ANN401 - as above
+    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
         """The first row of one statement, or None."""
         return await (await self.pool()).fetchrow(query, *args)
 

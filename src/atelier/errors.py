@@ -30,19 +30,19 @@ class AtelierError(Exception):
         return (type(self).__doc__ or "Error").splitlines()[0].rstrip(".")
 
 
-class NotFound(AtelierError):  # noqa: N818 - kinds read as answers: "not found", not "not found error"
+class NotFound(AtelierError):
     """There is no such thing here."""
 
     slug = "not-found"
 
 
-class Conflict(AtelierError):  # noqa: N818 - a kind
+class Conflict(AtelierError):
     """The request contradicts the present state."""
 
     slug = "conflict"
 
 
-class Invalid(AtelierError):  # noqa: N818 - a kind
+class Invalid(AtelierError):
     """The request is not acceptable as it stands."""
 
     slug = "invalid"
@@ -54,49 +54,49 @@ class Invalid(AtelierError):  # noqa: N818 - a kind
         self.errors = errors or []
 
 
-class Malformed(AtelierError):  # noqa: N818 - a kind
+class Malformed(AtelierError):
     """The request could not be read."""
 
     slug = "malformed"
 
 
-class Unauthenticated(AtelierError):  # noqa: N818 - a kind
+class Unauthenticated(AtelierError):
     """A valid bearer token is needed."""
 
     slug = "unauthenticated"
 
 
-class Forbidden(AtelierError):  # noqa: N818 - a kind
+class Forbidden(AtelierError):
     """This is not yours to do."""
 
     slug = "forbidden"
 
 
-class TooLarge(AtelierError):  # noqa: N818 - a kind
+class TooLarge(AtelierError):
     """The body is larger than the limit."""
 
     slug = "too-large"
 
 
-class Unsupported(AtelierError):  # noqa: N818 - a kind
+class Unsupported(AtelierError):
     """This kind of content is not supported."""
 
     slug = "unsupported"
 
 
-class PreconditionFailed(AtelierError):  # noqa: N818 - a kind
+class PreconditionFailed(AtelierError):
     """The object has changed since you read it."""
 
     slug = "precondition-failed"
 
 
-class TooManyRequests(AtelierError):  # noqa: N818 - a kind
+class TooManyRequests(AtelierError):
     """Too many attempts; wait before the next."""
 
     slug = "too-many-requests"
 
 
-class Unavailable(AtelierError):  # noqa: N818 - a kind
+class Unavailable(AtelierError):
     """The service cannot take this right now; try again."""
 
     slug = "unavailable"

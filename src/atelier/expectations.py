@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from yaml import YAMLError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the check knows.
 COMPLAINTS = {

@@ -10,16 +10,12 @@ import hashlib
 import html
 import re
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
-from atelier.problem_types import BASE, PROBLEM_TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from atelier.problem_types import ProblemType
+from atelier.problem_types import BASE, PROBLEM_TYPES, ProblemType
 
 COLUMNS = 80  # of plain text
 REASON = "A reason in the record of a picture or file that could not be processed."

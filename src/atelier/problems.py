@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from atelier import errors
 from atelier.errors import AtelierError, Invalid
 from atelier.problem_types import BASE, PROBLEM_TYPES
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 MEDIA_TYPE = "application/problem+json"
 UNTYPED = "about:blank"  # RFC 9457, 4.2.1: no more is meant than the status says
@@ -63,7 +61,7 @@ def problem(
     detail: str = "",
     *,
     headers: Mapping[str, str] | None = None,
-    **members: Any,  # noqa: ANN401 - extension members are any JSON
+    **members: Any,
 ) -> Problem:
     """A problem with extension `members`. Its type leads to a page, or is `about:blank`."""
     type_ = BASE + slug if slug in PROBLEM_TYPES else UNTYPED

@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-if TYPE_CHECKING:
-    import logging
-    from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 
@@ -82,7 +80,7 @@ def _coroutine_function(
 def pause(attempt: int, first: float, longest: float) -> float:
     """Seconds to wait after the `attempt`-th failure (from 1): doubling from `first` to `longest`, less jitter."""
     doublings = min(attempt - 1, 32)  # beyond that every `longest` is reached, and a float would overflow in the end
-    return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)  # noqa: S311 - spreads load, guards nothing
+    return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)
 
 
 class Outage:

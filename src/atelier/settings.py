@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -24,9 +25,6 @@ from yaml import YAMLError
 
 from atelier.errors import AtelierError
 from atelier.expectations import complaint, flaw
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 PREFIX = "ATELIER_"
 CONFIG_VARIABLE = "ATELIER_CONFIG"
@@ -321,8 +319,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the hook's signature
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over the YAML file."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
@@ -357,7 +355,7 @@ def config_file() -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE, "atelier.yaml"))
 
 
-def load(**chosen: Any) -> Settings:  # noqa: ANN401 - values of any field, as the command line has them
+def load(**chosen: Any) -> Settings:
     """The settings, `chosen` (from the command line) first. Raises SettingsError, which names keys and never values."""
     unknown = sorted(variable for variable, name in _environment().items() if name not in Settings.model_fields)
     if unknown:
@@ -370,7 +368,7 @@ def load(**chosen: Any) -> Settings:  # noqa: ANN401 - values of any field, as t
         raise SettingsError("; ".join(_complaints(error, chosen))) from None
     except (YAMLError, TypeError, ValueError, OSError) as error:
         raise SettingsError(f"{config_file()} cannot be read as YAML settings: {flaw(error)}") from None
-    settings._chosen = frozenset(chosen)  # noqa: SLF001 - its own module
+    settings._chosen = frozenset(chosen)
     return settings
 
 

@@ -41,9 +41,9 @@ async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
 @asynccontextmanager
 async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator[None]:
     """Listens meanwhile; has forgotten what it knew when this is entered, as who begins to listen does."""
-    before = authenticator._drops  # noqa: SLF001 - nothing else shows that it has heard of its own subscription
+    before = authenticator._drops
     task = asyncio.create_task(revocations.follow(redis, authenticator))
-    await eventually(lambda: authenticator._drops != before)  # noqa: SLF001 - as above
+    await eventually(lambda: authenticator._drops != before)
     yield
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

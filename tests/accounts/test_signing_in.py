@@ -184,7 +184,7 @@ class TestLockout:
         self, door: Door, anna: Person, resources: Resources, caplog: pytest.LogCaptureFixture
     ) -> None:
         """The limit is off, and the log says so."""
-        from redis.asyncio import Redis as Client  # noqa: PLC0415 - only here
+        from redis.asyncio import Redis as Client
 
         async with Client.from_url("unix:///nowhere/valkey.sock") as nobody:
             resources.logins = ratelimit.LoginLimit(nobody, 5)

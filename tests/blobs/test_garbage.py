@@ -280,7 +280,7 @@ async def waits_for_lock(database: Database) -> None:
 
 async def test_claims_race_collectors(database: Database, blobs: DirectoryBlobs) -> None:
     """However they interleave: claimed blobs are there, refused ones are gone in the end."""
-    chance = random.Random(4)  # noqa: S311 - a reproducible mess
+    chance = random.Random(4)
     # Too late, in a race that either may win, and in good time, however slow the machine is.
     terms = timedelta(seconds=-1), timedelta(milliseconds=20), LATER
     claimed: dict[str, bool] = {}

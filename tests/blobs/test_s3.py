@@ -89,7 +89,7 @@ async def forgetful(address: str, request: bytes) -> AsyncIterator[str]:
 
 async def hidden(blobs: S3Blobs) -> list[str]:
     """The names of unfinished uploads."""
-    pages = await asyncio.to_thread(lambda: list(blobs._store.list(".incoming")))  # noqa: SLF001 - the port hides them
+    pages = await asyncio.to_thread(lambda: list(blobs._store.list(".incoming")))
     return [meta["path"] for page in pages for meta in page]
 
 
@@ -102,7 +102,7 @@ async def test_an_answer_that_was_lost_is_no_conflict(
     (tmp_path / "upload").write_bytes(content)
     direct = s3_store(s3, "p")
     async with forgetful(s3.url, request_line) as url:
-        blobs = S3Blobs(direct._bucket, "p", Access(url, "eu-central-1", "atelier-access", "atelier-secret"))  # noqa: SLF001 - the test's own
+        blobs = S3Blobs(direct._bucket, "p", Access(url, "eu-central-1", "atelier-access", "atelier-secret"))
         await blobs.put("files/a", tmp_path / "upload")
     assert await direct.get("files/a") == content
     assert not (tmp_path / "upload").exists()
@@ -161,7 +161,7 @@ async def test_many_are_deleted_in_pages(blobs: S3Blobs, monkeypatch: pytest.Mon
 async def test_sweeping(blobs: S3Blobs) -> None:
     """What killed uploads left is removed once it is old enough; blobs are not touched."""
     await blobs.put("a", b"kept")
-    await asyncio.to_thread(lambda: blobs._store.put(".incoming/left", b"x"))  # noqa: SLF001 - as above
+    await asyncio.to_thread(lambda: blobs._store.put(".incoming/left", b"x"))
     assert await blobs.sweep_temporary(timedelta(hours=1)) == 0
     assert await blobs.sweep_temporary(timedelta(seconds=-5)) == 1
     assert [stat.key async for stat in blobs.list()] == ["a"]

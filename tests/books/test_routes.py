@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 async def events(database_url: str, book_id: int) -> list[tuple[str, int, dict[str, Any]]]:
     """What was announced about a book: type, sequence, data."""
-    import asyncpg  # noqa: PLC0415 - only here
-    import orjson  # noqa: PLC0415 - as above
+    import asyncpg
+    import orjson
 
     connection = await asyncpg.connect(database_url)
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY id"

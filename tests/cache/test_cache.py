@@ -99,7 +99,7 @@ async def test_get_takes_no_lease(cache: Cache) -> None:
 
 async def is_free(cache: Cache) -> bool:
     """Whether Redis holds neither a value nor a lease nor a fence of anything."""
-    return not await cache._redis.dbsize()  # noqa: SLF001 - looking by `get` could not tell them apart
+    return not await cache._redis.dbsize()
 
 
 async def test_values_expire(cache: Cache) -> None:

@@ -23,7 +23,7 @@ KILLS = 10
 
 def kill_often(tool: Tool, url: str, count: int, *options: str) -> None:
     """Kill the run ten times, each time after it has got further by about a twelfth of all pictures."""
-    chance = random.Random(7)  # noqa: S311 - chance, not secrecy
+    chance = random.Random(7)
     for _ in range(KILLS):
         tool.start(url, *options)
         before = lines(tool)
@@ -75,7 +75,7 @@ def test_ten_kills_during_retries(tmp_path: Path, start_service: Callable[..., S
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
     code, report = tool.run(service.url)
     assert (code, report["failed"]) == (1, len(tool.failures()))
-    chance = random.Random(3)  # noqa: S311 - the same
+    chance = random.Random(3)
     for _ in range(KILLS):
         tool.start(service.url, "--retry-failed")
         goal = len(tool.results()) + chance.randrange(1, 40)

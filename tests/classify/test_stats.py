@@ -43,7 +43,7 @@ def test_storing_loses_nothing(values: list[int]) -> None:
 
 def test_quantiles_are_within_their_accuracy() -> None:
     """p50 and p99 are within 1 % of the true ones."""
-    chance = random.Random(1)  # noqa: S311 - chance, not secrecy
+    chance = random.Random(1)
     values = sorted(int(chance.lognormvariate(10, 1)) for _ in range(20_000))
     measure = Measure()
     for value in values:

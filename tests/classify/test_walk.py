@@ -175,7 +175,7 @@ def test_noise_at_the_end_is_cut_off_and_damage_is_not(walks: Walks) -> None:
     plant(walks.root, "a.jpg")
     walks.walk()
     with walks.log.open("ab") as file:
-        file.write(random.Random(1).randbytes(5000))  # noqa: S311 - noise, not secrecy
+        file.write(random.Random(1).randbytes(5000))
     assert walks.walk() == [b"a.jpg"]
     os.truncate(walks.log, walklog.TORN_MOST * 2)
     with pytest.raises(WalkLogError):

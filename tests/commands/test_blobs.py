@@ -68,7 +68,7 @@ async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
     """After kill -9 in the middle the target says that it is unfinished; another run copies the rest and no more."""
     made = await fill(DirectoryBlobs(tmp_path / "first"), MANY)
     target = s3_store(s3, "prefix")
-    url = f"s3://{target._bucket}/prefix"  # noqa: SLF001 - it is the test's own
+    url = f"s3://{target._bucket}/prefix"
     environment = os.environ | {"ATELIER_S3_ENDPOINT": s3.url, "ATELIER_DATA": str(tmp_path / "data")}
     environment |= {f"ATELIER_{name.upper()}": key for name, key in KEYS.items()}
     words = [sys.executable, "-m", "atelier", "blobs", "copy", str(tmp_path / "first"), url]

@@ -96,7 +96,7 @@ def test_a_server_that_does_not_answer(
 
 def test_a_queue_that_forgets(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """A Redis that evicts keys would lose jobs: said before it happens."""
-    from redis import Redis  # noqa: PLC0415 - only here
+    from redis import Redis
 
     engine = start_valkey(folder / "valkey")  # not the one that tests share
     try:

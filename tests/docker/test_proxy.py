@@ -1,7 +1,5 @@
 """The proxy of the containers, with its own configuration, before an API in this process: a real nginx."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 import asyncio

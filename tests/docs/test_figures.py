@@ -43,7 +43,7 @@ def test_the_cores_that_are_measured(cores: int, steps: list[int]) -> None:
 
 def test_the_arithmetic_of_scaling() -> None:
     """A request's figures, worked out by hand once: events and writes of `mix`, the rate of a million daily users."""
-    assert scaling._per_request(scaling.EVENTS) == pytest.approx(0.04 * 2 + 0.04 + 0.03 + 0.01 * 2)  # noqa: SLF001
+    assert scaling._per_request(scaling.EVENTS) == pytest.approx(0.04 * 2 + 0.04 + 0.03 + 0.01 * 2)
     asked = scaling.Demand(1e6)
     assert asked.rate == pytest.approx(1736.1, rel=1e-4)
     assert asked.uploads == pytest.approx(69.4, rel=1e-3)

@@ -36,7 +36,7 @@ async def test_the_documented_client_lists_and_follows(
     tmp_path: Path, fresh_database_url: str, redis_url: str, redis: Redis
 ) -> None:
     """It counts the books that are there and prints the one that comes."""
-    import asyncpg  # noqa: PLC0415 - only here
+    import asyncpg
 
     settings = Settings(
         data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()

@@ -85,10 +85,10 @@ def account(settings: Settings, email: str) -> tuple[int, str]:
 
 def make(settings: Settings, content: bytes = b"hello") -> File:
     """A file as an upload makes it, its job not yet sent; Django is on these settings."""
-    from django.db import transaction  # noqa: PLC0415 - test modules set Django up first
+    from django.db import transaction
 
-    from atelier.files import service  # noqa: PLC0415 - as above
-    from atelier.files.uploads import Received, Spool  # noqa: PLC0415 - as above
+    from atelier.files import service
+    from atelier.files.uploads import Received, Spool
 
     owner, _ = account(settings, f"{uuid.uuid4().hex}@example.org")
     spool = Spool(settings.data / "spool", settings.body_limit)

@@ -45,7 +45,7 @@ def workers(instance: Instance) -> list[int]:
 
 def disturb(instance: Instance, done: threading.Event, killed: list[int]) -> None:
     """Kill workers, now the main process, now one of its pool, and wipe the broker twice."""
-    dice = random.Random(7)  # noqa: S311 - reproducible
+    dice = random.Random(7)
     while len(killed) < KILLS and not done.wait(1.0):
         if found := workers(instance):
             instance.slay(found[0] if len(killed) % 2 else dice.choice(found))

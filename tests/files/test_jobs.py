@@ -205,14 +205,14 @@ class TestReoffer:
 def test_a_broker_that_is_away_is_no_error(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
     """`offer` says that it was not sent."""
     monkeypatch.setitem(celery_app.app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    celery_app.app._after_fork()  # noqa: SLF001 - forget connections
+    celery_app.app._after_fork()
     try:
         assert not jobs.offer(file)
         with pytest.raises(OperationalError):
             jobs.reoffer()
     finally:
         monkeypatch.undo()
-        celery_app.app._after_fork()  # noqa: SLF001 - as above
+        celery_app.app._after_fork()
 
 
 class TestWorkshop:
@@ -326,7 +326,7 @@ def test_broker_urls(settings: Settings, given: str, spelled: str) -> None:
 
 def test_a_migration_is_not_missing() -> None:
     """Models and migrations agree."""
-    from django.core.management import call_command  # noqa: PLC0415 - next to its use
+    from django.core.management import call_command
 
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 

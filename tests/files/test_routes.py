@@ -492,10 +492,10 @@ async def test_leaving_takes_files_along(ada: Person, bob: Person, settings: Set
 async def test_a_broker_that_is_away_costs_no_upload(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """201 all the same: the row is there, and the reconciler will offer it."""
     monkeypatch.setitem(celery_app.app.conf, "broker_url", "redis://127.0.0.1:1/0")
-    celery_app.app._after_fork()  # noqa: SLF001 - forget connections
+    celery_app.app._after_fork()
     try:
         record = await ada.upload(TEXT)
     finally:
         monkeypatch.undo()
-        celery_app.app._after_fork()  # noqa: SLF001 - as above
+        celery_app.app._after_fork()
     assert record["status"] == "queued"

@@ -1,7 +1,5 @@
 """Entity tags, dates and ranges, as RFC 9110 has them, from memory, from a file and from a store elsewhere."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 from datetime import UTC, datetime

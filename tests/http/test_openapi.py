@@ -1,7 +1,5 @@
 """The one OpenAPI document and the page that shows it."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 import re

@@ -1,7 +1,5 @@
 """Errors as problem+json: every kind, validation, unknown paths, and what never leaves."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 import ast

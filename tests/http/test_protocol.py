@@ -83,10 +83,10 @@ async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
             writer.write(b"a" * 16_384)
             await writer.drain()
             sent += 16_384
-            if reader._buffer:  # type: ignore[attr-defined] # noqa: SLF001 - has anything come, without waiting?
+            if reader._buffer:  # type: ignore[attr-defined]
                 answer = await reader.read()
     except ConnectionError:
-        answer = answer or bytes(reader._buffer)  # type: ignore[attr-defined] # noqa: SLF001 - as above
+        answer = answer or bytes(reader._buffer)  # type: ignore[attr-defined]
     writer.close()
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"content-type: application/problem+json" in answer

@@ -1,7 +1,5 @@
 """Shortcuts answer what their routes would, and step aside for everything else."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated

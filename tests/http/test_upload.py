@@ -1,7 +1,5 @@
 """Multipart uploads: what is taken, what is refused, and that nothing stays behind."""
 
-# ruff: noqa: TC001 - FastAPI evaluates the annotations of routes
-
 from __future__ import annotations
 
 import asyncio
@@ -126,7 +124,7 @@ HEADERS = {"content-type": "multipart/form-data; boundary=b"}
     ("size", "spooled"),
     [(1, False), (300_000, False), (MEMORY_BYTES, False), (MEMORY_BYTES + 1, True), (3 * MEMORY_BYTES + 7, True)],
 )
-async def test_a_file_arrives_whole(client: httpx2.AsyncClient, size: int, spooled: bool) -> None:  # noqa: FBT001 - a parameter
+async def test_a_file_arrives_whole(client: httpx2.AsyncClient, size: int, spooled: bool) -> None:
     """Size and digest are right in memory and on disk."""
     content = os.urandom(size)
     answer = await client.post("/upload", files={"file": ("a.jpg", content, "image/jpeg")}, data={"title": "T"})

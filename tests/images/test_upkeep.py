@@ -87,7 +87,7 @@ async def test_originals_are_read_page_by_page(
     blobs, waiting = DirectoryBlobs(settings.blobs_folder), []
     for key in keys:
         (settings.blobs_folder / key).write_bytes(b"other")
-    differs = checking._differs  # noqa: SLF001 - to look at the database in the middle of it
+    differs = checking._differs
 
     async def look(blobs: Blobs, key: str, sha256: str) -> bool:
         waiting.extend(await database.fetch(WAITING))
@@ -257,6 +257,6 @@ class _Job:
 
 
 def _cache(redis: Redis):  # noqa: ANN202 - the cache
-    from atelier.cache import Cache  # noqa: PLC0415 - only here
+    from atelier.cache import Cache
 
     return Cache(redis)

@@ -109,7 +109,7 @@ def test_every_line_is_as_full_as_it_can_be() -> None:
 
 def test_a_word_longer_than_a_line_breaks_inside() -> None:
     """A word without end fills line after line and loses no letter."""
-    word = "".join(random.Random(1).choices(string.ascii_letters, k=200))  # noqa: S311 - letters, not secrets
+    word = "".join(random.Random(1).choices(string.ascii_letters, k=200))
     found = lines(f"so {word} so", 100)
     assert found[0] == "so"
     assert "".join(found[1:]).removesuffix(" so") == word

@@ -21,7 +21,7 @@ from tests.imaging.fribidi import visual
         ("(مرحبا", True),
     ],
 )
-def test_the_first_strong_letter_decides(text: str, expected: bool) -> None:  # noqa: FBT001 - a table
+def test_the_first_strong_letter_decides(text: str, expected: bool) -> None:
     """A paragraph runs as its first letter with a direction does."""
     assert right_to_left(text) is expected
 

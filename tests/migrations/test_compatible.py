@@ -140,7 +140,7 @@ def test_what_breaks_is_found(fresh_database_url: str, change: str, complaint: s
         ("LOCK TABLE books", True),
     ],
 )
-def test_what_is_slow_is_found(statement: str, expected: bool) -> None:  # noqa: FBT001 - a table of cases
+def test_what_is_slow_is_found(statement: str, expected: bool) -> None:
     """A statement that reads a whole table under a lock is told from one that does not."""
     assert slow(statement, {"books"}) is expected
 

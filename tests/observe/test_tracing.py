@@ -20,7 +20,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     """Takes the spans of this process."""
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing._State, "tracer", provider.get_tracer("test"))  # noqa: SLF001 - `start` would send them
+    monkeypatch.setattr(tracing._State, "tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
 

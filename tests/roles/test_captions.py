@@ -96,7 +96,7 @@ def test_equal_settings_are_not_complained_of(
 )
 def test_a_caption_that_is_not_laid_out_is_named(
     caption: str,
-    complaint: bool,  # noqa: FBT001 - a table
+    complaint: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without libfribidi, and only where it would have drawn something else."""

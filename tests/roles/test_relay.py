@@ -134,7 +134,7 @@ class Refusing(Recorder):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._chance = random.Random(seed)  # noqa: S311 - reproducible
+        self._chance = random.Random(seed)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Keep all, or any."""
@@ -373,7 +373,7 @@ async def test_no_wake_is_missed(database: Database, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
 
     async def writer(number: int) -> None:
-        chance = random.Random(number)  # noqa: S311 - reproducible
+        chance = random.Random(number)
         for sequence in range(1, 31):
             async with database.session() as session:
                 outbox.record(session, "test.event", f"subjects/{number}", sequence, {})

@@ -47,7 +47,7 @@ async def test_health_needs_no_token(channel: grpc.aio.Channel, service: str) ->
 
 async def test_without_a_database_health_says_so(settings: Settings) -> None:
     """NOT_SERVING, and calls are UNAVAILABLE with a pause to wait, not INTERNAL."""
-    from tests.rpc.support import serving  # noqa: PLC0415 - only here
+    from tests.rpc.support import serving
 
     broken = settings.model_copy(update={"database_url": type(settings.secret)("postgresql://x@127.0.0.1:1/none")})
     async with serving(broken) as port, channel_to(port) as channel:

@@ -68,11 +68,11 @@ def import_decoders() -> None:
 
 def decode(library: str, picture: bytes) -> list[int]:
     """Decode a JPEG and tell its width and height."""
-    import cv2  # noqa: PLC0415 - most targets need no decoder
-    import numpy as np  # noqa: PLC0415 - the same
-    import pyvips  # noqa: PLC0415 - the same
-    import simplejpeg  # noqa: PLC0415 - the same
-    from PIL import Image  # noqa: PLC0415 - the same
+    import cv2
+    import numpy as np
+    import pyvips
+    import simplejpeg
+    from PIL import Image
 
     pixels: Any
     if library == "libvips":
@@ -94,7 +94,7 @@ def attempt(action: str, argument: Any = None) -> str:
     """Do one of ACTIONS and name the error that it meets."""
     try:
         act(action, argument)
-    except Exception as error:  # noqa: BLE001 - whatever it is
+    except Exception as error:
         return type(error).__name__
     return ""
 

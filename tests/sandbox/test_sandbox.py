@@ -247,9 +247,9 @@ async def test_cancelling_a_waiting_call_disturbs_nobody() -> None:
 
 def test_interrupted_synchronous_call_frees_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exception that interrupts a waiting thread (a soft time limit, Ctrl-C) ends the call it waited for."""
-    import signal  # noqa: PLC0415 - this test alone interrupts itself
+    import signal
 
-    class Interrupted(Exception):  # noqa: N818 - not an error
+    class Interrupted(Exception):
         pass
 
     def interrupt(*_: object) -> None:

@@ -97,7 +97,7 @@ def test_no_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_own_descriptors_are_open() -> None:
     """A child inherits none of its parent's files, even inheritable ones."""
     reading, writing = os.pipe()
-    os.set_inheritable(writing, True)  # noqa: FBT003 - it takes no keyword
+    os.set_inheritable(writing, True)
     try:
         with open_sandbox() as sandbox:
             pid = sandbox.call_sync("pid")

@@ -63,7 +63,7 @@ def unprocessed(client: httpx2.Client, ids: list[int]) -> list[dict[str, object]
 
 def kill_at_random(instance: Instance, stop: threading.Event, killed: list[str], victims: tuple[str, ...]) -> None:
     """Kill one process of a random role or engine every second or so; each of them at least once."""
-    dice = random.Random(SEED)  # noqa: S311 - a reproducible choice of victims
+    dice = random.Random(SEED)
     while len(killed) < KILLS and not stop.wait(dice.uniform(0.3, 1.2)):
         name = victims[len(killed)] if len(killed) < len(victims) else dice.choice(victims)
         pids = instance.pids(name)

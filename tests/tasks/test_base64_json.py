@@ -44,7 +44,7 @@ def test_it_reads_what_a_json_parser_reads(
     before: dict[str, Any],
     after: dict[str, Any],
     piece: int,
-    ascii_only: bool,  # noqa: FBT001 - hypothesis gives it by name
+    ascii_only: bool,
     escape: tuple[str, str],
     indent: int | None,
 ) -> None:

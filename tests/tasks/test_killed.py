@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SECRET = "s" * 32
 TAKERS, TASKS, KILLS = 64, 5_000, 4
-RANDOM = random.Random()  # noqa: S311 - when to kill is no secret
+RANDOM = random.Random()
 
 
 class House:

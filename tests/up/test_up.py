@@ -56,7 +56,7 @@ def house(open_folder: Path) -> Iterator[Callable[..., House]]:
 
 def visits(house: House) -> int:
     """How often `/readyz` was asked, as the database of the data folder remembers."""
-    import psycopg  # noqa: PLC0415 - only here
+    import psycopg
 
     with psycopg.connect(f"postgresql://atelier@/atelier?host={house.data}/postgres") as connection:
         row = connection.execute("SELECT count(*) FROM visits").fetchone()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jwt
 from django.conf import settings
 from rest_framework import authentication, exceptions
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
+from rest_framework.request import Request
 
 
 class TokenAuthentication(authentication.BaseAuthentication):

@@ -16,7 +16,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @app.task(name="plain_drf.process_file")
 def process_file(file_id: int) -> None:
     """Look at a file by its name's ending, and mark it processed."""
-    from benchmarks.peers.plain_drf.models import File  # noqa: PLC0415 - Django is set up by the worker
+    from benchmarks.peers.plain_drf.models import File
 
     file = File.objects.get(pk=file_id)
     name = file.file.name.lower()
@@ -28,7 +28,7 @@ def process_file(file_id: int) -> None:
 
 
 def _image(data: bytes) -> dict[str, Any]:
-    from PIL import Image, ImageOps  # noqa: PLC0415 - only for pictures
+    from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(data)) as image:
         upright = ImageOps.exif_transpose(image)

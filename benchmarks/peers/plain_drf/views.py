@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from django.db.models import QuerySet
 from rest_framework import generics, serializers
 
 from benchmarks.peers.plain_drf.celery import process_file
 from benchmarks.peers.plain_drf.models import File
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 
 class FileSerializer(serializers.ModelSerializer):

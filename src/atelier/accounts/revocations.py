@@ -9,11 +9,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from atelier.auth import Authenticator
 
 CHANNEL = "atelier:revoked"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from atelier.accounts import revocations, service
+from atelier.accounts.models import User
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
 from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
@@ -20,12 +21,8 @@ from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
-from atelier.http.resources import Res
+from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
-
-if TYPE_CHECKING:
-    from atelier.accounts.models import User
-    from atelier.http.resources import Resources
 
 FORM = "application/x-www-form-urlencoded"
 FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it

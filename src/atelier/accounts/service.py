@@ -9,32 +9,29 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.accounts import events
 from atelier.accounts.models import RefreshFamily, User
 from atelier.accounts.schemas import Account, Pair, address, folded
+from atelier.database import Database
 from atelier.errors import Conflict, PreconditionFailed, Unauthenticated
 from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import idempotency
-from atelier.http.ratelimit import login_key
+from atelier.http.ratelimit import LoginLimit, login_key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from atelier.auth import Passwords, Principal, Tokens
-    from atelier.database import Database
-    from atelier.http.ratelimit import LoginLimit
 
-    Forget = Callable[[AsyncSession, int], Awaitable[None]]
-    Revoked = Callable[[str], Awaitable[None]]
+Forget = Callable[[AsyncSession, int], Awaitable[None]]
+Revoked = Callable[[str], Awaitable[None]]
 
 SECRET_BYTES = 32  # of a refresh token
 REGISTRATIONS = idempotency.scope(None, "POST /api/users")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-    from datetime import datetime, timedelta
-    from pathlib import Path
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 KEY_LIMIT = 255  # characters; below the limits of S3 (1024) and of Linux paths (4096)
 SHARD_DIGITS = 3  # 4,096 folders per prefix: some 2,500 files in each at ten million blobs

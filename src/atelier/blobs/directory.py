@@ -13,19 +13,16 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
 from atelier.errors import Conflict, NotFound, Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-    from datetime import timedelta
 
 RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
 INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot

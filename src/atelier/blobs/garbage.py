@@ -6,24 +6,17 @@ So a process that dies between writing a blob and committing its row leaks nothi
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from sqlalchemy import ARRAY, Index, Text, bindparam, text
+from sqlalchemy import ARRAY, Index, Text, TextClause, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from atelier.blobs import Blobs
 from atelier.blobs.statements import CLAIM, DISCARD, INTEND, MAY_REMOVE
-from atelier.database import Base, UtcDateTime
+from atelier.database import Base, Database, UtcDateTime
 from atelier.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from sqlalchemy import TextClause
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.blobs import Blobs
-    from atelier.database import Database
 
 log = logging.getLogger(__name__)
 

@@ -6,26 +6,20 @@ that refers to blobs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import asyncpg
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from atelier.blobs import mark
-from atelier.database import Base
+from atelier.blobs import Blobs, mark
+from atelier.database import Base, Database
 from atelier.errors import AtelierError, Conflict, NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from atelier.blobs import Blobs
-    from atelier.database import Database
 
 SAMPLE = 5  # blobs of each kind of row, of which one must be in a store without a mark
 
 
-class WrongStore(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class WrongStore(AtelierError):
     """These are not the blobs of this database."""
 
     slug = "wrong-store"

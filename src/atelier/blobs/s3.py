@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
@@ -27,9 +29,6 @@ from atelier.blobs import Stat, check_key, check_prefix, is_key
 from atelier.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
-    from pathlib import Path
-
     from obstore import ObjectMeta
     from obstore.store import ClientConfig, S3Config
 

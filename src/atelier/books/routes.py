@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import date
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal
 from atelier.books import queries, service
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
@@ -19,17 +22,9 @@ from atelier.http.json import json_response
 from atelier.http.paging import Page
 from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
-from atelier.http.resources import Res
+from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
-
-if TYPE_CHECKING:
-    from datetime import date
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.auth import Principal
-    from atelier.http.resources import Resources
 
 CREATE = "POST /api/books"
 FIRST_TAG = "1"  # of a new book
@@ -52,7 +47,7 @@ async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Re
 
 @router.get("", response_model=list[BookRecord], responses=responses(401, 422))
 async def index(
-    user: CurrentUser,  # noqa: ARG001 - any user may
+    user: CurrentUser,
     res: Res,
     page: Page,
     author: Filter = "",
@@ -99,7 +94,7 @@ async def replace(
     request: Request,
     book_id: Id,
     body: BookDetails,
-    user: CurrentUser,  # noqa: ARG001 - any user may
+    user: CurrentUser,
     res: Res,
 ) -> Response:
     """Replace the details of a book.
@@ -120,7 +115,7 @@ async def change(
     request: Request,
     book_id: Id,
     body: BookChange,
-    user: CurrentUser,  # noqa: ARG001 - any user may
+    user: CurrentUser,
     res: Res,
 ) -> Response:
     """Change the details of a book.
@@ -132,7 +127,7 @@ async def change(
 
 
 @router.delete("/{book_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH)
-async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
+async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete a book.
 
     It is deleted for all users.

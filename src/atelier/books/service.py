@@ -5,30 +5,26 @@ Knows no HTTP; dependencies are arguments. Texts come normalised and judged.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.books import events
 from atelier.books.models import Book
 from atelier.books.records import cache_key
 from atelier.books.texts import folded
+from atelier.cache import Cache
+from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed
 from atelier.events import outbox
 from atelier.observe import tracing
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.cache import Cache
-    from atelier.database import Database
-
-    Expected = Callable[[str], bool]
+Expected = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import asyncpg
+import grpc
+from grpc.aio import ServicerContext
 
 from atelier.books import events, queries
+from atelier.database import Database
 from atelier.errors import Invalid, Unavailable
 from atelier.events.follow import Follower
+from atelier.events.outbox import Sent
 from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
 from atelier.rpc.paging import page_size, page_token, read_token
 
-if TYPE_CHECKING:
-    import asyncpg
-    import grpc
-    from grpc.aio import ServicerContext
-
-    from atelier.database import Database
-    from atelier.events.outbox import Sent
-
-    Context = ServicerContext[Any, Any]
+Context = ServicerContext[Any, Any]
 
 SERVICE = "atelier.books.v1.BookService"
 LIST = "ListBooks"  # what page tokens belong to, with the filters

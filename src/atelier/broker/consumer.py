@@ -24,5 +24,5 @@ class Consumer(consumer.Consumer):
 
         default_steps = tuple(step for step in STEPS if step != DELAYED_DELIVERY)
 
-    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:  # noqa: ANN401 - Celery's own
+    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
         super().__init__(*args, worker_options=(worker_options or {}) | ALONE, **options)

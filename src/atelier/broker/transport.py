@@ -23,7 +23,7 @@ class QoS(redis.QoS):
             virtual.QoS.ack(self, delivery_tag)
             raise
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - as in Kombu
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """The job is given back or thrown away; the same."""
         try:
             super().reject(delivery_tag, requeue)

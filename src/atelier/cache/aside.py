@@ -11,26 +11,23 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
+from prometheus_client import Counter
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from atelier.cache import scripts
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
 from atelier.observe.metrics import CACHE
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
-
-    from prometheus_client import Counter
-    from redis.asyncio.connection import AbstractConnection
-    from redis.commands.core import AsyncScript
 
 log = logging.getLogger("atelier.cache")
 
@@ -195,7 +192,7 @@ class Cache:
             counter = self._counters[kind, result] = CACHE.labels(kind, result)
         counter.inc()
 
-    async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:  # noqa: ANN401 - any script's
+    async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:
         """A script's answer; None when Redis was restarted meanwhile, so that the keys were the former run's."""
         if not self._run_id:
             await self._redis.ping()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -39,7 +37,7 @@ class Batcher(Generic[Item, Answer]):
                 asked, self._asked = self._asked[: self._limit], self._asked[self._limit :]
                 try:
                     answers = await self._call([item for item, _ in asked])
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is for those who asked
+                except Exception as error:
                     _fail([future for _, future in asked], error)
                 else:
                     _settle([future for _, future in asked], answers)

@@ -9,12 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from atelier.retry import pause
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FAILURES = 10
 """Failures in a row, of whatever pictures, after which the service is taken to be down."""
@@ -25,7 +22,7 @@ LONGEST_REST = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class Drained(Exception):  # noqa: N818 - not an error: the run is ending, and this picture stays to be done
+class Drained(Exception):
     """The run is ending."""
 
 

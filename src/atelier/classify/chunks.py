@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -18,9 +19,6 @@ from atelier.classify.disk import append, sync_folder
 from atelier.classify.engine import Engine, Means
 from atelier.classify.outcomes import Entry, Failure, Kind, Result
 from atelier.classify.pool import Work
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ALIVE_SECONDS = 5.0
 """Between two signs of life of a chunk that is being done."""

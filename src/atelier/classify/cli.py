@@ -94,15 +94,15 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Classify the JPEG and PNG pictures of a directory, going on where an earlier run was cut off."""
-    import asyncio  # noqa: PLC0415 - --help need not wait for it, nor for the rest
+    import asyncio
 
-    from atelier.classify.command import Command  # noqa: PLC0415 - the same
-    from atelier.classify.engine import Engine, Means  # noqa: PLC0415 - the same
-    from atelier.classify.http_client import Endpoint  # noqa: PLC0415 - the same
-    from atelier.classify.journal import Files, Journal, Subject, discard  # noqa: PLC0415 - the same
-    from atelier.classify.pool import Work  # noqa: PLC0415 - the same
-    from atelier.classify.telemetry import Telemetry  # noqa: PLC0415 - the same
-    from atelier.settings import load  # noqa: PLC0415 - the same
+    from atelier.classify.command import Command
+    from atelier.classify.engine import Engine, Means
+    from atelier.classify.http_client import Endpoint
+    from atelier.classify.journal import Files, Journal, Subject, discard
+    from atelier.classify.pool import Work
+    from atelier.classify.telemetry import Telemetry
+    from atelier.settings import load
 
     settings = load()
     root = os.fsencode(directory.resolve())
@@ -125,7 +125,7 @@ def run(
         def make(recorder: Recorder) -> Doer:
             if celery is None:
                 return Engine(means, recorder)
-            from atelier.classify.cluster import Cluster  # noqa: PLC0415 - only a cluster needs Celery
+            from atelier.classify.cluster import Cluster
 
             return Cluster(means, recorder, journal, celery, size=chunk, silence=chunk_silence)
 
@@ -144,7 +144,7 @@ def work(
     concurrency: Annotated[int | None, typer.Option(min=1, help="Chunks at once; default: one per core.")] = None,
 ) -> None:
     """Classify the chunks of `atelier classify --celery BROKER`: start one on each machine that sees the same files."""
-    from atelier.classify.jobs import serve  # noqa: PLC0415 - only a cluster needs Celery
+    from atelier.classify.jobs import serve
 
     serve(broker, concurrency or os.cpu_count() or 1)
 
@@ -158,9 +158,9 @@ def report(
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Report one run, or several (shards) together."""
-    from msgspec.json import encode  # noqa: PLC0415 - --help need not wait for it
+    from msgspec.json import encode
 
-    from atelier.classify.report import merged, text  # noqa: PLC0415 - the same
+    from atelier.classify.report import merged, text
 
     made = merged(results)
     typer.echo(encode(made).decode() if json else text(made))
@@ -183,10 +183,10 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _console() -> Console:
-    import logging  # noqa: PLC0415 - --help need not wait for it
+    import logging
 
-    from rich.console import Console  # noqa: PLC0415 - the same
-    from rich.logging import RichHandler  # noqa: PLC0415 - the same
+    from rich.console import Console
+    from rich.logging import RichHandler
 
     console = Console(stderr=True)
     handler: logging.Handler

@@ -6,20 +6,18 @@ import asyncio
 import logging
 import shutil
 import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atelier.classify.chunks import DONE, Chunk, Piece, read
+from atelier.classify.engine import Means, Recorder
 from atelier.classify.jobs import sender
-from atelier.classify.outcomes import Failure
+from atelier.classify.outcomes import Entry, Failure
 from atelier.retry import Outage
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from pathlib import Path
-
-    from atelier.classify.engine import Means, Recorder
     from atelier.classify.journal import Journal
-    from atelier.classify.outcomes import Entry
 
 AHEAD = 256
 """Chunks ordered and not yet done: enough for as many cores, each with one waiting."""
@@ -171,7 +169,7 @@ class Cluster:
         while not self.draining:
             try:
                 await asyncio.to_thread(self._send, chunk)
-            except Exception as error:  # noqa: BLE001 - transports raise their own errors, and all mean the same
+            except Exception as error:
                 await self._outage.failed(error)
             else:
                 self._outage.over()

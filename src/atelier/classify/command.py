@@ -6,21 +6,19 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from atelier.classify import progress, report
-from atelier.classify.run import Run
+from atelier.classify.journal import Journal
+from atelier.classify.run import Doer, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from atelier.classify.engine import Recorder
-    from atelier.classify.journal import Journal
-    from atelier.classify.run import Doer
     from atelier.classify.telemetry import Telemetry
 
 DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -98,7 +96,7 @@ class Command:
             totals.classified + failed, failed, found, walking=not run.walk.finished, waiting=run.waiting
         )
 
-    def _print(self, run: Run, stream: Any) -> None:  # noqa: ANN401 - a text stream
+    def _print(self, run: Run, stream: Any) -> None:
         made = self._report(run)
         stream.write((msgspec.json.encode(made).decode() if self._as_json else report.text(made)) + "\n")
         stream.flush()

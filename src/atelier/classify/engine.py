@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from atelier.classify.breaker import CircuitBreaker, Drained
 from atelier.classify.channel import Channel, Room
 from atelier.classify.http_client import Client, Endpoint
-from atelier.classify.outcomes import Failed, Failure, Result, failure, result
+from atelier.classify.outcomes import Entry, Failed, Failure, Result, Transformed, failure, result
 from atelier.classify.pool import Pool, Work
 from atelier.classify.remote import Remote
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
-
-    from atelier.classify.outcomes import Entry, Transformed
 
 BYTES_IN_HAND = 32 << 20
 """Of transformed pictures that wait for, or are in, a request."""

@@ -9,16 +9,13 @@ import asyncio
 import base64
 import re
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import httptools
 
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ANSWER_MOST = 1 << 20
 """Bytes of an answer's body, and of all that is none; a service that sends more has gone mad."""
@@ -26,17 +23,17 @@ ANSWER_MOST = 1 << 20
 CONNECT_SECONDS = 10.0
 
 
-class BadURL(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class BadURL(AtelierError):
     """The URL cannot be used."""
 
     slug = "bad-url"
 
 
-class BadAnswer(Exception):  # noqa: N818 - a kind, as in atelier.errors
+class BadAnswer(Exception):
     """The other side does not speak HTTP."""
 
 
-class Stale(ConnectionError):  # noqa: N818 - a kind
+class Stale(ConnectionError):
     """A connection kept alive was closed before it answered: the request may be sent again."""
 
 
@@ -169,7 +166,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
-        if self._parser.get_status_code() < 200:  # noqa: PLR2004 - 100 Continue and the like come before the answer
+        if self._parser.get_status_code() < 200:
             self._reset()
             return
         if not self._parser.should_keep_alive():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from celery import Celery, signals
@@ -12,9 +13,6 @@ from kombu.entity import Queue
 
 from atelier.broker import harden
 from atelier.classify.chunks import Chunk, do
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 QUEUE = "atelier.classify"
 TASK = "atelier.classify.chunk"
@@ -77,6 +75,6 @@ def serve(broker: str, concurrency: int) -> None:
     make_app(broker).worker_main(["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE])
 
 
-def _log_plainly(**_: Any) -> None:  # noqa: ANN401 - Celery's signature
+def _log_plainly(**_: Any) -> None:
     """Celery resets logging unless somebody claims it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -13,26 +13,22 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from atelier.classify.disk import FULL, replace, sync_folder
 from atelier.classify.lines import Lines, lines_after
-from atelier.classify.outcomes import Failure, Result
+from atelier.classify.outcomes import Entry, Failure, Result
 from atelier.classify.resume import ResumePosition, ranges
 from atelier.classify.stats import Stored, Totals
 from atelier.errors import AtelierError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from atelier.classify.outcomes import Entry
-
-    After = Callable[[int], Iterator[tuple[int, bytes]]]
+After = Callable[[int], Iterator[tuple[int, bytes]]]
 
 Phase = Literal["walk", "retry"]
 

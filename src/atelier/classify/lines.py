@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from atelier.classify.disk import append
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _BLOCK = 1 << 20
 _PRINT = 4096  # bytes before a position that its fingerprint covers

@@ -5,11 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import zlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path
 
 SPILL = 200_000
 """Paths kept in memory before they go to disk: some 30 MB."""

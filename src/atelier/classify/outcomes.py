@@ -61,7 +61,7 @@ class Answer:
     attempts: int
 
 
-class Failed(Exception):  # noqa: N818 - a kind, as in atelier.errors
+class Failed(Exception):
     """A picture that has no answer, and why."""
 
     def __init__(self, kind: Kind, detail: str = "", attempts: int = 0) -> None:

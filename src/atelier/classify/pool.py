@@ -10,17 +10,12 @@ import socket
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from atelier.classify import frames
-from atelier.classify.outcomes import Failed
+from atelier.classify.outcomes import Entry, Failed, Transformed
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from atelier.classify.outcomes import Entry, Transformed
 
 DEPTH = 2
 """Pictures given to a process at once, so that it never waits for its parent."""
@@ -45,7 +40,7 @@ ENVIRONMENT = {
 _log = logging.getLogger(__name__)
 
 
-class WorkerFailed(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class WorkerFailed(AtelierError):
     """A transforming process cannot be started."""
 
     slug = "worker-failed"

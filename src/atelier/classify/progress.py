@@ -6,11 +6,10 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
 BAR_SECONDS = 0.25
@@ -41,7 +40,7 @@ class Rate:
         """Take note of how many are done now; returns the rate."""
         now = time.monotonic()
         self._seen.append((now, done))
-        while len(self._seen) > 2 and self._seen[0][0] < now - RATE_SECONDS:  # noqa: PLR2004 - two points make a rate
+        while len(self._seen) > 2 and self._seen[0][0] < now - RATE_SECONDS:
             self._seen.popleft()
         elapsed = now - self._seen[0][0]
         return (done - self._seen[0][1]) / elapsed if elapsed else 0.0
@@ -81,7 +80,7 @@ async def _lines(look: Callable[[], View], seconds: float) -> None:
 
 
 async def _bar(look: Callable[[], View], console: Console) -> None:
-    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, Progress, TextColumn
 
     rate = Rate()
     columns = (BarColumn(), TextColumn("{task.fields[text]}"))

@@ -10,14 +10,12 @@ from urllib.parse import quote
 
 import msgspec
 
-from atelier.classify.http_client import BadAnswer
-from atelier.classify.outcomes import Answer, Failed, Kind
+from atelier.classify.http_client import BadAnswer, Client, Response
+from atelier.classify.outcomes import Answer, Failed, Kind, Transformed
 from atelier.retry import pause
 
 if TYPE_CHECKING:
     from atelier.classify.breaker import CircuitBreaker
-    from atelier.classify.http_client import Client, Response
-    from atelier.classify.outcomes import Transformed
 
 LABEL_MOST = 200
 """Characters of a class's name."""
@@ -48,7 +46,7 @@ class Said(msgspec.Struct):
 _said = msgspec.json.Decoder(Said)
 
 
-class _Trouble(Exception):  # noqa: N818 - a kind
+class _Trouble(Exception):
     """One try failed in a way that another may not."""
 
     def __init__(self, kind: Kind, detail: str) -> None:
@@ -120,14 +118,14 @@ class Remote:
 
     def _read(self, response: Response) -> Said:
         status = response.status
-        if status == 200:  # noqa: PLR2004 - the one that has an answer
+        if status == 200:
             return _decoded(response.body)
         detail = f"status {status}"
-        if status >= 500:  # noqa: PLR2004 - the service's own faults
+        if status >= 500:
             raise _Trouble("remote_5xx", detail)
         if status in REFUSED or (status in MISPLACED and not self._answered):
             raise _Trouble("remote_4xx", detail)
-        if status >= 400:  # noqa: PLR2004 - faults of what was sent
+        if status >= 400:
             raise Failed("remote_4xx", f"{detail}: {response.body[:100].decode('utf-8', 'replace')}")
         raise _Trouble("bad_answer", detail)
 
@@ -151,7 +149,7 @@ def rest_of(response: Response) -> float | None:
         return float(after)
     if after and (date := _date(after)) is not None:
         return max(0.0, date - time.time())
-    return REST_SECONDS if response.status == 429 else None  # noqa: PLR2004 - Too Many Requests
+    return REST_SECONDS if response.status == 429 else None
 
 
 def _date(text: str) -> float | None:

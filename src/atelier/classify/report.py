@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from atelier.classify.journal import Files, peek
+from atelier.classify.journal import Checkpoint, Files, peek
 from atelier.classify.outcomes import OF_THE_FILE
 from atelier.classify.stats import Totals
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from atelier.classify.journal import Checkpoint
 
 MILLISECOND_US = 1000
 KIND_WORDS = {

@@ -7,22 +7,20 @@ import contextlib
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from atelier.classify import sources
-from atelier.classify.journal import JournalError
+from atelier.classify.journal import Journal, JournalError
 from atelier.classify.lines import Lines
+from atelier.classify.outcomes import Entry, Failure, Result
 from atelier.classify.walker import Note, Order
 from atelier.errors import AtelierError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-
     from atelier.classify.engine import Recorder
-    from atelier.classify.journal import Journal
-    from atelier.classify.outcomes import Entry, Failure, Result
     from atelier.classify.telemetry import Telemetry
 
 WINDOW_SECONDS = 0.05
@@ -34,7 +32,7 @@ CHECKPOINT_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-class WalkFailed(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class WalkFailed(AtelierError):
     """The walking process failed."""
 
     slug = "walk-failed"

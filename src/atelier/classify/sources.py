@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 from atelier.classify.journal import failure_decoder
+from atelier.classify.lines import Lines
 from atelier.classify.outcomes import Entry, path_of
 from atelier.classify.walklog import WalkLog
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from atelier.classify.lines import Lines
 
 
 class Progress:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 from ddsketch import LogarithmicMapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from atelier.classify.outcomes import Failure, Result
 
 RELATIVE_ACCURACY = 0.01

@@ -91,7 +91,7 @@ class Telemetry:
             self._lost(batch, UNANSWERED)
             raise
         else:
-            if 200 <= response.status < 300:  # noqa: PLR2004 - taken
+            if 200 <= response.status < 300:
                 self.sent += len(batch)
             else:
                 self._lost(batch, f"status {response.status}")

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from atelier.classify.new_names import NewNames
 from atelier.classify.walklog import FRAME_NAMES, Section, WalkWriter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png")
 

@@ -10,17 +10,14 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from atelier.classify.disk import append
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 _HEADER = struct.Struct("<4sIIIQI")
 _CRC = struct.Struct("<I")

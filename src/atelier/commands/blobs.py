@@ -10,18 +10,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
+from atelier.blobs import Blobs, Stat
 from atelier.blobs.mark import UNFINISHED
 from atelier.commands.backup.copies import digest_of, fetch
 from atelier.errors import AtelierError, Conflict, Invalid, NotFound
-from atelier.settings import store_place
+from atelier.settings import Bucket, Settings, store_place
 from atelier.up.engines.errors import from_os_error
-
-if TYPE_CHECKING:
-    from atelier.blobs import Blobs, Stat
-    from atelier.settings import Bucket, Settings
 
 WORKERS = 8  # blobs on their way at once
 FAILURES = 100  # after which going on is no use

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import asyncpg
 from rich.console import Console
 
 from atelier import bootstrap
-from atelier.blobs import ownership
+from atelier.blobs import Blobs, ownership
 from atelier.commands.repair import repair
 from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.roles.store import REFERENCED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    import asyncpg
-
-    from atelier.blobs import Blobs
     from atelier.settings import Settings
 
 ROWS = " UNION ALL ".join(REFERENCED)

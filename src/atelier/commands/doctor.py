@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -19,6 +20,7 @@ from atelier.observe.health import PortTaken
 from atelier.observe.logs import Redactor, known_secrets
 from atelier.roles import waiting_files
 from atelier.sandbox.seccomp import seccomp_available
+from atelier.settings import Settings
 from atelier.startup import reachability
 from atelier.startup.folders import existing, require_blobs, require_usable
 from atelier.startup.fonts import require_font, unshaped
@@ -29,12 +31,6 @@ from atelier.up.engines.process import lock_owner
 from atelier.up.health import is_healthy
 from atelier.up.preflight import DISK_BYTES, LOCK, SECRET, free_port, require_two_ports
 from atelier.up.screen import address
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from atelier.settings import Settings
 
 CONNECT_SECONDS = 5
 OLDEST_POSTGRES = 15
@@ -159,7 +155,7 @@ def _look(name: str, look: Callable[[Settings], Finding | str], settings: Settin
         return found if isinstance(found, Finding) else Finding(name, OK, found)
     except AtelierError as error:
         return Finding(name, FAILED, error.detail or error.title)
-    except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "not reachable"
+    except Exception as error:
         return Finding(name, FAILED, _one_line(error))
 
 
@@ -230,11 +226,11 @@ async def _marked(settings: Settings) -> None:
 
 async def _whose(settings: Settings) -> str:
     """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
-    import asyncpg  # noqa: PLC0415 - only when there is a store to ask
+    import asyncpg
 
-    from atelier.blobs import ownership  # noqa: PLC0415 - the same
-    from atelier.database import Database  # noqa: PLC0415 - the same
-    from atelier.roles.store import REFERENCED  # noqa: PLC0415 - the same
+    from atelier.blobs import ownership
+    from atelier.database import Database
+    from atelier.roles.store import REFERENCED
 
     blobs = bootstrap.open_blobs(settings)
     await blobs.probe()
@@ -309,7 +305,7 @@ def _files(settings: Settings) -> Finding:
         return Finding("files", OK, "jobs will travel on the embedded Redis")
     try:
         count = waiting_files.count(settings)
-    except Exception:  # noqa: BLE001 - brokers raise what they like
+    except Exception:
         return Finding("files", WARNING, f"the broker of their jobs does not answer: see {broker}")
     waiting = "not looked at, for Celery is not installed here" if count is None else f"{count} jobs wait for a worker"
     return Finding("files", OK, f"{waiting}, on {'Redis' if broker == 'redis' else 'RabbitMQ'}")

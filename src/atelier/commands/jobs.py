@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from atelier import bootstrap
+from atelier.queue import Queue
 from atelier.roles import waiting_files
 
 if TYPE_CHECKING:
-    from atelier.queue import Queue
     from atelier.settings import Settings
 
 FILES = "files"  # Celery's queue: its failures are rows, so nothing is dead there

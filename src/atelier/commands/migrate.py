@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
@@ -13,8 +14,6 @@ from atelier.errors import Conflict
 from atelier.startup.reachability import postgres_version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from alembic.config import Config
 
     from atelier.settings import Settings
@@ -86,9 +85,9 @@ def _refuse_unfit(url: str) -> None:
 
 def reach(url: str, alembic: str = "head", django: str | None = None) -> None:
     """Apply the migrations up to a step of each tool; by default all."""
-    from alembic import command  # noqa: PLC0415 - most starts find nothing to do, and need not load it
+    from alembic import command
 
-    from atelier.files.migrate import migrate as migrate_files  # noqa: PLC0415 - the same for Django
+    from atelier.files.migrate import migrate as migrate_files
 
     command.upgrade(config(url), alembic)
     migrate_files(url, django)
@@ -131,7 +130,7 @@ def _steps(*folder: str) -> frozenset[str]:
 
 def config(url: str) -> Config:
     """Alembic's configuration without an ini file."""
-    from alembic.config import Config  # noqa: PLC0415 - as above
+    from alembic.config import Config
 
     made = Config()
     made.set_main_option("script_location", str(files("atelier") / "migrations").replace("%", "%%"))

@@ -9,19 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import asyncpg
 
+from atelier.database import Database
 from atelier.errors import AtelierError, Unavailable
 from atelier.events import outbox
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-
-    from atelier.database import Database
-    from atelier.events.outbox import Sent
+from atelier.events.outbox import Sent
 
 Item = TypeVar("Item")
 
@@ -36,7 +33,7 @@ KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_k
 log = logging.getLogger(__name__)
 
 
-class OutOfRange(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class OutOfRange(AtelierError):
     """The log does not hold this position."""
 
     slug = "out-of-range"

@@ -5,26 +5,21 @@ Sent events stay for a retention, in the order of a gapless `position`: the log 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import asyncpg
 import msgspec
 from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Identity, Index, Integer, Text, event, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier import locks
-from atelier.database import Base, UtcDateTime
+from atelier.database import Base, Database, UtcDateTime
 from atelier.events.messages import Event, new_event_id, utcnow
 from atelier.observe import tracing
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import asyncpg
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.database import Database
 
 WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
 SENT_CHANNEL = "outbox_sent"  # notified when the log has grown; says by what: "book image" for book.* and image.*

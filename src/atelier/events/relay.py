@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -21,8 +22,6 @@ from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-
     from atelier.events.bus import Bus
 
 Answer = TypeVar("Answer")

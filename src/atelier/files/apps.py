@@ -13,6 +13,6 @@ class FilesConfig(AppConfig):
 
     def ready(self) -> None:
         """Take Atelier's settings from the environment, unless whoever embeds us has given theirs."""
-        from atelier.files import django_setup  # noqa: PLC0415 - Django must be configured before
+        from atelier.files import django_setup
 
         django_setup.setup()

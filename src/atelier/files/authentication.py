@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 
+from atelier.auth import Principal
 from atelier.files import django_setup
 from atelier.problems import CHALLENGE
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from rest_framework.request import Request
-
-    from atelier.auth import Principal
 
 T = TypeVar("T")
 
@@ -32,7 +28,7 @@ class BearerAuthentication(BaseAuthentication):
         authorization = request.META.get("HTTP_AUTHORIZATION")
         return at_once(django_setup.context().authenticator.authenticate(authorization)), None
 
-    def authenticate_header(self, request: Request) -> str:  # noqa: ARG002 - DRF's signature
+    def authenticate_header(self, request: Request) -> str:
         """What 401 says."""
         return CHALLENGE
 

@@ -55,8 +55,8 @@ def _as_root(**_: object) -> None:
 
 @signals.worker_init.connect
 def _ready(**_: object) -> None:
-    from atelier.files import health  # noqa: PLC0415 - only workers have any
-    from atelier.files.ownership import require_own_store  # noqa: PLC0415 - it needs Django
+    from atelier.files import health
+    from atelier.files.ownership import require_own_store
 
     moved = django_setup.configure(django_setup.context().settings)
     require_own_store()  # it forks: before anything has threads
@@ -66,7 +66,7 @@ def _ready(**_: object) -> None:
 @signals.worker_process_init.connect
 def _open(**_: object) -> None:
     """In each child after the fork: end with the worker that started it, and have decoders of its own."""
-    from atelier.files import health, inspector  # noqa: PLC0415 - after the fork
+    from atelier.files import health, inspector
 
     die_with_parent()
     django_setup.context().reopen()
@@ -77,7 +77,7 @@ def _open(**_: object) -> None:
 
 @signals.worker_process_shutdown.connect
 def _close(**_: object) -> None:
-    from atelier.files import inspector  # noqa: PLC0415 - as above
+    from atelier.files import inspector
 
     inspector.stop()
     tracing.stop()

@@ -57,7 +57,7 @@ def configure(settings: Settings) -> None:
         task_time_limit=soft + HARD_SECONDS,
         worker_concurrency=settings.file_workers,
     )
-    app._after_fork()  # noqa: SLF001 - Celery's own way to forget connections to another broker
+    app._after_fork()
     vars(app).pop("amqp", None)  # and what it remembers of that broker's queues
 
 

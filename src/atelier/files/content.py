@@ -5,22 +5,18 @@ from __future__ import annotations
 import io
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 
 from django.core.files.storage import default_storage
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
 from atelier.files import django_setup, problems
 from atelier.http.accel import ACCEL, UNPROXIED, file_size
 from atelier.http.preconditions import accepted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from django.http import HttpRequest
 
 LOCKED = "default-src 'none'; sandbox"
 PRIVATE = "private, no-cache"
@@ -31,7 +27,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 class Part(io.RawIOBase):
     """A file's bytes from `start` up to but without `stop`, as a file that ends there."""
 
-    def __init__(self, file: Any, start: int, stop: int) -> None:  # noqa: ANN401 - any binary file
+    def __init__(self, file: Any, start: int, stop: int) -> None:
         self.file, self.start, self.stop = file, start, stop
         self._next = start
         file.seek(start)
@@ -58,7 +54,7 @@ def respond(
     media_type: str,
     name: str,
     attachment: bool = True,
-) -> Any:  # noqa: ANN401 - Django's responses
+) -> Any:
     """The blob as the request's conditions and range ask.
 
     Blobs never change, so their key is their entity tag. Only what Atelier made itself may be shown
@@ -95,7 +91,7 @@ def respond(
     response = StreamingHttpResponse(iter(lambda: part.read(CHUNK_BYTES), b""), status=status, headers=headers)
     response.file_to_stream = part  # what WSGI servers with a file wrapper take
     response.block_size = CHUNK_BYTES
-    response._resource_closers.append(part.close)  # noqa: SLF001 - as Django's FileResponse does
+    response._resource_closers.append(part.close)
     return response
 
 
@@ -111,7 +107,7 @@ def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> s
 
 
 def _conditional(answer: HttpResponse, headers: dict[str, str]) -> HttpResponse:
-    if answer.status_code == 412:  # noqa: PLR2004 - Precondition Failed
+    if answer.status_code == 412:
         return problems.from_status(412)
     for name in ("ETag", "Last-Modified", "Cache-Control"):
         answer[name] = headers[name]

@@ -9,20 +9,17 @@ import logging
 import os
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
 from atelier import bootstrap
 from atelier.auth import Authenticator, Tokens
+from atelier.blobs import Blobs
 from atelier.errors import Unavailable
 from atelier.files import SETTINGS_MODULE
 from atelier.files.sync_bridge import SyncBridge
-from atelier.settings import load
-
-if TYPE_CHECKING:
-    from atelier.blobs import Blobs
-    from atelier.settings import Settings
+from atelier.settings import Settings, load
 
 CONNECT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
@@ -45,7 +42,7 @@ class Context:
     @cached_property
     def authenticator(self) -> Authenticator:
         """For processes whose requests nobody has authenticated before."""
-        from atelier.files.sessions import is_alive  # noqa: PLC0415 - it needs Django
+        from atelier.files.sessions import is_alive
 
         tokens = Tokens(bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds)
         return Authenticator(tokens, is_alive)
@@ -56,7 +53,7 @@ _given: list[Context] = []
 
 def configure(settings: Settings) -> Context:
     """Set Django up on these settings; again on others, the later ones count for threads that start from then on."""
-    import django  # noqa: PLC0415 - a process that only asks for the module need not pay for it
+    import django
 
     house = Context(settings)
     _given[:] = [house]
@@ -78,7 +75,7 @@ def setup() -> None:
 
     Commands such as `django-admin makemigrations` need neither.
     """
-    from atelier.files import celery_app  # noqa: PLC0415 - processes that send no job need no Celery
+    from atelier.files import celery_app
 
     logging.getLogger("django.request").setLevel(logging.ERROR)  # what is answered 4xx is in the access log
     settings = context().settings
@@ -90,7 +87,7 @@ def setup() -> None:
 
 def use_database(url: str) -> None:
     """Make this thread, and those that have no connection yet, connect to the database at `url`."""
-    from django.db import connections  # noqa: PLC0415 - it needs Django
+    from django.db import connections
 
     connections.settings["default"] = connections.configure_settings({"default": database(url)})["default"]
     disconnect()
@@ -98,7 +95,7 @@ def use_database(url: str) -> None:
 
 def disconnect() -> None:
     """End this thread's connection."""
-    from django.db import connections  # noqa: PLC0415 - it needs Django
+    from django.db import connections
 
     for connection in connections.all(initialized_only=True):
         connection.close()

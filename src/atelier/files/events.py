@@ -15,7 +15,7 @@ DELETED = "file.deleted"
 
 def announce(file: File, type_: str) -> None:
     """Add an event in the present transaction; the caller holds the row's lock and has set its sequence."""
-    from atelier.files.models import Outbox  # noqa: PLC0415 - the event types are read without Django
+    from atelier.files.models import Outbox
 
     Outbox.objects.create(type=type_, subject=f"files/{file.pk}", sequence=file.sequence, data=state(file))
 

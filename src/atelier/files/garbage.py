@@ -5,17 +5,14 @@ The statements are those of `atelier.blobs.garbage`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from django.db import connection
 from django.utils import timezone
 
 from atelier.blobs import statements
 from atelier.errors import Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 INTENT = timedelta(hours=1)  # far above the time in which a file that has been received is committed
 

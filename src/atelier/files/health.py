@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery import bootsteps
 from django.db import connection
@@ -18,13 +19,8 @@ from atelier.errors import AtelierError
 from atelier.files import django_setup
 from atelier.files.celery_app import app
 from atelier.observe.exposition import ChildrensErrors
-from atelier.observe.health import bind, listening, pulse
-
-if TYPE_CHECKING:
-    import socket
-
-    from atelier.observe.health import Check
-    from atelier.settings import Settings
+from atelier.observe.health import Check, bind, listening, pulse
+from atelier.settings import Settings
 
 BEAT_SECONDS = 1.0
 LOOP = "celery"
@@ -40,12 +36,12 @@ class Beat(bootsteps.StartStopStep):
 
     requires = frozenset({"celery.worker.components:Timer"})
 
-    def start(self, parent: Any) -> None:  # noqa: ANN401 - Celery's worker has no type
+    def start(self, parent: Any) -> None:
         """From now on."""
         pulse.beat(LOOP)
         self._entry = parent.timer.call_repeatedly(BEAT_SECONDS, partial(pulse.beat, LOOP))
 
-    def stop(self, parent: Any) -> None:  # noqa: ANN401, ARG002 - as above
+    def stop(self, parent: Any) -> None:
         """No more: the worker is going down."""
         self._entry.cancel()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
@@ -13,15 +13,11 @@ from django.utils import timezone
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import django_setup, service
 from atelier.files.celery_app import QUEUE, app, queue
+from atelier.files.inspectors import Inspection
 from atelier.files.models import File, Status
 from atelier.observe import tracing
 from atelier.observe.metrics import QUEUE_JOBS
 from atelier.sandbox.failures import DecodeFailed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from atelier.files.inspectors import Inspection
 
 NAME = "atelier.files.process"
 REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, without one long lock
@@ -32,7 +28,7 @@ log = logging.getLogger(__name__)
 @app.task(name=NAME, Request="atelier.files.requests:Counted")
 def process(file_id: int, version: int) -> str:
     """Process one file at one version; what came of it, which only the worker's metrics look at."""
-    from atelier.files.inspector import inspect  # noqa: PLC0415 - only workers have decoders
+    from atelier.files.inspector import inspect
 
     with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
         return run(file_id, version, inspect)
@@ -92,7 +88,7 @@ def offer(file: File) -> bool:
         traceparent = tracing.traceparent()
         headers = {"traceparent": traceparent} if traceparent else {}
         process.apply_async((file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False, headers=headers)
-    except Exception as error:  # noqa: BLE001 - brokers' clients raise what they like; all of it means "not sent"
+    except Exception as error:
         log.warning("file %s: the broker did not take its job; it will be offered again: %r", file.pk, error)
         return False
     return True

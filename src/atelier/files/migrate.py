@@ -22,11 +22,11 @@ TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 def migrate(url: str, step: str | None = None) -> None:
     """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
-    import django  # noqa: PLC0415 - other commands need no Django
+    import django
 
     django.setup()
-    from django.core.management import call_command  # noqa: PLC0415 - as above
-    from django.db import OperationalError, connections  # noqa: PLC0415 - as above
+    from django.core.management import call_command
+    from django.db import OperationalError, connections
 
     before = connections.settings["default"]
     django_setup.use_database(url)
@@ -45,7 +45,7 @@ def migrate(url: str, step: str | None = None) -> None:
         connections.settings["default"] = before
 
 
-def _take_turn(cursor: Any) -> None:  # noqa: ANN401 - Django's
+def _take_turn(cursor: Any) -> None:
     """Be the only migrator until the connection ends, without a snapshot that one before us would wait for."""
     while True:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [locks.FILES_MIGRATION])

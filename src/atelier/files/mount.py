@@ -11,25 +11,21 @@ import contextvars
 import sys
 import tempfile
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
+from atelier.auth import Principal
 from atelier.errors import Unavailable
 from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
 from atelier.http.sendfile import read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from starlette.types import Message, Receive, Scope, Send
-
-    from atelier.auth import Principal
 
 THREADS = 8  # requests that Django answers at once, each with a connection of its own to the database
 MEMORY_BYTES = 1024 * 1024  # of one body; more goes to a file
@@ -52,10 +48,10 @@ class Answer:
 class FileWrapper:
     """`wsgi.file_wrapper`: hands the file over instead of reading it."""
 
-    def __init__(self, file: Any, block_size: int = CHUNK_BYTES) -> None:  # noqa: ANN401 - any file
+    def __init__(self, file: Any, block_size: int = CHUNK_BYTES) -> None:
         self.file, self.block_size = file, block_size
 
-    def __iter__(self) -> Any:  # noqa: ANN401 - an iterator of bytes
+    def __iter__(self) -> Any:
         return iter(lambda: self.file.read(self.block_size), b"")
 
 
@@ -228,7 +224,7 @@ async def deliver(answer: Answer, send: Send, *, head: bool) -> None:
             answer.file.close()
 
 
-async def _pieces(part: Any) -> Any:  # noqa: ANN401 - `content.Part`, an asynchronous iterator
+async def _pieces(part: Any) -> Any:
     """A part of a file, read in threads where it is not in memory."""
     left = part.stop - part.start
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
@@ -11,9 +12,6 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 
 from atelier.files.serializers import FileSerializer, UploadSerializer
 from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
@@ -118,6 +116,6 @@ class Bearer(OpenApiAuthenticationExtension):
     target_class = "atelier.files.authentication.BearerAuthentication"
     name = "bearer"
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:  # noqa: ARG002 - the signature
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
         """For the document of this slice alone."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

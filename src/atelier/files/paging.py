@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from atelier.errors import Invalid
-
-if TYPE_CHECKING:
-    from rest_framework.request import Request
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
 _CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of path and filters
@@ -25,7 +23,7 @@ class KeysetPagination(BasePagination):
 
     parameters = ("limit", "cursor")
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:  # noqa: ANN401, ARG002 - DRF's signature
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """The page's rows. Raises Invalid for a limit or cursor that is none."""
         filters = [
             (name, value) for name, values in request.GET.lists() if name not in self.parameters for value in values
@@ -43,7 +41,7 @@ class KeysetPagination(BasePagination):
             self._link = f'<{request.path}?{query}>; rel="next"'
         return rows
 
-    def get_paginated_response(self, data: Any) -> Response:  # noqa: ANN401 - DRF's signature
+    def get_paginated_response(self, data: Any) -> Response:
         """The bare array."""
         return Response(data, headers={"Link": self._link} if self._link else None)
 
@@ -51,7 +49,7 @@ class KeysetPagination(BasePagination):
         """For OpenAPI: the bare array."""
         return schema
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ANN401, ARG002 - DRF's signature
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         """For OpenAPI: what may be asked."""
         size = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         return [

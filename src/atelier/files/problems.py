@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.db import DataError, InterfaceError, OperationalError
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
 from atelier import problem_pages, problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, status_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from django.http import HttpRequest
-
-    from atelier.problems import Problem
+from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 # Of what DRF's parsers refuse: the only bodies that are read are uploads.
 DETAILS = {400: "The multipart body is broken.", 415: "Send the file as multipart/form-data."}
@@ -33,16 +27,16 @@ log = logging.getLogger(__name__)
 class JsonAlways(BaseContentNegotiation):
     """JSON whatever `Accept` says, as the rest of the API has it."""
 
-    def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:  # noqa: ANN401 - DRF's signature
+    def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
         """The one that reads the body's type."""
         return next((parser for parser in parsers if request.content_type.startswith(parser.media_type)), None)
 
-    def select_renderer(self, request: Any, renderers: Sequence[Any], format_suffix: Any = None) -> Any:  # noqa: ANN401, ARG002 - DRF's signature
+    def select_renderer(self, request: Any, renderers: Sequence[Any], format_suffix: Any = None) -> Any:
         """The only one."""
         return renderers[0], renderers[0].media_type
 
 
-def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:  # noqa: ARG001 - DRF's signature
+def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's exception handler."""
     if isinstance(error, APIException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return from_status(error.status_code, DETAILS.get(error.status_code, ""))
@@ -98,16 +92,16 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponse(found.body, content_type=found.media_type, headers=found.headers)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for paths that nobody has."""
     return from_status(404)
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler for requests that it will not read."""
     return from_status(400)
 
 
-def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 - Django's signature
+def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler for what fails outside the views."""
     return unexpected(None)

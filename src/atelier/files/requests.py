@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from celery.worker.request import Request
 
 from atelier.observe.metrics import FILE_JOBS, FILE_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 UNKNOWN = "unknown"  # the kind of a file whose job did not come to its end
 
@@ -20,13 +18,13 @@ log = logging.getLogger(__name__)
 class Counted(Request):
     """Counts what came of it, by the kind of file that the job itself tells."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - Celery's own
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Celery overrides the method in a class below us, so that ours has to stand before it.
         self._succeeded: Callable[..., Any] = self.on_success
         self.on_success: Callable[..., Any] = self._count_success
 
-    def _count_success(self, failed__retval__runtime: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+    def _count_success(self, failed__retval__runtime: Any, **options: Any) -> Any:
         failed, told, seconds = failed__retval__runtime
         if not failed:
             kind, _, outcome = str(told).strip("'").partition(" ")
@@ -34,14 +32,14 @@ class Counted(Request):
             FILE_SECONDS.labels(kind).observe(seconds)
         return self._succeeded(failed__retval__runtime, **options)
 
-    def on_failure(self, info: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+    def on_failure(self, info: Any, *args: Any, **options: Any) -> Any:
         """Its child died, or it raised what no job should."""
         FILE_JOBS.labels(UNKNOWN, "lost").inc()
         error = getattr(info.exception, "exc", info.exception)  # wrapped, with its traceback
         log.warning("file %s: its job ended without a result: %r", self._file_id, error)
         return super().on_failure(info, *args, **options)
 
-    def on_timeout(self, soft: bool, timeout: float) -> Any:  # noqa: ANN401, FBT001 - as above
+    def on_timeout(self, soft: bool, timeout: float) -> Any:
         """It ran into a limit; after the hard one its child is killed."""
         if not soft:
             FILE_JOBS.labels(UNKNOWN, "timed-out").inc()

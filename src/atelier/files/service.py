@@ -6,6 +6,7 @@ Knows no HTTP and no broker.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
@@ -15,14 +16,12 @@ from django.utils import timezone
 
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.files import events, garbage
+from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import detect
 from atelier.files.models import File, Status
 from atelier.files.storage import original_key, thumbnail_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from atelier.files.inspectors import Inspection
     from atelier.files.uploads import Received
 
 # A crash of the database may forget an attempt, so its count does not wait for the disk.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
 from io import SEEK_END, SEEK_SET, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.core.files.base import File as DjangoFile
 from django.core.files.storage import Storage
@@ -13,10 +15,6 @@ from django.utils.deconstruct import deconstructible
 from atelier.blobs import check_key, new_key
 from atelier.errors import NotFound
 from atelier.files import django_setup, garbage
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
-    from datetime import datetime
 
 PREFIX = "files"
 PIECE_BYTES = 256 * 1024  # of a blob elsewhere in memory at a time
@@ -36,7 +34,7 @@ def thumbnail_key(extension: str) -> str:
 class BlobStorage(Storage):
     """Written once, under keys that nobody else has. Save outside a transaction; the row then claims the blob."""
 
-    def get_available_name(self, name: str, max_length: int | None = None) -> str:  # noqa: ARG002 - Django's signature
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:
         """The name itself."""
         return check_key(name)
 
@@ -74,7 +72,7 @@ class BlobStorage(Storage):
         here = django_setup.context()
         here.portal.run(here.blobs.delete(list(names)))
 
-    def _open(self, name: str, mode: str = "rb") -> DjangoFile:  # noqa: ARG002 - Django's signature
+    def _open(self, name: str, mode: str = "rb") -> DjangoFile:
         here = django_setup.context()
         found = here.blobs.path(name)
         if found is None:
@@ -85,7 +83,7 @@ class BlobStorage(Storage):
         except FileNotFoundError as error:
             raise NotFound("The content is gone.") from error
 
-    def _save(self, name: str, content: Any) -> str:  # noqa: ANN401 - any of Django's files
+    def _save(self, name: str, content: Any) -> str:
         here = django_setup.context()
         garbage.intend([name])
         spooled = getattr(content, "spooled", None)
@@ -125,7 +123,7 @@ class RemoteFile(RawIOBase):
             self._position = origin + offset
         return self._position
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+    def readinto(self, buffer: Any) -> int:
         """The next bytes, as many as have come."""
         if not self._piece:
             self._piece = memoryview(django_setup.context().portal.run(self._next()))

@@ -96,24 +96,24 @@ class SpoolHandler(FileUploadHandler):
     has a file in the part `file` as well is known at its end, and the view decides by that.
     """
 
-    def __init__(self, request: Any = None) -> None:  # noqa: ANN401 - Django's request
+    def __init__(self, request: Any = None) -> None:
         super().__init__(request)
         self._limit = django_setup.context().settings.body_limit
         self.file: Spool | None = None  # Django closes it when parsing fails
 
     def handle_raw_input(
         self,
-        input_data: Any,  # noqa: ANN401, ARG002 - Django's signature
-        META: Any,  # noqa: ANN401, ARG002, N803 - as above
+        input_data: Any,
+        META: Any,  # noqa: N803 - as above
         content_length: int,
-        boundary: bytes,  # noqa: ARG002 - as above
-        encoding: str | None = None,  # noqa: ARG002 - as above
+        boundary: bytes,
+        encoding: str | None = None,
     ) -> None:
         """Refuse a body that says itself that it is too large."""
         if content_length > self._limit:
             raise too_large(self._limit)
 
-    def new_file(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Django's signature
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
         """A part with a file begins."""
         super().new_file(*args, **kwargs)
         if self.field_name != FIELD:
@@ -124,12 +124,12 @@ class SpoolHandler(FileUploadHandler):
         settings = django_setup.context().settings
         self.file = Spool(spool_folder(settings), self._limit)
 
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002 - Django's signature
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         """Some of its bytes; those of another part are dropped."""
         if self.field_name == FIELD and self.file is not None:
             self.file.add(raw_data)
 
-    def file_complete(self, file_size: int) -> UploadedFile | None:  # noqa: ARG002 - Django's signature
+    def file_complete(self, file_size: int) -> UploadedFile | None:
         """It has come to its end."""
         if self.field_name != FIELD:
             return SimpleUploadedFile("upload", b"")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils.http import parse_etags
 from rest_framework.generics import ListAPIView
 from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
 from atelier.errors import Invalid, Malformed, NotFound
@@ -18,10 +20,6 @@ from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination, invalid
 from atelier.files.serializers import FileSerializer
 from atelier.http.complaints import REFUSED, unknown, unknown_parameters
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
-    from rest_framework.request import Request
 
 UPLOAD = "POST /api/upload"
 FIELD = "file"
@@ -35,7 +33,7 @@ class APIView(PlainView):
 
     parameters: tuple[str, ...] = ()
 
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - DRF's signature
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """What comes before the method. Raises Unauthenticated, then Invalid."""
         super().initial(request, *args, **kwargs)
         if others := [name for name in request.GET if name not in self.parameters]:
@@ -66,7 +64,7 @@ class Upload(APIView):
         once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
         return once.look() or self._create(owner, upload, once)
 
-    def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:  # noqa: ANN401 - `Received`
+    def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:
         stored = service.store(upload)
         with transaction.atomic():
             if replay := once.take():
@@ -147,7 +145,7 @@ class Content(APIView):
     """The bytes."""
 
     @describe("content")
-    def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
+    def get(self, request: Request, file_id: int) -> Any:
         """Download a file.
 
         Byte by byte as it was uploaded, as an attachment.
@@ -163,7 +161,7 @@ class Thumbnail(APIView):
     """A small picture."""
 
     @describe("thumbnail")
-    def get(self, request: Request, file_id: int) -> Any:  # noqa: ANN401 - Django's responses
+    def get(self, request: Request, file_id: int) -> Any:
         """Get the thumbnail of a file.
 
         Files of the kind `image` have one once they have been inspected; 404 for others.

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from atelier.errors import NotFound
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ACCEL = "X-Accel-Redirect"
 # nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and If-Range are judged here.

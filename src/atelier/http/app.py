@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http import docs, health, openapi, problems
 from atelier.http.metrics import Metrics
@@ -19,20 +21,13 @@ from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
 from atelier.http.upload import spool_folder, sweep
-from atelier.observe.health import watched
+from atelier.observe.health import Check, watched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from contextlib import AbstractAsyncContextManager
-
-    from fastapi import APIRouter
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
     from atelier.http.resources import Resources
-    from atelier.observe.health import Check
 
-    Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-    Document = dict[str, Any]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Document = dict[str, Any]
 
 
 class Api(FastAPI):

@@ -5,16 +5,14 @@ Knows no table; the session check comes with the `Authenticator` of the process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Protocol
+from collections.abc import Awaitable
+from typing import Annotated, Protocol
 
 from fastapi import Depends, Request
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
 
 from atelier.auth import Authenticator, Principal
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
 
 TOKEN_URL = "/api/auth/token"  # noqa: S105 - a path
 REFRESH_URL = "/api/auth/refresh"

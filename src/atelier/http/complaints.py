@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from atelier.errors import Invalid
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
 
 REFUSED = "Some values are not acceptable."
 REQUIRED = "This field is required"

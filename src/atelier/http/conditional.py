@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from atelier.errors import PreconditionFailed
 from atelier.http.accel import ACCEL, UNPROXIED, file_size
@@ -21,14 +25,7 @@ from atelier.http.preconditions import TAG, accepted
 from atelier.http.problems import from_status
 from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_file
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeAlias
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    Headers: TypeAlias = list[tuple[bytes, bytes]]
+Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 PRIVATE = (b"cache-control", b"private, no-cache")  # kept by its reader alone, and asked about before each use
 LOCKED = (b"content-security-policy", b"default-src 'none'; sandbox")  # what is uploaded never runs as a page
@@ -52,7 +49,7 @@ def require_match(request: Request, etag: str) -> None:
 def record_response(request: Request, body: bytes, etag: str, status: int = 200) -> Response:
     """A JSON record as ready bytes with its entity tag; 304 when the client has it."""
     headers = [(b"etag", f'"{etag}"'.encode("latin-1")), PRIVATE]
-    if status == 200 and _fresh(_conditions(request), etag, None):  # noqa: PLR2004 - OK
+    if status == 200 and _fresh(_conditions(request), etag, None):
         return Bodiless(304, headers)
     return Ready(body, status, [(b"content-type", JSON), *headers])
 
@@ -79,7 +76,7 @@ def picture_response(
 
 
 @lru_cache(REMEMBERED)
-def _description(etag: str, modified: int, media_type: str, filename: str, attachment: bool) -> Headers:  # noqa: FBT001 - a key
+def _description(etag: str, modified: int, media_type: str, filename: str, attachment: bool) -> Headers:
     """The headers of a content, last those that a 304 goes without; `modified` in Unix seconds."""
     return [
         (b"etag", f'"{etag}"'.encode("latin-1")),

@@ -7,10 +7,11 @@ and its Content-Security-Policy would not let it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
@@ -19,9 +20,6 @@ from atelier.errors import NotFound
 from atelier.http.encoding import dumps
 from atelier.http.json import JSON, Bodiless, Ready, raw_headers
 from atelier.problem_types import BASE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"

@@ -10,12 +10,11 @@ from fastapi import APIRouter, Request, Response
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import response, responses
-from atelier.observe.health import run_checks
+from atelier.observe.health import Check, run_checks
 from atelier.problems import problem
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
-    from atelier.observe.health import Check
 
 BROKER = "broker"  # of jobs for files
 router = APIRouter(tags=["health"])

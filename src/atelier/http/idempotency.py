@@ -8,23 +8,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import orjson
 from fastapi import Header, Response
 from sqlalchemy import delete, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid
 from atelier.http.idempotency_keys import REPLAY_HOURS, IdempotencyKey
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from sqlalchemy.ext.asyncio import AsyncSession
 
 RUNNING = "running"
 LOCK = timedelta(seconds=60)  # far above the time from key to commit; after it, a run counts as killed
@@ -209,7 +206,7 @@ def scope(user_id: int | None, operation: str) -> str:
     return f"{'-' if user_id is None else user_id} {operation}"
 
 
-def fingerprint(*values: Any) -> bytes:  # noqa: ANN401 - whatever orjson writes
+def fingerprint(*values: Any) -> bytes:
     """SHA-256 over parsed values (for a file, give its own digest in hex), so that no boundary or key order counts."""
     return hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).digest()
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from atelier.observe import exposition
 from atelier.observe.exposition import MEDIA_TYPE, STALE_SECONDS
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
 __all__ = ["MEDIA_TYPE", "STALE_SECONDS", "Metrics"]
 

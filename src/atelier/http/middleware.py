@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
@@ -24,10 +25,6 @@ from atelier.observe import tracing
 from atelier.observe.logs import RequestIds, request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import Message, Receive, Scope, Send
-
     from atelier.http.metrics import Metrics
     from atelier.http.shortcuts import Shortcuts
 
@@ -151,7 +148,7 @@ class _Exchange:
             await self._answer()
         except ClientDisconnect:
             pass
-        except Exception as error:  # noqa: BLE001 - the last line: it is logged and becomes a problem
+        except Exception as error:
             await self._fail(error)
         finally:
             self._record()
@@ -210,7 +207,7 @@ class _Exchange:
             ours.append(_CLOSE)
         if self.scope["path"].startswith(SECRETS_UNDER):
             ours.append(_NO_STORE)
-        if self._foreign or len(ours) > 2:  # noqa: PLR2004 - the usual two are nobody else's
+        if self._foreign or len(ours) > 2:
             names = {name for name, _ in ours}
             headers = [header for header in headers if header[0].lower() not in names]
         return [*headers, *ours, (b"date", self._edge.date())]

@@ -7,24 +7,22 @@ that reads well in generated clients; every integer its width, every page its le
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from atelier.http import problems
 from atelier.http.paging import MAX_LIMIT
 from atelier.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from starlette.routing import BaseRoute
-
     from atelier.settings import Settings
 
-    Document = dict[str, Any]
+Document = dict[str, Any]
 
 OPENAPI = "3.1.0"
 TITLE = "Atelier"

@@ -8,21 +8,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Query, Request
 from pydantic import Field
+from starlette.responses import Response
 
 from atelier.errors import Invalid
 from atelier.http.json import json_response
 from atelier.http.strict import Decimal
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from starlette.responses import Response
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
 _CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of path and filters

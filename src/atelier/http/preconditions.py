@@ -6,12 +6,10 @@ Knows no framework: FastAPI's routes and Django's views say and mean the same. E
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from atelier.errors import Malformed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _PATTERN = r'(W/)?"[!#-~]*"'

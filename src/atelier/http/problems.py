@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import asyncpg
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -18,6 +20,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
@@ -25,16 +29,7 @@ from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problem_types import BASE
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, status_of
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-    from fastapi import FastAPI
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from atelier.problems import Problem
+from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_RETRY_SECONDS = 30  # somebody has to make room
@@ -158,7 +153,7 @@ def allowed(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
-def _matches(route: Any, request: Request, method: str) -> bool:  # noqa: ANN401 - any route
+def _matches(route: Any, request: Request, method: str) -> bool:
     return bool(route.matches({**request.scope, "method": method})[0].value)
 
 

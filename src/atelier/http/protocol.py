@@ -5,16 +5,14 @@ What cannot be read as HTTP is answered with a problem, too. Knows no applicatio
 
 from __future__ import annotations
 
+import asyncio
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atelier.http.problems import from_status
-
-if TYPE_CHECKING:
-    import asyncio
 
 HEAD_BYTES = 64 * 1024  # of request line and headers, counted from the second read on: one brings at most 256 KiB
 UNENCODED = "Letters outside ASCII in an address are percent-encoded: %C3%A9 for é."
@@ -28,7 +26,7 @@ class Protocol(HttpToolsProtocol):
     head_bytes = HEAD_BYTES
     wait_seconds = WAIT_SECONDS
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever uvicorn gives its protocols
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head = 0  # bytes of a head that is not complete
         self._in_head = self._in_body = False

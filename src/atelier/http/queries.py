@@ -5,21 +5,17 @@ Knows routes by what they declare, and no parameter by name but one that only ad
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http.auth import Bearer
 from atelier.http.complaints import unknown_parameters
 from atelier.http.problems import describe
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from fastapi.dependencies.models import Dependant
-    from fastapi.routing import APIRoute
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 TOLERATED = ("user_id",)  # at deprecated addresses, whose clients say with it who they are; the token alone counts
 

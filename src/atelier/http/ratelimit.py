@@ -11,23 +11,19 @@ import ipaddress
 import logging
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from atelier.errors import TooManyRequests
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from typing import TypeVar
-
-    from redis.asyncio import Redis
-
-    T = TypeVar("T")
+T = TypeVar("T")
 
 PREFIX = "atelier:logins"
 REDIS_SECONDS = 1.0  # a sign-in waits no longer than this for the limit
@@ -84,4 +80,4 @@ def network(client: str) -> str:
         ip = ipaddress.ip_address(client)
     except ValueError:
         return client
-    return str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False)) if ip.version == 6 else client  # noqa: PLR2004 - IPv6
+    return str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False)) if ip.version == 6 else client

@@ -4,23 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
+from redis.asyncio import Redis
 
-from atelier.auth import Passwords
-from atelier.cache import Memory
+from atelier.auth import Authenticator, Passwords, Tokens
+from atelier.cache import Cache, Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from atelier.auth import Authenticator, Tokens
     from atelier.blobs import Blobs
-    from atelier.cache import Cache
     from atelier.database import Database
     from atelier.http.ratelimit import LoginLimit
     from atelier.queue import Queue

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from atelier.blobs import Blobs
 from atelier.errors import NotFound
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
-
-    from starlette.types import Receive, Scope, Send
 
 HEAD = "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
 CHUNK_BYTES = 256 * 1024  # of one read: large enough that the hop to a thread does not matter, small in memory
@@ -65,7 +61,7 @@ class Streamed(Response):
         self.background = None
         self._source, self._start, self._stop = source, start, stop
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it all. Raises OSError when the content ends early: the client must not take it for whole."""
         try:
             left = 0 if scope.get(HEAD) else self._stop - self._start

@@ -6,7 +6,8 @@ integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi.params import Form
@@ -14,15 +15,11 @@ from fastapi.routing import APIRoute, request_response
 from pydantic import BeforeValidator, GetJsonSchemaHandler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from atelier.errors import Unsupported
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from starlette.responses import Response
-
-    Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def _decimal(value: object) -> object:
@@ -37,7 +34,7 @@ Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and que
 class _NeverNull:
     """OpenAPI offers no null."""
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:  # noqa: ANN401 - pydantic's own
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """The one shape that is not null."""
         (shape,) = (shape for shape in handler(schema)["anyOf"] if shape != {"type": "null"})
         return dict(shape)
@@ -59,7 +56,7 @@ Kept = Annotated[
 class JsonRequest(Request):
     """A request whose JSON is read strictly. Its errors are HTTPExceptions: FastAPI turns others into a bare 400."""
 
-    async def json(self) -> Any:  # noqa: ANN401 - any JSON
+    async def json(self) -> Any:
         """The parsed body."""
         body = await self.body()
         try:

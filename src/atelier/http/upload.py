@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 import unicodedata
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,16 +21,13 @@ from urllib.parse import unquote
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 from starlette.datastructures import ImmutableMultiDict
+from starlette.requests import Request
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
 from atelier.http.complaints import REFUSED, unknown
 from atelier.observe.metrics import UPLOADED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-
     from atelier.settings import Settings
 
 MIB = 1024 * 1024
@@ -123,7 +120,7 @@ def _parser(request: Request) -> PushMultipartParser:
     if media_type != "multipart/form-data":
         raise Unsupported("Send the file as multipart/form-data.")
     boundary = options.get("boundary", "")
-    if not boundary or len(boundary) > 200:  # noqa: PLR2004 - RFC 2046 has 70; some clients have more
+    if not boundary or len(boundary) > 200:
         raise Malformed("The Content-Type names no usable boundary.")
     return PushMultipartParser(boundary.encode("latin-1", "replace"), max_segment_count=PARTS)
 

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.blobs import garbage, new_keys
+from atelier.blobs import Blobs, garbage, new_keys
+from atelier.cache import Cache
+from atelier.database import Database
 from atelier.events import outbox
 from atelier.events.messages import Outcome, RejectImage, StoreImage, utcnow
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, READY, Image
 from atelier.images.records import cache_key
+from atelier.imaging.recipe import Rendition
 from atelier.observe.metrics import IMAGES, reasons
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.blobs import Blobs
-    from atelier.cache import Cache
-    from atelier.database import Database
-    from atelier.imaging.recipe import Rendition
 
 INTENT = timedelta(minutes=15)  # far above the time in which a batch is stored
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}

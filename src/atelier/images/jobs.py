@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.errors import AtelierError
 from atelier.events.messages import ProcessImage, encode, utcnow
@@ -14,8 +15,6 @@ from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from atelier.queue import Queue
     from atelier.settings import Settings
 

@@ -72,7 +72,7 @@ def cache_key(image_id: int) -> str:
     return f"image:{image_id}"
 
 
-def record(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a driver row or any mapping with these columns
+def record(row: Any) -> dict[str, Any]:
     """The JSON record of contract; `row` holds `COLUMNS`, JSON columns as text."""
     url = f"/api/images/{row['id']}"
     renditions = orjson.loads(row["renditions"])
@@ -111,7 +111,7 @@ def row_of(image: Image) -> dict[str, Any]:
     }
 
 
-def cached(row: Any) -> Cached:  # noqa: ANN401 - a driver row or any mapping with these columns
+def cached(row: Any) -> Cached:
     """The compact form of `row`."""
     files = [Picture("original", row["blob"], row["media_type"], row["size"])]
     files += [

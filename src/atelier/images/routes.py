@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal
 from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
@@ -15,22 +17,16 @@ from atelier.http.idempotency import Key, Run, fingerprint, once, scope
 from atelier.http.paging import Page
 from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
-from atelier.http.resources import Res
+from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
-from atelier.http.upload import invalid, receive
+from atelier.http.upload import Upload, invalid, receive
 from atelier.images import jobs, pictures, queries, service, texts
-from atelier.images.records import record, row_of
+from atelier.images.models import Image
+from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.auth import Principal
-    from atelier.http.resources import Resources
-    from atelier.http.upload import Upload
-    from atelier.images.models import Image
-    from atelier.images.records import Cached
     from atelier.settings import Settings
 
 NAME = "^[0-9a-z]+$"  # of a rendition
@@ -283,7 +279,7 @@ def _words(received: Upload, settings: Settings) -> service.Words:
     )
 
 
-def _keep(run: Run) -> Any:  # noqa: ANN401 - the callback that `service.create` declares
+def _keep(run: Run) -> Any:
     async def keep(session: AsyncSession, image: Image) -> None:
         location = {"Location": f"/api/images/{image.id}", "ETag": f'"{image.sequence}"'}
         await run.keep(session, Response(dumps(record(row_of(image))), 201, location, "application/json"))

@@ -14,7 +14,7 @@ Status = Literal["queued", "ready", "failed"]
 RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising
 
 
-def _words(**shown: Any) -> Any:  # noqa: ANN401 - of JSON Schema; the field's own description
+def _words(**shown: Any) -> Any:
     """What OpenAPI shows of a text: the true limit, which is held after normalisation."""
     return Field(max_length=RAW_LIMIT, json_schema_extra=shown)
 

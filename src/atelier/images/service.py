@@ -6,6 +6,7 @@ Knows no HTTP; dependencies are arguments.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.blobs import garbage, new_key
+from atelier.blobs import Blobs, garbage, new_key
+from atelier.cache import Cache
+from atelier.database import Database
 from atelier.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.events import outbox
 from atelier.events.messages import utcnow
@@ -25,13 +29,6 @@ from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.blobs import Blobs
-    from atelier.cache import Cache
-    from atelier.database import Database
     from atelier.settings import Settings
 
 # The data is that of `events.state`; a test compares the two.
@@ -143,7 +140,7 @@ def _new_image(owner_id: int, key: str, original: Original, seen: Probe, words: 
     )
 
 
-def _as_stored(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _as_stored(value: Any) -> Any:
     """With keys in the order in which `jsonb` gives them back: the answer to POST and every later read look alike."""
     if isinstance(value, dict):
         keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from atelier.errors import Invalid
 from atelier.http.complaints import REFUSED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 TITLE_LIMIT = 300  # characters
 TAG_LIMIT = 100  # characters of one tag

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,8 +21,6 @@ from atelier.imaging.direction import Paragraph
 from atelier.imaging.typeface import Extent, Typeface, clusters, typeface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from atelier.imaging.pixels import Pixels
 
 # Sizes in pixels; below four no letter can be told from another, beyond the largest one glyph is a picture of its own.

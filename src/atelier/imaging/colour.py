@@ -30,7 +30,7 @@ def to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
     """Converts pixels (alpha kept) from a profile; a profile that is damaged or of another kind is ignored."""
     if not icc:
         return pixels
-    from PIL import Image, ImageCms  # noqa: PLC0415 - few pictures have a profile
+    from PIL import Image, ImageCms
 
     colours = pixels.shape[2] - (pixels.shape[2] in (2, 4))
     mode = "L" if colours == 1 else "RGB"

@@ -8,11 +8,8 @@ from __future__ import annotations
 import struct
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BUNDLED_FONT = Path(__file__).with_name("fonts") / "DejaVuSans.ttf"
 # What is never drawn by itself: controls, hidden formats, halves of pairs, line ends; and the selectors of variants.

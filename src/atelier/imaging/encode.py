@@ -29,11 +29,11 @@ def encode(pixels: Pixels, quality: int, icc: bytes = b"") -> tuple[str, bytes]:
 
 
 def _png(pixels: Pixels, icc: bytes) -> bytes:
-    from atelier.imaging.vips import Image  # noqa: PLC0415 - the first use must come after a fork
+    from atelier.imaging.vips import Image
 
     height, width, channels = pixels.shape
     image = Image.new_from_memory(pixels, width, height, channels, "uchar")
-    image = image.copy(interpretation="b-w" if channels < 3 else "srgb")  # noqa: PLR2004 - grey
+    image = image.copy(interpretation="b-w" if channels < 3 else "srgb")
     if icc:
         image = image.copy()
         image.set_type(_blob_type(), "icc-profile-data", icc)
@@ -42,7 +42,7 @@ def _png(pixels: Pixels, icc: bytes) -> bytes:
 
 
 def _blob_type() -> int:
-    import pyvips  # noqa: PLC0415 - after atelier.imaging.vips has set it up
+    import pyvips
 
     blob: int = pyvips.GValue.blob_type
     return blob

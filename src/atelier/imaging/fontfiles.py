@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.errors import NotFound
 from atelier.imaging.coverage import BUNDLED_FONT
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SUFFIXES = frozenset((".ttf", ".otf", ".ttc", ".otc"))
 COLLECTIONS = frozenset((".ttc", ".otc"))
@@ -85,7 +82,7 @@ def _find(name: str, places: tuple[Path, ...]) -> FontFile:
 
 def read(path: Path) -> list[FontFile]:
     """The fonts of a file; none where FreeType reads none."""
-    from PIL import ImageFont  # noqa: PLC0415 - the bundled font needs no look
+    from PIL import ImageFont
 
     fonts = []
     for index in count():

@@ -54,6 +54,6 @@ def upright(pixels: Pixels, orientation: int, out: Pixels | None = None) -> Pixe
         turned = cv2.flip(flat, FLIPS[orientation], dst=target)
     else:
         turned = cv2.transpose(flat, dst=target)
-        if orientation == 7:  # noqa: PLR2004 - transverse: mirrored along the other diagonal
+        if orientation == 7:
             turned = cv2.rotate(turned, cv2.ROTATE_180, dst=target)
     return np.atleast_3d(turned)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import simplejpeg
 
 from atelier.imaging.errors import BadPicture
+from atelier.imaging.identify.headers import Header
 from atelier.imaging.pixels import BUFFERS, Pixels
-
-if TYPE_CHECKING:
-    from atelier.imaging.identify.headers import Header
 
 # Warnings of libjpeg that leave every pixel in place; cameras and old editors cause them.
 HARMLESS_WARNINGS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform", "JFIF")
@@ -73,7 +71,7 @@ def _jpeg(picture: bytes, header: Header, spare_rows: int, divisor: int, *, exac
 
 
 def _bmp(picture: bytes) -> Pixels:
-    from PIL import Image  # noqa: PLC0415 - only this format needs it
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(picture), formats=["BMP", "DIB"]) as image:
@@ -85,7 +83,7 @@ def _bmp(picture: bytes) -> Pixels:
 
 
 def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
-    from atelier.imaging.vips import VipsError  # noqa: PLC0415 - the first use must come after a fork
+    from atelier.imaging.vips import VipsError
 
     try:
         image = _open_vips(picture, header)
@@ -99,8 +97,8 @@ def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
     return _opaque(pixels), icc
 
 
-def _open_vips(picture: bytes, header: Header) -> Any:  # noqa: ANN401 - pyvips has no types
-    from atelier.imaging.vips import Image  # noqa: PLC0415 - the same
+def _open_vips(picture: bytes, header: Header) -> Any:
+    from atelier.imaging.vips import Image
 
     load = {
         "JPEG": Image.jpegload_buffer,
@@ -112,7 +110,7 @@ def _open_vips(picture: bytes, header: Header) -> Any:  # noqa: ANN401 - pyvips 
     return load(picture, access="sequential", fail_on="error")
 
 
-def _eight_bits(image: Any) -> Any:  # noqa: ANN401 - pyvips has no types
+def _eight_bits(image: Any) -> Any:
     """Brings any interpretation to 8-bit grey or sRGB, alpha kept."""
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
@@ -120,7 +118,7 @@ def _eight_bits(image: Any) -> Any:  # noqa: ANN401 - pyvips has no types
     if image.bands > (2 if grey else 4):
         image = image.extract_band(0, n=3)
     if image.interpretation == "multiband":
-        image = image.copy(interpretation="b-w" if image.bands < 3 else "srgb")  # noqa: PLR2004 - channels
+        image = image.copy(interpretation="b-w" if image.bands < 3 else "srgb")
     if image.interpretation not in ("b-w", "srgb") or image.format != "uchar":
         image = image.colourspace("b-w" if grey else "srgb")
     return image.cast("uchar")
@@ -134,7 +132,7 @@ def _reason(error: Exception) -> str:
 
 def _opaque(pixels: Pixels) -> Pixels:
     """Drops an alpha channel that hides nothing."""
-    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:  # noqa: PLR2004 - fully opaque
+    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:
         return np.ascontiguousarray(pixels[..., :-1])
     return pixels
 

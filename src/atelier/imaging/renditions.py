@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 
@@ -11,17 +9,13 @@ from atelier.imaging.caption import caption_field
 from atelier.imaging.colour import has_srgb_curve, significant, to_srgb
 from atelier.imaging.encode import encode
 from atelier.imaging.errors import BadPicture
-from atelier.imaging.identify.headers import read_header
+from atelier.imaging.identify.headers import Header, read_header
 from atelier.imaging.identify.metadata import SIDEWAYS, orientation
 from atelier.imaging.identify.probe import check
-from atelier.imaging.pixels import BUFFERS, upright
+from atelier.imaging.pixels import BUFFERS, Pixels, upright
 from atelier.imaging.raster import Raster, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
-
-if TYPE_CHECKING:
-    from atelier.imaging.identify.headers import Header
-    from atelier.imaging.pixels import Pixels
 
 # JPEG quality of what is looked at in passing, and of what stands for the picture itself.
 QUALITY, QUALITY_FULL = 80, 90
@@ -131,7 +125,7 @@ def _gray(raster: Raster, turn: int) -> Rendition:
     pixels, channels = raster.pixels, raster.pixels.shape[2]
     if not has_srgb_curve(raster.icc):
         pixels = to_srgb(pixels, raster.icc)
-    if channels > 2:  # noqa: PLR2004 - colour
+    if channels > 2:
         code = cv2.COLOR_RGBA2GRAY if raster.alpha else cv2.COLOR_RGB2GRAY
         grey = BUFFERS.take("gray", *pixels.shape[:2])
         cv2.cvtColor(pixels, code, dst=grey)

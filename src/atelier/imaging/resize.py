@@ -44,7 +44,7 @@ class Level:
     def down_to(self, size: tuple[int, int]) -> Level:
         """The last level that is at least twice `size` on both sides, or this one."""
         level = self
-        while min(level.pixels.shape[1] / size[0], level.pixels.shape[0] / size[1]) >= 4:  # noqa: PLR2004 - 2 x 2
+        while min(level.pixels.shape[1] / size[0], level.pixels.shape[0] / size[1]) >= 4:
             level = level.halved()
         return level
 
@@ -61,14 +61,14 @@ def shrink(level: Level, size: tuple[int, int]) -> Pixels:
 
 def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """By libvips: twice as fast as Pillow, and it knows how to shrink alpha."""
-    from atelier.imaging.vips import Image  # noqa: PLC0415 - the first use must come after a fork
+    from atelier.imaging.vips import Image
 
     rows, columns, channels = pixels.shape
     image = Image.new_from_memory(np.ascontiguousarray(pixels), columns, rows, channels, "uchar")
     if channels in (2, 4):
-        image = image.copy(interpretation="srgb" if channels == 4 else "b-w").premultiply()  # noqa: PLR2004 - RGBA
+        image = image.copy(interpretation="srgb" if channels == 4 else "b-w").premultiply()
     across, down = columns / size[0], rows / size[1]
-    if max(across, down) < 4:  # noqa: PLR2004 - beyond it, `resize` takes averages first
+    if max(across, down) < 4:
         image = image.reduce(across, down, kernel="lanczos3")
     else:
         image = image.resize(1 / across, vscale=1 / down, kernel="lanczos3")
@@ -79,7 +79,7 @@ def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 def _lanczos_of_part(level: Level, size: tuple[int, int]) -> Pixels:
     """By Pillow, which takes fractions of a pixel at the edge; libvips would move the picture by half of them."""
-    from PIL import Image  # noqa: PLC0415 - imported where it is needed, like the other libraries
+    from PIL import Image
 
     pixels = cv2.copyMakeBorder(level.pixels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
     box = (0.0, 0.0, level.width, level.height)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 
 from atelier.imaging.colour import significant
 from atelier.imaging.encode import MAX_JPEG_SIDE, encode
 from atelier.imaging.errors import BadPicture, TooManyPixels
-from atelier.imaging.identify.headers import read_header
+from atelier.imaging.identify.headers import Header, read_header
 from atelier.imaging.identify.metadata import SIDEWAYS, orientation
 from atelier.imaging.identify.probe import check
 from atelier.imaging.magic import magic_number
-from atelier.imaging.pixels import BUFFERS, upright
+from atelier.imaging.pixels import BUFFERS, Pixels, upright
 from atelier.imaging.raster import decode
 from atelier.imaging.recipe import Limits
-
-if TYPE_CHECKING:
-    from atelier.imaging.identify.headers import Header
-    from atelier.imaging.pixels import Pixels
 
 QUALITY = 80
 # The EXIF orientation that equals first showing upright what has orientation N, then turning it 90 degrees

@@ -205,7 +205,7 @@ HANGUL_MEDIALS_AND_FINALS = range(0x1160, 0x1200)
 
 def _extends(cluster: str, char: str) -> bool:
     code = ord(char)
-    if code < 0x300:  # noqa: PLR2004 - no marks below
+    if code < 0x300:
         return False
     if char in (JOINER, NON_JOINER) or cluster[-1] == JOINER:
         return True

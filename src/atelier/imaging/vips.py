@@ -14,7 +14,7 @@ import pyvips  # reads its environment now
 
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)
-pyvips.block_untrusted_set(True)  # noqa: FBT003 - positional in pyvips
+pyvips.block_untrusted_set(True)
 
 VipsError = pyvips.Error
 Image = pyvips.Image

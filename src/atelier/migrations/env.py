@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from alembic import context
 from psycopg.errors import LockNotAvailable
-from sqlalchemy import NullPool, create_engine, make_url
+from sqlalchemy import Connection, NullPool, create_engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from atelier import locks
@@ -15,9 +15,6 @@ from atelier.database import Base, UtcDateTime
 from atelier.errors import Unavailable
 from atelier.migrations import tables  # noqa: F401 - fills Base.metadata
 from atelier.retry import retry
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 config = context.config
 DJANGO = {"files", "django_migrations"}

@@ -14,8 +14,9 @@ import os
 import platform
 import secrets
 import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,10 +28,6 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.parser import text_string_to_metric_families
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
-    from pathlib import Path
 
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 SNAPSHOT_SECONDS = 2  # how old what one process shows of another may be
@@ -53,7 +50,7 @@ class ErrorCounter(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's hook
+    def emit(self, record: logging.LogRecord) -> None:
         """One more."""
         ERRORS.inc()
 
@@ -71,7 +68,7 @@ class ChildrensErrors(logging.Handler):
         self._own = child % len(self._slots)
         logging.getLogger().addHandler(self)
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - logging's hook
+    def emit(self, record: logging.LogRecord) -> None:
         """One more."""
         self._slots[self._own] += 1
 

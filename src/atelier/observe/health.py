@@ -10,23 +10,21 @@ import errno
 import logging
 import socket
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+from prometheus_client import CollectorRegistry
 
 from atelier.errors import AtelierError
 from atelier.observe.exposition import MEDIA_TYPE, REGISTRY, Exposition
 from atelier.observe.metrics import DEPENDENCY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-
-    from prometheus_client import CollectorRegistry
-
     from atelier.settings import Settings
 
-    Check = Callable[[], Awaitable[object]]
+Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
 MEASURE_SECONDS = 1.0  # between two measurements of one process
@@ -165,7 +163,7 @@ def _problem(status: int, detail: str, **more: object) -> Answer:
 _BAD = _problem(400, f"An HTTP/1.1 request of {HEAD_BYTES} bytes at most is expected.")
 
 
-class PortTaken(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class PortTaken(AtelierError):
     """Another program listens on this port."""
 
     slug = "port-taken"
@@ -258,7 +256,7 @@ async def _check(name: str, check: Check) -> str:
     except TimeoutError:
         log.warning("%s did not answer within %s s", name, CHECK_SECONDS)
         return "slow"
-    except Exception as error:  # noqa: BLE001 - whatever a driver raises, it is not ready
+    except Exception as error:
         log.warning("%s is not ready: %s: %s", name, type(error).__name__, error)
         return "unreachable"
     return "ok"

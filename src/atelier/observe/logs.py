@@ -15,19 +15,18 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from io import TextIOBase, TextIOWrapper
+from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import unquote, urlsplit
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from io import TextIOBase, TextIOWrapper
-    from pathlib import Path
-    from types import TracebackType
-
     from atelier.settings import Settings
 
 FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
@@ -143,7 +142,7 @@ class TextFormatter(logging.Formatter):
         self.redact = redact
         self._second = (0, "")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - hook
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - hook
         """UTC with milliseconds."""
         second = int(record.created)
         known, text = self._second
@@ -305,7 +304,7 @@ def _install(handlers: list[logging.Handler], formatter: logging.Formatter, leve
 
 def skip_lookups() -> None:
     """Spare each line the search for its caller, thread and process: no line shows them."""
-    logging._srcfile = None  # noqa: SLF001 - documented: howto/logging.html#optimization
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 

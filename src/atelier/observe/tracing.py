@@ -5,6 +5,7 @@ A span's place in its trace travels as W3C `traceparent`: in requests, jobs, out
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 from atelier.observe.logs import trace_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     from atelier.settings import Settings
 
 PATH = "/v1/traces"  # of an OTLP/HTTP endpoint
@@ -33,10 +32,10 @@ def start(role: str, settings: Settings) -> None:
     """Send spans from now on, if the settings say where. In a process that forks: in each child."""
     if settings.otlp_url is None:
         return
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see above
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - see above
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - see above
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     names = {"service.name": f"atelier-{role}", "service.namespace": "atelier", "service.version": version("atelier")}
     url = settings.otlp_url.get_secret_value().rstrip("/")
@@ -68,7 +67,7 @@ def span(
     if _State.tracer is None:
         yield None
         return
-    from opentelemetry.trace import SpanKind, StatusCode, use_span  # noqa: PLC0415 - see above
+    from opentelemetry.trace import SpanKind, StatusCode, use_span
 
     made = _State.tracer.start_span(name, _context(parent), SpanKind[kind], attributes)
     token = trace_id.set(f"{made.get_span_context().trace_id:032x}")
@@ -89,13 +88,13 @@ def begin(name: str, kind: str, parent: str | None) -> tuple[Any, str | None]:
     """A span that is not the present one, of several at once: to be ended by `end`; and its traceparent."""
     if _State.tracer is None:
         return None, parent
-    from opentelemetry.trace import SpanKind  # noqa: PLC0415 - see above
+    from opentelemetry.trace import SpanKind
 
     made = _State.tracer.start_span(name, _context(parent), SpanKind[kind])
     return made, _traceparent(made)
 
 
-def end(*spans: Any) -> None:  # noqa: ANN401 - as in _State
+def end(*spans: Any) -> None:
     """End what `begin` has begun."""
     for made in spans:
         if made is not None:
@@ -106,20 +105,20 @@ def traceparent() -> str | None:
     """The present span's place in its trace, to be sent along; None when there is none."""
     if _State.tracer is None:
         return None
-    from opentelemetry.trace import get_current_span  # noqa: PLC0415 - see above
+    from opentelemetry.trace import get_current_span
 
     return _traceparent(get_current_span())
 
 
-def _traceparent(made: Any) -> str | None:  # noqa: ANN401 - as in _State
+def _traceparent(made: Any) -> str | None:
     at = made.get_span_context()
     return f"00-{at.trace_id:032x}-{at.span_id:016x}-{int(at.trace_flags):02x}" if at.is_valid else None
 
 
-def _context(parent: str | None) -> Any:  # noqa: ANN401 - as in _State
+def _context(parent: str | None) -> Any:
     if parent is None:
         return None
-    from opentelemetry.context import Context  # noqa: PLC0415 - see above
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - see above
+    from opentelemetry.context import Context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     return TraceContextTextMapPropagator().extract({"traceparent": parent}, Context())

@@ -27,7 +27,7 @@ OUTCOMES = ("done", "retried", "put-off", "dead")
 DRAIN_LIMIT = 5.0  # seconds for the last acknowledgements when the engine does not answer
 
 
-class Reject(Exception):  # noqa: N818 - a verdict, not an error of the handler
+class Reject(Exception):
     """Raised by a handler for a job that no further attempt can mend."""
 
     def __init__(self, reason: str) -> None:
@@ -120,7 +120,7 @@ class Consumer:
         try:
             with JOB_SECONDS.labels(self._group.stream).time():
                 await self._handler(fresh)
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is the job's fate, not the worker's
+        except Exception as error:
             await self._failed(fresh, error)
         else:
             JOBS.labels(self._group.stream, "done").inc(len(fresh))
@@ -161,7 +161,7 @@ class Consumer:
             if self._on_dead is not None:
                 await self._on_dead(job, reason)
             await self._group.bury(job, self._terms.dead, reason, self._terms.dead_limit)
-        except Exception as error:  # noqa: BLE001 - reported again with the next delivery
+        except Exception as error:
             await self._again(job, pause(job.deliveries, self._terms.backoff, self._group.lease), job.deliveries, error)
         else:
             JOBS.labels(self._group.stream, "dead").inc()

@@ -5,16 +5,13 @@ Knows no handlers, no attempts and no dead letters. Every method raises redis.ex
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from atelier.queue import scripts
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from redis.asyncio import Redis
 
 BODY = b"body"
 ACKED_AT_ONCE = 1000  # ids; Lua unpacks no more than some 8,000 arguments

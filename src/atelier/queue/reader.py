@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from redis.exceptions import RedisError
 
 from atelier.queue.group import Entry, Group, Postponed, is_lost
 from atelier.retry import Outage
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
 
 log = logging.getLogger("atelier.queue")
 

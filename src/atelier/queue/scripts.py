@@ -7,12 +7,10 @@ it, under the name of a consumer that does not exist, so that the rest of the le
 from __future__ import annotations
 
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 Argument = str | bytes | int
 
@@ -26,7 +24,7 @@ class Script:
         self._source = source
         self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, redis: Redis, keys: tuple[str, ...], *args: Argument) -> Any:  # noqa: ANN401 - Lua's answer
+    async def __call__(self, redis: Redis, keys: tuple[str, ...], *args: Argument) -> Any:
         """Run the script on `redis`."""
         try:
             return await redis.evalsha(self._digest, len(keys), *keys, *args)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from atelier.errors import Unavailable
 from atelier.queue import scripts
 from atelier.queue.consumer import BatchHandler, Consumer, Job, OnDead, Terms
 from atelier.queue.group import Group, is_lost
-
-if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from redis.asyncio import Redis
 
 GROUP = "workers"
 RETRY_AFTER = 5  # seconds; a full queue of pictures moves by hundreds in that time
@@ -193,7 +190,7 @@ class Queue:
         )
         return Consumer(group, terms, handler, on_dead)
 
-    async def _call(self, script: scripts.Script, keys: tuple[str, ...], *args: scripts.Argument) -> Any:  # noqa: ANN401
+    async def _call(self, script: scripts.Script, keys: tuple[str, ...], *args: scripts.Argument) -> Any:
         try:
             return await script(self._redis, keys, *args)
         except OutOfMemoryError as error:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from atelier.observe.exposition import count_errors
 from atelier.observe.metrics import RECEIVED, Few
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-
     from atelier.events.bus import Bus
     from atelier.settings import Settings
 
@@ -36,7 +35,7 @@ def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Eve
     logs.setup(name, settings)
     count_errors()
     tracing.start(name, settings)
-    import uvloop  # noqa: PLC0415 - a role's own loop; the command line does not pay for it
+    import uvloop
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

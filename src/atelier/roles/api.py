@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from atelier import bootstrap
 from atelier.accounts import families, revocations
@@ -32,18 +35,10 @@ from atelier.observe.exposition import count_errors
 from atelier.observe.health import bind
 from atelier.roles import end, freeze, mounted
 from atelier.roles.store import require_own
+from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
-
-if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator
-
-    from fastapi import FastAPI
-    from starlette.types import ASGIApp
-
-    from atelier.settings import Settings
 
 log = logging.getLogger("atelier")
 

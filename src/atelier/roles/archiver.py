@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier import bootstrap
 from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
+from atelier.blobs import Blobs
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.events import messages
+from atelier.events.messages import Outcome
 from atelier.images import archive
 from atelier.observe import health, systemd, tracing
+from atelier.queue import Job
 from atelier.roles import run_role, worker_name
 from atelier.roles.store import owning
+from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from atelier.blobs import Blobs
-    from atelier.events.messages import Outcome
-    from atelier.queue import Job
-    from atelier.settings import Settings
 
 log = logging.getLogger("atelier.archiver")
 

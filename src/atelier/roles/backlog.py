@@ -5,17 +5,16 @@ The counts stop at a limit, so that a backlog of millions costs no more to look 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from atelier.bootstrap import SUBSCRIPTIONS
 from atelier.observe import metrics
+from atelier.queue import Queue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from atelier.database import Database
     from atelier.events.bus import Bus
-    from atelier.queue import Queue
 
 COUNTED = 100_000  # rows of one kind; more are this many
 

@@ -21,11 +21,11 @@ async def offer(settings: Settings) -> int:
 
 
 def _reoffer(settings: Settings) -> int:
-    from atelier.files import django_setup  # noqa: PLC0415 - see above
+    from atelier.files import django_setup
 
     with _moving_in:
         if django_setup.context().settings is not settings:
             django_setup.configure(settings)
-    from atelier.files import jobs  # noqa: PLC0415 - see above
+    from atelier.files import jobs
 
     return jobs.reoffer()

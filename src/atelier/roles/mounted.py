@@ -9,30 +9,29 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.files.statements import FORGET
 from atelier.http.health import BROKER
 from atelier.http.middleware import Elsewhere
 from atelier.http.upload import spool_folder
+from atelier.observe.health import Check
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from atelier.auth import Authenticator
     from atelier.files.mount import Mount
-    from atelier.observe.health import Check
     from atelier.settings import Settings
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
     """Django under its own prefixes, for requests with a token that the API has verified; and what to close."""
-    from atelier.files import django_setup  # noqa: PLC0415 - see above
+    from atelier.files import django_setup
 
     django_setup.configure(settings)
-    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415 - see above
+    from django.core.wsgi import get_wsgi_application
 
-    from atelier.files.mount import Mount  # noqa: PLC0415 - see above
-    from atelier.files.urls import PREFIXES  # noqa: PLC0415 - see above
+    from atelier.files.mount import Mount
+    from atelier.files.urls import PREFIXES
 
     django = Mount(get_wsgi_application(), authenticate=authenticator.authenticate, spool=spool_folder(settings))
     return Elsewhere(django, PREFIXES), django
@@ -42,7 +41,7 @@ def checks(settings: Settings) -> dict[str, Check]:
     """The broker of jobs for `/readyz`, where it is not the Redis that is asked anyway."""
     if settings.amqp_url is None:
         return {}
-    from atelier.files import celery_app  # noqa: PLC0415 - see above
+    from atelier.files import celery_app
 
     url = celery_app.broker_url(settings)
     return {BROKER: lambda: asyncio.to_thread(celery_app.ask, url)}
@@ -50,7 +49,7 @@ def checks(settings: Settings) -> dict[str, Check]:
 
 def document() -> dict[str, Any]:
     """The slice's part of the OpenAPI document."""
-    from atelier.files import openapi_document  # noqa: PLC0415 - see above
+    from atelier.files import openapi_document
 
     return openapi_document.document()
 

@@ -7,33 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier import bootstrap
+from atelier.blobs import Blobs
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.events import messages
+from atelier.events.messages import Outcome, ProcessImage
 from atelier.imaging.characters import needs_shaping
 from atelier.imaging.coverage import coverage
-from atelier.imaging.recipe import Limits, Rendition
+from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.observe import health, systemd, tracing
 from atelier.observe.metrics import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
 from atelier.sandbox.sandbox import DecodeFailed, Sandbox
+from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.startup.fonts import require_font, unshaped
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from atelier.blobs import Blobs
-    from atelier.events.messages import Outcome, ProcessImage
-    from atelier.imaging.recipe import Recipe
-    from atelier.settings import Settings
 
 log = logging.getLogger("atelier.processor")
 

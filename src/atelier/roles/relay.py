@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.accounts import families
-from atelier.blobs import garbage, ownership
+from atelier.blobs import Blobs, garbage, ownership
 from atelier.database import Database
 from atelier.events import outbox, relay
 from atelier.events.relay import Periodic
@@ -16,17 +16,12 @@ from atelier.http import idempotency_keys
 from atelier.images import jobs
 from atelier.observe import health, systemd
 from atelier.observe.metrics import OFFERS, RELAY
+from atelier.queue import Queue
 from atelier.roles import backlog, lost_files, run_role
 from atelier.roles.store import REFERENCED, owning
+from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.tasks import handout
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from atelier.blobs import Blobs
-    from atelier.queue import Queue
-    from atelier.settings import Settings
 
 SOON = 1.0  # seconds: what a time was promised for
 OFTEN = 5.0  # seconds: what somebody waits for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from atelier import bootstrap
@@ -15,8 +16,6 @@ from atelier.images import records as images
 from atelier.tasks import records as tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from atelier.settings import Settings
 
     Role = Callable[[Settings, asyncio.Event], Awaitable[None]]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def count(settings: Settings) -> int | None:
     """Jobs that no worker has taken yet; None where Celery is not installed. Raises what brokers raise."""
     try:
-        from atelier.files import celery_app  # noqa: PLC0415 - not every image has it
+        from atelier.files import celery_app
     except ImportError:
         return None
     return celery_app.waiting(celery_app.broker_url(settings))

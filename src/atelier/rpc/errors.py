@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import TYPE_CHECKING
 
 import asyncpg
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
 from atelier import errors
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.events import follow
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 DOMAIN = "atelier"
 CODES: dict[type[AtelierError], grpc.StatusCode] = {

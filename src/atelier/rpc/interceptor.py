@@ -11,11 +11,14 @@ import inspect
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import unquote
 
 import grpc
+from google.protobuf.message import Message
+from grpc.aio import ServicerContext
 from grpc_status.rpc_status import to_status
 
 from atelier.observe.logs import RequestIds, request_id
@@ -23,16 +26,11 @@ from atelier.observe.metrics import CALL_SECONDS, CALLS, STREAMS
 from atelier.rpc.errors import status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
-
-    from google.protobuf.message import Message
-    from grpc.aio import ServicerContext
-
     from atelier.auth import Authenticator, Principal
 
-    Handler = grpc.RpcMethodHandler[Any, Any]
-    Context = ServicerContext[Any, Any]
-    Behaviour = Callable[[Any, Context], Awaitable[Any]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Context = ServicerContext[Any, Any]
+Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 AUTHORIZATION, REQUEST_ID = "authorization", "x-request-id"  # metadata keys are lower case
 AGAIN_SECONDS = 60.0  # between looks whether the token of an open stream is still good
@@ -85,13 +83,13 @@ class Interceptor(grpc.aio.ServerInterceptor):
         seconds = CALL_SECONDS.labels(_name(path))
         known = self._authenticator.known
 
-        async def call(request: Any, context: Context) -> Any:  # noqa: ANN401 - messages of any method
+        async def call(request: Any, context: Context) -> Any:
             began = time.perf_counter()
             try:
                 value = self._begin(context)
                 caller.set(known(value) or await self._authenticator.authenticate(value))
                 return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001 - every one of them leaves as a status
+            except Exception as error:
                 await _abort(context, error)
             finally:
                 took = time.perf_counter() - began
@@ -103,14 +101,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _streaming(self, behaviour: Behaviour, path: str) -> Behaviour:
         streams = STREAMS.labels(_name(path))
 
-        async def call(request: Any, context: Context) -> None:  # noqa: ANN401 - as above
+        async def call(request: Any, context: Context) -> None:
             began = time.perf_counter()
             try:
                 value = self._begin(context)
                 caller.set(await self._authenticator.authenticate(value))
                 with streams.track_inprogress():
                     await self._while_welcome(asyncio.ensure_future(behaviour(request, context)), value)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:
                 await _abort(context, error)
             finally:
                 _record(path, context, time.perf_counter() - began)

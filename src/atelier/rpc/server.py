@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,8 +16,6 @@ from atelier.observe.health import bind, pulse
 from atelier.rpc.interceptor import Interceptor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
     from atelier.auth import Authenticator
 
 KIB = 1024
@@ -94,7 +93,7 @@ class Server:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await check()
-            except Exception:  # noqa: BLE001 - whatever it is, we cannot serve
+            except Exception:
                 status = NOT_SERVING
             else:
                 status = SERVING

@@ -72,7 +72,7 @@ class Plan(Generic[T]):
     own_path: str = field(default=str(Path(atelier.__file__).parent.parent))
 
 
-class NotReady(Exception):  # noqa: N818 - a state
+class NotReady(Exception):
     """The child could not be started."""
 
 

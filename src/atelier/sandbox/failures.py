@@ -5,7 +5,7 @@ from __future__ import annotations
 from atelier.errors import AtelierError
 
 
-class DecodeFailed(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class DecodeFailed(AtelierError):
     """The decoder failed on this content."""
 
     slug = "decode-failed"

@@ -30,7 +30,7 @@ _BLOBS = 100_000
 """Blobs per frame; more is a broken peer."""
 
 
-class BadFrame(Exception):  # noqa: N818 - a kind
+class BadFrame(Exception):
     """The other side does not keep to the protocol."""
 
 
@@ -55,7 +55,7 @@ class Channel:
             else:
                 buffers = _after(buffers, sent)
 
-    def receive(self, deadline: float | None = None) -> Any:  # noqa: ANN401 - the caller converts it to its type
+    def receive(self, deadline: float | None = None) -> Any:
         """Receive one value as builtins; EOFError, TimeoutError and BadFrame as they say."""
         head_size, count = _PREFIX.unpack(self._exactly(_PREFIX.size, deadline))
         if count > _BLOBS:
@@ -125,7 +125,7 @@ def _pack(value: object) -> list[bytes]:
     return [_PREFIX.pack(len(head), len(blobs)) + sizes + head, *blobs]
 
 
-def _lift(node: Any, blobs: list[bytes]) -> Any:  # noqa: ANN401 - a tree of builtins
+def _lift(node: Any, blobs: list[bytes]) -> Any:
     """Replace big bytes in a tree by their number."""
     if isinstance(node, bytes):
         if len(node) < BLOB:
@@ -139,7 +139,7 @@ def _lift(node: Any, blobs: list[bytes]) -> Any:  # noqa: ANN401 - a tree of bui
     return node
 
 
-def _unpack(head: bytes, blobs: list[bytes]) -> Any:  # noqa: ANN401 - a tree of builtins
+def _unpack(head: bytes, blobs: list[bytes]) -> Any:
     def blob(_code: int, data: memoryview) -> bytes:
         index: int = _INDEX.unpack(data)[0]
         return blobs[index]

@@ -15,16 +15,14 @@ import re
 import socket
 import traceback
 import typing
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import msgspec
 
 from atelier.errors import AtelierError
 from atelier.sandbox import confinement
 from atelier.sandbox.frames import Channel
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 OUT_OF_MEMORY = re.compile(
     r"failed to allocate|out of memory|insufficient ?memory|cannot allocate|can't allocate|bad_alloc|MemoryError",
@@ -122,7 +120,7 @@ def answer(target: Target, arguments: list[Any]) -> Reply:
         return Reply("refused", kinds=_kinds(error), slug=error.slug, detail=error.detail)
     except MemoryError:
         return Reply("memory")
-    except Exception as error:  # noqa: BLE001 - decoders raise anything, and all of it means that this content failed
+    except Exception as error:
         trace = "".join(traceback.format_exception(error))[-_TRACE:]
         status: Literal["memory", "failed"] = "memory" if OUT_OF_MEMORY.search(str(error)) else "failed"
         return Reply(status, detail=trace)

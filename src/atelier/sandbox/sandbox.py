@@ -14,18 +14,16 @@ import os
 import select
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Generic, TypeVar
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from atelier.errors import AtelierError, Unavailable
 from atelier.sandbox.child import Child, NotReady, Plan
 from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout
 from atelier.sandbox.seccomp import seccomp_available
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 __all__ = ["DecodeCrashed", "DecodeFailed", "DecodeMemory", "DecodeTimeout", "Sandbox", "seccomp_available"]
 
@@ -253,7 +251,7 @@ class _Minder(threading.Thread, Generic[T]):
                     failures = 0
                     self._serve(child)
                 self._tell_end(self._reason)
-            except Exception as reason:  # noqa: BLE001 - without its thread a child is never replaced
+            except Exception as reason:
                 self._tell_end("not-started" if isinstance(reason, NotReady) else "crashed")
                 self._recover(reason, failures)
                 failures += 1
@@ -313,7 +311,7 @@ class _Minder(threading.Thread, Generic[T]):
             return
         try:
             result = child.call(job.arguments)
-        except BaseException as error:  # noqa: BLE001 - every outcome belongs to the caller, or it would wait for ever
+        except BaseException as error:
             self._line.end(job)
             self._reason = error.slug if isinstance(error, DecodeFailed) else WORN
             if not isinstance(error, AtelierError | TypeError):

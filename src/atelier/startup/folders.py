@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from atelier.settings import SettingsError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from atelier.settings import Settings
+from atelier.settings import Settings, SettingsError
 
 
 def require_blobs(settings: Settings, *, write: bool = True) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
 from atelier.imaging.fontfiles import BUNDLED, FontFile, find, read
-from atelier.settings import SettingsError
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings, SettingsError
 
 UNSHAPED = (
     "libfribidi is missing: captions in Arabic, Hebrew, Hindi, Thai and the like are drawn letter "
@@ -26,7 +22,7 @@ def require_font(settings: Settings) -> FontFile:
     """
     if settings.caption_font is None:
         return BUNDLED
-    from atelier.imaging.typeface import require_typeface  # noqa: PLC0415 - most starts need not look
+    from atelier.imaging.typeface import require_typeface
 
     try:
         font = _named(settings.caption_font)
@@ -47,6 +43,6 @@ def _named(wanted: str) -> FontFile:
 
 def unshaped() -> str | None:
     """What is wrong with captions where Pillow finds no libfribidi; None where it does."""
-    from atelier.imaging.shaping import shapes  # noqa: PLC0415 - few roles need Pillow
+    from atelier.imaging.shaping import shapes
 
     return None if shapes() else UNSHAPED

@@ -6,16 +6,14 @@ import asyncio
 import logging
 import os
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from atelier.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from urllib.parse import SplitResult
-
     from atelier.settings import Settings
 
 CONNECT_SECONDS = 5
@@ -40,8 +38,8 @@ def require_servers(settings: Settings) -> None:
 def postgres_version(settings: Settings, url: str) -> int:
     """The major version of the PostgreSQL at `url`. Raises Unavailable."""
     try:
-        import psycopg  # noqa: PLC0415 - only when there is a server to ask
-        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - the same
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
     except ImportError:
         return _postgres_version(settings, url)  # some roles' images have the other driver alone
 
@@ -57,7 +55,7 @@ def postgres_version(settings: Settings, url: str) -> int:
 
 def _postgres_version(settings: Settings, url: str) -> int:
     """The same by asyncpg."""
-    import asyncpg  # noqa: PLC0415 - as above
+    import asyncpg
 
     async def ask() -> int:
         connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
@@ -76,9 +74,9 @@ def _postgres_version(settings: Settings, url: str) -> int:
 
 def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
     """What the Redis at `url` says of itself. Raises Unavailable."""
-    from redis import Redis  # noqa: PLC0415 - only when there is a server to ask
-    from redis.backoff import NoBackoff  # noqa: PLC0415 - the same
-    from redis.retry import Retry  # noqa: PLC0415 - the same
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     with _said(settings, "redis_url", "Redis") as say:
         say.address = _address_of(url, REDIS_PORT)
@@ -90,7 +88,7 @@ def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
 
 def greet_rabbitmq(settings: Settings, url: str) -> None:
     """Connect to the RabbitMQ at `url`. Raises Unavailable."""
-    import aio_pika  # noqa: PLC0415 - only when there is a server to ask
+    import aio_pika
 
     async def greet() -> None:
         try:
@@ -116,7 +114,7 @@ def _said(settings: Settings, setting: str, server: str) -> Iterator[_Sentence]:
     sentence = _Sentence()
     try:
         yield sentence
-    except Exception as error:  # noqa: BLE001 - drivers raise what they like; all of it means "cannot be used"
+    except Exception as error:
         chosen = settings.sources()[setting] != "default"
         name = f"{settings.spelled(setting)}: " if chosen else ""
         if str(error) == NO_URL:

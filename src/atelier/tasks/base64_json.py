@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from atelier.errors import Invalid, Malformed
 from atelier.http.complaints import REQUIRED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REST_BYTES = 256 * 1024  # of everything but the field
 

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from datetime import timedelta
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.database import Database
     from atelier.tasks.watermarks import Watermarks
 
-    Row = Mapping[str, Any]
-    Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
+Row = Mapping[str, Any]
+Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
 
 PATIENCE_SECONDS = 5.0  # for which a take waits while every free task is locked by others who may yet give it back
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1

@@ -5,8 +5,11 @@ The base64 text is never held: memory stays flat and time linear, whatever is se
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
 
 from atelier.errors import Unsupported
 from atelier.http.complaints import A_TEXT, REQUIRED, unknown
@@ -16,10 +19,6 @@ from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from starlette.requests import Request
-
     from atelier.settings import Settings
 
 META_LIMIT = 10_000  # characters

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atelier.http.encoding import dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 COLUMNS = "id, owner_id, meta, free, taken_at, leased_until, blob, format, media_type, size, sequence, created_at"
 SELECT_ONE = f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
@@ -16,23 +18,16 @@ from atelier.http.json import json_response
 from atelier.http.paging import Page
 from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import from_status, responses
-from atelier.http.resources import Res
+from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
 from atelier.http.strict import Decimal
 from atelier.tasks import handout, queries, service
 from atelier.tasks.formats import SVG
+from atelier.tasks.handout import Fetch, Row
 from atelier.tasks.incoming import incoming
 from atelier.tasks.records import etag, leased, record
 from atelier.tasks.schemas import Holding, NewTask, Renewal, TakenTask, Taking, TaskForm, TaskRecord, TotalCreated
 from atelier.tasks.watermarks import Watermarks
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.http.resources import Resources
-    from atelier.tasks.handout import Fetch, Row
 
 CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"
@@ -103,7 +98,7 @@ async def take(floors: Reached, user: CurrentUser, res: Res, body: Taking | None
 
 @router.get("/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True)
 @router.get("/api/tasks/total_created", response_model=TotalCreated, responses=responses(401))
-async def total_created(user: CurrentUser, res: Res) -> Response:  # noqa: ARG001 - any user may
+async def total_created(user: CurrentUser, res: Res) -> Response:
     """Count the tasks ever created.
 
     The sum of the counters of all users; deleted tasks count.

@@ -7,30 +7,25 @@ nothing lowers it; the sum of all counters is kept beside it, in as many rows as
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.blobs import garbage, new_key
+from atelier.blobs import Blobs, garbage, new_key
 from atelier.blobs.statements import READERS_SECONDS
+from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.tasks import events, formats
+from atelier.tasks.formats import Format
 from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.records import COLUMNS
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from sqlalchemy.ext.asyncio import AsyncSession
-
-    from atelier.blobs import Blobs
-    from atelier.database import Database
-    from atelier.tasks.formats import Format
 
 INTENT = timedelta(hours=1)  # far above the time in which an image that has been received is committed
 SHARDS = 64  # rows of the total: creators meet on one of them only when they are the same user, or one time in 64

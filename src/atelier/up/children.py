@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,6 @@ from atelier.errors import AtelierError
 from atelier.up.engines.process import follow_parent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from atelier.up.reaper import Reaper
     from atelier.up.screen import Console
     from atelier.up.table import Role
@@ -33,7 +32,7 @@ WATCH_SECONDS = 0.05  # between looks at a role that runs
 USAGE_ERROR = 2  # a role that cannot work with its settings says so by this exit code
 
 
-class RoleFailed(AtelierError):  # noqa: N818 - a kind, as in atelier.errors
+class RoleFailed(AtelierError):
     """A role cannot work with these settings."""
 
     slug = "role-failed"

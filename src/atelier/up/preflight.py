@@ -8,6 +8,8 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
@@ -16,9 +18,6 @@ from atelier.up.engines.errors import DiskFull, from_os_error
 from atelier.up.engines.process import take_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from atelier.settings import Settings
 
 LOCK = "atelier.lock"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from atelier.observe.systemd import VARIABLE, ready_pid
 from atelier.up.engines.errors import from_os_error
 from atelier.up.engines.sockets import reachable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NAME = "notify.sock"
 MESSAGE_BYTES = 4096  # of one datagram; ours have forty

@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from atelier.settings import Settings
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)  # ANSI foregrounds that read on dark and on light
@@ -74,8 +73,8 @@ def show_start(
     """The start screen: where everything is, what to do first, how to stop."""
     if console.plain:
         return
-    from rich.console import Console as Terminal  # noqa: PLC0415 - only for this screen
-    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.console import Console as Terminal
+    from rich.table import Table
 
     url = address(settings)
     rows = [("API", f"{url}/api"), ("Docs", f"{url}/docs")]

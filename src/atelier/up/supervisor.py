@@ -9,12 +9,12 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.observe import logs, systemd
-from atelier.settings import PREFIX
+from atelier.settings import PREFIX, Settings
 from atelier.startup.folders import require_blobs
 from atelier.startup.fonts import require_font, unshaped
 from atelier.startup.reachability import require_servers
@@ -27,11 +27,6 @@ from atelier.up.reaper import Reaper
 from atelier.up.screen import Console, Labelled, address, show_start
 from atelier.up.servers import Server, launches
 from atelier.up.table import MIGRATE, ROLES, Role
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
-
-    from atelier.settings import Settings
 
 log = logging.getLogger("atelier.up")
 

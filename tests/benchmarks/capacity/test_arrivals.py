@@ -152,7 +152,7 @@ async def test_an_operation_that_always_fails_is_not_searched() -> None:
     async with operation(StandIn(answer=lambda _: (422, b""))) as asked:
         plan = Plan("http://127.0.0.1:1", ["stand-in"], LIMITS, 60, 1000, b"", tell=said.append)
         stock = Stock(Session(plan.url), b"")
-        made = await Run(plan)._measure(asked, stock, Budget(60, 1000))  # noqa: SLF001 - beneath it is an instance
+        made = await Run(plan)._measure(asked, stock, Budget(60, 1000))
     assert (made.trials, made.knee) == ([], None)
     assert re.fullmatch(r"none of (\d+) requests succeeded: \1 x 422", made.ended)
     assert made.ended in said[0]

@@ -7,14 +7,17 @@ manifest. Whatever an earlier run has copied is not copied again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 from rich.console import Console
 
 from atelier import bootstrap
+from atelier.blobs import Blobs
 from atelier.commands.backup import copies, tables
 from atelier.commands.backup.archive import (
     FORMAT,
@@ -37,10 +40,6 @@ from atelier.up.engines.errors import from_os_error
 from atelier.up.preflight import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from atelier.blobs import Blobs
     from atelier.settings import Settings
 
 SAY_EVERY = 10_000  # blobs between two lines on the console

@@ -15,17 +15,14 @@ import hashlib
 import heapq
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 FORMAT = 1  # of the manifest; a restore refuses a later one
 UNFINISHED = ".part"

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from atelier.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
-
     from atelier.blobs import Blobs
 
 AT_ONCE = 16  # as many as the directory store has threads: most of the time is waiting for a disk or a network

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -17,7 +19,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 
 from atelier import bootstrap
-from atelier.blobs import ownership
+from atelier.blobs import Blobs, ownership
 from atelier.commands.backup import copies, tables
 from atelier.commands.backup.archive import LIST, Archive, BackupError, Manifest, lines, read_manifest, verify
 from atelier.commands.migrate import knows, migrate, reach
@@ -28,10 +30,6 @@ from atelier.up.preflight import take_folder
 from atelier.up.servers import launches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from atelier.blobs import Blobs
     from atelier.settings import Settings
 
 

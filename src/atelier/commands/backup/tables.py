@@ -6,7 +6,7 @@ By COPY in text form: it needs no program beside us, and any PostgreSQL reads wh
 from __future__ import annotations
 
 import gzip
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import asyncpg
 
@@ -16,9 +16,6 @@ from atelier.commands.backup.archive import BackupError, Sequence, Table, digest
 from atelier.database import CONNECT_SECONDS, Base
 from atelier.errors import Unavailable
 from atelier.migrations import tables as models  # noqa: F401 - fills Base.metadata
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # In the order in which they can be filled: a table after those that it refers to.
 OURS = [*(str(table.name) for table in Base.metadata.sorted_tables), "files"]

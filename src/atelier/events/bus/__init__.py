@@ -5,16 +5,14 @@ Knows events' envelope only. Patterns are AMQP's: words between dots, `*` for on
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from atelier.events.messages import Event
-
-if TYPE_CHECKING:
-    import asyncio
 
 PREFIX = "atelier"
 DELIVERIES = 20  # of one event to one service before it is a dead letter; a restart of the service costs one, too

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import aio_pika
 import msgspec
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractExchange,
+    AbstractIncomingMessage,
+    AbstractQueue,
+)
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from atelier.errors import Unavailable
 from atelier.events.bus import DEAD_LIMIT, DELIVERIES, PREFIX, RETRY_AFTER, Delivery, Seen, matches
 from atelier.events.messages import Event
 from atelier.retry import Outage, pause, retry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-
-    from aio_pika.abc import (
-        AbstractChannel,
-        AbstractConnection,
-        AbstractExchange,
-        AbstractIncomingMessage,
-        AbstractQueue,
-    )
 
 log = logging.getLogger("atelier.bus")
 

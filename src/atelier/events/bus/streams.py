@@ -11,10 +11,12 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from atelier.errors import Unavailable
@@ -24,11 +26,6 @@ from atelier.queue import scripts
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause, retry
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
-
-    from redis.asyncio import Redis
 
 log = logging.getLogger("atelier.bus")
 
@@ -100,7 +97,7 @@ class StreamsBus:
         self._expected = int(noted or 0)
         return NOTHING if noted is None else min(position, self._expected)
 
-    async def declare(self, service: str, patterns: Sequence[str]) -> None:  # noqa: ARG002 - filtered when delivered
+    async def declare(self, service: str, patterns: Sequence[str]) -> None:
         """Make the service's group."""
         try:
             await self._group(service).create()
@@ -122,7 +119,7 @@ class StreamsBus:
             await end([keep])
             await subscription.reader.leave(refund=False)
 
-    async def dead_letters(self, services: Iterable[str]) -> int:  # noqa: ARG002 - those of all lie together
+    async def dead_letters(self, services: Iterable[str]) -> int:
         """Those of every service."""
         try:
             return int(await self._redis.xlen(self._dead))

@@ -8,15 +8,13 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from atelier.errors import Invalid, Unsupported
 from atelier.files.inspectors import Inspection, Task, office
 from atelier.files.inspectors.clean import clean
 from atelier.files.inspectors.detect import is_tar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MIB = 1024 * 1024
 ENTRIES = 100_000
@@ -106,7 +104,7 @@ def _verified(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> dict[st
     return {"checked": checked, "damaged": len(damaged), "damaged_names": damaged[:NAMES]}
 
 
-def _tar(source: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - any readable
+def _tar(source: Any, size: int) -> dict[str, Any]:
     """The members of a tar stream."""
     entries = folders = unpacked = links = 0
     names: list[str] = []

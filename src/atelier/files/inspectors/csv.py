@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
 from atelier.files.inspectors.detect import HEAD_BYTES, SAMPLE_CHARACTERS, decoded, delimiter, guess_encoding
 from atelier.files.inspectors.text import decode, encoding_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 FIELD_CHARACTERS = 1024 * 1024  # a longer field means that a quote was never closed
 HEADER_COLUMNS = 100  # names that a result shows

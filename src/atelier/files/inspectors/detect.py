@@ -163,7 +163,7 @@ def _width(lines: list[str], candidate: str) -> int:
     rows: list[list[str]] = []
     with suppress(csv.Error):
         rows = [row for row in csv.reader(lines, delimiter=candidate) if row]
-    if len(rows) < 2:  # noqa: PLR2004 - one row says nothing
+    if len(rows) < 2:
         return 0
     widths = [len(row) for row in rows]
     common = max(set(widths), key=widths.count)

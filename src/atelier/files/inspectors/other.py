@@ -10,7 +10,7 @@ from atelier.files.inspectors.clean import clean
 UNKNOWN = "application/octet-stream"
 
 
-def inspect(task: Task, data: bytes) -> Inspection:  # noqa: ARG001 - every processor takes a task
+def inspect(task: Task, data: bytes) -> Inspection:
     """The likeliest format, if any is likely."""
     best = max(_matches(data), key=lambda match: (match.confidence, bool(match.mime_type)), default=None)
     content_type = best.mime_type if best and best.mime_type else UNKNOWN

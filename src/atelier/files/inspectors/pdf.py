@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
@@ -12,9 +13,6 @@ from pypdf.errors import PyPdfError
 from atelier.errors import Unsupported
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PAGES = 200  # whose text is read
 SECONDS = 4.0  # for that text: a part of what one look may take

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from atelier.files.inspectors import Inspection, Task, archive, csv, image, json, other, pdf, text
-from atelier.files.inspectors.counts import Progress  # noqa: TC001 - the sandbox reads the annotations
+from atelier.files.inspectors.counts import Progress
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Processor = Callable[[Task, bytes], Inspection]
+Processor = Callable[[Task, bytes], Inspection]
 
 PROCESSORS: dict[str, Processor] = {
     "image": image.inspect,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from charset_normalizer import from_bytes
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.counts import Progress
 from atelier.files.inspectors.detect import HEAD_BYTES, guess_encoding
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PIECE_BYTES = 1024 * 1024
 SAMPLE_BYTES = 64 * 1024  # by which an 8-bit encoding is told

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from atelier.imaging.errors import BadPicture, NotAnImage
 from atelier.imaging.identify.tiff import NotTiff, Tiff
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 # An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
 MAX_PROFILE_BYTES = 4 << 20
@@ -72,7 +69,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     place = 2
     for _ in range(MAX_CHUNKS):
         place = data.find(b"\xff", place)
-        while place >= 0 and data[place] == 0xFF:  # noqa: PLR2004 - fill bytes
+        while place >= 0 and data[place] == 0xFF:
             place += 1
         if place < 0:
             return
@@ -82,7 +79,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         if marker in (START_OF_SCAN, END_OF_IMAGE):
             return
         (length,) = struct.unpack_from(">H", data, place)
-        if length < 2:  # noqa: PLR2004 - the length counts itself
+        if length < 2:
             raise ValueError("segment length")
         yield marker, data[place + 2 : place + length]
         place += length
@@ -97,11 +94,11 @@ def _jpeg(data: bytes) -> Header:
             header.mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(header.channels, "")
             if not header.mode:
                 raise BadPicture(f"A JPEG of {header.channels} components.")
-        elif marker == 0xE0 and payload.startswith(b"JFIF\0"):  # noqa: PLR2004 - APP0
+        elif marker == 0xE0 and payload.startswith(b"JFIF\0"):
             header.dpi = _jfif_density(payload)
-        elif marker == 0xE1 and payload.startswith(EXIF_PREFIX) and not header.exif:  # noqa: PLR2004 - APP1
+        elif marker == 0xE1 and payload.startswith(EXIF_PREFIX) and not header.exif:
             header.exif = payload[len(EXIF_PREFIX) :]
-        elif marker == 0xE2 and payload.startswith(ICC_PREFIX) and len(payload) > 14:  # noqa: PLR2004 - APP2
+        elif marker == 0xE2 and payload.startswith(ICC_PREFIX) and len(payload) > 14:
             profile.setdefault(payload[12], payload[14:])
     header.icc = b"".join(profile[number] for number in sorted(profile))[:MAX_PROFILE_BYTES]
     return header
@@ -178,7 +175,7 @@ def _webp_chunk(header: Header, kind: bytes, payload: bytes) -> None:
         header.width, header.height = width & 0x3FFF, height & 0x3FFF
     elif kind == b"VP8L" and not header.width:
         signature, bits = struct.unpack_from("<BI", payload)
-        if signature != 0x2F:  # noqa: PLR2004 - the byte that starts a lossless stream
+        if signature != 0x2F:
             raise ValueError("no lossless stream")
         header.width, header.height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         header.mode = "RGBA" if bits >> 28 & 1 else "RGB"
@@ -248,7 +245,7 @@ def _bmp(data: bytes) -> Header:
         raise BadPicture(f"A BMP of {bits} bits a pixel.")
     mode, channels = BMP_MODES[bits]
     header = Header("BMP", width, abs(height), mode, min(bits, 8), channels=channels)
-    if size >= 40:  # noqa: PLR2004 - the header that knows a resolution
+    if size >= 40:
         x, y = struct.unpack_from("<ii", data, 38)
         header.dpi = (x * 0.0254, y * 0.0254) if x > 0 and y > 0 else None
     return header

@@ -42,13 +42,13 @@ def orientation(header: Header) -> int:
         found = tiff.number(tags.get(ORIENTATION), 1)
     except (NotTiff, struct.error):
         return 1
-    return found if 1 <= found <= 8 else 1  # noqa: PLR2004 - the values that EXIF defines
+    return found if 1 <= found <= 8 else 1
 
 
 def describe(header: Header, limit: int) -> dict[str, Any]:
     """Collects the metadata; what is beyond `limit` bytes of JSON is dropped, the least needed first."""
     found: dict[str, Any] = {"mode": header.mode, "bit_depth": header.bits, "frames": header.frames}
-    if header.dpi and all(math.isfinite(value) and 0 < value < 1e6 for value in header.dpi):  # noqa: PLR2004 - sanity
+    if header.dpi and all(math.isfinite(value) and 0 < value < 1e6 for value in header.dpi):
         found["dpi"] = [round(value, 2) for value in header.dpi]
     if header.icc:
         found["icc_profile"] = profile_name(header.icc) or "unnamed"
@@ -77,7 +77,7 @@ def _camera(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, Any]:
     found["taken_at"] = _date(tiff, tags)
     for name, tag in NUMBERS.items():
         numbers = tiff.numbers(tags.get(tag))
-        if numbers and math.isfinite(numbers[0]) and 0 < numbers[0] < 1e9:  # noqa: PLR2004 - sanity
+        if numbers and math.isfinite(numbers[0]) and 0 < numbers[0] < 1e9:
             found[name] = numbers[0] if isinstance(numbers[0], int) else round(numbers[0], 9)
     return {name: value for name, value in found.items() if value}
 
@@ -88,7 +88,7 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
         text = _string(tiff, tags.get(tag))
         day, _, time = text.partition(" ")
         parts = [*day.replace("-", ":").split(":"), *time.split(":")]
-        if len(parts) == 6 and all(part.isascii() and part.isdigit() for part in parts) and int(parts[0]):  # noqa: PLR2004
+        if len(parts) == 6 and all(part.isascii() and part.isdigit() for part in parts) and int(parts[0]):
             year, month, date, hour, minute, second = (part.zfill(2)[:4] for part in parts)
             return f"{year.zfill(4)}-{month}-{date}T{hour}:{minute}:{second}" + _offset(tiff, tags)
     return ""
@@ -96,7 +96,7 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
 
 def _offset(tiff: Tiff, tags: dict[int, Entry]) -> str:
     text = _string(tiff, tags.get(OFFSET_ORIGINAL))
-    valid = len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()  # noqa: PLR2004
+    valid = len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()
     return text if valid and text.isascii() else ""
 
 
@@ -107,7 +107,7 @@ def _position(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, float]:
         return {}
     found = {"latitude": latitude, "longitude": longitude}
     altitude = tiff.numbers(tags.get(6))
-    if altitude and math.isfinite(altitude[0]) and abs(altitude[0]) < 1e5:  # noqa: PLR2004 - metres; sanity
+    if altitude and math.isfinite(altitude[0]) and abs(altitude[0]) < 1e5:
         found["altitude_m"] = round(-altitude[0] if tiff.number(tags.get(5)) == 1 else altitude[0], 2)
     return found
 

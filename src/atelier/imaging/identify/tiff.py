@@ -41,7 +41,7 @@ Value = int | float
 Entry = tuple[int, int, int]  # type, count, offset of the value in the file
 
 
-class NotTiff(ValueError):  # noqa: N818 - a verdict, turned into a kind by its callers
+class NotTiff(ValueError):
     """The bytes do not start like a TIFF."""
 
 
@@ -58,14 +58,14 @@ class Tiff:
     def open(cls, data: bytes) -> Tiff:
         """Reads the eight (BigTIFF: sixteen) bytes of the header."""
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
-        if order is None or len(data) < 8:  # noqa: PLR2004 - the header's length
+        if order is None or len(data) < 8:
             raise NotTiff("no byte order mark")
         version, first = struct.unpack(order + "HI", data[2:8])
-        if version == 43 and len(data) >= 16:  # noqa: PLR2004 - BigTIFF's version and header length
-            return cls(data, order, True, struct.unpack(order + "Q", data[8:16])[0])  # noqa: FBT003 - a field
-        if version != 42:  # noqa: PLR2004 - the version of every other TIFF
+        if version == 43 and len(data) >= 16:
+            return cls(data, order, True, struct.unpack(order + "Q", data[8:16])[0])
+        if version != 42:
             raise NotTiff("no TIFF version")
-        return cls(data, order, False, first)  # noqa: FBT003 - a field
+        return cls(data, order, False, first)
 
     def directory(self, offset: int) -> tuple[dict[int, Entry], int]:
         """Returns the tags of the directory at `offset` and the offset of the next one (0: none)."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
 
@@ -19,15 +16,15 @@ class EngineError(AtelierError):
     slug = "engine"
 
 
-class EngineMissing(EngineError):  # noqa: N818 - a kind, like its siblings in atelier.errors
+class EngineMissing(EngineError):
     """No binary of this engine was found."""
 
 
-class EngineVersionMismatch(EngineError):  # noqa: N818 - a kind
+class EngineVersionMismatch(EngineError):
     """The data was written by another major version."""
 
 
-class FolderInUse(EngineError):  # noqa: N818 - a kind
+class FolderInUse(EngineError):
     """Another running instance uses this folder."""
 
 
@@ -35,11 +32,11 @@ class FolderBusy(FolderInUse):
     """An earlier instance's engine is still shutting down here; it will be gone soon."""
 
 
-class FolderUnusable(EngineError):  # noqa: N818 - a kind
+class FolderUnusable(EngineError):
     """The folder cannot be written."""
 
 
-class DiskFull(EngineError):  # noqa: N818 - a kind
+class DiskFull(EngineError):
     """There is no space left on the disk."""
 
 

@@ -225,7 +225,7 @@ def _is_ready(folder: Path, pid: int) -> bool:
         lines = (folder / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return False
-    return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004 - as above
+    return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
 
 def _sync(folder: Path) -> None:

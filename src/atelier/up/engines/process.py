@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 from atelier.up.engines.errors import FolderBusy, FolderInUse, from_log, from_os_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from atelier.up.engines.account import Account
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
