@@ -1,6 +1,7 @@
 """Books over gRPC and HTTP beside floors and typical servers, all in one run; prints Markdown.
 
-CPU of the server process per call, median of interleaved rounds, 32 calls in flight, a catalogue of a million books.
+CPU of the server process per call, median of interleaved rounds, 32 calls in flight, a catalogue
+of a million books.
 
     python -m benchmarks.books [--books 1000000] [--rounds 5] [--calls 3000]
 """
@@ -50,7 +51,10 @@ FILL = """
         'title ' || n, 'author ' || n %% 1000, 1
     FROM generate_series(1, %s) AS n
 """
-USER = "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) VALUES ('a', 'a', '', 1, now())"
+USER = (
+    "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) VALUES "
+    "('a', 'a', '', 1, now())"
+)
 FAMILY = """
     INSERT INTO refresh_families (id, user_id, token_sha256, created_at, expires_at)
     SELECT %s, id, '', now(), now() + interval '1 day' FROM users
@@ -92,18 +96,59 @@ def cases(books: int) -> list[Case]:
         Case("GetBook, grpc.aio + asyncpg + PyJWT", "asyncpg-token", request=one),
         Case("**GetBook**", "grpc", "GetBook, grpc.aio + asyncpg", request=one),
         Case("ListBooks, page 1, asyncpg", "asyncpg", request=lambda: first, weight=4),
-        Case("ListBooks, page 2,000, asyncpg by OFFSET", "asyncpg", request=lambda: offset, weight=60),
-        Case("**ListBooks**, page 1", "grpc", "ListBooks, page 1, asyncpg", request=lambda: first, weight=4),
-        Case("**ListBooks**, page 2,000", "grpc", "**ListBooks**, page 1", request=lambda: beyond, weight=4),
+        Case(
+            "ListBooks, page 2,000, asyncpg by OFFSET",
+            "asyncpg",
+            request=lambda: offset,
+            weight=60,
+        ),
+        Case(
+            "**ListBooks**, page 1",
+            "grpc",
+            "ListBooks, page 1, asyncpg",
+            request=lambda: first,
+            weight=4,
+        ),
+        Case(
+            "**ListBooks**, page 2,000",
+            "grpc",
+            "**ListBooks**, page 1",
+            request=lambda: beyond,
+            weight=4,
+        ),
         Case("GET, bare ASGI", "bare", path="/"),
         Case("GET, FastAPI + ORM", "typical", path="/api/books/7", weight=6),
         Case("**GET**, cached", "api", "GET, FastAPI + ORM", path="/api/books/7"),
         Case("GET list, page 1, FastAPI + ORM", "typical", path="/api/books", weight=10),
-        Case("GET list, page 2,000, FastAPI + ORM", "typical", path=f"/api/books?offset={PAGE * (FAR - 1)}", weight=60),
-        Case("**GET list**, page 1", "api", "GET list, page 1, FastAPI + ORM", path="/api/books", weight=4),
-        Case("**GET list**, page 2,000", "api", "**GET list**, page 1", path=f"/api/books?cursor={cursor}", weight=4),
+        Case(
+            "GET list, page 2,000, FastAPI + ORM",
+            "typical",
+            path=f"/api/books?offset={PAGE * (FAR - 1)}",
+            weight=60,
+        ),
+        Case(
+            "**GET list**, page 1",
+            "api",
+            "GET list, page 1, FastAPI + ORM",
+            path="/api/books",
+            weight=4,
+        ),
+        Case(
+            "**GET list**, page 2,000",
+            "api",
+            "**GET list**, page 1",
+            path=f"/api/books?cursor={cursor}",
+            weight=4,
+        ),
         Case("POST, FastAPI + ORM + outbox", "typical", path="/api/books", body=BODY, weight=8),
-        Case("**POST**", "api", "POST, FastAPI + ORM + outbox", path="/api/books", body=BODY, weight=3),
+        Case(
+            "**POST**",
+            "api",
+            "POST, FastAPI + ORM + outbox",
+            path="/api/books",
+            body=BODY,
+            weight=3,
+        ),
     ]
 
 
@@ -142,10 +187,19 @@ def measure(case: Case, servers: dict[str, tuple[int, int]], token: str, calls: 
     case.micros.append((cpu_seconds(pid) - cpu) / count * 1e6)
 
 
-def start(stack: ExitStack, postgres: str, valkey: str, folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+def start(
+    stack: ExitStack, postgres: str, valkey: str, folder: Path
+) -> Iterator[tuple[str, tuple[int, int]]]:
     """Every server: name -> port and process id."""
-    ours = {"DATABASE_URL": postgres, "REDIS_URL": valkey, "SECRET": SECRET, "DATA": str(folder / "data")}
-    commands = {name: ["books_grpc_peers.py", name] for name in ("echo", "asyncpg", "asyncpg-token")}
+    ours = {
+        "DATABASE_URL": postgres,
+        "REDIS_URL": valkey,
+        "SECRET": SECRET,
+        "DATA": str(folder / "data"),
+    }
+    commands = {
+        name: ["books_grpc_peers.py", name] for name in ("echo", "asyncpg", "asyncpg-token")
+    }
     commands |= {name: ["books_http_peers.py", name] for name in ("bare", "typical")}
     for name in (*commands, "grpc", "api"):
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -158,7 +212,10 @@ def start(stack: ExitStack, postgres: str, valkey: str, folder: Path) -> Iterato
         settings = ours | {"PORT": str(port), "GRPC_PORT": str(port)}
         environment = os.environ | {f"ATELIER_{key}": value for key, value in settings.items()}
         process = subprocess.Popen(
-            [sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, *words],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         stack.callback(process.wait)
         stack.callback(process.kill)
@@ -183,8 +240,15 @@ def report(measured: list[Case]) -> None:
     cost = {case.name: statistics.median(case.micros) for case in measured}
     print(f"| case | CPU us per call | wall us | against |\n{'|---' * 4}|")
     for case in measured:
-        ratio = f"{cost[case.against] / cost[case.name]:.2f}x faster than {case.against}" if case.against else ""
-        print(f"| {case.name} | {cost[case.name]:.0f} | {statistics.median(case.wall):.0f} | {ratio} |")
+        ratio = (
+            f"{cost[case.against] / cost[case.name]:.2f}x faster than {case.against}"
+            if case.against
+            else ""
+        )
+        print(
+            f"| {case.name} | {cost[case.name]:.0f} | {statistics.median(case.wall):.0f} | "
+            f"{ratio} |"
+        )
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The gRPC servers that `benchmarks/books.py` compares: an echo, and the servicer that one writes first.
 
-The latter is grpc.aio on uvloop with asyncpg's pool, once without and once with a token that is verified at each call.
-Arguments: echo|asyncpg|asyncpg-token PORT DATABASE_URL SECRET.
+The latter is grpc.aio on uvloop with asyncpg's pool, once without and once with a token that is
+verified at each call. Arguments: echo|asyncpg|asyncpg-token PORT DATABASE_URL SECRET.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import jwt
 import uvloop
 
 from atelier.proto.books.v1 import books_pb2 as pb
-from atelier.proto.books.v1.books_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
+from atelier.proto.books.v1.books_pb2_grpc import (
+    BookServiceServicer,
+    add_BookServiceServicer_to_server,
+)
 from atelier.roles import freeze
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -42,7 +45,9 @@ class Echo(BookServiceServicer):
     """The same answer to everything."""
 
     answer = pb.GetBookResponse(
-        book=pb.Book(id=1, title="Title 1", author="Author 1", publication_date="1800-01-02", etag="1")
+        book=pb.Book(
+            id=1, title="Title 1", author="Author 1", publication_date="1800-01-02", etag="1"
+        )
     )
 
     async def GetBook(self, _: pb.GetBookRequest, __: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
@@ -67,7 +72,9 @@ class Typical(BookServiceServicer):
         """One page."""
         offset = int(request.page_token or 0)
         rows = await self.pool.fetch(PAGE, request.page_size, offset)
-        return pb.ListBooksResponse(books=map(shaped, rows), next_page_token=str(offset + len(rows)))
+        return pb.ListBooksResponse(
+            books=map(shaped, rows), next_page_token=str(offset + len(rows))
+        )
 
 
 class Token(grpc.aio.ServerInterceptor):
@@ -81,7 +88,13 @@ class Token(grpc.aio.ServerInterceptor):
     ) -> Any:
         """Refuse by raising; enough for a benchmark."""
         value = dict(details.invocation_metadata)["authorization"]
-        jwt.decode(value.removeprefix("Bearer "), self.secret, ["HS256"], audience="atelier-api", issuer="atelier")
+        jwt.decode(
+            value.removeprefix("Bearer "),
+            self.secret,
+            ["HS256"],
+            audience="atelier-api",
+            issuer="atelier",
+        )
         return await continuation(details)
 
 

@@ -1,9 +1,11 @@
 """The HTTP servers that `benchmarks/books.py` compares: bare ASGI, and a catalogue as tutorials have it.
 
-The latter is FastAPI with PyJWT, the ORM, response_model and OFFSET. Arguments: bare|typical PORT DATABASE_URL SECRET.
+The latter is FastAPI with PyJWT, the ORM, response_model and OFFSET. Arguments: bare|typical PORT
+DATABASE_URL SECRET.
 """
 
-# No `from __future__ import annotations`: FastAPI could not see what the annotations of nested functions name.
+# No `from __future__ import annotations`: FastAPI could not see what the annotations of nested
+# functions name.
 
 import sys
 from collections.abc import AsyncIterator
@@ -31,7 +33,10 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         return
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(BODY)).encode()),
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
 
@@ -62,7 +67,9 @@ def typical(url: str, secret: str) -> ASGIApp:
 
     async def user(authorization: Annotated[str, Header()]) -> int:
         try:
-            claims = jwt.decode(authorization.removeprefix("Bearer "), secret, ["HS256"], audience="atelier-api")
+            claims = jwt.decode(
+                authorization.removeprefix("Bearer "), secret, ["HS256"], audience="atelier-api"
+            )
         except jwt.PyJWTError as error:
             raise HTTPException(401) from error
         return int(claims["sub"])
@@ -78,15 +85,22 @@ def typical(url: str, secret: str) -> ASGIApp:
 
     @app.get("/api/books", response_model=list[Record])
     async def many(_: User, session: Session, offset: int = 0) -> Any:
-        return list(await session.scalars(select(Book).order_by(Book.id.desc()).limit(50).offset(offset)))
+        return list(
+            await session.scalars(select(Book).order_by(Book.id.desc()).limit(50).offset(offset))
+        )
 
     @app.post("/api/books", response_model=Record, status_code=201)
     async def create(details: Details, _: User, session: Session) -> Any:
-        folded = {"title_folded": details.title.casefold(), "author_folded": details.author.casefold()}
+        folded = {
+            "title_folded": details.title.casefold(),
+            "author_folded": details.author.casefold(),
+        }
         book = Book(**details.model_dump(), **folded, sequence=1)
         session.add(book)
         await session.flush()
-        outbox.record(session, "book.created", f"books/{book.id}", 1, details.model_dump(mode="json"))
+        outbox.record(
+            session, "book.created", f"books/{book.id}", 1, details.model_dump(mode="json")
+        )
         await session.commit()
         return book
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.event_bus [ROUNDS]
 
-RabbitMQ is the one that ATELIER_TEST_AMQP_URL names, or the usual local one; without it its lines are left out.
+RabbitMQ is the one that ATELIER_TEST_AMQP_URL names, or the usual local one; without it its lines
+are left out.
 """
 
 from __future__ import annotations
@@ -40,7 +41,13 @@ Rows = dict[str, list[tuple[float, float]]]
 
 def event(number: int) -> Event:
     """An event as long as most."""
-    data = {"id": number, "title": "A picture of some length", "status": "ready", "version": 1, "owner_id": 7}
+    data = {
+        "id": number,
+        "title": "A picture of some length",
+        "status": "ready",
+        "version": 1,
+        "owner_id": 7,
+    }
     return Event(new_event_id(), "image.processed", f"images/{number}", 1, datetime.now(UTC), data)
 
 
@@ -72,7 +79,9 @@ async def measure(name: str, bus: Bus, rows: Rows) -> None:
     await bus.declare("bench", ["image.*"])
     for at_once in PUBLISHED_AT_ONCE:
         events = [event(number) for number in range(ONE_BY_ONE if at_once == 1 else EVENTS)]
-        rows[f"{name}: publish, {at_once} at once"].append(await timed(publish(bus, events, at_once), len(events)))
+        rows[f"{name}: publish, {at_once} at once"].append(
+            await timed(publish(bus, events, at_once), len(events))
+        )
     total = ONE_BY_ONE + EVENTS * (len(PUBLISHED_AT_ONCE) - 1)
     rows[f"{name}: take and acknowledge"].append(await timed(take(bus, total), total))
 
@@ -92,7 +101,10 @@ async def streams() -> AsyncIterator[Bus]:
 @asynccontextmanager
 async def rabbitmq() -> AsyncIterator[Bus]:
     """Under names of its own, removed at the end."""
-    url, prefix = os.environ.get("ATELIER_TEST_AMQP_URL", AMQP_DEFAULT), f"bench-{secrets.token_hex(4)}"
+    url, prefix = (
+        os.environ.get("ATELIER_TEST_AMQP_URL", AMQP_DEFAULT),
+        f"bench-{secrets.token_hex(4)}",
+    )
     bus = RabbitBus(url, prefix=prefix)
     await bus.ping()
     try:

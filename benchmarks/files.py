@@ -1,8 +1,9 @@
 """Files: uploads a second and files processed a second, beside plain DRF + Celery; and what the mount of Django costs.
 
-Both have one server process (uvicorn), one worker with two processes, the same PostgreSQL and Valkey, the same files.
-What the peer leaves out: it does not sync its files, loses jobs of a killed worker or a wiped broker, judges by the
-name, and decodes in the worker itself. CPU is that of the server or the worker with all its children.
+Both have one server process (uvicorn), one worker with two processes, the same PostgreSQL and
+Valkey, the same files. What the peer leaves out: it does not sync its files, loses jobs of a
+killed worker or a wiped broker, judges by the name, and decodes in the worker itself. CPU is that
+of the server or the worker with all its children.
 
     python -m benchmarks.files [--seconds 4] [--rounds 3]
 """
@@ -138,7 +139,9 @@ async def load(bench: Bench, port: int, seconds: float, request: str) -> int:
     """Requests answered in that time by `CLIENTS` that always have one under way."""
     end, done = time.perf_counter() + seconds, 0
     headers = {"Authorization": f"Bearer {bench.token}"}
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30
+    ) as client:
         while True:
             try:
                 await client.get("/files/")
@@ -150,7 +153,9 @@ async def load(bench: Bench, port: int, seconds: float, request: str) -> int:
             nonlocal done
             while time.perf_counter() < end:
                 if request == "upload":
-                    answer = await client.post("/upload/", files={"file": CONTENTS[(number + done) % 2]})
+                    answer = await client.post(
+                        "/upload/", files={"file": CONTENTS[(number + done) % 2]}
+                    )
                     assert answer.status_code == 201, answer.text
                 else:
                     assert (await client.get(request)).status_code == 200
@@ -178,7 +183,10 @@ def work(bench: Bench, who: str) -> None:
     task, queue, broker, select = JOBS[who]
     with psycopg.connect(bench.database) as connection:
         jobs = connection.execute(select).fetchall()
-    with Celery(broker=bench.environment[broker]) as app, running(bench, arguments, " ready.") as worker:
+    with (
+        Celery(broker=bench.environment[broker]) as app,
+        running(bench, arguments, " ready.") as worker,
+    ):
         with app.connection_for_write() as connection:
             connection.default_channel.queue_purge(queue)
         time.sleep(WARM_SECONDS)
@@ -208,7 +216,9 @@ def prepared() -> Iterator[Bench]:
                     "VALUES ('a', 'a', '-', 1, now()) RETURNING id"
                 ).fetchone() or (0,)
                 connection.execute(SESSION, (session, user))
-            settings = Settings(data=folder, database_url=postgres.url, redis_url=valkey.url, secret=SECRET)
+            settings = Settings(
+                data=folder, database_url=postgres.url, redis_url=valkey.url, secret=SECRET
+            )
             environment = os.environ | {
                 "ATELIER_DATA": str(folder), "ATELIER_DATABASE_URL": postgres.url, "ATELIER_REDIS_URL": valkey.url,
                 "ATELIER_SECRET": SECRET, "ATELIER_LOG_LEVEL": "WARNING", "PEER_SECRET": SECRET,
@@ -218,7 +228,9 @@ def prepared() -> Iterator[Bench]:
                 "PYTHONPATH": str(Path(__file__).parents[1]),
             }  # fmt: skip
             environment.pop("DJANGO_SETTINGS_MODULE", None)
-            yield Bench(folder, postgres.url, environment, Tokens(SECRET).issue(user, str(session)))
+            yield Bench(
+                folder, postgres.url, environment, Tokens(SECRET).issue(user, str(session))
+            )
         finally:
             postgres.halt()
             valkey.halt()

@@ -1,6 +1,7 @@
 """The servers that `benchmarks/http_requests.py` compares, one per process: its arguments are NAME PORT FOLDER."""
 
-# No `from __future__ import annotations`: FastAPI could not see what the annotations of nested functions name.
+# No `from __future__ import annotations`: FastAPI could not see what the annotations of nested
+# functions name.
 
 import hashlib
 import json
@@ -43,7 +44,10 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(BODY)).encode()),
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
 
@@ -90,7 +94,9 @@ class Record(BaseModel):
 def typical() -> ASGIApp:
     """A service as tutorials have it: FastAPI, PyJWT, the ORM, response_model, a JSON cache in Redis, FileResponse."""
     app = FastAPI()
-    engine = create_async_engine(make_url(os.environ["BENCH_DATABASE"]).set(drivername="postgresql+asyncpg"))
+    engine = create_async_engine(
+        make_url(os.environ["BENCH_DATABASE"]).set(drivername="postgresql+asyncpg")
+    )
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     redis = Redis.from_url(os.environ["BENCH_REDIS"])
 
@@ -100,14 +106,18 @@ def typical() -> ASGIApp:
 
     async def user(authorization: Annotated[str, Header()]) -> int:
         try:
-            claims = jwt.decode(authorization.removeprefix("Bearer "), SECRET, ["HS256"], audience="atelier-api")
+            claims = jwt.decode(
+                authorization.removeprefix("Bearer "), SECRET, ["HS256"], audience="atelier-api"
+            )
         except jwt.PyJWTError as error:
             raise HTTPException(401) from error
         return int(claims["sub"])
 
     @app.get("/images/{image_id}", response_model=Record)
     async def one(
-        image_id: int, owner: Annotated[int, Depends(user)], session: Annotated[AsyncSession, Depends(session)]
+        image_id: int,
+        owner: Annotated[int, Depends(user)],
+        session: Annotated[AsyncSession, Depends(session)],
     ) -> Image:
         image = await session.get(Image, image_id)
         if image is None or image.owner_id != owner:
@@ -116,7 +126,9 @@ def typical() -> ASGIApp:
 
     @app.get("/cached/{image_id}", response_model=Record)
     async def cached(
-        image_id: int, owner: Annotated[int, Depends(user)], session: Annotated[AsyncSession, Depends(session)]
+        image_id: int,
+        owner: Annotated[int, Depends(user)],
+        session: Annotated[AsyncSession, Depends(session)],
     ) -> Any:
         if found := await redis.get(f"bench:{owner}:{image_id}"):
             return json.loads(found)

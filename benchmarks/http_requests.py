@@ -2,9 +2,9 @@
 
     python -m benchmarks.http_requests [ROUNDS [WORD]]
 
-With WORD only the cases that have it in their name, and what they are compared with. 32 connections without pause;
-every case is measured in each round, the rounds are interleaved, medians are shown.
-To measure another path add a line to CASES.
+With WORD only the cases that have it in their name, and what they are compared with. 32
+connections without pause; every case is measured in each round, the rounds are interleaved,
+medians are shown. To measure another path add a line to CASES.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ ROWS = 100_000
 
 KIB = 1024
 BOUNDARY = "-" * 24 + "d74496d66958873e"  # as long as curl's
-PART = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n%b\r\n--%b--\r\n'
+PART = (
+    b'--%b\r\nContent-Disposition: form-data; name="file"; '
+    b'filename="a.jpg"\r\n\r\n%b\r\n--%b--\r\n'
+)
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 SMALL, LARGE = os.urandom(100 * KIB), os.urandom(8 * KIB * KIB)
 
@@ -74,10 +77,21 @@ CASES = [
     Case("typical: FileResponse of 81 KB", "typical", "/file", cost=4),
     Case("alive, no token", "atelier", "/healthz", "bare ASGI"),
     Case("one record", "atelier", "/api/images/{id}/info", "typical: one row from Redis"),
-    Case("one record, 304", "atelier", "/api/images/{id}/info", "bare ASGI", {"If-None-Match": '"1"'}, status=304),
+    Case(
+        "one record, 304",
+        "atelier",
+        "/api/images/{id}/info",
+        "bare ASGI",
+        {"If-None-Match": '"1"'},
+        status=304,
+    ),
     Case("list of 50", "atelier", "/api/images", "typical: list of 50", cost=10),
     Case(
-        "picture of 81 KB", "atelier", "/api/images/{id}/renditions/original", "typical: FileResponse of 81 KB", cost=2
+        "picture of 81 KB",
+        "atelier",
+        "/api/images/{id}/renditions/original",
+        "typical: FileResponse of 81 KB",
+        cost=2,
     ),
     Case("unknown path", "atelier", "/nothing", "bare ASGI", status=404),
     Case("raw body of 100 KiB to disk", "raw", "/raw", body=SMALL, cost=3),
@@ -90,7 +104,9 @@ CASES = [
 class Connection(asyncio.Protocol):
     """Sends the same request again as soon as it has been answered."""
 
-    def __init__(self, request: bytes, left: list[int], times: list[float], done: asyncio.Event) -> None:
+    def __init__(
+        self, request: bytes, left: list[int], times: list[float], done: asyncio.Event
+    ) -> None:
         self.request, self.left, self.times, self.done = request, left, times, done
         self.missing = -1
         self.head = b""
@@ -133,17 +149,23 @@ class Connection(asyncio.Protocol):
             self.done.set()
 
 
-async def load(port: int, path: str, headers: dict[str, str], body: bytes, requests: int) -> list[float]:
+async def load(
+    port: int, path: str, headers: dict[str, str], body: bytes, requests: int
+) -> list[float]:
     """Seconds of each of `requests` answers."""
     if body:
         headers = {**headers, "Content-Length": str(len(body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     method = "POST" if body else "GET"
-    request = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n{lines}\r\n".encode() + body
+    request = (
+        f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n{lines}\r\n".encode() + body
+    )
     left, times, done = [requests, CONNECTIONS], [], asyncio.Event()
     loop = asyncio.get_running_loop()
     for _ in range(CONNECTIONS):
-        await loop.create_connection(lambda: Connection(request, left, times, done), "127.0.0.1", port)
+        await loop.create_connection(
+            lambda: Connection(request, left, times, done), "127.0.0.1", port
+        )
     await done.wait()
     return times
 
@@ -160,8 +182,16 @@ class Servers:
         if name not in self.running:
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
-            command = [sys.executable, str(HERE / "http_peers.py"), name, str(port), str(self.folder / "data")]
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL if name == "atelier" else None)
+            command = [
+                sys.executable,
+                str(HERE / "http_peers.py"),
+                name,
+                str(port),
+                str(self.folder / "data"),
+            ]
+            process = subprocess.Popen(
+                command, stderr=subprocess.DEVNULL if name == "atelier" else None
+            )
             self.stack.callback(process.wait)
             self.stack.callback(process.terminate)
             self.running[name] = port, process.pid
@@ -179,16 +209,23 @@ def prepare(port: int, database: str) -> tuple[str, int]:
     """A signed-in user with a picture and many rows beside it: the token and the picture's id."""
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         form = {"username": "bench@example.org", "password": "a quiet workshop"}
-        client.post("/api/users", json={"email": form["username"], "password": form["password"]}).raise_for_status()
+        client.post(
+            "/api/users", json={"email": form["username"], "password": form["password"]}
+        ).raise_for_status()
         token = client.post("/api/auth/token", data=form).raise_for_status().json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
         files = {"file": ("waterfall.jpg", PICTURE.read_bytes(), "image/jpeg")}
-        image = client.post("/api/images", files=files, headers=headers).raise_for_status().json()["id"]
+        image = (
+            client.post("/api/images", files=files, headers=headers)
+            .raise_for_status()
+            .json()["id"]
+        )
     with psycopg.connect(database, autocommit=True) as connection:
         columns = [
             row[0]
             for row in connection.execute(
-                "SELECT column_name FROM information_schema.columns WHERE table_name = 'images' AND column_name != 'id'"
+                "SELECT column_name FROM information_schema.columns WHERE table_name = 'images' "
+                "AND column_name != 'id'"
             )
         ]
         values = ["blob || '-' || n" if name == "blob" else name for name in columns]
@@ -230,13 +267,18 @@ def chosen(word: str) -> list[Case]:
 def report(cases: list[Case]) -> None:
     """The table."""
     cost = {case.name: statistics.median(case.micros) for case in cases}
-    print(f"| case | CPU us per request | of bare ASGI | against | p50 ms | p99 ms |\n{'|---' * 6}|")
+    print(
+        f"| case | CPU us per request | of bare ASGI | against | p50 ms | p99 ms |\n{'|---' * 6}|"
+    )
     for case in cases:
         ratio = cost[case.against] / cost[case.name] if case.against else 0
         against = f"{ratio:.2f}x faster than {case.against}" if ratio >= 1 else ""
         p50, p99 = statistics.median(case.millis[::2]), statistics.median(case.millis[1::2])
         share = cost[case.name] / cost["bare ASGI"]
-        print(f"| {case.name} | {cost[case.name]:.0f} | {share:.2f} | {against} | {p50:.1f} | {p99:.1f} |")
+        print(
+            f"| {case.name} | {cost[case.name]:.0f} | {share:.2f} | {against} | {p50:.1f} | "
+            f"{p99:.1f} |"
+        )
 
 
 def main(rounds: int, word: str) -> None:
@@ -249,7 +291,11 @@ def main(rounds: int, word: str) -> None:
         postgres, valkey = start_postgres(folder / "postgres"), start_valkey(folder / "valkey")
         stack.callback(postgres.halt)
         stack.callback(valkey.halt)
-        os.environ |= {"BENCH_DATABASE": postgres.url, "BENCH_REDIS": valkey.url, "BENCH_PICTURE": str(PICTURE)}
+        os.environ |= {
+            "BENCH_DATABASE": postgres.url,
+            "BENCH_REDIS": valkey.url,
+            "BENCH_PICTURE": str(PICTURE),
+        }
         migrate(postgres.url)
         servers = Servers(folder, stack)
         token, image = prepare(servers.get("atelier")[0], postgres.url)

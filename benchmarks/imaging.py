@@ -1,7 +1,8 @@
 """Imaging side by side with its peers and its floor: CPU per picture, peak memory, quality; prints Markdown.
 
-Jobs and goals are those of docs/reference/performance.md. Every contestant is a process of its own that waits while the
-others run; rounds are interleaved, so that a busy machine hurts all alike, and the median of the rounds counts.
+Jobs and goals are those of docs/reference/performance.md. Every contestant is a process of its own
+that waits while the others run; rounds are interleaved, so that a busy machine hurts all alike,
+and the median of the rounds counts.
 
     python -m benchmarks.imaging [--rounds 5] [--only J/A J/B J/C J/D K/A K/B K/D]
 """
@@ -28,7 +29,8 @@ HERE = Path(__file__).parent
 PHOTOS = HERE.parent / "tests/photos"
 CAPTION = "С начала фазы запрещающего сигнала прошло: 7 секунд"
 PYTHON_PEERS = ("Pillow naive", "Pillow tuned", "pyvips tuned")
-# Goals as times faster than sharp (documented: must, stretch; tuned: must, stretch), and as times the floor.
+# Goals as times faster than sharp (documented: must, stretch; tuned: must, stretch), and as times
+# the floor.
 GOALS = {
     "J/A": ((4.0, 6.0), (2.7, 4.2), None),
     "J/B": ((3.5, 4.2), (2.3, 2.6), (1.3, 1.15)),
@@ -47,7 +49,9 @@ def inputs(folder: Path) -> dict[str, Path]:
     found = {"A": PHOTOS / "waterfall_640x480.jpg"}
     for name, width, height in (("B", 4000, 3000), ("D", 6000, 4000)):
         with Image.open(PHOTOS / "Landscape_1.jpg") as photo:
-            tile = np.asarray(photo.convert("RGB").resize((width // 2, height // 2), Image.Resampling.LANCZOS))
+            tile = np.asarray(
+                photo.convert("RGB").resize((width // 2, height // 2), Image.Resampling.LANCZOS)
+            )
         noise = np.random.default_rng(1).normal(0, 3, (height, width, 1))
         pixels = np.clip(np.tile(tile, (2, 2, 1)) + noise, 0, 255).astype(np.uint8)
         found[name] = folder / f"{name}.jpg"
@@ -73,7 +77,9 @@ class Contestant:
         else:
             command = [sys.executable, str(HERE / "imaging_jobs.py"), name]
         command += [job, str(picture), *([caption] if caption else [])]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         contestant = cls(name, process)
         contestant.hear()
         return contestant
@@ -119,7 +125,9 @@ def reference(
     whole: np.ndarray[tuple[int, int], np.dtype[np.float64]], size: tuple[int, int]
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Float Lanczos of the full decode."""
-    return np.asarray(Image.fromarray(whole.astype(np.float32)).resize(size, Image.Resampling.LANCZOS)).astype(float)
+    return np.asarray(
+        Image.fromarray(whole.astype(np.float32)).resize(size, Image.Resampling.LANCZOS)
+    ).astype(float)
 
 
 def quality(contestant: Contestant, job: str, picture: Path) -> dict[str, float]:
@@ -168,24 +176,41 @@ def report(case: str, running: dict[str, Contestant], judged: dict[str, dict[str
     print("|---|" + "---|" * (3 + len(measures)))
     for name, one in sorted(running.items(), key=lambda item: item[1].median):
         marks = " | ".join(f"{judged[name][m]:.4f}" if name in judged else "" for m in measures)
-        print(f"| {name} | {one.median:.2f} | {one.median / ours.median:.2f} | {one.peak_mib:.0f} | {marks} |")
+        print(
+            f"| {name} | {one.median:.2f} | {one.median / ours.median:.2f} | {one.peak_mib:.0f} "
+            f"| {marks} |"
+        )
     documented, tuned, floor = GOALS[case]
     print()
     if "sharp tuned" in running:
-        print(f"- against sharp documented: {verdict(running['sharp documented'].median / ours.median, *documented)}")
-        print(f"- against sharp tuned: {verdict(running['sharp tuned'].median / ours.median, *tuned)}")
+        print(
+            "- against sharp documented: "
+            f"{verdict(running['sharp documented'].median / ours.median, *documented)}"
+        )
+        print(
+            "- against sharp tuned: "
+            f"{verdict(running['sharp tuned'].median / ours.median, *tuned)}"
+        )
         memory = ours.peak_mib / running["sharp documented"].peak_mib
         print(f"- peak memory against sharp documented: {verdict(memory, 0.75, 0.5, less=True)}")
         slack = 0.001 if case.startswith("J") else 0.005
         for measure in measures:
             if measure.startswith("SSIM"):
-                gap = judged["atelier"][measure] - min(judged[s][measure] for s in ("sharp documented", "sharp tuned"))
-                print(f"- {measure} against sharp: {gap:+.4f} ({'met' if gap >= -slack else 'MISSED'})")
+                gap = judged["atelier"][measure] - min(
+                    judged[s][measure] for s in ("sharp documented", "sharp tuned")
+                )
+                print(
+                    f"- {measure} against sharp: {gap:+.4f} "
+                    f"({'met' if gap >= -slack else 'MISSED'})"
+                )
     if "PSNR grey" in measures:
         gap = judged["atelier"]["PSNR grey"] - judged["Pillow tuned"]["PSNR grey"]
         print(f"- grey against Pillow's L: {gap:+.2f} dB ({'met' if gap >= -0.1 else 'MISSED'})")
     if floor:
-        print(f"- against the floor: {verdict(ours.median / running['floor'].median, *floor, less=True)}")
+        print(
+            "- against the floor: "
+            f"{verdict(ours.median / running['floor'].median, *floor, less=True)}"
+        )
 
 
 def scaling(ours: Contestant, rounds: int) -> None:

@@ -1,7 +1,8 @@
 """Jobs J and K by Atelier, by its peers among Python's libraries, and their floor: one process each.
 
-Speaks over its standard streams: a number runs the job that many times and answers CPU milliseconds per run; "save DIR"
-writes the last results; "wall THREADS N" answers the wall milliseconds of N runs in each of THREADS threads.
+Speaks over its standard streams: a number runs the job that many times and answers CPU
+milliseconds per run; "save DIR" writes the last results; "wall THREADS N" answers the wall
+milliseconds of N runs in each of THREADS threads.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def pillow_caption(image: Image.Image, caption: str) -> Image.Image:
     """The caption as anybody would write it."""
     canvas = Image.new("RGB", (image.width, image.height + 23))
     canvas.paste(image, (0, 0))
-    ImageDraw.Draw(canvas).text((4, image.height + 4), caption, font=ImageFont.truetype(str(FONT), 12), fill="white")
+    ImageDraw.Draw(canvas).text(
+        (4, image.height + 4), caption, font=ImageFont.truetype(str(FONT), 12), fill="white"
+    )
     return canvas
 
 
@@ -73,14 +76,20 @@ def pillow_naive(job: str, data: bytes, caption: str) -> Callable[[], dict[str, 
 
     def j() -> dict[str, bytes]:
         made = {"100x100": sized(100), "500x500": sized(500), "gray": saved(opened().convert("L"))}
-        return {**made, "captioned": saved(pillow_caption(opened(), caption), 90)} if caption else made
+        return (
+            {**made, "captioned": saved(pillow_caption(opened(), caption), 90)}
+            if caption
+            else made
+        )
 
     def k() -> dict[str, bytes]:
         image = opened().transpose(Image.Transpose.ROTATE_90)
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
         pixels = np.asarray(image).astype(np.int64)
         rows, columns = np.arange(1, image.height + 1), np.arange(1, image.width + 1)
-        (pixels * rows[:, None, None] * columns[None, :, None]).sum(axis=(0, 1)) / (image.height * image.width)
+        (pixels * rows[:, None, None] * columns[None, :, None]).sum(axis=(0, 1)) / (
+            image.height * image.width
+        )
         return {"k": saved(image)}
 
     return j if job == "J" else k
@@ -97,7 +106,10 @@ def pillow_tuned(job: str, data: bytes, caption: str) -> Callable[[], dict[str, 
             image.copy()
             if max(image.size) <= 500
             else image.resize(
-                (round(image.width * 500 / max(image.size)), round(image.height * 500 / max(image.size))),
+                (
+                    round(image.width * 500 / max(image.size)),
+                    round(image.height * 500 / max(image.size)),
+                ),
                 Image.Resampling.LANCZOS,
                 reducing_gap=2.0,
             )
@@ -140,18 +152,29 @@ def pyvips_tuned(job: str, data: bytes, caption: str) -> Callable[[], dict[str, 
         middle = image.thumbnail_image(500, height=500, size="down").copy_memory()
         made = {
             "500x500": middle.jpegsave_buffer(Q=80, keep="none"),
-            "100x100": middle.thumbnail_image(100, height=100, size="down").jpegsave_buffer(Q=80, keep="none"),
+            "100x100": middle.thumbnail_image(100, height=100, size="down").jpegsave_buffer(
+                Q=80, keep="none"
+            ),
             "gray": image.colourspace("b-w").jpegsave_buffer(Q=80, keep="none"),
         }
         if caption:
-            text = pyvips.Image.text(caption, font="DejaVu Sans 9", fontfile=str(FONT), width=image.width - 8)
-            field = text.embed(4, 4, image.width, 23).bandjoin([text.embed(4, 4, image.width, 23)] * 2)
+            text = pyvips.Image.text(
+                caption, font="DejaVu Sans 9", fontfile=str(FONT), width=image.width - 8
+            )
+            field = text.embed(4, 4, image.width, 23).bandjoin(
+                [text.embed(4, 4, image.width, 23)] * 2
+            )
             whole = image.join(field.copy(interpretation="srgb"), "vertical")
             made["captioned"] = whole.jpegsave_buffer(Q=90, subsample_mode="on", keep="none")
         return made
 
     def k() -> dict[str, bytes]:
-        image = pyvips.Image.jpegload_buffer(data, shrink=2, fail_on="error").autorot().rot270().copy_memory()
+        image = (
+            pyvips.Image.jpegload_buffer(data, shrink=2, fail_on="error")
+            .autorot()
+            .rot270()
+            .copy_memory()
+        )
         blas_magic(image.numpy())
         return {"k": image.jpegsave_buffer(Q=80, keep="none")}
 
@@ -162,17 +185,28 @@ def floor(job: str, data: bytes, caption: str) -> Callable[[], dict[str, bytes]]
     """What nobody can go below: a decode to YUV planes and the encodes of pixels that are already there."""
     import simplejpeg
 
-    done = {name: np.asarray(Image.open(io.BytesIO(each))) for name, each in atelier(job, data, caption)().items()}
+    done = {
+        name: np.asarray(Image.open(io.BytesIO(each)))
+        for name, each in atelier(job, data, caption)().items()
+    }
     decode = yuv_decoder()
 
     def run() -> dict[str, bytes]:
         decode(data, len(data))
-        return {name: encoded(pixels, 90 if name == "captioned" else 80) for name, pixels in done.items()}
+        return {
+            name: encoded(pixels, 90 if name == "captioned" else 80)
+            for name, pixels in done.items()
+        }
 
     def encoded(pixels: np.ndarray[Any, Any], quality: int) -> bytes:
         grey = pixels.ndim == 2
         return bytes(
-            simplejpeg.encode_jpeg(np.atleast_3d(pixels), quality, "GRAY" if grey else "RGB", "Gray" if grey else "420")
+            simplejpeg.encode_jpeg(
+                np.atleast_3d(pixels),
+                quality,
+                "GRAY" if grey else "RGB",
+                "Gray" if grey else "420",
+            )
         )
 
     return run
@@ -182,7 +216,16 @@ def yuv_decoder() -> Callable[[bytes, int], int]:
     """Compiles the floor's decoder; without a compiler or libjpeg's header decodes luma alone, a little less."""
     folder = Path(tempfile.mkdtemp())
     source = Path(__file__).parent / "peers/floor.c"
-    command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(folder / "floor.so"), str(source), "-ljpeg"]
+    command = [
+        "gcc",
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-o",
+        str(folder / "floor.so"),
+        str(source),
+        "-ljpeg",
+    ]
     if subprocess.run(command, check=False, capture_output=True).returncode == 0:
         decode = ctypes.CDLL(str(folder / "floor.so")).decode_yuv
         decode.argtypes = [ctypes.c_char_p, ctypes.c_ulong]

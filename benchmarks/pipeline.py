@@ -1,6 +1,7 @@
 """Upload to ready: the latency of the whole pipeline idle and at half of its own maximum, and each role's memory.
 
-Starts an instance of its own (`atelier up`) and drives it over HTTP: python -m benchmarks.pipeline [--seconds 20]
+Starts an instance of its own (`atelier up`) and drives it over HTTP: python -m benchmarks.pipeline
+[--seconds 20]
 """
 
 from __future__ import annotations

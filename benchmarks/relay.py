@@ -1,8 +1,9 @@
 """The relay side by side with its floor, the bus alone: events per second and CPU per event; prints Markdown.
 
-Each round fills the outbox, times the relay from the first event to the last stamp, and publishes as many events to the
-same bus without any database. Engines are started for the run, PostgreSQL with fsync. Then the writers' side: commits
-per second of 32 writers that wake the relay as they do, and by a NOTIFY in each transaction.
+Each round fills the outbox, times the relay from the first event to the last stamp, and publishes
+as many events to the same bus without any database. Engines are started for the run, PostgreSQL
+with fsync. Then the writers' side: commits per second of 32 writers that wake the relay as they
+do, and by a NOTIFY in each transaction.
 
     python -m benchmarks.relay [--events 20000] [--rounds 3] [--log 1000000] [--amqp amqp://...]
 """
@@ -33,7 +34,14 @@ PREFIX = "bench"
 SUBJECTS = 500
 WRITERS = 32
 WRITING_SECONDS = 3
-DATA = {"id": 1, "title": "Waterfall", "tags": ["a", "b"], "size": 123456, "status": "queued", "sha256": "0" * 64}
+DATA = {
+    "id": 1,
+    "title": "Waterfall",
+    "tags": ["a", "b"],
+    "size": 123456,
+    "status": "queued",
+    "sha256": "0" * 64,
+}
 FILL = f"""
     {outbox.INSERT} SELECT 'image.created', 'images/' || n % {SUBJECTS}, $2 + n / {SUBJECTS}, $3::jsonb
     FROM generate_series(0, $1::int - 1) AS n ORDER BY n
@@ -122,7 +130,10 @@ async def relayed(box: Outbox, bus: Bus, events: int) -> Figure:
 
 async def alone(bus: Bus, events: int) -> Figure:
     """The floor: the same events to the same bus in batches of the same size, read from nowhere and stamped nowhere."""
-    facts = [Event(new_event_id(), "image.created", f"images/{n}", 1, utcnow(), DATA) for n in range(relay.BATCH)]
+    facts = [
+        Event(new_event_id(), "image.created", f"images/{n}", 1, utcnow(), DATA)
+        for n in range(relay.BATCH)
+    ]
     meter = Meter()
     for start in range(0, events, relay.BATCH):
         await bus.publish(facts[: min(relay.BATCH, events - start)])
@@ -168,7 +179,8 @@ async def run(options: argparse.Namespace, postgres: str, valkey: str) -> None:
     box = Outbox(postgres)
     await box.make(options.log)
     print(
-        f"{options.events:,} events of {SUBJECTS} subjects behind a log of {options.log:,}; {options.rounds} rounds\n"
+        f"{options.events:,} events of {SUBJECTS} subjects behind a log of {options.log:,}; "
+        f"{options.rounds} rounds\n"
     )
     print("| bus | | events/s | CPU us/event |\n|---|---|---|---|")
     async with Redis.from_url(valkey) as redis:
@@ -200,7 +212,9 @@ async def clear(amqp: str) -> None:
 
 def main() -> None:
     """Start the engines, measure, stop them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--log", type=int, default=100_000, help="events sent before")

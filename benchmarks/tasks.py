@@ -1,9 +1,11 @@
 """Hand-out and creation of tasks: takes per second and p99 at growing numbers of tasks; prints Markdown.
 
-Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row that it knows, with
-its event), and the same hand-out without SKIP LOCKED. Engines are started for the run, PostgreSQL with fsync.
+Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row
+that it knows, with its event), and the same hand-out without SKIP LOCKED. Engines are started for
+the run, PostgreSQL with fsync.
 
-    python -m benchmarks.tasks [--sizes 1000,100000,1000000] [--takers 32] [--rounds 5] [--takes 1600]
+    python -m benchmarks.tasks [--sizes 1000,100000,1000000] [--takers 32] [--rounds 5] [--takes
+    1600]
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ async def waiting(database: Database, owner_id: int) -> int:
             return int(row["id"])
 
 
-async def measure(database: Database, take: Take, owner_id: int, takers: int, takes: int) -> Figure:
+async def measure(
+    database: Database, take: Take, owner_id: int, takers: int, takes: int
+) -> Figure:
     """Have `takers` take `takes` in all; asserts that nobody got what another had got."""
     seconds: list[float] = []
     ids: list[int] = []
@@ -96,7 +100,11 @@ async def measure(database: Database, take: Take, owner_id: int, takers: int, ta
     seconds.sort()
     percentiles = statistics.quantiles(seconds, n=100)
     return Figure(
-        len(ids) / wall, percentiles[49] * 1e3, percentiles[98] * 1e3, cpu / len(ids) * 1e6, server / len(ids) * 1e6
+        len(ids) / wall,
+        percentiles[49] * 1e3,
+        percentiles[98] * 1e3,
+        cpu / len(ids) * 1e6,
+        server / len(ids) * 1e6,
     )
 
 
@@ -108,7 +116,9 @@ async def server_seconds(database: Database) -> float:
 
 def row(name: str, figures: list[Figure]) -> str:
     """One line of the table: medians over the rounds."""
-    rate, median, p99, cpu, server = (statistics.median(column) for column in zip(*figures, strict=True))
+    rate, median, p99, cpu, server = (
+        statistics.median(column) for column in zip(*figures, strict=True)
+    )
     return f"| {name} | {rate:,.0f} | {median:.1f} | {p99:.1f} | {cpu:.0f} | {server:.0f} |"
 
 
@@ -125,7 +135,9 @@ async def new_user(database: Database, numbers: itertools.count[int] = itertools
     return int(made["id"])
 
 
-async def handing_out(database: Database, sizes: list[int], takers: int, rounds: int, takes: int) -> None:
+async def handing_out(
+    database: Database, sizes: list[int], takers: int, rounds: int, takes: int
+) -> None:
     """The table of takes."""
     owners = {size: await new_user(database) for size in sizes}
     for size, owner in owners.items():
@@ -135,10 +147,17 @@ async def handing_out(database: Database, sizes: list[int], takers: int, rounds:
         await fill(database, owner, rounds * takes)
     warm = await new_user(database)
     await fill(database, warm, 50 * takers)
-    ids = iter([r["id"] for r in await database.fetch("SELECT id FROM tasks WHERE owner_id = $1", known_owner)])
+    ids = iter(
+        [
+            r["id"]
+            for r in await database.fetch("SELECT id FROM tasks WHERE owner_id = $1", known_owner)
+        ]
+    )
     for statement in ("VACUUM ANALYZE tasks", "CHECKPOINT"):
         await database.fetch(statement)
-    await measure(database, ours, warm, takers, 40 * takers)  # opens the connections, makes the plans
+    await measure(
+        database, ours, warm, takers, 40 * takers
+    )  # opens the connections, makes the plans
 
     async def known(database: Database, _: int) -> int:
         found = await database.fetchrow(KNOWN, next(ids))
@@ -173,7 +192,12 @@ async def creating(database: Database, folder: Path) -> None:
         count = 0
         while time.monotonic() < deadline:
             await service.create(
-                database, blobs, owner_id=owner_id, picture=picture, meta="Is the light red?", before_commit=nothing
+                database,
+                blobs,
+                owner_id=owner_id,
+                picture=picture,
+                meta="Is the light red?",
+                before_commit=nothing,
             )
             count += 1
         return count
@@ -188,8 +212,14 @@ async def creating(database: Database, folder: Path) -> None:
                 for owner, _ in zip(itertools.cycle(owners), range(32), strict=False)
             )
         )
-        print(f"| of {users} user{'s' * (users > 1)} | {sum(counts) / (time.monotonic() - since):,.0f} |")
-    query = "SELECT (SELECT sum(tasks_created) FROM users) = (SELECT sum(created) FROM task_totals) AS exact"
+        print(
+            f"| of {users} user{'s' * (users > 1)} | "
+            f"{sum(counts) / (time.monotonic() - since):,.0f} |"
+        )
+    query = (
+        "SELECT (SELECT sum(tasks_created) FROM users) = (SELECT sum(created) FROM "
+        "task_totals) AS exact"
+    )
     exact: Mapping[str, Any] | None = await database.fetchrow(query)
     assert exact
     assert exact["exact"]

@@ -2,9 +2,9 @@
 
     python -m benchmarks.work_queue [ROUNDS]
 
-A job is 200 bytes and does nothing. The peer's packages are installed into a folder of the system's temporary folder;
-without them (no package index) its lines are left out. It is not called queue.py: scripts beside it would import it in
-place of Python's own queue.
+A job is 200 bytes and does nothing. The peer's packages are installed into a folder of the
+system's temporary folder; without them (no package index) its lines are left out. It is not called
+queue.py: scripts beside it would import it in place of Python's own queue.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ async def busy(url: str, batch: int, count: int, *, batched: bool) -> tuple[floa
         await queue(redis).send_many([b"x" * 200] * (count - 1000))
         started = time.process_time()
         if batched:
-            await queue(redis).consume_batches(batch_handler, consumer="bench", batch=batch, stop=stop)
+            await queue(redis).consume_batches(
+                batch_handler, consumer="bench", batch=batch, stop=stop
+            )
         else:
             await queue(redis).consume(handler, consumer="bench", batch=batch, stop=stop)
         return sending * 1e6, (time.process_time() - started) / count * 1e6
@@ -106,8 +108,20 @@ def peer_python() -> Path | None:
     python = folder / "bin/python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", REQUIREMENT]
-    return python if subprocess.run(install, check=False, capture_output=True).returncode == 0 else None
+    install = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        REQUIREMENT,
+    ]
+    return (
+        python
+        if subprocess.run(install, check=False, capture_output=True).returncode == 0
+        else None
+    )
 
 
 def peer(python: Path, url: str, count: int, pause: float) -> tuple[float, list[float]]:
@@ -144,7 +158,9 @@ def measure(url: str, rounds: int) -> tuple[Rows, Rows]:
         for batch, count in BATCHES.items():
             for batched in (False, True):
                 sending, taking = asyncio.run(busy(url, batch, count, batched=batched))
-                cpu[f"our queue, {'batches' if batched else 'single jobs, reading'} of {batch}"].append(taking)
+                cpu[
+                    f"our queue, {'batches' if batched else 'single jobs, reading'} of {batch}"
+                ].append(taking)
                 cpu["our queue, send"].append(sending)
         latency["our queue"] += asyncio.run(idle(url))
     if python:

@@ -1,7 +1,8 @@
 """Makes the secrets of a fresh `docker compose up`, and gives each service the settings that it needs, and no others'.
 
-Runs once before everything else, as root with no more than the right to give files away. What is there stays: engines
-remember the password with which they were first started. What the environment brings (`.env`) wins.
+Runs once before everything else, as root with no more than the right to give files away. What is
+there stays: engines remember the password with which they were first started. What the environment
+brings (`.env`) wins.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ FOLDERS = {"/data": HOUSE, "/blobs": HOUSE, "/spool": PROXY}
 
 def main() -> None:
     """Keep or make the secrets, write what each service reads, and hand the data folders to their users."""
-    known = {name: secret(name) for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")}
+    known = {
+        name: secret(name)
+        for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")
+    }
     values = settings(known)
     for service, names in SERVICES.items():
         lines = "".join(f'{name}: "{values[name]}"\n' for name in names)
         write(KEYS / service / "atelier.yaml", lines, HOUSE, 0o400)
     write(KEYS / "postgres" / "password", known["postgres_password"], ROOT, 0o400)
     write(KEYS / "rabbitmq" / "password", known["rabbitmq_password"], ROOT, 0o400)
-    # Redis reads it after it has left root, under a user that differs from image to image; nobody else mounts it.
+    # Redis reads it after it has left root, under a user that differs from image to image; nobody
+    # else mounts it.
     write(KEYS / "redis" / "redis.conf", f'requirepass "{known["redis_password"]}"\n', ROOT, 0o444)
     for folder, (user, group) in FOLDERS.items():
         os.chown(folder, user, group)
@@ -51,7 +56,10 @@ def secret(name: str) -> str:
     path = KEPT / name
     given = os.environ.get(f"ATELIER_{name}".upper(), "")
     if '"' in given or "\\" in given or not given.isprintable():
-        raise SystemExit(f"ATELIER_{name.upper()}: choose one without quotes, backslashes and control characters")
+        raise SystemExit(
+            f"ATELIER_{name.upper()}: choose one without quotes, backslashes and control "
+            "characters"
+        )
     value = given or (path.read_text() if path.exists() else secrets.token_hex(BYTES))
     write(path, value, ROOT, 0o400)
     return value
@@ -59,7 +67,9 @@ def secret(name: str) -> str:
 
 def settings(known: dict[str, str]) -> dict[str, str]:
     """The settings that hold a secret."""
-    postgres, redis, rabbitmq = (quote(known[f"{of}_password"], safe="") for of in ("postgres", "redis", "rabbitmq"))
+    postgres, redis, rabbitmq = (
+        quote(known[f"{of}_password"], safe="") for of in ("postgres", "redis", "rabbitmq")
+    )
     return {
         "database_url": f"postgresql://atelier:{postgres}@postgres:5432/atelier",
         "redis_url": f"redis://:{redis}@redis:6379/0",

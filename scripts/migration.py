@@ -32,7 +32,13 @@ def main(words: list[str]) -> int:
     """With a message write the next step; without one exit with 1 when models and migrations differ."""
     with migrated() as url:
         if words and words[0]:
-            steps = len(list((Path(__file__).parents[1] / "src/atelier/migrations/versions").glob("[0-9]*.py")))
+            steps = len(
+                list(
+                    (Path(__file__).parents[1] / "src/atelier/migrations/versions").glob(
+                        "[0-9]*.py"
+                    )
+                )
+            )
             command.revision(config(url), words[0], autogenerate=True, rev_id=f"{steps + 1:04}")
             return 0
         try:

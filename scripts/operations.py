@@ -7,22 +7,37 @@ from typing import Any
 
 METHODS = ("get", "post", "put", "patch", "delete")
 HEAD = ["| name | in | what | meaning |", "|---|---|---|---|"]
-BOUNDS = (("minimum", "maximum", ""), ("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items"))
+BOUNDS = (
+    ("minimum", "maximum", ""),
+    ("minLength", "maxLength", " characters"),
+    ("minItems", "maxItems", " items"),
+)
 LARGEST = 2**53  # a bound beyond says no more than "an id"
 
 
 def page(document: dict[str, Any], made: str) -> str:
     """The whole page, `made` being the remark that it is generated."""
     operations = list(_operations(document))
-    current = [(name, operation) for name, operation in operations if not operation.get("deprecated")]
+    current = [
+        (name, operation) for name, operation in operations if not operation.get("deprecated")
+    ]
     return "\n".join(
         [
             "# HTTP API",
             made,
             "",
-            "The whole document is at `/openapi.json`, with a page to try it at `/docs`. Errors are problem+json:",
-            '[errors.md](errors.md). Lists are newest first, in pages of `limit`; `Link: <...>; rel="next"` leads on.',
-            "Reads honour `If-None-Match`, pictures and contents also `Range`; changes honour `If-Match`.",
+            (
+                "The whole document is at `/openapi.json`, with a page to try it at `/docs`. Errors "
+                "are problem+json:"
+            ),
+            (
+                "[errors.md](errors.md). Lists are newest first, in pages of `limit`; `Link: <...>; "
+                'rel="next"` leads on.'
+            ),
+            (
+                "Reads honour `If-None-Match`, pictures and contents also `Range`; changes honour "
+                "`If-Match`."
+            ),
             "Lengths that are settings are shown with their defaults.",
             "",
             "| operation | needs | answers | what it does |",
@@ -57,7 +72,9 @@ def _section(document: dict[str, Any], name: str, operation: dict[str, Any]) -> 
         for parameter in operation.get("parameters", ())
     ]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        kind = {"application/json": "JSON", "multipart/form-data": "form"}.get(media_type, f"`{media_type}`")
+        kind = {"application/json": "JSON", "multipart/form-data": "form"}.get(
+            media_type, f"`{media_type}`"
+        )
         schema = _shown(document, content["schema"])
         required = schema.get("required", ())
         rows += [
@@ -67,7 +84,9 @@ def _section(document: dict[str, Any], name: str, operation: dict[str, Any]) -> 
     return [f"### {name}", "", *HEAD, *rows, ""] if rows else []
 
 
-def _field(document: dict[str, Any], name: str, place: str, schema: dict[str, Any], said: dict[str, Any]) -> str:
+def _field(
+    document: dict[str, Any], name: str, place: str, schema: dict[str, Any], said: dict[str, Any]
+) -> str:
     needed = "**needed**, " if said.get("required") is True else ""
     meaning = _words(said.get("description") or schema.get("description"))
     default = schema.get("default")

@@ -1,6 +1,7 @@
 """Writes the Python of the .proto files to `src/atelier/proto`; with `--check` only says whether it is stale.
 
-protoc would import the result as `atelier.books.v1`, which is where the books slice lives: it moves to `atelier.proto`.
+protoc would import the result as `atelier.books.v1`, which is where the books slice lives: it
+moves to `atelier.proto`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def generate() -> dict[str, str]:
         if code:
             raise SystemExit(code)
         root = Path(folder) / "atelier"
-        found = {str(path.relative_to(root)): _moved(path.read_text()) for path in sorted(root.rglob("*.py*"))}
+        found = {
+            str(path.relative_to(root)): _moved(path.read_text())
+            for path in sorted(root.rglob("*.py*"))
+        }
     folders = {str(parent / "__init__.py") for name in found for parent in Path(name).parents}
     return found | dict.fromkeys(sorted(folders), DOCSTRING)
 
@@ -53,7 +57,11 @@ def main(arguments: list[str]) -> int:
         if "__pycache__" not in path.parts
     }
     if "--check" in arguments:
-        stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+        stale = sorted(
+            name
+            for name in wanted.keys() | present.keys()
+            if wanted.get(name) != present.get(name)
+        )
         if stale:
             sys.stderr.write(f"stale, run `make proto`: {', '.join(stale)}\n")
         return bool(stale)

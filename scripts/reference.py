@@ -38,7 +38,10 @@ def settings_page() -> str:
             "# Settings",
             MADE,
             "",
-            "Environment variables win over the YAML file (`atelier.yaml` in the working folder, or the file that",
+            (
+                "Environment variables win over the YAML file (`atelier.yaml` in the working folder, "
+                "or the file that"
+            ),
             "`ATELIER_CONFIG` names), which wins over the defaults. Unknown keys are errors.",
             "`atelier doctor` shows each value and where it came from.",
             "Sizes are in bytes and times in seconds unless a name says otherwise.",
@@ -65,8 +68,17 @@ def commands_page() -> str:
     """Every subcommand with its arguments and options."""
     lines = ["# Commands", MADE, ""]
     for name, command in _commands(typer.main.get_command(cli)):
-        lines += [f"## atelier {name}", "", " ".join((command.help or command.short_help or "").split()), ""]
-        options = [_option(parameter) for parameter in getattr(command, "params", []) if parameter.name != "help"]
+        lines += [
+            f"## atelier {name}",
+            "",
+            " ".join((command.help or command.short_help or "").split()),
+            "",
+        ]
+        options = [
+            _option(parameter)
+            for parameter in getattr(command, "params", [])
+            if parameter.name != "help"
+        ]
         lines += ["| option | meaning |", "|---|---|", *options, ""] if options else []
     return "\n".join(lines)
 
@@ -129,14 +141,20 @@ error of a request. Its record has the status `failed`, and in `error` a `reason
 of `not-an-image`, `bad-picture`, `too-many-pixels` above, and a sentence as `detail`.
 """
 LABELS = {
-    "queue": "`process` and `store`; `files` is Celery's, of which the active relay sees only how many jobs wait",
-    "outcome": "of `atelier_jobs`: `done`, `retried`, `put-off` (an engine was away), `dead`; of `atelier_images`: "
-    "`ready`, `failed`; of `atelier_file_jobs`: `processed`, `failed`, `retried`, `put-off`, `skipped`, "
+    "queue": "`process` and `store`; `files` is Celery's, of which the active relay sees only "
+    "how many jobs wait",
+    "outcome": "of `atelier_jobs`: `done`, `retried`, `put-off` (an engine was away), `dead`; of "
+    "`atelier_images`: "
+    "`ready`, `failed`; of `atelier_file_jobs`: `processed`, `failed`, `retried`, `put-off`, "
+    "`skipped`, "
     "`lost` (its process died), `timed-out`",
-    "reason": "the slug of the error; of a sandbox's end also `worn` (old, grown or dead), `not-started`, `crashed`",
-    "kind": "of a look-up: `image`, `book`, `blob`; of what waits or is offered: `image`, `file`; of bytes: `picture`, "
+    "reason": "the slug of the error; of a sandbox's end also `worn` (old, grown or dead), "
+    "`not-started`, `crashed`",
+    "kind": "of a look-up: `image`, `book`, `blob`; of what waits or is offered: `image`, "
+    "`file`; of bytes: `picture`, "
     "`file`; of a Celery job: the kind of file, `-` or `unknown`",
-    "result": "`hit`, `miss`, `busy` (somebody loads or changes it: the source was asked), `away` (no Redis)",
+    "result": "`hit`, `miss`, `busy` (somebody loads or changes it: the source was asked), "
+    "`away` (no Redis)",
     "pool": "`transactions` (SQLAlchemy's) and `reads` (the driver's own)",
     "route": "the template of a path, `(unmatched)` for unknown ones, the prefix for Django's",
     "worker": "only where several processes share a port: which of them",
@@ -148,23 +166,38 @@ def metrics_page() -> str:
     held = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
     registry = http_metrics.Metrics().registry
     own = [*registry._collector_to_names, *held]
-    rows = [_metric(metric, "relay" if metric in metrics.RELAY._collector_to_names else "") for metric in own]
+    rows = [
+        _metric(metric, "relay" if metric in metrics.RELAY._collector_to_names else "")
+        for metric in own
+    ]
     return "\n".join(
         [
             "# Metrics",
             MADE,
             "",
             "The API shows them at `/metrics` on its own port, every other role on `metrics_port`",
-            "([how to watch an instance](../howto/observe.md)). A role shows what it has measured; one with labels",
+            (
+                "([how to watch an instance](../howto/observe.md)). A role shows what it has "
+                "measured; one with labels"
+            ),
             "appears with its first value. Durations are in seconds and sizes in bytes.",
-            "Metrics of relays that speak of all processes are the same from every relay: use `max`, not `sum`.",
+            (
+                "Metrics of relays that speak of all processes are the same from every relay: use "
+                "`max`, not `sum`."
+            ),
             "",
             "| metric | type | labels | meaning |",
             "|---|---|---|---|",
             *rows,
-            "| `atelier_build_info` | gauge | `version`, `python` | Version of Atelier and of Python. |",
+            (
+                "| `atelier_build_info` | gauge | `version`, `python` | Version of Atelier and of "
+                "Python. |"
+            ),
             "| `atelier_log_errors_total` | counter | | Log lines of level ERROR or above. |",
-            "| `process_*` | | | CPU, memory, descriptors and start of the process, as every client names them. |",
+            (
+                "| `process_*` | | | CPU, memory, descriptors and start of the process, as every "
+                "client names them. |"
+            ),
             "",
             "| label | values |",
             "|---|---|",
@@ -178,7 +211,10 @@ def _metric(metric: Any, role: str) -> str:
     (family,) = metric.describe()
     name = f"{family.name}_total" if family.type == "counter" else family.name
     labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-    return f"| `{name}` | {family.type} | {labels} | {family.documentation}{' (relay)' if role else ''} |"
+    return (
+        f"| `{name}` | {family.type} | {labels} | "
+        f"{family.documentation}{' (relay)' if role else ''} |"
+    )
 
 
 def errors_page() -> str:

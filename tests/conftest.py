@@ -31,7 +31,9 @@ REDIS_VARIABLE = "ATELIER_TEST_REDIS_URL"
 AMQP_VARIABLE = "ATELIER_TEST_AMQP_URL"
 AMQP_DEFAULT = "amqp://guest:guest@127.0.0.1:5672/"
 TEMPLATE = "atelier_template"
-TEMPLATE_LOCK = 7241999  # an advisory lock: the first worker makes the template, the others wait for it
+TEMPLATE_LOCK = (
+    7241999  # an advisory lock: the first worker makes the template, the others wait for it
+)
 
 
 class Engines:
@@ -91,7 +93,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     With workers, start the engines before them so that they share.
     """
-    for name in [name for name in os.environ if name.startswith("ATELIER_") and not name.startswith("ATELIER_TEST_")]:
+    for name in [
+        name
+        for name in os.environ
+        if name.startswith("ATELIER_") and not name.startswith("ATELIER_TEST_")
+    ]:
         del os.environ[name]
     # Not on a developer's machine: an instance may be started there while tests run.
     config.stash[HELD] = hold_default_ports() if os.environ.get("CI") else []
@@ -139,7 +145,9 @@ def create_database(server: str, name: str) -> str:
     """A new database with the schema; its URL."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (TEMPLATE_LOCK,))
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)).fetchone():
+        if not connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s", (TEMPLATE,)
+        ).fetchone():
             draft = f"{TEMPLATE}_{uuid.uuid4().hex[:8]}"
             connection.execute(f"CREATE DATABASE {draft}")
             make_schema(sibling(server, draft))

@@ -18,11 +18,17 @@ class S3Server:
     """One server. `with_auth`: it knows no access key at all and refuses every one."""
 
     def __init__(self, *, with_auth: bool = False) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+        }
         if with_auth:
             environment["INITIAL_NO_AUTH_ACTION_COUNT"] = "1"  # for the bucket that `bucket` makes
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-c", SERVE],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         assert self.process.stderr
         for line in self.process.stderr:
@@ -31,7 +37,9 @@ class S3Server:
                 break
         else:
             raise AssertionError("moto did not start")
-        self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
+        self.drain = subprocess.Popen(
+            ["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL
+        )
         self.process.stderr.close()
 
     def __enter__(self) -> Self:

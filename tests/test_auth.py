@@ -97,14 +97,19 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (valid | changes).items() if value is not None}
 
 
-def signed(payload: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256", **header: Any) -> str:
+def signed(
+    payload: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256", **header: Any
+) -> str:
     """A token of this payload."""
     return jwt.encode(payload, secret, algorithm, headers={"kid": key_id(SECRET)} | header)
 
 
 def raw(header: bytes, payload: bytes, signature: bytes = b"") -> str:
     """A token of exactly these bytes."""
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (header, payload, signature))
+    return ".".join(
+        base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+        for part in (header, payload, signature)
+    )
 
 
 def test_an_issued_token_names_user_session_and_end(tokens: Tokens) -> None:
@@ -122,9 +127,17 @@ def test_every_token_has_its_own_id(tokens: Tokens) -> None:
 def test_header_and_claims_are_those_of_the_contract(tokens: Tokens) -> None:
     """Other services can verify by kid, iss, aud and typ."""
     token = tokens.issue(USER, SESSION)
-    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT", "kid": key_id(SECRET)}
+    assert jwt.get_unverified_header(token) == {
+        "alg": "HS256",
+        "typ": "JWT",
+        "kid": key_id(SECRET),
+    }
     payload = jwt.decode(
-        token, SECRET, ["HS256"], audience="atelier-api", options={"verify_exp": False, "verify_iat": False}
+        token,
+        SECRET,
+        ["HS256"],
+        audience="atelier-api",
+        options={"verify_exp": False, "verify_iat": False},
     )
     assert payload == claims(jti=payload["jti"])
 
@@ -134,14 +147,18 @@ REFUSED = {
     "no dots": "token",
     "not base64": "ä.ö.ü",
     "two parts": "a.b",
-    "alg none": raw(json.dumps({"alg": "none", "kid": key_id(SECRET)}).encode(), json.dumps(claims()).encode()),
+    "alg none": raw(
+        json.dumps({"alg": "none", "kid": key_id(SECRET)}).encode(), json.dumps(claims()).encode()
+    ),
     "another algorithm": signed(claims(), SECRET * 2, "HS512"),
     "signed with another secret": signed(claims(), OTHER),
     "key id of nobody": signed(claims(), kid="nobody"),
     "no key id": jwt.encode(claims(), SECRET, "HS256"),
     "key id that is a list": raw(b'{"alg":"HS256","kid":["a"]}', b"{}"),
     "header that is a list": raw(b"[]", b"{}"),
-    "payload that is a list": raw(json.dumps({"alg": "HS256", "kid": key_id(SECRET)}).encode(), b"[]"),
+    "payload that is a list": raw(
+        json.dumps({"alg": "HS256", "kid": key_id(SECRET)}).encode(), b"[]"
+    ),
     "deeply nested header": raw(b"[" * 2900, b"{}"),
     "refresh token": f"{SESSION.replace('-', '')}.c2VjcmV0",
     "typ refresh": signed(claims(typ="refresh")),
@@ -151,7 +168,9 @@ REFUSED = {
     "other audience": signed(claims(aud="elsewhere")),
     "audience missing": signed(claims(aud=None)),
     "sub missing": signed(claims(sub=None)),
-    "sub integer": jwt.PyJWS().encode(json.dumps(claims(sub=USER)).encode(), SECRET, headers={"kid": key_id(SECRET)}),
+    "sub integer": jwt.PyJWS().encode(
+        json.dumps(claims(sub=USER)).encode(), SECRET, headers={"kid": key_id(SECRET)}
+    ),
     "sub word": signed(claims(sub="anna")),
     "sub zero": signed(claims(sub="0")),
     "sub negative": signed(claims(sub="-1")),
@@ -208,7 +227,12 @@ def test_keys_rotate(clock: Clock) -> None:
     both = Tokens({"new": SECRET, "old": OTHER}, now=clock)
     new = Tokens({"new": SECRET}, now=clock)
     before, after = old.issue(USER, SESSION), both.issue(USER, SESSION)
-    assert both.verify(before).user_id == both.verify(after).user_id == new.verify(after).user_id == USER
+    assert (
+        both.verify(before).user_id
+        == both.verify(after).user_id
+        == new.verify(after).user_id
+        == USER
+    )
     with pytest.raises(Unauthenticated, match="unknown key"):
         new.verify(before)
 
@@ -271,7 +295,9 @@ async def test_a_hash_of_other_parameters_is_outdated_but_verifies(passwords: Pa
     assert not passwords.outdated(await passwords.hash("correct horse"))
 
 
-async def test_an_unknown_user_costs_a_hash(passwords: Passwords, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_user_costs_a_hash(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where there is no hash to verify the same work is done on the password that was sent."""
     worked: list[str] = []
     hasher = PasswordHasher.hash
@@ -380,16 +406,25 @@ async def test_memory_is_bounded(authenticator: Authenticator, tokens: Tokens) -
     values = [bearer(tokens) for _ in range(4)]
     for value in values:
         await authenticator.authenticate(value)
-    assert [authenticator.known(value) is not None for value in values] == [False, True, True, True]
+    assert [authenticator.known(value) is not None for value in values] == [
+        False,
+        True,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-async def test_the_scheme_is_case_insensitive(authenticator: Authenticator, tokens: Tokens, scheme: str) -> None:
+async def test_the_scheme_is_case_insensitive(
+    authenticator: Authenticator, tokens: Tokens, scheme: str
+) -> None:
     """As HTTP says of every scheme."""
     assert await authenticator.authenticate(f"{scheme} {tokens.issue(USER, SESSION)}")
 
 
-@pytest.mark.parametrize("value", [None, "", "Bearer", "Bearer ", "Basic YTpi", "token", "Bearer a b", "Bearerabc"])
+@pytest.mark.parametrize(
+    "value", [None, "", "Bearer", "Bearer ", "Basic YTpi", "token", "Bearer a b", "Bearerabc"]
+)
 async def test_any_other_authorization_is_refused_without_asking(
     authenticator: Authenticator, sessions: Sessions, value: str | None
 ) -> None:

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 import pytest
 
-KILL = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> %s"
+KILL = (
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = "
+    "current_database() AND pid <> %s"
+)
 
 
 @pytest.fixture
@@ -51,7 +54,9 @@ async def test_connections_that_were_lost_are_replaced_before_they_are_used(
     assert [await ask() for _ in range(10)] == [1] * 10
 
 
-async def test_a_transaction_that_was_left_open_ends_with_its_connections_return(database: Database) -> None:
+async def test_a_transaction_that_was_left_open_ends_with_its_connections_return(
+    database: Database,
+) -> None:
     """No reset is asked of the server on return, and yet the next user of the connection stands in no transaction."""
     pool = await database.pool()
     async with pool.acquire() as connection:
@@ -65,5 +70,9 @@ async def test_a_transaction_that_was_left_open_ends_with_its_connections_return
 def test_only_commands_that_end_change_a_pooled_connection() -> None:
     """SET and session locks would outlive a connection's return: whoever takes one by itself is a short process."""
     source = Path(__file__).parents[1] / "src" / "atelier"
-    taken = {path.relative_to(source).as_posix() for path in source.rglob("*.py") if ".acquire()" in path.read_text()}
+    taken = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*.py")
+        if ".acquire()" in path.read_text()
+    }
     assert taken <= {"roles/check.py", "classify/cluster.py"}  # the latter takes a semaphore

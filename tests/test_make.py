@@ -25,7 +25,11 @@ def test_a_python_that_will_not_do_is_named(tmp_path: Path, given: str, said: st
     old.write_text(OLD)
     old.chmod(0o755)
     made = subprocess.run(
-        ["make", "up", f"PYTHON=./{given}"], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["make", "up", f"PYTHON=./{given}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert made.returncode == 2
     assert "Atelier needs Python 3.11 or newer" in made.stderr

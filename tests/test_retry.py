@@ -84,7 +84,10 @@ def test_the_last_error_is_raised(kind: str, times: int) -> None:
     ],
 )
 def test_only_the_named_errors_are_tried_again(
-    kind: str, exceptions: type[Exception] | tuple[type[Exception], ...], error: BaseException, calls: int
+    kind: str,
+    exceptions: type[Exception] | tuple[type[Exception], ...],
+    error: BaseException,
+    calls: int,
 ) -> None:
     """An error that is none of `exceptions`, a class or a tuple, passes at the first call."""
     flaky = Flaky(99, error)

@@ -18,13 +18,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_command_line_beats_environment_beats_file_beats_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_beats_environment_beats_file_beats_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each value comes from the strongest place that has it, and `sources` says which."""
     (folder / "atelier.yaml").write_text("port: 1\ngrpc_port: 2\nhost: file\n")
     monkeypatch.setenv("ATELIER_PORT", "3")
     monkeypatch.setenv("ATELIER_GRPC_PORT", "4")
     settings = load(port=5)
-    assert (settings.port, settings.grpc_port, settings.host, settings.log_level) == (5, 4, "file", "INFO")
+    assert (settings.port, settings.grpc_port, settings.host, settings.log_level) == (
+        5,
+        4,
+        "file",
+        "INFO",
+    )
     sources = settings.sources()
     assert sources["port"] == "command line"
     assert sources["grpc_port"] == "environment (ATELIER_GRPC_PORT)"
@@ -55,30 +62,104 @@ def test_an_empty_variable_is_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ATELIER_PORT", "web", "ATELIER_PORT: should be a whole number"),
         ("ATELIER_PORT", "65536", "ATELIER_PORT: should be 65535 or less"),
         ("ATELIER_SECRET", "x" * 31, "ATELIER_SECRET: should have 32 bytes or more"),
-        ("ATELIER_DATABASE_URL", f"mysql://u:{PASSWORD}@h/d", "ATELIER_DATABASE_URL: should start with postgresql://"),
-        ("ATELIER_REDIS_URL", f"http://:{PASSWORD}@h", "ATELIER_REDIS_URL: should start with redis://"),
+        (
+            "ATELIER_DATABASE_URL",
+            f"mysql://u:{PASSWORD}@h/d",
+            "ATELIER_DATABASE_URL: should start with postgresql://",
+        ),
+        (
+            "ATELIER_REDIS_URL",
+            f"http://:{PASSWORD}@h",
+            "ATELIER_REDIS_URL: should start with redis://",
+        ),
         ("ATELIER_AMQP_URL", f"u:{PASSWORD}@h", "ATELIER_AMQP_URL: should start with amqp://"),
-        ("ATELIER_BLOBS", "gs://bucket", "ATELIER_BLOBS: should be a folder or s3://bucket/prefix"),
-        ("ATELIER_BLOBS", "s3://", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63"),
-        ("ATELIER_BLOBS", "s3://Bucket", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63"),
-        ("ATELIER_BLOBS", f"s3://u:{PASSWORD}@bucket", "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3"),
-        ("ATELIER_BLOBS", "s3://bucket/a//b", "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters"),
-        ("ATELIER_BLOBS", "s3://bucket/../b", "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters"),
-        ("ATELIER_BLOBS", "s3://bucket/" + "a" * 501, "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has"),
-        ("ATELIER_S3_ENDPOINT", "minio:9000", "ATELIER_S3_ENDPOINT: should start with https:// or http://"),
-        ("ATELIER_S3_ENDPOINT", f"http://u:{PASSWORD}@h", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
-        ("ATELIER_S3_ENDPOINT", "http://h/bucket", "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port"),
-        ("ATELIER_S3_REGION", "eu central", "ATELIER_S3_REGION: should be a region such as eu-central-1"),
-        ("ATELIER_S3_SECRET_KEY", PASSWORD, "ATELIER_S3_SECRET_KEY: belongs to s3_access_key: set both or neither"),
+        (
+            "ATELIER_BLOBS",
+            "gs://bucket",
+            "ATELIER_BLOBS: should be a folder or s3://bucket/prefix",
+        ),
+        (
+            "ATELIER_BLOBS",
+            "s3://",
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63",
+        ),
+        (
+            "ATELIER_BLOBS",
+            "s3://Bucket",
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3 to 63",
+        ),
+        (
+            "ATELIER_BLOBS",
+            f"s3://u:{PASSWORD}@bucket",
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a bucket has 3",
+        ),
+        (
+            "ATELIER_BLOBS",
+            "s3://bucket/a//b",
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters",
+        ),
+        (
+            "ATELIER_BLOBS",
+            "s3://bucket/../b",
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has letters",
+        ),
+        (
+            "ATELIER_BLOBS",
+            "s3://bucket/" + "a" * 501,
+            "ATELIER_BLOBS: should be s3://bucket/prefix: a prefix has",
+        ),
+        (
+            "ATELIER_S3_ENDPOINT",
+            "minio:9000",
+            "ATELIER_S3_ENDPOINT: should start with https:// or http://",
+        ),
+        (
+            "ATELIER_S3_ENDPOINT",
+            f"http://u:{PASSWORD}@h",
+            "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port",
+        ),
+        (
+            "ATELIER_S3_ENDPOINT",
+            "http://h/bucket",
+            "ATELIER_S3_ENDPOINT: should be a scheme, a host and a port",
+        ),
+        (
+            "ATELIER_S3_REGION",
+            "eu central",
+            "ATELIER_S3_REGION: should be a region such as eu-central-1",
+        ),
+        (
+            "ATELIER_S3_SECRET_KEY",
+            PASSWORD,
+            "ATELIER_S3_SECRET_KEY: belongs to s3_access_key: set both or neither",
+        ),
         ("ATELIER_S3_ACCESS_KEY", PASSWORD, "belongs to s3_access_key: set both or neither"),
         ("ATELIER_SIZES", "100x100,big", "ATELIER_SIZES: should be sizes such as 100x100,500x500"),
-        ("ATELIER_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' should be an address or a network"),
-        ("ATELIER_ACCEL_PREFIX", "_blobs", "ATELIER_ACCEL_PREFIX: should be a path such as /_blobs/"),
-        ("ATELIER_LOG_LEVEL", "LOUD", "ATELIER_LOG_LEVEL: should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-        ("ATELIER_CONFIG", "/nowhere/atelier.yaml", "ATELIER_CONFIG names /nowhere/atelier.yaml, which is not a file"),
+        (
+            "ATELIER_TRUSTED_PROXIES",
+            "10.0.0.0/8,proxy",
+            "'proxy' should be an address or a network",
+        ),
+        (
+            "ATELIER_ACCEL_PREFIX",
+            "_blobs",
+            "ATELIER_ACCEL_PREFIX: should be a path such as /_blobs/",
+        ),
+        (
+            "ATELIER_LOG_LEVEL",
+            "LOUD",
+            "ATELIER_LOG_LEVEL: should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        ),
+        (
+            "ATELIER_CONFIG",
+            "/nowhere/atelier.yaml",
+            "ATELIER_CONFIG names /nowhere/atelier.yaml, which is not a file",
+        ),
     ],
 )
-def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_variable_is_named(
+    variable: str, value: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error says which variable is wrong and how, and never repeats a secret."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError) as caught:
@@ -96,13 +177,25 @@ def test_a_bad_variable_is_named(variable: str, value: str, words: str, monkeypa
         (b"secret: [", "atelier.yaml cannot be read as YAML settings: expected the node content"),
         (b"port: 8000.5", "port in atelier.yaml: should be a whole number"),
         (b"sizes: 5", "sizes in atelier.yaml: should be a list"),
-        (b"sizes: [5x5, big, 0x0]", "sizes in atelier.yaml: should be sizes such as 100x100,500x500"),
+        (
+            b"sizes: [5x5, big, 0x0]",
+            "sizes in atelier.yaml: should be sizes such as 100x100,500x500",
+        ),
         (b"log_level: [INFO]", "log_level in atelier.yaml: should be 'DEBUG'"),
         (b"host: 5", "host in atelier.yaml: should be a text"),
         (b"data: 5", "data in atelier.yaml: should be a text"),
-        (b"- hunter2-hunter2", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
-        (b"hunter2-hunter2", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
-        (b"12345678", "cannot be read as YAML settings: it should hold lines such as `port: 8000`"),
+        (
+            b"- hunter2-hunter2",
+            "cannot be read as YAML settings: it should hold lines such as `port: 8000`",
+        ),
+        (
+            b"hunter2-hunter2",
+            "cannot be read as YAML settings: it should hold lines such as `port: 8000`",
+        ),
+        (
+            b"12345678",
+            "cannot be read as YAML settings: it should hold lines such as `port: 8000`",
+        ),
         (b"secret: \xff", "cannot be read as YAML settings: it is not text in UTF-8"),
         (b"secret: \x01", "cannot be read as YAML settings: it is not text in UTF-8"),
     ],
@@ -138,10 +231,16 @@ def test_blobs_are_in_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, fold
     """A path is a folder, beside which uploads are spooled; `s3://` is a bucket and a prefix, spooled for in `data`."""
     monkeypatch.setenv("HOME", str(folder))
     local = load(blobs="~/pictures")
-    assert (local.store, local.incoming_folder) == (folder / "pictures", folder / "pictures" / ".incoming")
+    assert (local.store, local.incoming_folder) == (
+        folder / "pictures",
+        folder / "pictures" / ".incoming",
+    )
     assert load().blobs_folder == load().data / "blobs"
     remote = load(blobs="s3://my.bucket/some/prefix/", data="d")
-    assert (remote.store, remote.blobs) == (("my.bucket", "some/prefix"), "s3://my.bucket/some/prefix")
+    assert (remote.store, remote.blobs) == (
+        ("my.bucket", "some/prefix"),
+        "s3://my.bucket/some/prefix",
+    )
     assert (remote.blobs_folder, remote.incoming_folder) == (None, Path("d/incoming"))
     assert load(blobs="s3://bucket").store == ("bucket", "")
 

@@ -51,7 +51,9 @@ async def eventually(condition: Condition[T], otherwise: object = "it did not ha
 
 def finished(command: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, whatever its exit code; what it printed, as text."""
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS, **options)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS, **options
+    )
 
 
 def gone(*pids: int) -> None:

@@ -1,7 +1,7 @@
 """Load as many independent people make it: requests come at a rate, whether or not earlier ones were answered.
 
-A latency counts from the moment at which its request should have left, so that a server that makes the client wait
-cannot hide it (coordinated omission).
+A latency counts from the moment at which its request should have left, so that a server that makes
+the client wait cannot hide it (coordinated omission).
 """
 
 from __future__ import annotations
@@ -106,7 +106,12 @@ class Tally:
 
 
 async def trial(
-    operation: Operation, rate: float, seconds: float, limits: Limits, seed: int = 0, most: int = UNBOUNDED
+    operation: Operation,
+    rate: float,
+    seconds: float,
+    limits: Limits,
+    seed: int = 0,
+    most: int = UNBOUNDED,
 ) -> Trial:
     """Send `rate` requests a second for so many seconds, `most` at most, and say what came of it."""
     tally = Tally(operation.good, most)
@@ -130,7 +135,9 @@ async def trial(
     return made
 
 
-async def closed(operation: Operation, seconds: float, connections: int, most: int = UNBOUNDED) -> Tally:
+async def closed(
+    operation: Operation, seconds: float, connections: int, most: int = UNBOUNDED
+) -> Tally:
     """What comes of so many connections that send without a pause: it says where a search may begin."""
     tally = Tally(operation.good, most)
     end = time.monotonic() + seconds
@@ -150,9 +157,13 @@ def judge(made: Trial, limits: Limits, unprocessed: int = 0) -> str:
 
 def _complaints(made: Trial, limits: Limits, unprocessed: int) -> Iterator[str]:
     done = sum(made.statuses.values())
-    refused = {status: made.statuses[str(status)] for status in WORDS if str(status) in made.statuses}
+    refused = {
+        status: made.statuses[str(status)] for status in WORDS if str(status) in made.statuses
+    }
     if sum(refused.values()) > ERROR_SHARE * done:
-        said = ", ".join(f"{count} x {status} {WORDS[status]}" for status, count in refused.items())
+        said = ", ".join(
+            f"{count} x {status} {WORDS[status]}" for status, count in refused.items()
+        )
         yield f"{BACK_PRESSURE}: {said}, of {done}"
     if made.failed > ERROR_SHARE * done:
         yield f"{made.failed} of {done} failed"
@@ -196,7 +207,12 @@ async def _ready(follower: Follower | None, began: float, limits: Limits) -> Rea
 
 
 async def _send(
-    operation: Operation, tally: Tally, rate: float, seconds: float, limits: Limits, chance: random.Random
+    operation: Operation,
+    tally: Tally,
+    rate: float,
+    seconds: float,
+    limits: Limits,
+    chance: random.Random,
 ) -> None:
     slots = asyncio.Semaphore(CONNECTIONS)
     tasks: set[asyncio.Task[None]] = set()
@@ -224,11 +240,15 @@ async def _send(
 
 def _hopeless(operation: Operation, tally: Tally, limits: Limits) -> bool:
     late = tally.oldest() > HOPELESS * limits.p95
-    unready = operation.follower is not None and operation.follower.oldest() > HOPELESS * limits.ready
+    unready = (
+        operation.follower is not None and operation.follower.oldest() > HOPELESS * limits.ready
+    )
     return late or unready or tally.failed > max(20, 0.1 * tally.sent)
 
 
-async def _one(operation: Operation, tally: Tally, slots: asyncio.Semaphore, moment: float) -> None:
+async def _one(
+    operation: Operation, tally: Tally, slots: asyncio.Semaphore, moment: float
+) -> None:
     tally.sent += 1
     number = tally.sent
     tally.open[number] = moment

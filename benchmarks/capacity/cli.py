@@ -43,21 +43,36 @@ def instance(
     url: Annotated[str, typer.Option(help="The running instance.")] = "http://127.0.0.1:8000",
     duration: Annotated[
         str,
-        typer.Option("--for", help="Time of measuring, shared by all: 60s, 5m. Preparing comes on top."),
+        typer.Option(
+            "--for", help="Time of measuring, shared by all: 60s, 5m. Preparing comes on top."
+        ),
     ] = "4m",
-    requests: Annotated[int, typer.Option(min=100, help="Requests of the whole run, at most.")] = 1_000_000,
+    requests: Annotated[
+        int, typer.Option(min=100, help="Requests of the whole run, at most.")
+    ] = 1_000_000,
     mix: Operations = ALL,
-    p95: Annotated[str, typer.Option(help="A rate holds while 95 % of the answers come within this.")] = "250ms",
+    p95: Annotated[
+        str, typer.Option(help="A rate holds while 95 % of the answers come within this.")
+    ] = "250ms",
     ready: Annotated[str, typer.Option(help="The same for uploads, until they are ready.")] = "2s",
     picture: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, readable=True, help="What is uploaded; none: 640x480, 80 KB."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="What is uploaded; none: 640x480, 80 KB.",
+        ),
     ] = None,
     metrics: Annotated[
-        list[str] | None, typer.Option(help="A /metrics address that tells of queues (the relay's); repeatable.")
+        list[str] | None,
+        typer.Option(help="A /metrics address that tells of queues (the relay's); repeatable."),
     ] = None,
     output: Annotated[
-        Path, typer.Option(file_okay=False, help="Folder of the report: capacity.md, capacity.json, plots.")
+        Path,
+        typer.Option(
+            file_okay=False, help="Folder of the report: capacity.md, capacity.json, plots."
+        ),
     ] = Path("capacity"),
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="Load an instance that is not on this machine.")
@@ -73,13 +88,17 @@ def instance(
     seconds = _seconds(duration, "--for")
     least = LEAST_SECONDS * len(operations)
     if seconds < least:
-        raise typer.BadParameter(f"{len(operations)} operations need {least:.0f} s or more", param_hint="--for")
+        raise typer.BadParameter(
+            f"{len(operations)} operations need {least:.0f} s or more", param_hint="--for"
+        )
     limits = Limits(_seconds(p95, "--p95"), _seconds(ready, "--ready"))
     content = _content(picture) if picture else photograph()
     _writable(output)
     for address in metrics or ():
         Endpoint(address)  # an error now rather than after the first trial
-    plan = Plan(url, operations, limits, seconds, requests, content, allow_remote, _tell, metrics or ())
+    plan = Plan(
+        url, operations, limits, seconds, requests, content, allow_remote, _tell, metrics or ()
+    )
     raise typer.Exit(_run(plan, output, as_json=json))
 
 
@@ -159,7 +178,9 @@ def _tell(text: str) -> None:
 def _operations(text: str) -> list[str]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in ABOUT]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: know {', '.join(ABOUT)}", param_hint="--mix")
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: know {', '.join(ABOUT)}", param_hint="--mix"
+        )
     if not names:
         raise typer.BadParameter("name at least one operation", param_hint="--mix")
     return names
@@ -174,7 +195,9 @@ def _seconds(text: str, option: str) -> float:
 
 def _content(picture: Path) -> bytes:
     if picture.stat().st_size > PICTURE_BYTES_MOST:
-        raise typer.BadParameter(f"{picture} is larger than {PICTURE_BYTES_MOST} bytes", param_hint="--picture")
+        raise typer.BadParameter(
+            f"{picture} is larger than {PICTURE_BYTES_MOST} bytes", param_hint="--picture"
+        )
     return picture.read_bytes()
 
 

@@ -21,7 +21,9 @@ POLL_SECONDS = 0.04
 class Follower:
     """Follows uploads by id; `target` is where to ask about one, `judge` reads the answer."""
 
-    def __init__(self, session: Session, target: Callable[[int], str], judge: Callable[[bytes], State]) -> None:
+    def __init__(
+        self, session: Session, target: Callable[[int], str], judge: Callable[[bytes], State]
+    ) -> None:
         self._session = session
         self._target = target
         self._judge = judge
@@ -89,7 +91,9 @@ class Follower:
 
     async def _state(self, upload: int) -> State:
         try:
-            answer = await self._session.client.send(self._session.request("GET", self._target(upload)))
+            answer = await self._session.client.send(
+                self._session.request("GET", self._target(upload))
+            )
         except (OSError, BadAnswer):
             return "waiting"
         return self._judge(answer.body) if answer.status == 200 else "waiting"

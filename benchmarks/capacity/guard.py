@@ -38,7 +38,8 @@ async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:
     local = await _local(endpoint)
     if not local and not allow_remote:
         raise Refused(
-            f"{endpoint.host} is not this machine. This tool sends as much as the other side can carry: give "
+            f"{endpoint.host} is not this machine. This tool sends as much as the other side can "
+            "carry: give "
             "--allow-remote only for an instance that is yours"
         )
     client = Client(endpoint, HELLO_SECONDS)
@@ -49,7 +50,9 @@ async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:
         client.close()
     info = document.get("info") or {}
     if not isinstance(info, dict) or info.get("title") != TITLE:
-        raise Refused(f"{_name(endpoint)} answers, but not as Atelier does: is this the right URL?")
+        raise Refused(
+            f"{_name(endpoint)} answers, but not as Atelier does: is this the right URL?"
+        )
     if ready.status != 200:
         detail = _mapping(ready).get("detail", f"status {ready.status}")
         raise Refused(f"{_name(endpoint)} is not ready, nothing was sent: {detail}")
@@ -62,7 +65,10 @@ async def _local(endpoint: Endpoint) -> bool:
         found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Refused(f"{endpoint.host} has no address: {error.strerror}") from error
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(
+        ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
+        for *_, address in found
+    )
 
 
 async def _ask(client: Client, path: str) -> Response:
@@ -73,7 +79,9 @@ async def _ask(client: Client, path: str) -> Response:
         raise Refused(f"{where} does not answer within {HELLO_SECONDS:.0f} s") from error
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
-        raise Refused(f"nobody answers at {where} ({reason}): start `atelier up`, or give its --url") from error
+        raise Refused(
+            f"nobody answers at {where} ({reason}): start `atelier up`, or give its --url"
+        ) from error
     except BadAnswer as error:
         raise Refused(f"{where} does not speak HTTP as Atelier does: {error}") from error
 

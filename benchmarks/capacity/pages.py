@@ -22,7 +22,8 @@ FINE = 0.005
 """Milliseconds below which a cost is not shown."""
 
 BOUND = (
-    "≥ marks a lower bound: no rate close above was seen to break before the time or the requests\n"
+    "≥ marks a lower bound: no rate close above was seen to break before the time or the "
+    "requests\n"
     "of the run were used up, or the client was the limit.\n"
 )
 
@@ -51,7 +52,9 @@ def made(runs: dict[int, Figures]) -> dict[str, str]:
         "costs": costs(runs),
         "plots": plots(runs),
         "shares": report.shares().split("\n\n", 1)[1],
-        "operations": table(["name", "what it is"], [[name, about] for name, about in ABOUT.items()]),
+        "operations": table(
+            ["name", "what it is"], [[name, about] for name, about in ABOUT.items()]
+        ),
     }
 
 
@@ -59,10 +62,15 @@ def answer(runs: dict[int, Figures]) -> str:
     """The sentence that a hurried reader takes away: the file service first, then the rest."""
     figures = runs[max(runs)]
     rates = {name: f"**{bound(figures, name)}**" for name in ABOUT if figures.has(name)}
-    listing = f" or {rates['files-list']} lists of files\n(`files/`, 50 records each)" if "files-list" in rates else ""
+    listing = (
+        f" or {rates['files-list']} lists of files\n(`files/`, 50 records each)"
+        if "files-list" in rates
+        else ""
+    )
     return (
         f"With everything on {cores_of(max(runs))}, the client included, the file service\n"
-        f"carries {rates['files']} uploads a second (`upload/`: an 80 KB picture, stored and then\n"
+        f"carries {rates['files']} uploads a second (`upload/`: an 80 KB picture, stored and "
+        "then\n"
         f"processed by Celery){listing}. Of the rest: {rates['mix']} requests a second of a\n"
         f"realistic blend, or {rates['read']} reads of a record, or {rates['upload']} uploads of\n"
         "an 80 KB picture that is made ready in two sizes, grey and captioned.\n" + _reserve(runs)
@@ -73,11 +81,18 @@ def _reserve(runs: dict[int, Figures]) -> str:
     """What has to be said of figures from a machine that others used."""
     names = _names(runs)
     knees = {name: [figures.measured(name).knee for figures in runs.values()] for name in names}
-    others = {name: max((knee.usage.others for knee in each if knee), default=0.0) for name, each in knees.items()}
+    others = {
+        name: max((knee.usage.others for knee in each if knee), default=0.0)
+        for name, each in knees.items()
+    }
     disturbed = [name for name in names if others[name] > STRANGERS]
     if not disturbed:
         return ""
-    which = "These figures are" if len(disturbed) == len(names) else _listed(disturbed) + _be(disturbed)
+    which = (
+        "These figures are"
+        if len(disturbed) == len(names)
+        else _listed(disturbed) + _be(disturbed)
+    )
     return (
         f"\n**{which} preliminary:** other programs used up to {max(others.values()):.1f} cores\n"
         "of the machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
@@ -90,9 +105,12 @@ def machine(runs: dict[int, Figures]) -> str:
     last = whole[max(whole)]
     lines = report.machine(last).splitlines()[:2]
     lines.append(f"- Measured {_when(whole)}.")
-    lines += [f"- `{name}` was measured later, {_when(later)}." for name, later in _later(runs).items()]
+    lines += [
+        f"- `{name}` was measured later, {_when(later)}." for name, later in _later(runs).items()
+    ]
     lines.append(
-        "- Roles: one `atelier up` with `api_workers`, `processor_workers` and `file_workers`\n  set to the cores."
+        "- Roles: one `atelier up` with `api_workers`, `processor_workers` and `file_workers`\n  "
+        "set to the cores."
     )
     return "\n".join(lines) + "\n\n" + report.terms(last) + "\n"
 
@@ -108,7 +126,10 @@ def _later(runs: dict[int, Figures]) -> dict[str, dict[int, Report]]:
 
 def _when(runs: dict[int, Report]) -> str:
     """The moments of runs, and how busy the machine was with other things."""
-    dates = [f"on {cores_of(cores)} at {run.began[:16].replace('T', ' ')} UTC" for cores, run in runs.items()]
+    dates = [
+        f"on {cores_of(cores)} at {run.began[:16].replace('T', ' ')} UTC"
+        for cores, run in runs.items()
+    ]
     busy = [f"{run.machine.busy_before or 0:.0%}" for run in runs.values()]
     knees = [each.knee for run in runs.values() for each in run.operations if each.knee]
     others = max((knee.usage.others for knee in knees), default=0.0)
@@ -125,7 +146,11 @@ def carried(runs: dict[int, Figures]) -> str:
         head += [f"{cores_of(cores)}: per s", "p50 / p95 / p99 ms"]
     rows = []
     for name in _names(runs):
-        cells = [cell for figures in runs.values() for cell in (bound(figures, name), _latency(figures, name))]
+        cells = [
+            cell
+            for figures in runs.values()
+            for cell in (bound(figures, name), _latency(figures, name))
+        ]
         rows.append([name, *cells, "; ".join(runs[max(runs)].measured(name).saturated)])
     drawn = table([*head, f"saturated above it, {cores_of(max(runs))}"], rows)
     return drawn + ("\n" + BOUND if "≥" in drawn else "")
@@ -143,7 +168,8 @@ def growth(runs: dict[int, Figures]) -> str:
     beyond = [name for name in names if factors[name] > most / least]
     return (
         f"With {cores_of(least)} for the server, the client has a core of its own; with\n"
-        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate grows by a factor of "
+        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate "
+        "grows by a factor of "
         f"{factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f}\n(`{fast}`); in {len(beyond)} of "
         f"{len(names)} operations it grows by more than the number of cores.\n"
     ) + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)
@@ -162,14 +188,18 @@ def _cheaper(runs: dict[int, Figures], spent: dict[str, list[float]], fast: str)
 
 def _examples(spent: dict[str, list[float]], names: Iterable[str]) -> str:
     shown = [name for name in dict.fromkeys(names) if name in spent]
-    return "; ".join(f"`{name}`: {spent[name][0]:.2f} and {spent[name][1]:.2f} ms" for name in shown)
+    return "; ".join(
+        f"`{name}`: {spent[name][0]:.2f} and {spent[name][1]:.2f} ms" for name in shown
+    )
 
 
 def costs(runs: dict[int, Figures]) -> str:
     """CPU milliseconds per request, by role, in the trial nearest to half of the knee."""
     figures = runs[min(runs)]
     spent = {name: costs_of(figures, name) for name in _names(runs)}
-    roles = sorted({role for each in spent.values() for role, cost in each.items() if cost >= FINE})
+    roles = sorted(
+        {role for each in spent.values() for role, cost in each.items() if cost >= FINE}
+    )
     rows = [
         [
             name,
@@ -189,16 +219,28 @@ def estimate(runs: dict[int, Figures]) -> str:
         spent, knee = sum(costs_of(figures, name).values()), figures.measured(name).knee
         if knee and spent:
             promised = least * 1000 / spent
-            cells = [f"{spent:.2f}", rate(promised), rate(knee.rate), f"{knee.rate / promised:.0%}"]
+            cells = [
+                f"{spent:.2f}",
+                rate(promised),
+                rate(knee.rate),
+                f"{knee.rate / promised:.0%}",
+            ]
             rows.append([name, *cells, rate(COMFORT * knee.rate)])
-    head = ["operation", "CPU ms each", f"promises on {cores_of(least)}, per s", "measured", "share"]
+    head = [
+        "operation",
+        "CPU ms each",
+        f"promises on {cores_of(least)}, per s",
+        "measured",
+        "share",
+    ]
     return table([*head, f"run it at {COMFORT:.0%}"], rows)
 
 
 def plots(runs: dict[int, Figures]) -> str:
     """The plots that tell most."""
     return "".join(
-        f"![{name} on {cores_of(cores)}: latency and throughput](../images/capacity/{cores}-{name}.svg)\n"
+        f"![{name} on {cores_of(cores)}: latency and "
+        f"throughput](../images/capacity/{cores}-{name}.svg)\n"
         for name in DRAWN
         for cores in runs
         if runs[cores].has(name)
@@ -231,7 +273,9 @@ def bound(figures: Figures, name: str) -> str:
 
 def _latency(figures: Figures, name: str) -> str:
     knee = figures.measured(name).knee
-    return f"{knee.latency.p50:.1f} / {knee.latency.p95:.1f} / {knee.latency.p99:.1f}" if knee else ""
+    return (
+        f"{knee.latency.p50:.1f} / {knee.latency.p95:.1f} / {knee.latency.p99:.1f}" if knee else ""
+    )
 
 
 def _knee(figures: Figures, name: str) -> Trial:

@@ -17,7 +17,11 @@ def photograph() -> bytes:
     random = np.random.default_rng(7)
     pixels = np.full((HEIGHT, WIDTH, 3), 128.0, np.float32)
     for cells, strength in OCTAVES:
-        noise = random.normal(0, strength, (cells * HEIGHT // WIDTH + 1, cells, 3)).astype(np.float32)
+        noise = random.normal(0, strength, (cells * HEIGHT // WIDTH + 1, cells, 3)).astype(
+            np.float32
+        )
         pixels += cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    made: bytes = simplejpeg.encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), QUALITY, "RGB", "420")
+    made: bytes = simplejpeg.encode_jpeg(
+        np.clip(pixels, 0, 255).astype(np.uint8), QUALITY, "RGB", "420"
+    )
     return made

@@ -57,7 +57,9 @@ def svg(measured: Measured, p95_limit_ms: float) -> str:
             _finish(axes, measured)
         drawn = io.StringIO()
         title = f"{measured.name}: latency and throughput over the offered rate"
-        figure.savefig(drawn, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
+        figure.savefig(
+            drawn, format="svg", metadata={"Title": title, "Date": None, "Creator": None}
+        )
     return "\n".join(line.rstrip() for line in drawn.getvalue().splitlines()) + "\n"
 
 
@@ -82,13 +84,21 @@ def _throughput(axes: Axes, trials: Sequence[Trial]) -> None:
     _line(axes, "good answers", COLOURS[0], trials, [trial.achieved for trial in trials])
     followed = [(trial, trial.ready.per_second) for trial in trials if trial.ready]
     if followed:
-        _line(axes, "ready", COLOURS[1], [trial for trial, _ in followed], [made for _, made in followed])
+        _line(
+            axes,
+            "ready",
+            COLOURS[1],
+            [trial for trial, _ in followed],
+            [made for _, made in followed],
+        )
     top = max((trial.rate for trial in trials), default=1.0)
     axes.plot([0, top], [0, top], color=LIMIT, linestyle="--", linewidth=1, label="as offered")
     axes.set_ylim(bottom=0)
 
 
-def _line(axes: Axes, name: str, colour: str, trials: Sequence[Trial], values: Sequence[float]) -> None:
+def _line(
+    axes: Axes, name: str, colour: str, trials: Sequence[Trial], values: Sequence[float]
+) -> None:
     rates = [trial.rate for trial in trials]
     axes.plot(rates, values, color=colour, label=name)
     fill = [colour if not trial.broken else "white" for trial in trials]
@@ -105,7 +115,11 @@ def _finish(axes: Axes, measured: Measured) -> None:
         axis.set_major_formatter(FuncFormatter(_number))
     if measured.knee:
         axes.axvline(
-            measured.knee.rate, color=KNEE, linestyle=":", linewidth=1.2, label=f"knee {_number(measured.knee.rate, 0)}"
+            measured.knee.rate,
+            color=KNEE,
+            linestyle=":",
+            linewidth=1.2,
+            label=f"knee {_number(measured.knee.rate, 0)}",
         )
     axes.legend(loc="best")
 

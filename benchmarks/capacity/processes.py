@@ -34,7 +34,9 @@ def server(port: int) -> dict[int, str]:
     family = {_root(pid, everyone) for pid in listeners(port) if pid in everyone}
     grown = set(family)
     while grown:
-        grown = {pid for pid, each in everyone.items() if each.parent in grown and pid not in family}
+        grown = {
+            pid for pid, each in everyone.items() if each.parent in grown and pid not in family
+        }
         family |= grown
     return {pid: _role(pid, everyone) for pid in family}
 
@@ -44,7 +46,10 @@ def listeners(port: int) -> set[int]:
     return {
         each.pid
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port and each.pid
+        if each.status == psutil.CONN_LISTEN
+        and each.laddr
+        and each.laddr.port == port
+        and each.pid
     }
 
 

@@ -76,8 +76,14 @@ class Trial(msgspec.Struct):
         Empty when its processes could not be seen.
         """
         answered = self.achieved * self.seconds
-        spent = {role: max(0.0, cores - idle.get(role, 0.0)) for role, cores in self.usage.cores.items()}
-        return {role: 1000 * cores * self.usage.seconds / answered for role, cores in spent.items() if answered}
+        spent = {
+            role: max(0.0, cores - idle.get(role, 0.0)) for role, cores in self.usage.cores.items()
+        }
+        return {
+            role: 1000 * cores * self.usage.seconds / answered
+            for role, cores in spent.items()
+            if answered
+        }
 
 
 class Measured(msgspec.Struct):

@@ -42,7 +42,8 @@ FOLLOWED_START = 0.15
 
 
 NOTICE = (
-    "whoever follows the instance hears of this: its books are in the catalogue until they are deleted, WatchBooks and "
+    "whoever follows the instance hears of this: its books are in the catalogue until they are "
+    "deleted, WatchBooks and "
     "subscribers are told of all that it makes, and ids go on behind it"
 )
 """Nothing of this can be kept apart from an instance that others use."""
@@ -161,7 +162,9 @@ class Run:
 
     async def _measure(self, operation: Operation, stock: Stock, budget: Budget) -> Measured:
         found = search.Found()
-        made = Measured(operation.name, operation.about, found.trials, None, certain=False, saturated=[])
+        made = Measured(
+            operation.name, operation.about, found.trials, None, certain=False, saturated=[]
+        )
 
         async def attempt(rate: float) -> Trial:
             seconds = budget.trial(rate)
@@ -172,7 +175,9 @@ class Run:
                 raise search.Exhausted("no request was due in the time that was left (--for)")
             self._plan.tell(line(operation.name, trial))
             if operation.pending:
-                await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
+                await stock.settled(
+                    operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left()))
+                )
             return trial
 
         warm = await arrivals.closed(operation, WARM_SECONDS, WARM_CONNECTIONS, budget.requests)
@@ -182,7 +187,9 @@ class Run:
             self._plan.tell(f"{operation.name:12} {made.ended}")
             return made
         if operation.pending:
-            await stock.settled(operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left())))
+            await stock.settled(
+                operation.pending, min(SETTLE_SECONDS, max(0.0, budget.time_left()))
+            )
         share = FOLLOWED_START if operation.follower else search.START
         await search.find(attempt, warm.answered / WARM_SECONDS * share, found)
         made.knee, made.certain, made.ended = found.knee, found.certain, found.ended
@@ -190,7 +197,9 @@ class Run:
             made.saturated = verdict.saturated(above, self._plan.limits.p95)
         return made
 
-    async def _trial(self, operation: Operation, rate: float, seconds: float, seed: int, most: int) -> Trial:
+    async def _trial(
+        self, operation: Operation, rate: float, seconds: float, seed: int, most: int
+    ) -> Trial:
         before = self._watch.sample()
         trial = await arrivals.trial(operation, rate, seconds, self._plan.limits, seed, most)
         trial.usage = self._watch.between(before, self._watch.sample())
@@ -203,7 +212,9 @@ class Run:
         for url in (*self._plan.metrics, *self._watch.metrics()):
             client = Client(Endpoint(url), METRICS_SECONDS)
             with contextlib.suppress(OSError, BadAnswer):
-                answer = await client.send(client.endpoint.request("GET", client.endpoint.path or "/"))
+                answer = await client.send(
+                    client.endpoint.request("GET", client.endpoint.path or "/")
+                )
                 found |= watch.backlog(answer.body)
             client.close()
         return found
@@ -216,7 +227,11 @@ def _counted(statuses: Counter[int | str]) -> str:
 def line(name: str, trial: Trial) -> str:
     """A trial for whoever watches."""
     latency, said = trial.latency, trial.broken or "holds"
-    ready = f", ready {trial.ready.per_second:.1f}/s p95 {trial.ready.latency.p95:.0f} ms" if trial.ready else ""
+    ready = (
+        f", ready {trial.ready.per_second:.1f}/s p95 {trial.ready.latency.p95:.0f} ms"
+        if trial.ready
+        else ""
+    )
     return (
         f"{name:12} {trial.rate:9.1f}/s for {trial.seconds:4.1f} s: {trial.achieved:9.1f}/s, "
         f"p50 {latency.p50:.1f} p95 {latency.p95:.1f} p99 {latency.p99:.1f} ms{ready}: {said}"

@@ -35,13 +35,26 @@ EVENTS = {"upload": 2, "books-write": 1, "take": 1, "files": 2}
 WRITES = {"upload": 2, "books-write": 1, "take": 1, "files": 2}
 """Transactions that change something, of one request."""
 
-# What was measured elsewhere: docs/reference/performance.md, decision 31, a table's size divided by its rows.
+# What was measured elsewhere: docs/reference/performance.md, decision 31, a table's size divided
+# by its rows.
 RELAY_RABBITMQ, RELAY_STREAMS = 6_090, 26_000
 TAKES = 4_330
 RENDER_A_MS, RENDER_B_MS = 5.3, 65.0
 UPLOAD_MS_PER_MIB = 17.2 / 8
-BYTES_A = {"original": 81_356, "100x100": 3_016, "500x500": 39_288, "gray": 63_283, "captioned": 88_594}
-BYTES_B = {"original": 3_500_000, "100x100": 3_000, "500x500": 40_000, "gray": 2_700_000, "captioned": 3_900_000}
+BYTES_A = {
+    "original": 81_356,
+    "100x100": 3_016,
+    "500x500": 39_288,
+    "gray": 63_283,
+    "captioned": 88_594,
+}
+BYTES_B = {
+    "original": 3_500_000,
+    "100x100": 3_000,
+    "500x500": 40_000,
+    "gray": 2_700_000,
+    "captioned": 3_900_000,
+}
 IMAGE_ROW, EVENT_ROW = 2_300, 914
 """Bytes of a row with its indexes."""
 RETENTION_DAYS = 7
@@ -102,25 +115,59 @@ def made() -> dict[str, str]:
 def inputs(mix: Mapping[str, float], upload: Mapping[str, float]) -> str:
     """What everything below follows from."""
     by_role = ", ".join(
-        f"{role} {cost:.2f}" for role, cost in sorted(mix.items(), key=lambda item: -item[1]) if cost >= FINE
+        f"{role} {cost:.2f}"
+        for role, cost in sorted(mix.items(), key=lambda item: -item[1])
+        if cost >= FINE
     )
     rows = [
-        ["CPU of one request of `mix`", f"{sum(mix.values()):.2f} ms: {by_role}", "[capacity](capacity.md)"],
-        ["CPU of one picture made ready", f"{sum(upload.values()):.1f} ms", "[capacity](capacity.md)"],
-        ["events of one request of `mix`", f"{_per_request(EVENTS):.2f}", "shares of `mix` x events of each"],
+        [
+            "CPU of one request of `mix`",
+            f"{sum(mix.values()):.2f} ms: {by_role}",
+            "[capacity](capacity.md)",
+        ],
+        [
+            "CPU of one picture made ready",
+            f"{sum(upload.values()):.1f} ms",
+            "[capacity](capacity.md)",
+        ],
+        [
+            "events of one request of `mix`",
+            f"{_per_request(EVENTS):.2f}",
+            "shares of `mix` x events of each",
+        ],
         ["writing transactions of one request", f"{_per_request(WRITES):.2f}", "the same"],
-        ["relay, to RabbitMQ / Redis Streams", f"{RELAY_RABBITMQ:,} / {RELAY_STREAMS:,} events/s", PERFORMANCE],
+        [
+            "relay, to RabbitMQ / Redis Streams",
+            f"{RELAY_RABBITMQ:,} / {RELAY_STREAMS:,} events/s",
+            PERFORMANCE,
+        ],
         ["hand-outs of one table", f"{TAKES:,} a second", PERFORMANCE],
-        ["rendering A (640x480) / B (12 megapixels)", f"{RENDER_A_MS} / {RENDER_B_MS:.0f} ms", PERFORMANCE],
+        [
+            "rendering A (640x480) / B (12 megapixels)",
+            f"{RENDER_A_MS} / {RENDER_B_MS:.0f} ms",
+            PERFORMANCE,
+        ],
         [
             "stored per picture, A / B",
             f"{sum(BYTES_A.values()) / 1e3:.0f} KB / {sum(BYTES_B.values()) / MEGA:.1f} MB",
             "original and four renditions",
         ],
-        ["rows: an image / an event", f"{IMAGE_ROW:,} / {EVENT_ROW} bytes", "tables and indexes, divided by rows"],
-        ["a daily user", f"{REQUESTS} requests, {REQUESTS * SHARES['upload'] / 100:.0f} of them uploads", "assumed"],
+        [
+            "rows: an image / an event",
+            f"{IMAGE_ROW:,} / {EVENT_ROW} bytes",
+            "tables and indexes, divided by rows",
+        ],
+        [
+            "a daily user",
+            f"{REQUESTS} requests, {REQUESTS * SHARES['upload'] / 100:.0f} of them uploads",
+            "assumed",
+        ],
         ["peak hour", f"{PEAK:.0f} x the average", "assumed"],
-        ["full", f"{COMFORT:.0%} of what something carries", "see the curves in [capacity](capacity.md)"],
+        [
+            "full",
+            f"{COMFORT:.0%} of what something carries",
+            "see the curves in [capacity](capacity.md)",
+        ],
     ]
     return table(["input", "value", "from"], rows)
 
@@ -132,8 +179,20 @@ def demand(mix: Mapping[str, float]) -> str:
         asked = Demand(users)
         stored = asked.pictures_a_month * sum(BYTES_A.values())
         cores = asked.rate * sum(mix.values()) / 1000 / COMFORT
-        cells = [_big(users), _short(asked.rate), _short(asked.uploads), _short(asked.rate * _per_request(EVENTS))]
-        rows.append([*cells, _big(asked.pictures_a_month), f"{_short(stored / 1e12)} TB", _short(max(1.0, cores))])
+        cells = [
+            _big(users),
+            _short(asked.rate),
+            _short(asked.uploads),
+            _short(asked.rate * _per_request(EVENTS)),
+        ]
+        rows.append(
+            [
+                *cells,
+                _big(asked.pictures_a_month),
+                f"{_short(stored / 1e12)} TB",
+                _short(max(1.0, cores)),
+            ]
+        )
     head = [
         "users a day",
         "requests/s at peak",
@@ -152,15 +211,31 @@ def limits(mix: Mapping[str, float]) -> str:
     served = SHARES["picture"] / 100 * BYTES_A["500x500"] * 8
     processes = CONNECTIONS / CONNECTIONS_EACH
     found = [
-        ("a machine of 2 cores", 2000 / total, "0: a larger machine, `api_workers`, `processor_workers`"),
-        ("a machine of 16 cores", 16_000 / total, "1, 2: roles on machines of their own, blobs in S3"),
-        ("200 connections to PostgreSQL", processes * 1000 / api, "3: pgbouncer between the API and the database"),
+        (
+            "a machine of 2 cores",
+            2000 / total,
+            "0: a larger machine, `api_workers`, `processor_workers`",
+        ),
+        (
+            "a machine of 16 cores",
+            16_000 / total,
+            "1, 2: roles on machines of their own, blobs in S3",
+        ),
+        (
+            "200 connections to PostgreSQL",
+            processes * 1000 / api,
+            "3: pgbouncer between the API and the database",
+        ),
         (
             "one core of Valkey",
             1000 / mix.get("valkey", FINE),
             "7: an engine per use: queues, cache, keys; then a cluster",
         ),
-        ("one relay to RabbitMQ", RELAY_RABBITMQ / _per_request(EVENTS), "6: a relay per partition of the outbox"),
+        (
+            "one relay to RabbitMQ",
+            RELAY_RABBITMQ / _per_request(EVENTS),
+            "6: a relay per partition of the outbox",
+        ),
         ("one relay to Redis Streams", RELAY_STREAMS / _per_request(EVENTS), "6: the same"),
         ("10 Gbit/s of pictures", NETWORK_BITS / served, "4: a CDN in front, signed URLs"),
         ("PostgreSQL on 64 cores", 64_000 / mix.get("postgres", FINE), "8: shards by owner"),
@@ -169,7 +244,9 @@ def limits(mix: Mapping[str, float]) -> str:
     rows = []
     for name, full, step in sorted(found, key=lambda item: item[1]):
         due = COMFORT * full
-        rows.append([name, _short(full), _short(due), _big(due * SECONDS_A_DAY / REQUESTS / PEAK), step])
+        rows.append(
+            [name, _short(full), _short(due), _big(due * SECONDS_A_DAY / REQUESTS / PEAK), step]
+        )
     return table(["what", "full at, requests/s", "due at", "users a day", "step"], rows)
 
 
@@ -184,7 +261,9 @@ def measured(runs: Mapping[int, Figures], half_load_ms: float) -> str:
         return f"A machine is full by division: {division} requests a second.\n"
     found, each = bound(figures, "mix"), cost(figures, "mix")
     if knee.rate > promised:
-        why = f"because a request takes less CPU when many come together: {each:.2f} ms at that rate"
+        why = (
+            f"because a request takes less CPU when many come together: {each:.2f} ms at that rate"
+        )
         use = "The tables reckon with the cost at half load: what they call full comes early."
     else:
         why = "because something other than CPU was full first"
@@ -208,7 +287,10 @@ def roles(mix: Mapping[str, float]) -> str:
 def million(upload_ms: float) -> str:
     """What a million pictures cost, once and every month."""
     rows = []
-    for name, sizes, extra in (("A, 81 KB", BYTES_A, 0.0), ("B, 12 megapixels, 3.5 MB", BYTES_B, _extra_b())):
+    for name, sizes, extra in (
+        ("A, 81 KB", BYTES_A, 0.0),
+        ("B, 12 megapixels, 3.5 MB", BYTES_B, _extra_b()),
+    ):
         core_hours = (upload_ms + extra) * MEGA / 1000 / 3600 / COMFORT
         stored = sum(sizes.values()) * MEGA / GIGA
         seen = VIEWS * sizes["500x500"] * MEGA / GIGA
@@ -241,11 +323,26 @@ def bill(mix: Mapping[str, float]) -> str:
         database = (kept * IMAGE_ROW + _kept_events(asked) * EVENT_ROW) / GIGA * BLOCK_GB_MONTH
         puts = asked.pictures_a_month * len(BYTES_A) / MEGA * PUTS_MILLION
         seen = asked.rate / PEAK * SECONDS_A_DAY * DAYS * SHARES["picture"] / 100
-        shown = seen * BYTES_A["500x500"] / GIGA * CDN_GB + seen * (1 - CDN_HITS) / MEGA * GETS_MILLION
+        shown = (
+            seen * BYTES_A["500x500"] / GIGA * CDN_GB + seen * (1 - CDN_HITS) / MEGA * GETS_MILLION
+        )
         parts = [cores * CORE_MONTH, stored, database, puts, shown]
-        cells = [*(_money(part) for part in parts), _money(sum(parts)), f"${sum(parts) / users:.4f}"]
+        cells = [
+            *(_money(part) for part in parts),
+            _money(sum(parts)),
+            f"${sum(parts) / users:.4f}",
+        ]
         rows.append([_big(users), *cells])
-    head = ["users a day", "cores", "blobs of a year", "database disks", "PUTs", "CDN and GETs", "a month", "per user"]
+    head = [
+        "users a day",
+        "cores",
+        "blobs of a year",
+        "database disks",
+        "PUTs",
+        "CDN and GETs",
+        "a month",
+        "per user",
+    ]
     return table(head, rows)
 
 

@@ -1,7 +1,8 @@
 """Finds the knee: the highest rate that holds. Knows nothing of requests, only trials that hold or break.
 
-A ramp multiplies the rate until it breaks; then the gap between what held and what broke is halved, in proportion. A
-machine that others use breaks a rate now and then by itself, so the first break is not believed before it came twice.
+A ramp multiplies the rate until it breaks; then the gap between what held and what broke is
+halved, in proportion. A machine that others use breaks a rate now and then by itself, so the first
+break is not believed before it came twice.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class Found:
     @property
     def broke(self) -> float:
         """The lowest rate that is believed to break."""
-        return min((rate for rate in self._rates(held=False) if rate > self.held), default=math.inf)
+        return min(
+            (rate for rate in self._rates(held=False) if rate > self.held), default=math.inf
+        )
 
     @property
     def held(self) -> float:
@@ -49,12 +52,18 @@ class Found:
     @property
     def knee(self) -> Trial | None:
         """The trial at that rate."""
-        return next((made for made in reversed(self.trials) if not made.broken and made.rate == self.held), None)
+        return next(
+            (made for made in reversed(self.trials) if not made.broken and made.rate == self.held),
+            None,
+        )
 
     @property
     def above(self) -> Trial | None:
         """The trial that broke next to the knee."""
-        return next((made for made in reversed(self.trials) if made.broken and made.rate == self.broke), None)
+        return next(
+            (made for made in reversed(self.trials) if made.broken and made.rate == self.broke),
+            None,
+        )
 
     @property
     def certain(self) -> bool:

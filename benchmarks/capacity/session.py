@@ -53,14 +53,18 @@ class Session:
         """Sign up and sign in; seconds that the access token lives."""
         account = {"email": self.email, "password": self.password}
         self._asked = True
-        made = await self.insist("POST", "/api/users", "application/json", msgspec.json.encode(account), good=(201,))
+        made = await self.insist(
+            "POST", "/api/users", "application/json", msgspec.json.encode(account), good=(201,)
+        )
         self.user_id = int(msgspec.json.decode(made.body)["id"])
         return await self.sign_in()
 
     async def sign_in(self) -> float:
         """Sign in anew; seconds that the access token lives."""
         form = urlencode({"username": self.email, "password": self.password}).encode()
-        return self._take(await self.insist("POST", "/api/auth/token", "application/x-www-form-urlencoded", form))
+        return self._take(
+            await self.insist("POST", "/api/auth/token", "application/x-www-form-urlencoded", form)
+        )
 
     async def stay(self, seconds: float) -> None:
         """Renew the token, which lives so many seconds, for as long as this runs."""
@@ -68,7 +72,11 @@ class Session:
             await asyncio.sleep(max(1.0, seconds / 2))
             body = msgspec.json.encode({"refresh_token": self._refresh})
             try:
-                seconds = self._take(await self.insist("POST", "/api/auth/refresh", "application/json", body, tries=1))
+                seconds = self._take(
+                    await self.insist(
+                        "POST", "/api/auth/refresh", "application/json", body, tries=1
+                    )
+                )
             except Unwilling:
                 seconds = await self.sign_in()
 
@@ -118,7 +126,9 @@ class Session:
         if self.user_id is None and not await self._exists():
             return False
         await self.sign_in()
-        self.user_id = int(msgspec.json.decode((await self.insist("GET", "/api/users/me")).body)["id"])
+        self.user_id = int(
+            msgspec.json.decode((await self.insist("GET", "/api/users/me")).body)["id"]
+        )
         return True
 
     async def _exists(self) -> bool:
@@ -137,7 +147,8 @@ class Session:
     def left(self) -> str:
         """What stays when it could not be cleaned up, and how to remove it."""
         return (
-            f"the user {self.email} stays with what it made: sign in with the password {self.password}, delete the "
+            f"the user {self.email} stays with what it made: sign in with the password "
+            f"{self.password}, delete the "
             f"books titled {self.name} and then /api/users/{self.user_id or '{id}'}"
         )
 

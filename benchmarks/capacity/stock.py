@@ -38,9 +38,16 @@ def form(picture: bytes, **fields: str) -> bytes:
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
     ]
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="capacity.jpg"\r\n'
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="capacity.jpg"\r\n'
+    )
     return b"".join(
-        ("".join(parts).encode(), f"{head}Content-Type: image/jpeg\r\n\r\n".encode(), picture, _END.encode())
+        (
+            "".join(parts).encode(),
+            f"{head}Content-Type: image/jpeg\r\n\r\n".encode(),
+            picture,
+            _END.encode(),
+        )
     )
 
 
@@ -66,11 +73,17 @@ class Stock:
         if blend or names & {"read", "picture", "list"}:
             await self._prepare_images()
         if "files-list" in names:
-            await self._many(FILES, lambda: self._create("/api/upload/", MULTIPART, self.file_form))
+            await self._many(
+                FILES, lambda: self._create("/api/upload/", MULTIPART, self.file_form)
+            )
             await self.settled("/api/files/?status=queued&limit=1", READY_SECONDS)
-            await self._counted("/api/files/?status=processed&limit=500", FILES, "files", "files worker")
+            await self._counted(
+                "/api/files/?status=processed&limit=500", FILES, "files", "files worker"
+            )
         if blend or "books-read" in names:
-            self.books = await self._many(BOOKS, lambda: self._create("/api/books", JSON, self.book))
+            self.books = await self._many(
+                BOOKS, lambda: self._create("/api/books", JSON, self.book)
+            )
         if blend or "take" in names:
             await self._many(TASKS, lambda: self._create("/api/tasks", MULTIPART, self._task))
 
@@ -78,7 +91,9 @@ class Stock:
         """Remove what does not go with the user, the catalogue's books; how many there were."""
         removed = 0
         query = urlencode({"title": self._session.name, "limit": PAGE})
-        while found := msgspec.json.decode((await self._session.insist("GET", f"/api/books?{query}")).body):
+        while found := msgspec.json.decode(
+            (await self._session.insist("GET", f"/api/books?{query}")).body
+        ):
             ids = iter([int(book["id"]) for book in found])
 
             async def one(ids: Any = ids) -> None:
@@ -106,16 +121,21 @@ class Stock:
         return random.choice(self.books)
 
     async def _prepare_images(self) -> None:
-        self.images = await self._many(IMAGES, lambda: self._create("/api/images", MULTIPART, self.image_form))
+        self.images = await self._many(
+            IMAGES, lambda: self._create("/api/images", MULTIPART, self.image_form)
+        )
         await self.settled("/api/images?status=queued&limit=1", READY_SECONDS)
-        await self._counted("/api/images?status=ready&limit=500", IMAGES, "pictures", "image processor")
+        await self._counted(
+            "/api/images?status=ready&limit=500", IMAGES, "pictures", "image processor"
+        )
 
     async def _counted(self, target: str, wanted: int, what: str, role: str) -> None:
         """Look whether all that was uploaded is ready. Raises Unwilling."""
         ready = msgspec.json.decode((await self._session.insist("GET", target)).body)
         if len(ready) < wanted:
             raise Unwilling(
-                f"of {wanted} {what} {len(ready)} were ready after {READY_SECONDS:.0f} s: does the "
+                f"of {wanted} {what} {len(ready)} were ready after {READY_SECONDS:.0f} s: does "
+                "the "
                 f"{role} run, and has it nothing else to do (`atelier jobs`)?"
             )
 

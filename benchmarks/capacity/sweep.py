@@ -56,7 +56,9 @@ def measure(cores: int, duration: str, operations: Sequence[str]) -> None:
     """Run the tool against an instance that may use so many cores, and keep what it reports."""
     everything = sorted(os.sched_getaffinity(0))
     workers = {f"{role}_workers": str(cores) for role in ("api", "processor", "file")}
-    with tempfile.TemporaryDirectory(prefix="atelier-capacity-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="atelier-capacity-", ignore_cleanup_errors=True
+    ) as folder:
         Path(folder).chmod(0o711)
         instance = Instance(Path(folder), grpc_port="0", metrics_port=str(free_port()), **workers)
         os.sched_setaffinity(0, everything[:cores])

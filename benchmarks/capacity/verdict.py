@@ -39,11 +39,20 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
     if usage.disk is not None and usage.disk >= FULL:
         said.append(f"the disk had work {usage.disk:.0%} of the time")
     if made.ready and made.ready.waiting > made.achieved:
-        said.append(f"the pipeline behind the queue: {made.ready.waiting} uploads were waiting when the last was sent")
-    said += [f"`{name}`: {count:.0f} outstanding" for name, count in usage.queues.items() if count > made.achieved]
+        said.append(
+            f"the pipeline behind the queue: {made.ready.waiting} uploads were waiting when the "
+            "last was sent"
+        )
+    said += [
+        f"`{name}`: {count:.0f} outstanding"
+        for name, count in usage.queues.items()
+        if count > made.achieved
+    ]
     if made.broken.startswith(BACK_PRESSURE):
         said.append(made.broken)
-    return said or ["nothing that can be seen from here: waiting for locks, for disk syncs, or for a network"]
+    return said or [
+        "nothing that can be seen from here: waiting for locks, for disk syncs, or for a network"
+    ]
 
 
 def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
@@ -73,14 +82,27 @@ def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
     if not client_is_full(made, p95_limit):
         return []
     delay = f", and sent {made.late:.0f} ms late (p95)" if _late(made, p95_limit) else ""
-    return [f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more than this"]
+    return [
+        (
+            f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more "
+            "than this"
+        )
+    ]
 
 
 def _cores(usage: Usage) -> list[str]:
     used = sum(usage.cores.values())
-    most = ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores)) or "the server's unseen"
+    most = (
+        ", ".join(f"{role} {share:.2f}" for role, share in _largest(usage.cores))
+        or "the server's unseen"
+    )
     if _full(usage):
-        return [f"all cores of the machine (cores used: {most}; client {usage.client:.2f}{_strangers(usage)})"]
+        return [
+            (
+                f"all cores of the machine (cores used: {most}; client "
+                f"{usage.client:.2f}{_strangers(usage)})"
+            )
+        ]
     if usage.allowed and used >= FULL * usage.allowed:
         return [f"the {usage.allowed} core(s) that the server may use (cores used: {most})"]
     return []
@@ -92,16 +114,24 @@ def _full(usage: Usage) -> bool:
 
 def _strangers(usage: Usage) -> str:
     others = usage.others
-    return f"; **other programs {others:.2f}: do not trust this figure**" if others > STRANGERS else ""
+    return (
+        f"; **other programs {others:.2f}: do not trust this figure**"
+        if others > STRANGERS
+        else ""
+    )
 
 
 def _processes(usage: Usage) -> list[str]:
     return [
-        f"`{role}`: one process used {share:.2f} of a core ({GROWS.get(role, 'it can use one at most')})"
+        f"`{role}`: one process used {share:.2f} of a core "
+        f"({GROWS.get(role, 'it can use one at most')})"
         for role, share in _largest(usage.busiest)
         if share >= FULL
     ]
 
 
 def _largest(values: dict[str, float]) -> list[tuple[str, float]]:
-    return sorted(((name, share) for name, share in values.items() if share >= 0.05), key=lambda item: -item[1])
+    return sorted(
+        ((name, share) for name, share in values.items() if share >= 0.05),
+        key=lambda item: -item[1],
+    )

@@ -15,7 +15,8 @@ from benchmarks.capacity import processes
 from benchmarks.capacity.results import Usage
 
 BACKLOG = re.compile(
-    rb'^(?:atelier_queue_jobs\{queue="([a-z]+)"\}|atelier_(outbox)_unsent_events) ([0-9.e+]+)$', re.MULTILINE
+    rb'^(?:atelier_queue_jobs\{queue="([a-z]+)"\}|atelier_(outbox)_unsent_events) ([0-9.e+]+)$',
+    re.MULTILINE,
 )
 """What the relay's /metrics says of work that waits."""
 
@@ -78,7 +79,10 @@ class Watch:
             role = after.roles[pid]
             earlier = before.cpu[pid].own if pid in before.cpu else 0.0
             busiest[role] = max(busiest[role], (used.own - earlier) / seconds)
-        disk = max((after.disks.get(name, start) - start for name, start in before.disks.items()), default=0)
+        disk = max(
+            (after.disks.get(name, start) - start for name, start in before.disks.items()),
+            default=0,
+        )
         client = (after.client - before.client) / seconds
         machine = busy(before.machine, after.machine)
         ours = client + sum(max(0.0, used) for used in cores.values())

@@ -2,8 +2,9 @@
 
     python bench.py --img2dataset OTHER_VENV/bin/python
 
-Rounds are interleaved and the median is told. The tool's figure is all of it (walk, transform, requests, journal) but
-its start, which is told apart: the CPU seconds of a run over eight pictures.
+Rounds are interleaved and the median is told. The tool's figure is all of it (walk, transform,
+requests, journal) but its start, which is told apart: the CPU seconds of a run over eight
+pictures.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def cpu_of(*command: str) -> float:
 
 def said(*command: str) -> float:
     """The number that a command prints."""
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return float(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
 
 
 def peer(script: str, folder: Path, url: str, *options: str) -> float:
@@ -97,16 +100,23 @@ def peer(script: str, folder: Path, url: str, *options: str) -> float:
 def main() -> None:
     """Run all, print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--img2dataset", help="a Python that has img2dataset; it is not among the dependencies")
+    parser.add_argument(
+        "--img2dataset", help="a Python that has img2dataset; it is not among the dependencies"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of pictures")
     options = parser.parse_args()
-    service = subprocess.Popen([sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True)
+    service = subprocess.Popen(
+        [sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True
+    )
     assert service.stdout
     url = f"http://127.0.0.1:{service.stdout.readline().strip()}"
     folder = Path(tempfile.mkdtemp())
     try:
-        for name, data, count, side, naive in (("A", picture_a(), 3000, 240, 6), ("B", picture_b(), 120, 1500, 0)):
+        for name, data, count, side, naive in (
+            ("A", picture_a(), 3000, 240, 6),
+            ("B", picture_b(), 120, 1500, 0),
+        ):
             many = fill(folder / name, data, max(8, int(count * options.scale)))
             few = fill(folder / f"{name}few", data, naive) if naive else None
             eight = fill(folder / f"{name}eight", data, 8)
@@ -145,15 +155,27 @@ def measure(
             vectorised = peer("naive.py", some, url, "--vectorise")
             found.setdefault("naive script, magic number vectorised", []).append(vectorised)
         if options.img2dataset:
-            theirs = (options.img2dataset, "-c", IMG2DATASET, seed, str(max(8, count // 10)), str(side))
-            found.setdefault("img2dataset's resizer (no rotation, no magic)", []).append(said(*theirs))
+            theirs = (
+                options.img2dataset,
+                "-c",
+                IMG2DATASET,
+                seed,
+                str(max(8, count // 10)),
+                str(side),
+            )
+            found.setdefault("img2dataset's resizer (no rotation, no magic)", []).append(
+                said(*theirs)
+            )
     return found
 
 
 def report(name: str, found: dict[str, list[float]]) -> None:
     """One line per contestant."""
     for contestant, values in found.items():
-        print(f"{name}  {contestant:48} {statistics.median(values):8.2f} CPU ms per picture", flush=True)
+        print(
+            f"{name}  {contestant:48} {statistics.median(values):8.2f} CPU ms per picture",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python -m benchmarks.classify.memory 1000 100000
 
-Each figure is the peak of the sum over the run's processes: resident (shared pages counted in each) and proportional.
+Each figure is the peak of the sum over the run's processes: resident (shared pages counted in
+each) and proportional.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ def memory(pid: int) -> tuple[int, int]:
 
 def main() -> None:
     """One run per size."""
-    service = subprocess.Popen([sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True)
+    service = subprocess.Popen(
+        [sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True
+    )
     assert service.stdout
     url = f"http://127.0.0.1:{service.stdout.readline().strip()}"
     for count in map(int, sys.argv[1:]):
@@ -53,7 +56,9 @@ def main() -> None:
         fill(folder / "many", count)
         command = [sys.executable, "-m", "atelier", "classify", str(folder / "many"), url]
         started = time.perf_counter()
-        process = subprocess.Popen([*command, "--output", str(folder / "out.jsonl")], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*command, "--output", str(folder / "out.jsonl")], stdout=subprocess.DEVNULL
+        )
         most = (0, 0)
         while process.poll() is None:
             time.sleep(0.2)
@@ -66,7 +71,8 @@ def main() -> None:
         lines = sum(1 for _ in (folder / "out.jsonl").open("rb"))
         assert (process.returncode, lines) == (0, count)
         print(
-            f"{count}: resident {most[0] // 2**20} MiB, proportional {most[1] // 2**20} MiB, {count / seconds:.0f}/s",
+            f"{count}: resident {most[0] // 2**20} MiB, proportional {most[1] // 2**20} MiB, "
+            f"{count / seconds:.0f}/s",
             flush=True,
         )
         shutil.rmtree(folder)

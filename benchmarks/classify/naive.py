@@ -1,8 +1,9 @@
 """A rebuild of the naive script: a thread pool, Pillow, a loop over pixels in Python, statistics in the main thread.
 
-With `--sleeps` the work is the seed's latencies instead (10 ms rotate and resize, 10 ms magic number in Python, 30 ms
-answer, 10 ms statistics), which measures the seed's first question: what happens when threads are added. The rotation
-sleeps (Pillow gives the interpreter lock away), the magic number burns its time in Python (which keeps the lock).
+With `--sleeps` the work is the seed's latencies instead (10 ms rotate and resize, 10 ms magic
+number in Python, 30 ms answer, 10 ms statistics), which measures the seed's first question: what
+happens when threads are added. The rotation sleeps (Pillow gives the interpreter lock away), the
+magic number burns its time in Python (which keeps the lock).
 """
 
 from __future__ import annotations
@@ -73,8 +74,16 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--threads-num", type=int, default=2)
     parser.add_argument("--vectorise", action="store_true", help="no loop for the magic number")
-    parser.add_argument("--sleeps", choices=["python", "numpy"], help="the seed's latencies, with either magic number")
-    parser.add_argument("--no-stats", action="store_true", help="with --sleeps: without the 10 ms in the main thread")
+    parser.add_argument(
+        "--sleeps",
+        choices=["python", "numpy"],
+        help="the seed's latencies, with either magic number",
+    )
+    parser.add_argument(
+        "--no-stats",
+        action="store_true",
+        help="with --sleeps: without the 10 ms in the main thread",
+    )
     options = parser.parse_args()
     paths = sorted(options.folder.iterdir())
 

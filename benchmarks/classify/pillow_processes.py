@@ -26,16 +26,24 @@ def process(path: Path, url: str) -> float:
     started = time.process_time()
     image = Image.open(path)
     image.draft("RGB", (image.width // 2, image.height // 2))
-    target = (image.height // 2, image.width // 2) if image.width > 400 else (image.height, image.width)
+    target = (
+        (image.height // 2, image.width // 2) if image.width > 400 else (image.height, image.width)
+    )
     image = (
-        ImageOps.exif_transpose(image).transpose(Image.Transpose.ROTATE_90).resize(target, Image.Resampling.BILINEAR)
+        ImageOps.exif_transpose(image)
+        .transpose(Image.Transpose.ROTATE_90)
+        .resize(target, Image.Resampling.BILINEAR)
     )
     pixels = np.asarray(image).astype(np.int64)
     rows, columns = np.arange(1, pixels.shape[0] + 1), np.arange(1, pixels.shape[1] + 1)
-    magic = np.einsum("x,xyc,y->c", rows, pixels, columns, optimize=True) / (pixels.shape[0] * pixels.shape[1])
+    magic = np.einsum("x,xyc,y->c", rows, pixels, columns, optimize=True) / (
+        pixels.shape[0] * pixels.shape[1]
+    )
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=80)
-    session().post(f"{url}/api/classify", params={"magic": magic.tolist()}, data=buffer.getvalue(), timeout=60).json()
+    session().post(
+        f"{url}/api/classify", params={"magic": magic.tolist()}, data=buffer.getvalue(), timeout=60
+    ).json()
     return time.process_time() - started
 
 

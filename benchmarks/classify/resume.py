@@ -1,6 +1,7 @@
 """How long a run over ten million pictures takes to go on after a kill: in an unchanged directory, in a changed one.
 
-The journal is real; the pictures that are done are not there any more, which the run does not look at.
+The journal is real; the pictures that are done are not there any more, which the run does not look
+at.
 
     python resume.py --count 10_000_000
 """
@@ -32,7 +33,9 @@ BEHIND = 10_000
 
 def line(n: int) -> Result:
     """A line like a real one."""
-    picture = Transformed(b"x" * 18_075, (1801220.0423046874, 2126922.2199348956, 2406769.007604167))
+    picture = Transformed(
+        b"x" * 18_075, (1801220.0423046874, 2126922.2199348956, 2406769.007604167)
+    )
     return result(Entry(n, b"IMG_%08d.jpg" % n, n + 1), picture, Answer("house", 0.987, 3845, 1))
 
 
@@ -58,8 +61,12 @@ def build(folder: Path, count: int) -> None:
         for n in range(count - BEHIND, count):
             out.write(msgspec.json.encode(line(n)) + b"\n")
     files.failed.touch()
-    subject = Subject(os.fsencode(pictures), recursive=False, rotate=True, resize=True, shard=0, shards=1)
-    state = Checkpoint(subject, totals.stored(), Reached(count - BEHIND), Reached(), results=counted)
+    subject = Subject(
+        os.fsencode(pictures), recursive=False, rotate=True, resize=True, shard=0, shards=1
+    )
+    state = Checkpoint(
+        subject, totals.stored(), Reached(count - BEHIND), Reached(), results=counted
+    )
     state.results_print = Lines(files.results).fingerprint(counted)
     files.checkpoint.write_bytes(msgspec.json.encode(state))
 
@@ -68,7 +75,9 @@ def timed(folder: Path, url: str) -> tuple[float, int]:
     """Seconds and peak bytes of one run, its children's not added."""
     command = [sys.executable, "-m", "atelier", "classify", str(folder / "pictures"), url]
     started = time.perf_counter()
-    process = subprocess.Popen([*command, "--output", str(folder / "out.jsonl")], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--output", str(folder / "out.jsonl")], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
@@ -80,14 +89,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000_000)
     count = parser.parse_args().count
-    service = subprocess.Popen([sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True)
+    service = subprocess.Popen(
+        [sys.executable, str(HERE / "standin.py")], stdout=subprocess.PIPE, text=True
+    )
     assert service.stdout
     url = f"http://127.0.0.1:{service.stdout.readline().strip()}"
     folder = Path(tempfile.mkdtemp())
     try:
         build(folder, count)
         journal = Files(folder / "out.jsonl").folder
-        print(f"walk log {Files(folder / 'out.jsonl').walk.stat().st_size / count:.1f} bytes a picture")
+        print(
+            f"walk log {Files(folder / 'out.jsonl').walk.stat().st_size / count:.1f} bytes a "
+            "picture"
+        )
         print(f"checkpoint {(journal / 'checkpoint.json').stat().st_size} bytes")
         print("nothing new: {:.2f} s, peak {:.0f} MB".format(*_shown(timed(folder, url))))
         for n in range(10):

@@ -2,8 +2,9 @@
 
     python standin.py --port 9000 --latency 0.03 --fail 0.01 --garbage 0.001
 
-`POST /api/classify` answers `{"class", "score"}`, both made from the magic number; `POST /stats` takes statistics;
-`GET /count` tells how many requests came. `--log FILE` appends the magic number and size of each picture.
+`POST /api/classify` answers `{"class", "score"}`, both made from the magic number; `POST /stats`
+takes statistics; `GET /count` tells how many requests came. `--log FILE` appends the magic number
+and size of each picture.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Service:
         self.options = options
         self.asked = 0
         self.stats = 0
-        self.log: IO[str] | None = Path(options.log).open("a", buffering=1) if options.log else None  # noqa: SIM115 - for life
+        self.log: IO[str] | None = (
+            Path(options.log).open("a", buffering=1) if options.log else None
+        )
         self.chance = random.Random(options.seed)
 
     def classify(self, query: str, body: bytes) -> tuple[int, bytes, float]:
@@ -43,7 +46,11 @@ class Service:
             return 200, b"<html>not JSON</html>", options.latency
         number = zlib.crc32(query.encode()) if body[:2] == b"\xff\xd8" else 0
         label = CLASSES[sum(query.encode()) % len(CLASSES)]
-        return 200, b'{"class":"%s","score":%.3f}' % (label.encode(), (number % 1000) / 1000), options.latency
+        return (
+            200,
+            b'{"class":"%s","score":%.3f}' % (label.encode(), (number % 1000) / 1000),
+            options.latency,
+        )
 
 
 class Connection(asyncio.Protocol):
@@ -83,7 +90,9 @@ class Connection(asyncio.Protocol):
             self._answer(200, b'{"asked":%d,"stats":%d}' % (service.asked, service.stats))
         elif path == "/stats":
             service.stats += body.count(b"{")
-            self._later(service.options.stats_latency, 204 if not service.options.stats_fail else 500, b"")
+            self._later(
+                service.options.stats_latency, 204 if not service.options.stats_fail else 500, b""
+            )
         elif path.endswith("/api/classify"):
             status, answer, latency = service.classify(query, body)
             self._later(latency, status, answer)
@@ -101,7 +110,9 @@ class Connection(asyncio.Protocol):
             return
         after = self._service.options.retry_after
         extra = f"Retry-After: {after}\r\n" if after and status in (429, 503) else ""
-        self._transport.write(f"HTTP/1.1 {status} OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body)
+        self._transport.write(
+            f"HTTP/1.1 {status} OK\r\nContent-Length: {len(body)}\r\n{extra}\r\n".encode() + body
+        )
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -118,12 +129,18 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0: any; the port is the first line of output")
+    parser.add_argument(
+        "--port", type=int, default=0, help="0: any; the port is the first line of output"
+    )
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--fail", type=float, default=0.0, help="share of answers with --fail-status")
+    parser.add_argument(
+        "--fail", type=float, default=0.0, help="share of answers with --fail-status"
+    )
     parser.add_argument("--fail-status", type=int, default=500)
     parser.add_argument("--retry-after", default="", help="header of 429 and 503 answers")
-    parser.add_argument("--garbage", type=float, default=0.0, help="share of answers that are not JSON")
+    parser.add_argument(
+        "--garbage", type=float, default=0.0, help="share of answers that are not JSON"
+    )
     parser.add_argument("--stats-latency", type=float, default=0.0)
     parser.add_argument("--stats-fail", action="store_true")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,6 +1,7 @@
 """Who is asking: access tokens, passwords, and the verified tokens that one process remembers.
 
-Knows no framework and no database: whether a session still stands is a function that the caller passes in.
+Knows no framework and no database: whether a session still stands is a function that the caller
+passes in.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ REMEMBER_TOKENS = 10_000  # about 8 MB
 HASHERS = 2  # passwords hashed at once: each takes 64 MiB and about 50 ms
 HASHERS_BACKLOG = 100  # waiting beyond these would take longer than a client waits
 # Times are compared in `_claims`, by our own clock.
-_OPTIONS: Options = {"require": REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False}
+_OPTIONS: Options = {
+    "require": REQUIRED,
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
 _SCHEME = "bearer "
 T = TypeVar("T")
 _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
@@ -106,7 +112,12 @@ class Tokens:
             if key is None:
                 raise Unauthenticated("The token was signed with an unknown key.")
             payload = jwt.decode(
-                token, key, [ALGORITHM], options=_OPTIONS, issuer=self._issuer, audience=self._audience
+                token,
+                key,
+                [ALGORITHM],
+                options=_OPTIONS,
+                issuer=self._issuer,
+                audience=self._audience,
             )
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("The token is not valid.") from error
@@ -117,12 +128,22 @@ class Tokens:
         return hmac.digest(self._keys[self._kid], purpose.encode() + b"\0" + data, "sha256")
 
     def _claims(self, payload: dict[str, object]) -> Claims:
-        user_id, session_id, token_id, expires = (payload[name] for name in ("sub", "sid", "jti", "exp"))
+        user_id, session_id, token_id, expires = (
+            payload[name] for name in ("sub", "sid", "jti", "exp")
+        )
         if payload["typ"] != ACCESS:
             raise Unauthenticated("This is not an access token.")
-        if not isinstance(user_id, str) or not _USER_ID.fullmatch(user_id) or int(user_id) > MAX_USER_ID:
+        if (
+            not isinstance(user_id, str)
+            or not _USER_ID.fullmatch(user_id)
+            or int(user_id) > MAX_USER_ID
+        ):
             raise Unauthenticated("The token names no user.")
-        if not isinstance(session_id, str) or not isinstance(token_id, str) or type(expires) is not int:
+        if (
+            not isinstance(session_id, str)
+            or not isinstance(token_id, str)
+            or type(expires) is not int
+        ):
             raise Unauthenticated("The token is not valid.")
         if expires <= self._now():
             raise Unauthenticated("The token has expired.")
@@ -172,7 +193,9 @@ class Passwords:
 
     def _verify(self, encoded: str | None, password: str) -> bool:
         if encoded is None:
-            self._hasher.hash(_composed(password))  # what a verification does, with the same parameters
+            self._hasher.hash(
+                _composed(password)
+            )  # what a verification does, with the same parameters
             return False
         try:
             return self._hasher.verify(encoded, _composed(password))
@@ -188,7 +211,8 @@ def _composed(password: str) -> str:
 class Authenticator:
     """From an `Authorization` value to a principal, remembering verified tokens for `REMEMBER_SECONDS` at most.
 
-    `alive` says whether the session of a token still stands; it is asked when a token is seen for the first time.
+    `alive` says whether the session of a token still stands; it is asked when a token is seen for
+    the first time.
     """
 
     def __init__(

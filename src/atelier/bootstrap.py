@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from atelier.settings import Bucket, Settings
 
 PROCESS, STORE = "process", "store"
-STORE_LIMIT = 256  # rendered pictures are large: the processor waits for the archiver rather than fill memory
+# Rendered pictures are large: the processor waits for the archiver rather than fill memory
+STORE_LIMIT = 256
 DEAD_LIMIT = 100  # dead letters kept of each queue: they hold pictures
-# Who subscribes to what: the relay declares them all before it sends, so that none misses what came before it.
+# Who subscribes to what: the relay declares them all before it sends, so that none misses what
+# came before it.
 SUBSCRIPTIONS = {"processor": ("image.*",), "grpc": ("book.*",)}
 REDIS_TIMEOUT = 5.0  # seconds for a command; blocking reads bring their own
 REDIS_CONNECTIONS = 128
@@ -72,12 +74,20 @@ def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
 
 def process_queue(settings: Settings, redis: Redis) -> Queue:
     """Jobs for the image processor."""
-    return Queue(redis, PROCESS, limit=settings.queue_limit, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT)
+    return Queue(
+        redis,
+        PROCESS,
+        limit=settings.queue_limit,
+        attempts=settings.job_attempts,
+        dead_limit=DEAD_LIMIT,
+    )
 
 
 def store_queue(settings: Settings, redis: Redis) -> Queue:
     """Jobs for the archiver."""
-    return Queue(redis, STORE, limit=STORE_LIMIT, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT)
+    return Queue(
+        redis, STORE, limit=STORE_LIMIT, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT
+    )
 
 
 def database_url(settings: Settings) -> str:
@@ -96,7 +106,8 @@ def _url(settings: Settings, name: str, what: str) -> str:
     url = chosen.get_secret_value() if chosen is not None else running.noted(settings.data, name)
     if url is None:
         raise Unavailable(
-            f"Atelier is not running on {settings.data.absolute()}, so there is no {what}: start `atelier up` there, "
+            f"Atelier is not running on {settings.data.absolute()}, so there is no {what}: start "
+            "`atelier up` there, "
             f"name another folder by --data, or set ATELIER_{name.upper()}"
         )
     return url
@@ -105,5 +116,7 @@ def _url(settings: Settings, name: str, what: str) -> str:
 def secret(settings: Settings) -> str:
     """The key that signs tokens."""
     if settings.secret is None:
-        raise Unavailable("no secret: set ATELIER_SECRET (32 bytes or more) or start with `atelier up`")
+        raise Unavailable(
+            "no secret: set ATELIER_SECRET (32 bytes or more) or start with `atelier up`"
+        )
     return settings.secret.get_secret_value()

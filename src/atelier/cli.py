@@ -11,15 +11,21 @@ from atelier.errors import AtelierError
 from atelier.settings import Settings, load
 
 app = typer.Typer(
-    help="Atelier: a self-hosted workshop for pictures and files.", no_args_is_help=True, add_completion=False
+    help="Atelier: a self-hosted workshop for pictures and files.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 blobs_app = typer.Typer(help="The blob store: copy it, say whose it is.", no_args_is_help=True)
 app.add_typer(blobs_app, name="blobs")
 
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")
+]
 Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API.")]
-GrpcPort = Annotated[int | None, typer.Option("--grpc-port", help="Port of the books gRPC service.")]
+GrpcPort = Annotated[
+    int | None, typer.Option("--grpc-port", help="Port of the books gRPC service.")
+]
 USAGE_ERROR = 2
 
 
@@ -31,7 +37,10 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)]
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+]
 
 
 @app.callback()
@@ -107,9 +116,14 @@ def migrate(data: Data = None) -> None:
 @app.command()
 def check(
     data: Data = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every original and compare its digest.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every original and compare its digest.")
+    ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what can be: make lost renditions anew, remove orphans.")
+        bool,
+        typer.Option(
+            "--repair", help="Mend what can be: make lost renditions anew, remove orphans."
+        ),
     ] = False,
 ) -> None:
     """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagreed."""
@@ -121,10 +135,15 @@ def check(
 @app.command()
 def backup(
     folder: Annotated[
-        Path, typer.Argument(help="Where backups are kept; blobs that are there already are not copied again.")
+        Path,
+        typer.Argument(
+            help="Where backups are kept; blobs that are there already are not copied again."
+        ),
     ],
     data: Data = None,
-    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")
+    ] = None,
 ) -> None:
     """Back up rows and blobs as of one moment, while everything runs. Exit code 1 when blobs are missing or corrupt."""
     from atelier.commands.backup import main as run
@@ -136,7 +155,9 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(help="Where backups are kept.")],
     data: Data = None,
-    at: Annotated[str | None, typer.Option("--at", help="Name of the backup; none: the newest.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="Name of the backup; none: the newest.")
+    ] = None,
 ) -> None:
     """Restore a backup into an empty house that is not running."""
     from atelier.commands.backup.restore import main as run
@@ -164,7 +185,9 @@ def probe(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", help="Ask this port; none: that of the instance on the data folder, else metrics_port, else port."
+            "--port",
+            help="Ask this port; none: that of the instance on the data folder, else "
+            "metrics_port, else port.",
         ),
     ] = None,
 ) -> None:
@@ -174,12 +197,16 @@ def probe(
     settings = _settings(data)
     if port:
         raise typer.Exit(run(settings.host, port))
-    raise typer.Exit(run(settings.host, settings.metrics_port or settings.port, str(settings.data)))
+    raise typer.Exit(
+        run(settings.host, settings.metrics_port or settings.port, str(settings.data))
+    )
 
 
 @app.command()
 def jobs(
-    queue: Annotated[str | None, typer.Argument(help="process, store or files; none: all.")] = None,
+    queue: Annotated[
+        str | None, typer.Argument(help="process, store or files; none: all.")
+    ] = None,
     data: Data = None,
     resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,
     purge: Annotated[bool, typer.Option("--purge", help="Throw the dead letters away.")] = False,
@@ -220,7 +247,13 @@ def adopt_blobs(data: Data = None) -> None:
     raise typer.Exit(run(_settings(data)))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
 def classify(context: typer.Context) -> None:
     """Classify a directory of pictures by a remote service (`atelier classify --help`)."""
     from atelier.classify.cli import main as run

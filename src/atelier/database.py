@@ -16,7 +16,12 @@ import asyncpg
 from sqlalchemy import DateTime, MetaData, event, make_url
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
@@ -80,7 +85,8 @@ def _refuse_closed(connection: Any, *_: object) -> None:
 class Database:
     """One process's connections: `begin()` for transactions, `fetch()` for hot reads without the ORM.
 
-    `url` is `postgresql://...` (libpq's form, sockets by `?host=`). Connections are opened on first use.
+    `url` is `postgresql://...` (libpq's form, sockets by `?host=`). Connections are opened on
+    first use.
     """
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
@@ -106,8 +112,15 @@ class Database:
         options |= {"timeout": CONNECT_SECONDS, "server_settings": self._options}
         try:
             return await asyncpg.connect(self.url, **options)
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            raise Unavailable("The database does not answer.", retry_after=RETRY_SECONDS) from error
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.CannotConnectNowError,
+            asyncpg.TooManyConnectionsError,
+        ) as error:
+            raise Unavailable(
+                "The database does not answer.", retry_after=RETRY_SECONDS
+            ) from error
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -16,7 +16,9 @@ class AtelierError(Exception):
 
     slug = "error"
 
-    def __init__(self, detail: str = "", *, slug: str | None = None, retry_after: int | None = None) -> None:
+    def __init__(
+        self, detail: str = "", *, slug: str | None = None, retry_after: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.slug = slug or type(self).slug
@@ -48,7 +50,11 @@ class Invalid(AtelierError):
     slug = "invalid"
 
     def __init__(
-        self, detail: str = "", *, slug: str | None = None, errors: list[dict[str, Any]] | None = None
+        self,
+        detail: str = "",
+        *,
+        slug: str | None = None,
+        errors: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(detail, slug=slug)
         self.errors = errors or []

@@ -7,13 +7,17 @@ from typing import Any
 
 from yaml import YAMLError
 
-# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the check knows.
+# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the
+# check knows.
 COMPLAINTS = {
     "extra_forbidden": "is not a setting",
     "greater_than_equal": "should be {ge} or more",
     "less_than_equal": "should be {le} or less",
     "literal_error": "should be {expected}",
-    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "should be a whole number"),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_parsing_size", "int_from_float"),
+        "should be a whole number",
+    ),
     **dict.fromkeys(("string_type", "path_type"), "should be a text"),
     "tuple_type": "should be a list",
 }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 MIGRATION = 7241001  # one Alembic migrator at a time, and none while a backup reads the tables
 FILES_MIGRATION = 7241002  # the same for Django's migrations
-# Held by a backup while it copies what its snapshot of the rows refers to: nothing is removed then.
+# Held by a backup while it copies what its snapshot of the rows refers to: nothing is removed
+# then.
 BLOB_REMOVAL = 7241003
 
 RELAY_CLASS = 0x41544C52

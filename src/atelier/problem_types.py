@@ -63,7 +63,8 @@ GENERAL = {
     "precondition-failed": ProblemType(
         "The object has changed since you read it",
         412,
-        "`If-Match` names another state of the object than the present: read it again, then decide.",
+        "`If-Match` names another state of the object than the present: read it again, then "
+        "decide.",
     ),
     "too-large": ProblemType(
         "The body is larger than the limit",
@@ -195,7 +196,8 @@ TASKS = {
     "lease-lost": ProblemType(
         "This lease has ended",
         409,
-        "The lease of this task ran out, was released or completed, or never was. Take a task again.",
+        "The lease of this task ran out, was released or completed, or never was. Take a task "
+        "again.",
     ),
 }
 FILES = {

@@ -34,7 +34,8 @@ STATUSES: dict[type[AtelierError], int] = {
     errors.Unavailable: 503,
 }
 KINDS = {status: kind for kind, status in STATUSES.items()}
-# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own mistakes.
+# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own
+# mistakes.
 OTHERS = {
     405: "method-not-allowed",
     406: "not-acceptable",
@@ -86,7 +87,9 @@ def from_error(error: AtelierError) -> Problem:
     return problem(status, error.slug, error.title, error.detail, headers=headers, **members)
 
 
-def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
+def from_status(
+    status: int, detail: str = "", headers: Mapping[str, str] | None = None
+) -> Problem:
     """The problem of a bare status."""
     phrase = HTTPStatus(status).phrase
     kind = KINDS.get(status)

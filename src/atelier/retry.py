@@ -16,7 +16,8 @@ from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 
-JITTER = 0.5  # a pause is this share of its length at least, so that many waiters do not come back together
+# A pause is this share of its length at least, so that many waiters do not come back together
+JITTER = 0.5
 
 
 def retry(
@@ -26,9 +27,9 @@ def retry(
 ) -> Callable[[Function], Function]:
     """Call a function, or a coroutine function, up to `times` times in all, sleeping `delay` seconds between calls.
 
-    Errors that are not `exceptions` pass at once and the last of those that are is raised; cancellation always passes.
-    The decorated function keeps its signature, name and docstring. Raises ValueError when `times` is below 1 or `delay`
-    below 0.
+    Errors that are not `exceptions` pass at once and the last of those that are is raised;
+    cancellation always passes. The decorated function keeps its signature, name and docstring.
+    Raises ValueError when `times` is below 1 or `delay` below 0.
     """
     if times < 1:
         raise ValueError("times must be at least 1")
@@ -37,13 +38,18 @@ def retry(
 
     def decorate(function: Function) -> Function:
         wrap = _coroutine_function if inspect.iscoroutinefunction(function) else _function
-        return cast("Function", wrap(cast("Callable[..., Any]", function), times, delay, exceptions))
+        return cast(
+            "Function", wrap(cast("Callable[..., Any]", function), times, delay, exceptions)
+        )
 
     return decorate
 
 
 def _function(
-    function: Callable[..., Any], times: int, delay: float, exceptions: type[Exception] | tuple[type[Exception], ...]
+    function: Callable[..., Any],
+    times: int,
+    delay: float,
+    exceptions: type[Exception] | tuple[type[Exception], ...],
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     def again(*args: object, **kwargs: object) -> object:
@@ -79,7 +85,9 @@ def _coroutine_function(
 
 def pause(attempt: int, first: float, longest: float) -> float:
     """Seconds to wait after the `attempt`-th failure (from 1): doubling from `first` to `longest`, less jitter."""
-    doublings = min(attempt - 1, 32)  # beyond that every `longest` is reached, and a float would overflow in the end
+    doublings = min(
+        attempt - 1, 32
+    )  # beyond that every `longest` is reached, and a float would overflow in the end
     return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)
 
 
@@ -97,7 +105,12 @@ class Outage:
     async def failed(self, error: BaseException) -> None:
         """Note a failed try, and wait before the next."""
         if not self._failures:
-            self._log.warning("%s is unavailable, trying again: %s: %s", self._server, type(error).__name__, error)
+            self._log.warning(
+                "%s is unavailable, trying again: %s: %s",
+                self._server,
+                type(error).__name__,
+                error,
+            )
         self._failures += 1
         await asyncio.sleep(pause(self._failures, self.FIRST, self.LONGEST))
 

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -65,33 +72,46 @@ class SettingsError(AtelierError):
 class Settings(BaseSettings):
     """What an operator can choose. Sizes are in bytes and times in seconds unless the name says otherwise."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
+    )
 
     data: Path = Field(
-        Path("data"), description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the secret."
+        Path("data"),
+        description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the "
+        "secret.",
     )
     host: str = Field("127.0.0.1", description="Address on which the HTTP API listens.")
-    port: int = Field(8000, ge=0, le=65535, description="Port of the HTTP API; 0: any that is free.")
-    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of the books gRPC service; 0: any that is free.")
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port of the HTTP API; 0: any that is free."
+    )
+    grpc_port: int = Field(
+        50051, ge=0, le=65535, description="Port of the books gRPC service; 0: any that is free."
+    )
 
     metrics_port: int | None = Field(
         None,
         ge=0,
         le=65535,
-        description="Port on which each role besides the API answers `/metrics`, `/healthz` and `/readyz`; under "
-        "`atelier up` the first of five in a row: processor, archiver, relay, grpc, files; none: they do not.",
+        description="Port on which each role besides the API answers `/metrics`, `/healthz` and "
+        "`/readyz`; under "
+        "`atelier up` the first of five in a row: processor, archiver, relay, grpc, files; none: "
+        "they do not.",
     )
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Addresses or networks of proxies before the HTTP API whose `X-Forwarded-For` and "
+        description="Addresses or networks of proxies before the HTTP API whose "
+        "`X-Forwarded-For` and "
         "`X-Forwarded-Proto` are believed, separated by commas.",
     )
     accel_prefix: str | None = Field(
         None,
         pattern=r"^/([A-Za-z0-9_-]+/)+$",
-        description="Where an nginx before the HTTP API finds the folder of blobs, as an internal location such as "
-        "`/_blobs/`: it then sends stored bytes once the API has allowed it (`X-Accel-Redirect`); none, or blobs in a "
+        description="Where an nginx before the HTTP API finds the folder of blobs, as an "
+        "internal location such as "
+        "`/_blobs/`: it then sends stored bytes once the API has allowed it "
+        "(`X-Accel-Redirect`); none, or blobs in a "
         "bucket: the API does.",
     )
 
@@ -99,59 +119,82 @@ class Settings(BaseSettings):
         None, description="PostgreSQL to use, `postgresql://...`; none: start an embedded one."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis or Valkey to use, `redis://...` or `unix://...`; none: start an embedded one."
+        None,
+        description="Redis or Valkey to use, `redis://...` or `unix://...`; none: start an "
+        "embedded one.",
     )
     amqp_url: SecretStr | None = Field(
-        None, description="RabbitMQ for the event bus, `amqp://...`; none: events travel on Redis Streams."
+        None,
+        description="RabbitMQ for the event bus, `amqp://...`; none: events travel on Redis "
+        "Streams.",
     )
     blobs: str | None = Field(
         None,
-        description="Where pictures and files are stored: a folder or `s3://bucket/prefix`; none: `blobs` in the data "
+        description="Where pictures and files are stored: a folder or `s3://bucket/prefix`; "
+        "none: `blobs` in the data "
         "folder.",
     )
     s3_endpoint: str | None = Field(
-        None, description="Address of an S3 server, `https://...`; none: AWS's, or what `AWS_ENDPOINT_URL` says."
+        None,
+        description="Address of an S3 server, `https://...`; none: AWS's, or what "
+        "`AWS_ENDPOINT_URL` says.",
     )
     s3_region: str | None = Field(
-        None, pattern=r"^[a-z0-9-]{1,64}$", description="Region of the bucket; none: `AWS_REGION`, then `us-east-1`."
+        None,
+        pattern=r"^[a-z0-9-]{1,64}$",
+        description="Region of the bucket; none: `AWS_REGION`, then `us-east-1`.",
     )
     s3_access_key: SecretStr | None = Field(
         None,
-        description="Access key of the bucket; none: `AWS_ACCESS_KEY_ID`, then the role of the container or machine.",
+        description="Access key of the bucket; none: `AWS_ACCESS_KEY_ID`, then the role of the "
+        "container or machine.",
     )
     s3_secret_key: SecretStr | None = Field(
         None, validate_default=True, description="The access key's secret; set both or neither."
     )
     postgres_bin: Path | None = Field(
-        None, description="Folder with `postgres` and `initdb` for the embedded database; none: the wheel's, then PATH."
+        None,
+        description="Folder with `postgres` and `initdb` for the embedded database; none: the "
+        "wheel's, then PATH.",
     )
     postgres_user: str | None = Field(
         None,
-        description="System user of the embedded database when Atelier runs as root; none: `postgres`, then `nobody`.",
+        description="System user of the embedded database when Atelier runs as root; none: "
+        "`postgres`, then `nobody`.",
     )
     valkey_bin: Path | None = Field(
-        None, description="`valkey-server` or `redis-server` for the embedded queue; none: the wheel's, then PATH."
+        None,
+        description="`valkey-server` or `redis-server` for the embedded queue; none: the "
+        "wheel's, then PATH.",
     )
 
     secret: SecretStr | None = Field(
         None,
-        description="Key that signs tokens, 32 bytes or more; none: `atelier up` makes one in the data folder.",
+        description="Key that signs tokens, 32 bytes or more; none: `atelier up` makes one in "
+        "the data folder.",
     )
     access_token_seconds: int = Field(900, ge=1, description="Life of an access token.")
     refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token.")
-    logins_per_minute: int = Field(5, ge=1, description="Failed logins a minute per address and client before 429.")
+    logins_per_minute: int = Field(
+        5, ge=1, description="Failed logins a minute per address and client before 429."
+    )
 
     body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
-    decode_seconds: int = Field(10, ge=1, description="Time one picture may take to decode and render.")
+    decode_seconds: int = Field(
+        10, ge=1, description="Time one picture may take to decode and render."
+    )
     decode_memory: int = Field(
-        1024 * MIB, ge=128 * MIB, description="Address space one decode may take, beyond the idle child's own."
+        1024 * MIB,
+        ge=128 * MIB,
+        description="Address space one decode may take, beyond the idle child's own.",
     )
     description_limit: int = Field(
         200, ge=1, le=10_000, description="Longest description, in Unicode characters after NFC."
     )
     sizes: Annotated[tuple[Size, ...], NoDecode] = Field(
-        ("100x100", "500x500"), description="Renditions made of every picture: it is fitted inside, never enlarged."
+        ("100x100", "500x500"),
+        description="Renditions made of every picture: it is fitted inside, never enlarged.",
     )
     caption_font: str | None = Field(
         None,
@@ -159,8 +202,10 @@ class Settings(BaseSettings):
         "`DejaVu Sans Bold`, or the path of a font file. The image processor looks for it; its "
         "log and `atelier doctor` say which file was taken. None: the DejaVu Sans that comes with "
         "Atelier, which has Latin, Greek, "
-        "Cyrillic, Armenian, Georgian, Hebrew and Arabic letters, but no Chinese, Japanese, Korean, Thai or Indian "
-        "ones, and of emoji little but faces. Signs that the font lacks are drawn as boxes; the image processor logs "
+        "Cyrillic, Armenian, Georgian, Hebrew and Arabic letters, but no Chinese, Japanese, "
+        "Korean, Thai or Indian "
+        "ones, and of emoji little but faces. Signs that the font lacks are drawn as boxes; the "
+        "image processor logs "
         "which.",
     )
     caption_size: int = Field(
@@ -172,34 +217,56 @@ class Settings(BaseSettings):
     )
 
     inline_limit: int = Field(
-        MIB, ge=0, description="Largest picture that travels inside its job; larger ones go by blob key."
+        MIB,
+        ge=0,
+        description="Largest picture that travels inside its job; larger ones go by blob key.",
     )
-    queue_limit: int = Field(10_000, ge=1, description="Jobs waiting on one queue before uploads are answered 503.")
-    job_attempts: int = Field(4, ge=1, description="Deliveries of one job before it is a dead letter.")
+    queue_limit: int = Field(
+        10_000, ge=1, description="Jobs waiting on one queue before uploads are answered 503."
+    )
+    job_attempts: int = Field(
+        4, ge=1, description="Deliveries of one job before it is a dead letter."
+    )
     reconcile_seconds: int = Field(
-        30, ge=1, description="A row that is not final and has not moved for this long is offered again."
+        30,
+        ge=1,
+        description="A row that is not final and has not moved for this long is offered again.",
     )
-    outbox_retention_days: int = Field(7, ge=1, description="How long sent events stay in the outbox for replays.")
-    idempotency_hours: int = Field(24, ge=1, description="How long an Idempotency-Key replays its first answer.")
-    cache_seconds: int = Field(300, ge=1, description="How long a record or picture stays in the cache.")
+    outbox_retention_days: int = Field(
+        7, ge=1, description="How long sent events stay in the outbox for replays."
+    )
+    idempotency_hours: int = Field(
+        24, ge=1, description="How long an Idempotency-Key replays its first answer."
+    )
+    cache_seconds: int = Field(
+        300, ge=1, description="How long a record or picture stays in the cache."
+    )
     cache_item_limit: int = Field(MIB, ge=0, description="Largest picture kept in the cache.")
 
-    api_workers: int = Field(1, ge=1, le=64, description="Processes of the HTTP API that share one port.")
-    grpc_workers: int = Field(1, ge=1, le=64, description="Processes of the gRPC service that share one port.")
+    api_workers: int = Field(
+        1, ge=1, le=64, description="Processes of the HTTP API that share one port."
+    )
+    grpc_workers: int = Field(
+        1, ge=1, le=64, description="Processes of the gRPC service that share one port."
+    )
     processor_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="Pictures the image processor renders at once, each in its own sandboxed child.",
+        description="Pictures the image processor renders at once, each in its own sandboxed "
+        "child.",
     )
     file_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="Files that a files worker looks at at once, each in a process with a sandboxed child.",
+        description="Files that a files worker looks at at once, each in a process with a "
+        "sandboxed child.",
     )
     otlp_url: SecretStr | None = Field(
-        None, description="OpenTelemetry collector that gets traces by OTLP/HTTP, `http://host:4318`; none: no tracing."
+        None,
+        description="OpenTelemetry collector that gets traces by OTLP/HTTP, `http://host:4318`; "
+        "none: no tracing.",
     )
     role: RoleName | None = Field(
         None,
@@ -210,7 +277,9 @@ class Settings(BaseSettings):
         "INFO", description="Least severe log line that is written."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Form of log lines on console and in files; with `json` there is no start screen."
+        "text",
+        description="Form of log lines on console and in files; with `json` there is no start "
+        "screen.",
     )
 
     _chosen: frozenset[str] = PrivateAttr(frozenset())  # names given on the command line
@@ -241,7 +310,9 @@ class Settings(BaseSettings):
     @field_validator("s3_secret_key")
     @classmethod
     def _check_pair(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if "s3_access_key" in info.data and (value is None) != (info.data["s3_access_key"] is None):
+        if "s3_access_key" in info.data and (value is None) != (
+            info.data["s3_access_key"] is None
+        ):
             raise ValueError("belongs to s3_access_key: set both or neither")
         return value
 
@@ -250,7 +321,9 @@ class Settings(BaseSettings):
     def _check_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         schemes = SCHEMES[info.field_name or ""]
         if value and urlsplit(value.get_secret_value()).scheme not in schemes:
-            raise ValueError(f"should start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+            raise ValueError(
+                f"should start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+            )
         return value
 
     @field_validator("secret")
@@ -267,13 +340,19 @@ class Settings(BaseSettings):
             try:
                 ip_network(network)
             except ValueError:
-                raise ValueError(f"{network!r} should be an address or a network such as 10.0.0.0/8") from None
+                raise ValueError(
+                    f"{network!r} should be an address or a network such as 10.0.0.0/8"
+                ) from None
         return value
 
     @field_validator("sizes", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
 
     @property
     def store(self) -> Path | Bucket:
@@ -323,7 +402,11 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line over environment over the YAML file."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=config_file())
+        return (
+            init_settings,
+            env_settings,
+            YamlConfigSettingsSource(settings_cls, yaml_file=config_file()),
+        )
 
 
 def store_place(text: str) -> Path | Bucket:
@@ -335,9 +418,15 @@ def store_place(text: str) -> Path | Bucket:
     name, _, prefix = text.removeprefix(S3).partition("/")
     prefix = prefix.rstrip("/")
     if not _BUCKET.fullmatch(name):
-        raise ValueError("should be s3://bucket/prefix: a bucket has 3 to 63 small letters, digits, dots and hyphens")
+        raise ValueError(
+            "should be s3://bucket/prefix: a bucket has 3 to 63 small letters, digits, dots and "
+            "hyphens"
+        )
     if len(prefix) > PREFIX_CHARACTERS or not _BUCKET_PREFIX.fullmatch(prefix):
-        raise ValueError("should be s3://bucket/prefix: a prefix has letters, digits and ._- between single slashes")
+        raise ValueError(
+            "should be s3://bucket/prefix: a prefix has letters, digits and ._- between single "
+            "slashes"
+        )
     return Bucket(name, prefix)
 
 
@@ -346,7 +435,10 @@ def _plain_endpoint(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("should start with https:// or http:// and name a host")
     if "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise ValueError("should be a scheme, a host and a port only: keys go into s3_access_key and s3_secret_key")
+        raise ValueError(
+            "should be a scheme, a host and a port only: keys go into s3_access_key and "
+            "s3_secret_key"
+        )
     return value.rstrip("/")
 
 
@@ -357,9 +449,13 @@ def config_file() -> Path:
 
 def load(**chosen: Any) -> Settings:
     """The settings, `chosen` (from the command line) first. Raises SettingsError, which names keys and never values."""
-    unknown = sorted(variable for variable, name in _environment().items() if name not in Settings.model_fields)
+    unknown = sorted(
+        variable for variable, name in _environment().items() if name not in Settings.model_fields
+    )
     if unknown:
-        raise SettingsError(f"unknown environment variable {', '.join(unknown)}: see docs/reference/settings.md")
+        raise SettingsError(
+            f"unknown environment variable {', '.join(unknown)}: see docs/reference/settings.md"
+        )
     if CONFIG_VARIABLE in os.environ and not config_file().is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file")
     try:
@@ -367,7 +463,9 @@ def load(**chosen: Any) -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(_complaints(error, chosen))) from None
     except (YAMLError, TypeError, ValueError, OSError) as error:
-        raise SettingsError(f"{config_file()} cannot be read as YAML settings: {flaw(error)}") from None
+        raise SettingsError(
+            f"{config_file()} cannot be read as YAML settings: {flaw(error)}"
+        ) from None
     settings._chosen = frozenset(chosen)
     return settings
 

@@ -70,7 +70,9 @@ def app(resources: Resources) -> FastAPI:
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """Calls the application in process."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier") as made:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://atelier"
+    ) as made:
         yield made
 
 
@@ -115,7 +117,9 @@ class Person:
         """Sign out."""
         return await self.client.post("/api/auth/logout", headers=self.headers)
 
-    async def delete(self, user_id: int | None = None, path: str = "/api/users") -> httpx2.Response:
+    async def delete(
+        self, user_id: int | None = None, path: str = "/api/users"
+    ) -> httpx2.Response:
         """Delete an account, by default one's own."""
         return await self.client.delete(f"{path}/{user_id or self.id}", headers=self.headers)
 
@@ -132,19 +136,27 @@ class Door:
         """An address that nobody has."""
         return f"{uuid.uuid4().hex}@example.org"
 
-    async def register(self, email: str, password: str = password, **options: Any) -> httpx2.Response:
+    async def register(
+        self, email: str, password: str = password, **options: Any
+    ) -> httpx2.Response:
         """Ask for an account."""
-        return await self.client.post("/api/users", json={"email": email, "password": password}, **options)
+        return await self.client.post(
+            "/api/users", json={"email": email, "password": password}, **options
+        )
 
     async def sign_in(self, email: str, password: str = password) -> httpx2.Response:
         """Send the password form."""
-        return await self.client.post("/api/auth/token", data={"username": email, "password": password})
+        return await self.client.post(
+            "/api/auth/token", data={"username": email, "password": password}
+        )
 
     async def enter(self, email: str) -> Person:
         """Somebody who has an account, signed in."""
         pair = (await self.sign_in(email)).raise_for_status().json()
         headers = {"Authorization": f"Bearer {pair['access_token']}"}
-        account = (await self.client.get("/api/users/me", headers=headers)).raise_for_status().json()
+        account = (
+            (await self.client.get("/api/users/me", headers=headers)).raise_for_status().json()
+        )
         return Person(self.client, email, account["id"], pair)
 
     async def person(self) -> Person:

@@ -40,7 +40,11 @@ class TestMe:
     async def test_it_shows_the_account(self, anna: Person) -> None:
         """As it was registered."""
         account = (await anna.me()).json()
-        assert (account["id"], account["email"], account["tasks_created"]) == (anna.id, anna.email, 0)
+        assert (account["id"], account["email"], account["tasks_created"]) == (
+            anna.id,
+            anna.email,
+            0,
+        )
 
     async def test_it_has_an_entity_tag(self, anna: Person, resources: Resources) -> None:
         """Which changes with the counter, and saves sending the same again."""
@@ -50,7 +54,9 @@ class TestMe:
         set_counter = "UPDATE users SET tasks_created = $2 WHERE id = $1"
         await resources.database.fetch(set_counter, anna.id, 7)
         answer = await anna.client.get("/api/users/me", headers=headers)
-        await resources.database.fetch(set_counter, anna.id, 0)  # other tests compare the counters with their total
+        await resources.database.fetch(
+            set_counter, anna.id, 0
+        )  # other tests compare the counters with their total
         assert (answer.status_code, answer.json()["tasks_created"]) == (200, 7)
 
 
@@ -81,7 +87,9 @@ class TestLeave:
         assert (await client.delete(f"/api/users/{anna.id}")).status_code == 401
 
     @pytest.mark.parametrize("user_id", ["mine", "1.5", "%20", "1e3"])
-    async def test_what_is_no_id_is_refused(self, client: httpx2.AsyncClient, anna: Person, user_id: str) -> None:
+    async def test_what_is_no_id_is_refused(
+        self, client: httpx2.AsyncClient, anna: Person, user_id: str
+    ) -> None:
         """By its schema."""
         answer = await client.delete(f"/api/users/{user_id}", headers=anna.headers)
         assert answer.status_code == 422
@@ -90,15 +98,22 @@ class TestLeave:
         """As the next event of its subject, without secrets."""
         await anna.delete()
         events = await announced(resources, anna.id)
-        assert [(event["type"], event["sequence"]) for event in events] == [("user.created", 1), ("user.deleted", 2)]
+        assert [(event["type"], event["sequence"]) for event in events] == [
+            ("user.created", 1),
+            ("user.deleted", 2),
+        ]
         assert "argon2" not in events[1]["data"]
 
-    async def test_other_slices_forget_in_the_same_transaction(self, anna: Person, resources: Resources) -> None:
+    async def test_other_slices_forget_in_the_same_transaction(
+        self, anna: Person, resources: Resources
+    ) -> None:
         """What they delete and announce is there if and only if the user is gone."""
         seen: list[int] = []
 
         async def forget(session: AsyncSession, user_id: int) -> None:
-            assert await session.scalar(text("SELECT 1 FROM users WHERE id = :id"), {"id": user_id})
+            assert await session.scalar(
+                text("SELECT 1 FROM users WHERE id = :id"), {"id": user_id}
+            )
             outbox.record(session, "image.deleted", f"images/of-{user_id}", 1, {})
             seen.append(user_id)
 
@@ -129,15 +144,21 @@ class TestLeave:
             argument = str(anna.id) if "LIKE" in query else anna.id
             assert not await resources.database.fetch(query, argument)
 
-    async def test_the_kept_answer_of_their_registration_goes_too(self, door: Door, resources: Resources) -> None:
+    async def test_the_kept_answer_of_their_registration_goes_too(
+        self, door: Door, resources: Resources
+    ) -> None:
         """It holds the address; those of others stay."""
         keys = [str(uuid.uuid4()) for _ in range(2)]
         emails = [door.new_address() for _ in keys]
         for email, key in zip(emails, keys, strict=True):
-            assert (await door.register(email, headers={"Idempotency-Key": key})).status_code == 201
+            assert (
+                await door.register(email, headers={"Idempotency-Key": key})
+            ).status_code == 201
         anna = await door.enter(emails[0])
         await anna.delete()
-        left = await resources.database.fetch("SELECT key FROM idempotency_keys WHERE key = any($1)", keys)
+        left = await resources.database.fetch(
+            "SELECT key FROM idempotency_keys WHERE key = any($1)", keys
+        )
         assert [row["key"] for row in left] == keys[1:]
 
     async def test_twice_at_once_deletes_once(self, anna: Person, resources: Resources) -> None:
@@ -152,11 +173,17 @@ class TestLeave:
         path = f"/api/users/{anna.id}"
         stale = await anna.client.delete(path, headers=anna.headers | {"If-Match": '"other"'})
         assert is_problem(stale, 412, "precondition-failed")
-        assert (await anna.client.delete(path, headers=anna.headers | {"If-Match": tag})).status_code == 204
+        assert (
+            await anna.client.delete(path, headers=anna.headers | {"If-Match": tag})
+        ).status_code == 204
 
-    async def test_a_sign_in_that_meets_the_deletion_opens_nothing(self, door: Door, anna: Person) -> None:
+    async def test_a_sign_in_that_meets_the_deletion_opens_nothing(
+        self, door: Door, anna: Person
+    ) -> None:
         """Whichever comes first, nobody is signed in afterwards and nothing fails."""
-        answers = await asyncio.gather(anna.delete(), *(door.sign_in(anna.email) for _ in range(4)))
+        answers = await asyncio.gather(
+            anna.delete(), *(door.sign_in(anna.email) for _ in range(4))
+        )
         assert answers[0].status_code == 204
         assert {answer.status_code for answer in answers[1:]} <= {200, 401}
         for answer in answers[1:]:

@@ -11,13 +11,24 @@ if TYPE_CHECKING:
 def test_openapi_says_what_can_happen(app: FastAPI) -> None:
     """Every operation declares its errors as problems; the form and the header are described."""
     document = app.openapi()
-    operations = [(path, method, op) for path, item in document["paths"].items() for method, op in item.items()]
+    operations = [
+        (path, method, op)
+        for path, item in document["paths"].items()
+        for method, op in item.items()
+    ]
     for path, method, operation in operations:
-        errors = {status: found for status, found in operation["responses"].items() if status >= "400"}
+        errors = {
+            status: found for status, found in operation["responses"].items() if status >= "400"
+        }
         assert errors, (path, method)
-        assert all("application/problem+json" in found["content"] for found in errors.values()), (path, method)
+        assert all("application/problem+json" in found["content"] for found in errors.values()), (
+            path,
+            method,
+        )
     paths = document["paths"]
-    form = paths["/api/auth/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    form = paths["/api/auth/token"]["post"]["requestBody"]["content"][
+        "application/x-www-form-urlencoded"
+    ]["schema"]
     assert set(form["required"]) == {"username", "password"}
     assert [p["name"] for p in paths["/api/users"]["post"]["parameters"]] == ["Idempotency-Key"]
     assert paths["/users"]["post"]["deprecated"]

@@ -59,7 +59,9 @@ class TestRegister:
         [str.upper, str.title, lambda email: email.replace("@", "@").swapcase()],
         ids=["upper", "title", "swap"],
     )
-    async def test_an_address_has_one_account_however_it_is_cased(self, door: Door, other: Any) -> None:
+    async def test_an_address_has_one_account_however_it_is_cased(
+        self, door: Door, other: Any
+    ) -> None:
         """The second is refused as a conflict."""
         email = door.new_address()
         await door.register(email)
@@ -109,7 +111,17 @@ class TestRegister:
 
     @pytest.mark.parametrize(
         "password",
-        ["", "x" * 7, "x" * 129, "with\u0000nul-inside", "with\nnewline", "bell\u0007bell", None, 12345678, True],
+        [
+            "",
+            "x" * 7,
+            "x" * 129,
+            "with\u0000nul-inside",
+            "with\nnewline",
+            "bell\u0007bell",
+            None,
+            12345678,
+            True,
+        ],
     )
     async def test_what_is_no_password_is_refused(self, door: Door, password: Any) -> None:
         """The answer names the field and does not repeat what was sent."""
@@ -118,7 +130,9 @@ class TestRegister:
         assert "\0" in str(password) or answer.json()["errors"][0]["loc"] == ["body", "password"]
         assert "input" not in answer.text
 
-    @pytest.mark.parametrize("password", ["x" * 8, "x" * 128, "три слова подряд", "🔑" * 128, "        "])
+    @pytest.mark.parametrize(
+        "password", ["x" * 8, "x" * 128, "три слова подряд", "🔑" * 128, "        "]
+    )
     async def test_a_password_at_the_limits_works(self, door: Door, password: str) -> None:
         """Length counts characters; any printable one may be in it."""
         email = door.new_address()
@@ -126,14 +140,21 @@ class TestRegister:
         assert (await door.sign_in(email, password)).status_code == 200
 
     @pytest.mark.parametrize(
-        "body", [b"", b"{", b"[]", b"null", b'{"email": "a@example.org"}', b'{"password": "x"}', b"\xff"]
+        "body",
+        [b"", b"{", b"[]", b"null", b'{"email": "a@example.org"}', b'{"password": "x"}', b"\xff"],
     )
-    async def test_what_is_no_registration_is_refused(self, client: httpx2.AsyncClient, body: bytes) -> None:
+    async def test_what_is_no_registration_is_refused(
+        self, client: httpx2.AsyncClient, body: bytes
+    ) -> None:
         """Whatever is sent, the answer is a problem of the client's."""
-        answer = await client.post("/api/users", content=body, headers={"content-type": "application/json"})
+        answer = await client.post(
+            "/api/users", content=body, headers={"content-type": "application/json"}
+        )
         assert is_problem(answer, 422, "invalid") or is_problem(answer, 400, "malformed")
 
-    async def test_it_is_announced_without_secrets(self, resources: Resources, anna: Person) -> None:
+    async def test_it_is_announced_without_secrets(
+        self, resources: Resources, anna: Person
+    ) -> None:
         """`user.created` is the first event of its subject."""
         events = await announced(resources, anna.id)
         assert [(event["type"], event["sequence"]) for event in events] == [("user.created", 1)]
@@ -148,7 +169,9 @@ class TestRegister:
         await door.register(anna.email)
         assert await resources.database.fetchrow(count) == before
 
-    async def test_the_password_is_stored_as_argon2id(self, resources: Resources, anna: Person) -> None:
+    async def test_the_password_is_stored_as_argon2id(
+        self, resources: Resources, anna: Person
+    ) -> None:
         """And in no other form."""
         row = await resources.database.fetchrow("SELECT * FROM users WHERE id = $1", anna.id)
         assert row is not None
@@ -177,11 +200,15 @@ class TestRegister:
         assert (await door.register(anna.email, headers=headers)).status_code == 409
         assert (await door.register(door.new_address(), headers=headers)).status_code == 201
 
-    async def test_at_rest_no_digest_of_a_password_can_be_guessed_at(self, door: Door, resources: Resources) -> None:
+    async def test_at_rest_no_digest_of_a_password_can_be_guessed_at(
+        self, door: Door, resources: Resources
+    ) -> None:
         """The kept fingerprint needs the server's secret."""
         email, key = door.new_address(), str(uuid.uuid4())
         await door.register(email, headers={"Idempotency-Key": key})
-        row = await resources.database.fetchrow("SELECT fingerprint FROM idempotency_keys WHERE key = $1", key)
+        row = await resources.database.fetchrow(
+            "SELECT fingerprint FROM idempotency_keys WHERE key = $1", key
+        )
         content = orjson.dumps([email, door.password])
         assert row is not None
         assert row["fingerprint"] == resources.tokens.digest("register", content)

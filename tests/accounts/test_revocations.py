@@ -75,7 +75,9 @@ async def test_so_does_the_end_of_a_stolen_family(anna: Person, elsewhere: Authe
     await forgotten(elsewhere, authorization)
 
 
-async def test_others_are_not_forgotten(anna: Person, boris: Person, elsewhere: Authenticator, redis: Redis) -> None:
+async def test_others_are_not_forgotten(
+    anna: Person, boris: Person, elsewhere: Authenticator, redis: Redis
+) -> None:
     """Nor does rubbish on the channel do harm."""
     for person in (anna, boris):
         await elsewhere.authenticate(person.headers["Authorization"])
@@ -86,7 +88,9 @@ async def test_others_are_not_forgotten(anna: Person, boris: Person, elsewhere: 
     assert elsewhere.known(boris.headers["Authorization"])
 
 
-async def test_who_begins_to_listen_forgets_what_may_have_ended_before(anna: Person, resources: Resources) -> None:
+async def test_who_begins_to_listen_forgets_what_may_have_ended_before(
+    anna: Person, resources: Resources
+) -> None:
     """Words that were said while nobody listened are not said again."""
     there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
     await there.authenticate(anna.headers["Authorization"])

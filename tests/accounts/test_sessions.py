@@ -71,20 +71,30 @@ class TestRefresh:
 
     async def test_an_expired_token_is_dead(self, anna: Person, resources: Resources) -> None:
         """After `refresh_token_days` without use."""
-        await resources.database.fetch("UPDATE refresh_families SET expires_at = now() WHERE user_id = $1", anna.id)
+        await resources.database.fetch(
+            "UPDATE refresh_families SET expires_at = now() WHERE user_id = $1", anna.id
+        )
         assert is_problem(await anna.refresh(), 401, "dead-refresh-token")
 
     async def test_use_prolongs_its_life(self, anna: Person, resources: Resources) -> None:
         """The next token has the full life again."""
-        soon = "UPDATE refresh_families SET expires_at = now() + interval '1 minute' WHERE user_id = $1"
+        soon = (
+            "UPDATE refresh_families SET expires_at = now() + interval '1 minute' WHERE "
+            "user_id = $1"
+        )
         await resources.database.fetch(soon, anna.id)
         await anna.refresh()
-        left = "SELECT expires_at > now() + interval '29 days' AS long FROM refresh_families WHERE user_id = $1"
+        left = (
+            "SELECT expires_at > now() + interval '29 days' AS long FROM refresh_families "
+            "WHERE user_id = $1"
+        )
         row = await resources.database.fetchrow(left, anna.id)
         assert row is not None
         assert row["long"]
 
-    @pytest.mark.parametrize("token", ["x", ".", "a.b", f"{NOBODY}.x", NOBODY, "\u0001.\u0001", "ключ.ключ"])
+    @pytest.mark.parametrize(
+        "token", ["x", ".", "a.b", f"{NOBODY}.x", NOBODY, "\u0001.\u0001", "ключ.ключ"]
+    )
     async def test_what_is_no_refresh_token_is_refused(self, anna: Person, token: str) -> None:
         """Without a 500 whatever it is."""
         assert is_problem(await anna.refresh(token), 401, "dead-refresh-token")
@@ -96,21 +106,37 @@ class TestRefresh:
 
     @pytest.mark.parametrize(
         "body",
-        [{}, {"refresh_token": None}, {"refresh_token": 7}, {"refresh_token": ""}, {"refresh_token": "x" * 201}, []],
+        [
+            {},
+            {"refresh_token": None},
+            {"refresh_token": 7},
+            {"refresh_token": ""},
+            {"refresh_token": "x" * 201},
+            [],
+        ],
     )
-    async def test_what_is_no_request_is_refused(self, client: httpx2.AsyncClient, body: Any) -> None:
+    async def test_what_is_no_request_is_refused(
+        self, client: httpx2.AsyncClient, body: Any
+    ) -> None:
         """By its schema."""
         assert is_problem(await client.post("/api/auth/refresh", json=body), 422, "invalid")
 
     async def test_at_rest_tokens_are_digests(self, anna: Person, resources: Resources) -> None:
         """Who reads the table cannot sign in."""
-        rows = await resources.database.fetch("SELECT * FROM refresh_families WHERE user_id = $1", anna.id)
+        rows = await resources.database.fetch(
+            "SELECT * FROM refresh_families WHERE user_id = $1", anna.id
+        )
         secret = anna.pair["refresh_token"].partition(".")[2]
         assert [row["token_sha256"] for row in rows] == [hashlib.sha256(secret.encode()).digest()]
 
-    async def test_expired_families_are_purged(self, anna: Person, boris: Person, resources: Resources) -> None:
+    async def test_expired_families_are_purged(
+        self, anna: Person, boris: Person, resources: Resources
+    ) -> None:
         """A day after their end; the others stay."""
-        old = "UPDATE refresh_families SET expires_at = now() - interval '25 hours' WHERE user_id = $1"
+        old = (
+            "UPDATE refresh_families SET expires_at = now() - interval '25 hours' WHERE "
+            "user_id = $1"
+        )
         await resources.database.fetch(old, anna.id)
         assert await families.purge(resources.database) == 1
         assert (await boris.refresh()).status_code == 200

@@ -51,15 +51,20 @@ class TestSignIn:
         """People do not remember how they cased it."""
         assert (await door.sign_in(anna.email.upper())).status_code == 200
 
-    @pytest.mark.parametrize("password", ["a quiet Workshop", "a quiet workshop ", "x", "x" * 4000, "\u0000"])
-    async def test_a_wrong_password_is_refused(self, door: Door, anna: Person, password: str) -> None:
+    @pytest.mark.parametrize(
+        "password", ["a quiet Workshop", "a quiet workshop ", "x", "x" * 4000, "\u0000"]
+    )
+    async def test_a_wrong_password_is_refused(
+        self, door: Door, anna: Person, password: str
+    ) -> None:
         """Whatever it is."""
         answer = await door.sign_in(anna.email, password)
         assert is_problem(answer, 401, "wrong-credentials")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
     @pytest.mark.parametrize(
-        "email", ["nobody@example.org", "nobody", "a\u0000b@example.org", "' OR 1=1 --", "x" * 3000]
+        "email",
+        ["nobody@example.org", "nobody", "a\u0000b@example.org", "' OR 1=1 --", "x" * 3000],
     )
     async def test_an_unknown_user_gets_the_same_answer_after_the_same_work(
         self, door: Door, anna: Person, email: str, monkeypatch: pytest.MonkeyPatch
@@ -73,7 +78,10 @@ class TestSignIn:
             return await verify(self, encoded, password)
 
         monkeypatch.setattr(Passwords, "verify", watched)
-        wrong, unknown = await door.sign_in(anna.email, "wrong password"), await door.sign_in(email)
+        wrong, unknown = (
+            await door.sign_in(anna.email, "wrong password"),
+            await door.sign_in(email),
+        )
         assert unknown.status_code == wrong.status_code == 401
         assert unknown.json() == wrong.json()
         assert [encoded is not None for encoded in verified] == [True, False]
@@ -86,7 +94,11 @@ class TestSignIn:
             ("application/x-www-form-urlencoded", b"password=a", 422),
             ("application/x-www-form-urlencoded", b"username=&password=", 422),
             ("application/x-www-form-urlencoded", b"username=a&username=b&password=c", 422),
-            ("application/x-www-form-urlencoded", b"grant_type=client_credentials&username=a&password=b", 422),
+            (
+                "application/x-www-form-urlencoded",
+                b"grant_type=client_credentials&username=a&password=b",
+                422,
+            ),
             ("application/x-www-form-urlencoded", b"username=%FF&password=b", 400),
             ("application/x-www-form-urlencoded", b"\xff\xfe", 400),
             ("application/x-www-form-urlencoded", b"&".join(b"a=%d" % n for n in range(50)), 400),
@@ -99,7 +111,9 @@ class TestSignIn:
         self, client: httpx2.AsyncClient, content_type: str, body: bytes, status: int
     ) -> None:
         """With the reason, before anybody is looked up."""
-        answer = await client.post("/api/auth/token", content=body, headers={"content-type": content_type})
+        answer = await client.post(
+            "/api/auth/token", content=body, headers={"content-type": content_type}
+        )
         assert answer.status_code == status
         assert answer.headers["content-type"] == "application/problem+json"
 
@@ -109,17 +123,28 @@ class TestSignIn:
         """As Swagger UI and OAuth libraries send it."""
         answer = await client.post(
             "/api/auth/token",
-            data={"grant_type": "password", "username": anna.email, "password": "a quiet workshop", "scope": ""},
+            data={
+                "grant_type": "password",
+                "username": anna.email,
+                "password": "a quiet workshop",
+                "scope": "",
+            },
             headers={"content-type": "application/x-www-form-urlencoded; charset=UTF-8"},
         )
         assert answer.status_code == 200
 
-    async def test_a_hash_of_old_parameters_is_made_anew(self, door: Door, anna: Person, resources: Resources) -> None:
+    async def test_a_hash_of_old_parameters_is_made_anew(
+        self, door: Door, anna: Person, resources: Resources
+    ) -> None:
         """At the next sign-in, the only moment at which the password is known."""
         old = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY).hash(door.password)
-        await resources.database.fetch("UPDATE users SET password_hash = $1 WHERE id = $2", old, anna.id)
+        await resources.database.fetch(
+            "UPDATE users SET password_hash = $1 WHERE id = $2", old, anna.id
+        )
         assert (await door.sign_in(anna.email)).status_code == 200
-        row = await resources.database.fetchrow("SELECT password_hash FROM users WHERE id = $1", anna.id)
+        row = await resources.database.fetchrow(
+            "SELECT password_hash FROM users WHERE id = $1", anna.id
+        )
         assert row is not None
         assert row["password_hash"] != old
         assert (await door.sign_in(anna.email)).status_code == 200
@@ -138,7 +163,9 @@ class TestLockout:
 
     async def test_a_burst_gets_no_more_attempts(self, door: Door, anna: Person) -> None:
         """Twenty at once are checked one after the other."""
-        answers = await asyncio.gather(*(door.sign_in(anna.email, "wrong password") for _ in range(20)))
+        answers = await asyncio.gather(
+            *(door.sign_in(anna.email, "wrong password") for _ in range(20))
+        )
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
 
     async def test_success_does_not_count(self, door: Door, anna: Person) -> None:
@@ -146,13 +173,17 @@ class TestLockout:
         answers = await asyncio.gather(*(door.sign_in(anna.email) for _ in range(8)))
         assert {answer.status_code for answer in answers} == {200}
 
-    async def test_the_casing_of_the_address_does_not_start_anew(self, door: Door, anna: Person) -> None:
+    async def test_the_casing_of_the_address_does_not_start_anew(
+        self, door: Door, anna: Person
+    ) -> None:
         """It is one address."""
         for _ in range(5):
             await door.sign_in(anna.email.upper(), "wrong password")
         assert (await door.sign_in(anna.email)).status_code == 429
 
-    async def test_other_addresses_are_not_affected(self, door: Door, anna: Person, boris: Person) -> None:
+    async def test_other_addresses_are_not_affected(
+        self, door: Door, anna: Person, boris: Person
+    ) -> None:
         """From the same client."""
         for _ in range(6):
             await door.sign_in(anna.email, "wrong password")
@@ -164,7 +195,9 @@ class TestLockout:
         answers = [(await door.sign_in(email)).status_code for _ in range(6)]
         assert answers == [401] * 5 + [429]
 
-    async def test_another_client_is_not_locked_out(self, app: FastAPI, door: Door, anna: Person) -> None:
+    async def test_another_client_is_not_locked_out(
+        self, app: FastAPI, door: Door, anna: Person
+    ) -> None:
         """A stranger's failures do not keep the owner out."""
         for _ in range(6):
             await door.sign_in(anna.email, "wrong password")
@@ -189,7 +222,9 @@ class TestLockout:
         async with Client.from_url("unix:///nowhere/valkey.sock") as nobody:
             resources.logins = ratelimit.LoginLimit(nobody, 5)
             assert (await door.sign_in(anna.email)).status_code == 200
-            assert {(await door.sign_in(anna.email, "wrong password")).status_code for _ in range(7)} == {401}
+            assert {
+                (await door.sign_in(anna.email, "wrong password")).status_code for _ in range(7)
+            } == {401}
         assert "not limited" in caplog.text
 
 

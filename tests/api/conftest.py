@@ -35,7 +35,9 @@ def instance() -> Iterator[Instance]:
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str) -> Settings:
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
+) -> Settings:
     """Settings of an API that a module's tests share: a data folder of its own, this worker's database and Redis."""
     data = tmp_path_factory.mktemp("api")
     return Settings(
@@ -64,7 +66,9 @@ async def port(app: FastAPI) -> AsyncIterator[int]:
 @pytest.fixture(scope="module")
 async def client(port: int) -> AsyncIterator[httpx2.AsyncClient]:
     """A client over a socket, without a token."""
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client:
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS
+    ) as client:
         yield client
 
 

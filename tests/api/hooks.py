@@ -30,7 +30,9 @@ class Token:
         """Register and sign in."""
         email = f"fuzz-{os.getpid()}-{next(people)}@example.org"
         with httpx2.Client(base_url=URL, timeout=None) as client:
-            client.post("/api/users", json={"email": email, "password": PASSWORD}).raise_for_status()
+            client.post(
+                "/api/users", json={"email": email, "password": PASSWORD}
+            ).raise_for_status()
             answer = client.post("/api/auth/token", data={"username": email, "password": PASSWORD})
             token: str = answer.raise_for_status().json()["access_token"]
         return token
@@ -40,9 +42,11 @@ class Token:
         case.headers["Authorization"] = f"Bearer {data}"
 
 
-# One user for everything, whose own records are found again; another one, replaced when a token is refused, for what
-# ends a session.
-schemathesis.auth(refresh_interval=LIFE_SECONDS, retry_on=[]).skip_for(path=ENDS_THE_SESSION)(Token)
+# One user for everything, whose own records are found again; another one, replaced when a token is
+# refused, for what ends a session.
+schemathesis.auth(refresh_interval=LIFE_SECONDS, retry_on=[]).skip_for(path=ENDS_THE_SESSION)(
+    Token
+)
 schemathesis.auth(refresh_interval=LIFE_SECONDS).apply_to(path=ENDS_THE_SESSION)(Token)
 
 
@@ -50,7 +54,8 @@ schemathesis.auth(refresh_interval=LIFE_SECONDS).apply_to(path=ENDS_THE_SESSION)
 def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
     """Say `http bearer` for our `oauth2`: the check `ignored_auth` looks at such schemes alone.
 
-    And that conditions of reads may be any text: one that is none is ignored, as RFC 9110 has it, and no error.
+    And that conditions of reads may be any text: one that is none is ignored, as RFC 9110 has it,
+    and no error.
     """
     raw_schema["components"]["securitySchemes"]["bearer"] = {"type": "http", "scheme": "bearer"}
     for item in raw_schema["paths"].values():
@@ -64,7 +69,8 @@ def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
 def before_call(_: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
     """A key of its own for each request: made-up requests share made-up keys, and a key is for one content.
 
-    And quotes for an entity tag that is a number: it is tried as a text that fits, whatever the pattern.
+    And quotes for an entity tag that is a number: it is tried as a text that fits, whatever the
+    pattern.
     """
     headers = case.headers or {}
     if KEY.fullmatch(str(headers.get("Idempotency-Key", ""))):

@@ -18,8 +18,8 @@ WORDS = {"title": "t", "description": "d", "tags": ["a"]}
 BOOK = {"title": "t", "author": "a", "publication_date": "1869-01-01"}
 HOLDING = {"token": 1}
 
-# What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the operation works on what is
-# the caller's; `shared`, everybody may; `forbidden`, a 403.
+# What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the
+# operation works on what is the caller's; `shared`, everybody may; `forbidden`, a 403.
 Rule = Literal["hidden", "own", "shared", "forbidden"]
 RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.index": ("own", {}),

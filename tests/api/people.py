@@ -45,13 +45,18 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     """One of each of what people have, just made: the values of path parameters."""
     upload = {"file": ("a.jpg", PHOTO)}
     image = await client.post("/api/images", files=upload, headers=owner.headers)
-    task = await client.post("/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}, headers=owner.headers)
+    task = await client.post(
+        "/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}, headers=owner.headers
+    )
     await client.post("/api/tasks/take", json={"lease_seconds": 36_000}, headers=owner.headers)
     file = await client.post("/api/upload", files=upload, headers=owner.headers)
     book = await client.post("/api/books", json=BOOK, headers=owner.headers)
     made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book}
     assert {answer.status_code for answer in made.values()} == {201}
-    return {name: answer.json()["id"] for name, answer in made.items()} | {"user_id": owner.id, "name": "original"}
+    return {name: answer.json()["id"] for name, answer in made.items()} | {
+        "user_id": owner.id,
+        "name": "original",
+    }
 
 
 def is_problem(answer: httpx2.Response, *statuses: int) -> bool:

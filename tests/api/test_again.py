@@ -29,10 +29,16 @@ async def test_of_many_alike_at_once_one_is_made(client: httpx2.AsyncClient, pat
     """Eight requests with one key at the same moment: one new row; the others get its answer or are asked to wait."""
     eve = await sign_up(client)
     headers = eve.headers | {"Idempotency-Key": str(uuid.uuid4())}
-    answers = await asyncio.gather(*(client.post(path, headers=headers, **CREATE[path]) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(client.post(path, headers=headers, **CREATE[path]) for _ in range(8))
+    )
     made = [answer for answer in answers if answer.status_code == 201]
     assert len({answer.json()["id"] for answer in made}) == 1
-    assert all(is_problem(answer, 409) and answer.headers["retry-after"] for answer in answers if answer not in made)
+    assert all(
+        is_problem(answer, 409) and answer.headers["retry-after"]
+        for answer in answers
+        if answer not in made
+    )
     again = await client.post(path, headers=headers, **CREATE[path])
     assert (again.status_code, again.content) == (201, made[0].content)
     assert again.headers["idempotent-replayed"] == "true"
@@ -45,14 +51,18 @@ async def test_of_many_registrations_one_is_made(client: httpx2.AsyncClient) -> 
     """The address decides when there is no key; with one, the first answer is everybody's."""
     account = {"email": f"{uuid.uuid4()}@example.org", "password": "correct horse battery"}
     headers = {"Idempotency-Key": str(uuid.uuid4())}
-    answers = await asyncio.gather(*(client.post("/api/users", json=account, headers=headers) for _ in range(4)))
+    answers = await asyncio.gather(
+        *(client.post("/api/users", json=account, headers=headers) for _ in range(4))
+    )
     assert len({answer.json()["id"] for answer in answers if answer.status_code == 201}) == 1
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert is_problem(await client.post("/api/users", json=account), 409)
 
 
 @pytest.mark.parametrize("path", ["/api/images", "/api/tasks", "/api/books", "/api/files"])
-async def test_cursors_are_taken_as_given_or_not_at_all(client: httpx2.AsyncClient, path: str) -> None:
+async def test_cursors_are_taken_as_given_or_not_at_all(
+    client: httpx2.AsyncClient, path: str
+) -> None:
     """Changed, shortened, of another list or with other filters: 422; as given: the next page."""
     eve = await sign_up(client)
     for _ in range(3):
@@ -63,13 +73,21 @@ async def test_cursors_are_taken_as_given_or_not_at_all(client: httpx2.AsyncClie
     assert (await client.get(link, headers=eve.headers)).json()[0]["id"] < page.json()[0]["id"]
     raw = base64.urlsafe_b64decode(cursor + "=")
     bad = [cursor[:-1], cursor + "A", cursor + "=", " ", "A" * 19, "-" * 19, "\u00e9"]
-    bad += [base64.urlsafe_b64encode(raw[:8] + bytes([byte ^ 1 for byte in raw[8:]])).decode().rstrip("=")]
+    bad += [
+        base64.urlsafe_b64encode(raw[:8] + bytes([byte ^ 1 for byte in raw[8:]]))
+        .decode()
+        .rstrip("=")
+    ]
     for wrong in bad:
         answer = await client.get(path, params={"limit": 1, "cursor": wrong}, headers=eve.headers)
         assert is_problem(answer, 422), wrong
     for other in {"/api/images", "/api/tasks", "/api/books", "/api/files"} - {path}:
-        assert is_problem(await client.get(other, params={"cursor": cursor}, headers=eve.headers), 422), other
-    assert is_problem(await client.get(f"{link}&title=x&free=true&tag=x&status=ready", headers=eve.headers), 422)
+        assert is_problem(
+            await client.get(other, params={"cursor": cursor}, headers=eve.headers), 422
+        ), other
+    assert is_problem(
+        await client.get(f"{link}&title=x&free=true&tag=x&status=ready", headers=eve.headers), 422
+    )
 
 
 RECORDS = (
@@ -79,7 +97,11 @@ RECORDS = (
     "/api/files/{file_id}/",
     "/api/users/me",
 )
-CONTENTS = ("/api/images/{image_id}/renditions/original", "/api/tasks/{task_id}/image", "/api/files/{file_id}/content")
+CONTENTS = (
+    "/api/images/{image_id}/renditions/original",
+    "/api/tasks/{task_id}/image",
+    "/api/files/{file_id}/content",
+)
 
 
 @pytest.mark.parametrize("path", [*RECORDS, *CONTENTS])
@@ -94,11 +116,13 @@ async def test_what_a_client_has_is_not_sent_again(
     assert tag.startswith('"')
     for condition in (tag, f"W/{tag}", f'"x", {tag}', "*"):
         answer = await client.get(path, headers=ada.headers | {"If-None-Match": condition})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag), condition
-    for condition in ('"x"', tag.strip('"'), tag[:-1] + 'x"', ""):
-        assert (await client.get(path, headers=ada.headers | {"If-None-Match": condition})).status_code == 200, (
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag), (
             condition
         )
+    for condition in ('"x"', tag.strip('"'), tag[:-1] + 'x"', ""):
+        assert (
+            await client.get(path, headers=ada.headers | {"If-None-Match": condition})
+        ).status_code == 200, condition
 
 
 @pytest.mark.parametrize("path", CONTENTS)
@@ -126,7 +150,10 @@ async def test_parts(
         assert answer.content == PHOTO[start:stop]
     if status == 206:
         first = start % len(PHOTO)
-        assert answer.headers["content-range"] == f"bytes {first}-{first + len(answer.content) - 1}/{len(PHOTO)}"
+        assert (
+            answer.headers["content-range"]
+            == f"bytes {first}-{first + len(answer.content) - 1}/{len(PHOTO)}"
+        )
 
 
 @pytest.mark.parametrize("path", CONTENTS)
@@ -139,7 +166,12 @@ async def test_a_part_of_another_content_is_not_given(
     part = ada.headers | {"Range": "bytes=0-9"}
     for condition in (whole.headers["etag"], whole.headers["last-modified"]):
         assert (await client.get(path, headers=part | {"If-Range": condition})).status_code == 206
-    for condition in ('"x"', f"W/{whole.headers['etag']}", "Thu, 01 Jan 1970 00:00:00 GMT", "rubbish"):
+    for condition in (
+        '"x"',
+        f"W/{whole.headers['etag']}",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "rubbish",
+    ):
         assert (await client.get(path, headers=part | {"If-Range": condition})).status_code == 200
 
 
@@ -173,16 +205,23 @@ async def test_a_change_of_what_has_changed_is_refused(
         "rubbish": 400,
         tag[1:-1]: 400,
     }.items():
-        answer = await client.request(method, path, headers=eve.headers | {"If-Match": condition}, **body)
+        answer = await client.request(
+            method, path, headers=eve.headers | {"If-Match": condition}, **body
+        )
         assert is_problem(answer, status), condition
     unchanged = await client.get(record, headers=eve.headers)
     assert (unchanged.content, unchanged.headers["etag"]) == (before.content, tag)
-    done = await client.request(method, path, headers=eve.headers | {"If-Match": f'"x", {tag}'}, **body)
+    done = await client.request(
+        method, path, headers=eve.headers | {"If-Match": f'"x", {tag}'}, **body
+    )
     assert done.status_code == (204 if method == "DELETE" else 200)
     if method != "DELETE":
         after = await client.get(record, headers=eve.headers)
         assert after.headers["etag"] == done.headers["etag"] != tag
-        assert is_problem(await client.request(method, path, headers=eve.headers | {"If-Match": tag}, **body), 412)
+        assert is_problem(
+            await client.request(method, path, headers=eve.headers | {"If-Match": tag}, **body),
+            412,
+        )
 
 
 async def test_the_document_shows_every_condition_that_is_honoured(
@@ -193,7 +232,9 @@ async def test_the_document_shows_every_condition_that_is_honoured(
     things = await things_of(client, eve) | {"user_id": eve.id}
     for operation in secured(document):
         found = document["paths"][operation.path][operation.method].get("parameters", ())
-        shown = {parameter["name"] for parameter in found if parameter["in"] == "header"} - {"Idempotency-Key"}
+        shown = {parameter["name"] for parameter in found if parameter["in"] == "header"} - {
+            "Idempotency-Key"
+        }
         if operation.id == "accounts.logout":
             assert not shown
             continue
@@ -202,4 +243,7 @@ async def test_the_document_shows_every_condition_that_is_honoured(
         assert judged is ("If-Match" in shown), operation
         if operation.method == "get":
             assert "etag" not in answer.headers or "If-None-Match" in shown, operation
-            assert "accept-ranges" not in answer.headers or {"Range", "If-Range", "If-Modified-Since"} <= shown
+            assert (
+                "accept-ranges" not in answer.headers
+                or {"Range", "If-Range", "If-Modified-Since"} <= shown
+            )

@@ -35,7 +35,9 @@ async def serving(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of an API of its own."""
     async with (
         served(api.build(settings)) as port,
-        httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS) as client,
+        httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS
+        ) as client,
     ):
         client.headers |= (await sign_up(client)).headers
         yield client
@@ -65,7 +67,9 @@ def engines(fresh_database_url: str, redis_url: str, redis: Redis) -> dict[str, 
     return {"database_url": fresh_database_url, "redis_url": redis_url, "secret": "s" * 64}
 
 
-async def test_a_full_queue_takes_no_pictures(tmp_path: Path, engines: dict[str, str], redis: Redis) -> None:
+async def test_a_full_queue_takes_no_pictures(
+    tmp_path: Path, engines: dict[str, str], redis: Redis
+) -> None:
     """Nobody processes: beyond the limit uploads are 503 with Retry-After, and all else works; then there is room."""
     settings = Settings(data=tmp_path, queue_limit=3, **engines)
     async with serving(settings) as client:
@@ -78,8 +82,12 @@ async def test_a_full_queue_takes_no_pictures(tmp_path: Path, engines: dict[str,
         assert int(refused.headers["retry-after"]) > 0
         assert len((await client.get("/api/images")).json()) == 3
         first = taken[0].json()["url"]
-        assert (await client.patch(first, json={"description": "a new caption, to be made later"})).status_code == 200
-        task = await client.post("/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"})
+        assert (
+            await client.patch(first, json={"description": "a new caption, to be made later"})
+        ).status_code == 200
+        task = await client.post(
+            "/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}
+        )
         assert task.status_code == 201
         await redis.delete(bootstrap.PROCESS)
         assert (await client.post("/api/images", files=photo)).status_code == 201
@@ -87,7 +95,11 @@ async def test_a_full_queue_takes_no_pictures(tmp_path: Path, engines: dict[str,
 
 @pytest.mark.parametrize(
     ("path", "part", "form"),
-    [("/api/images", "file", {}), ("/api/tasks", "image", {"meta": "m"}), ("/api/upload/", "file", {})],
+    [
+        ("/api/images", "file", {}),
+        ("/api/tasks", "image", {"meta": "m"}),
+        ("/api/upload/", "file", {}),
+    ],
 )
 async def test_a_full_disk_keeps_what_it_has(
     tmp_path: Path, engines: dict[str, str], path: str, part: str, form: dict[str, str]
@@ -109,7 +121,9 @@ async def test_a_full_disk_keeps_what_it_has(
             assert [record["id"] for record in (await client.get(collection)).json()] == made[::-1]
             assert sizes(disk) == [len(PHOTO)] * len(made)
             assert (await client.delete(f"{collection}/{made[0]}")).status_code == 204
-            assert (await client.post(path, files={part: ("a.jpg", PHOTO)}, data=form)).status_code == 201
+            assert (
+                await client.post(path, files={part: ("a.jpg", PHOTO)}, data=form)
+            ).status_code == 201
             assert sizes(disk) == [len(PHOTO)] * len(made)
         assert await asyncio.to_thread(check.main, settings, deep=True) == 0
 

@@ -51,9 +51,13 @@ def claims(person: Person, **changed: object) -> dict[str, object]:
     return found | changed
 
 
-def forge(said: dict[str, object], secret: str = SECRET, algorithm: str = "HS256", **header: object) -> str:
+def forge(
+    said: dict[str, object], secret: str = SECRET, algorithm: str = "HS256", **header: object
+) -> str:
     """A token of these claims; the header names our key, unless it is told otherwise."""
-    return "Bearer " + jwt.encode(said, secret, algorithm, headers={"kid": key_id(SECRET)} | header)
+    return "Bearer " + jwt.encode(
+        said, secret, algorithm, headers={"kid": key_id(SECRET)} | header
+    )
 
 
 def unsigned(person: Person, algorithm: str) -> str:
@@ -66,7 +70,11 @@ def unsigned(person: Person, algorithm: str) -> str:
 def tampered(person: Person) -> str:
     """Another user's id under a signature that was made for this one's."""
     head, _, signature = person.token.split(".")
-    body = base64.urlsafe_b64encode(orjson.dumps(claims(person, sub=str(person.id + 1)))).rstrip(b"=").decode()
+    body = (
+        base64.urlsafe_b64encode(orjson.dumps(claims(person, sub=str(person.id + 1))))
+        .rstrip(b"=")
+        .decode()
+    )
     return f"Bearer {head}.{body}.{signature}"
 
 
@@ -92,7 +100,9 @@ BAD: dict[str, Callable[[Person], str | None]] = {
     "alg none": lambda ada: unsigned(ada, "none"),
     "alg None": lambda ada: unsigned(ada, "NoNe"),
     "another key": lambda ada: forge(claims(ada), OTHER_SECRET),
-    "another key under its own name": lambda ada: forge(claims(ada), OTHER_SECRET, kid=key_id(OTHER_SECRET)),
+    "another key under its own name": lambda ada: forge(
+        claims(ada), OTHER_SECRET, kid=key_id(OTHER_SECRET)
+    ),
     "a key named by a path": lambda ada: forge(claims(ada), OTHER_SECRET, kid="/dev/null"),
     "no key named": lambda ada: forge(claims(ada), OTHER_SECRET, kid=""),
     "another algorithm": lambda ada: forge(claims(ada), SECRET, "HS512"),
@@ -107,7 +117,10 @@ BAD: dict[str, Callable[[Person], str | None]] = {
 
 
 async def refusals(
-    document: dict[str, Any], client: httpx2.AsyncClient, values: dict[str, object], authorization: str | None
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    values: dict[str, object],
+    authorization: str | None,
 ) -> list[str]:
     """The operations that do not answer this `Authorization` with a 401 as it must be."""
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -117,15 +130,24 @@ async def refusals(
         told = answer.headers.get("www-authenticate") == 'Bearer realm="atelier"'
         problem = answer.headers.get("content-type") == "application/problem+json"
         if not (
-            answer.status_code == 401 and told and problem and answer.json()["type"] == "/problems/unauthenticated"
+            answer.status_code == 401
+            and told
+            and problem
+            and answer.json()["type"] == "/problems/unauthenticated"
         ):
-            wrong.append(f"{operation.method} {operation.path}: {answer.status_code} {answer.text[:200]}")
+            wrong.append(
+                f"{operation.method} {operation.path}: {answer.status_code} {answer.text[:200]}"
+            )
     return wrong
 
 
 @pytest.mark.parametrize("kind", BAD)
 async def test_a_bad_token_is_refused_everywhere(
-    document: dict[str, Any], client: httpx2.AsyncClient, ada: Person, things: dict[str, object], kind: str
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    ada: Person,
+    things: dict[str, object],
+    kind: str,
 ) -> None:
     """401 with WWW-Authenticate, whatever is wrong with the token, and nothing of Ada's has changed."""
     before = await state(client, ada, things)
@@ -133,7 +155,9 @@ async def test_a_bad_token_is_refused_everywhere(
     assert await state(client, ada, things) == before
 
 
-async def test_a_token_made_by_these_tests_would_pass(client: httpx2.AsyncClient, ada: Person) -> None:
+async def test_a_token_made_by_these_tests_would_pass(
+    client: httpx2.AsyncClient, ada: Person
+) -> None:
     """The forged tokens are refused for what is wrong with them, not for how they were made."""
     answer = await client.get("/api/users/me", headers={"Authorization": forge(claims(ada))})
     assert answer.status_code == 200
@@ -141,7 +165,12 @@ async def test_a_token_made_by_these_tests_would_pass(client: httpx2.AsyncClient
 
 @pytest.mark.parametrize("known", [True, False], ids=["remembered", "never seen"])
 async def test_a_token_is_dead_after_logout(
-    document: dict[str, Any], client: httpx2.AsyncClient, bob: Person, things: dict[str, object], *, known: bool
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    bob: Person,
+    things: dict[str, object],
+    *,
+    known: bool,
 ) -> None:
     """Whether the process has verified the token before or meets it for the first time."""
     if known:
@@ -153,7 +182,12 @@ async def test_a_token_is_dead_after_logout(
 
 @pytest.mark.parametrize("known", [True, False], ids=["remembered", "never seen"])
 async def test_the_tokens_of_a_deleted_user_are_dead(
-    document: dict[str, Any], client: httpx2.AsyncClient, bob: Person, things: dict[str, object], *, known: bool
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    bob: Person,
+    things: dict[str, object],
+    *,
+    known: bool,
 ) -> None:
     """All of them at once."""
     if known:
@@ -164,7 +198,11 @@ async def test_the_tokens_of_a_deleted_user_are_dead(
 
 
 async def test_another_users_things_do_not_exist(
-    document: dict[str, Any], client: httpx2.AsyncClient, ada: Person, bob: Person, things: dict[str, object]
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    ada: Person,
+    bob: Person,
+    things: dict[str, object],
 ) -> None:
     """Every operation that names an object answers 404, and in the very words of an object that never was."""
     before = await state(client, ada, things)
@@ -175,24 +213,39 @@ async def test_another_users_things_do_not_exist(
             theirs = await operation.send(client, things, bob.headers)
             nobodys = await operation.send(client, nothing, bob.headers)
             if theirs.status_code != 404 or said(theirs) != said(nobodys):
-                wrong.append(f"{operation.method} {operation.path}: {theirs.status_code} {theirs.text[:200]}")
+                wrong.append(
+                    f"{operation.method} {operation.path}: {theirs.status_code} "
+                    f"{theirs.text[:200]}"
+                )
     assert wrong == []
     assert await state(client, ada, things) == before
 
 
-async def test_an_owner_finds_all_of_them(document: dict[str, Any], client: httpx2.AsyncClient, bob: Person) -> None:
+async def test_an_owner_finds_all_of_them(
+    document: dict[str, Any], client: httpx2.AsyncClient, bob: Person
+) -> None:
     """The same requests by their owner are no 404, but for what is not there yet: what others are refused exists."""
     not_yet = {"images.picture", "files.thumbnail"}
     things = await things_of(client, bob)
     last = {"delete": 1}  # what deletes comes after what reads
-    for operation in sorted(secured(document), key=lambda operation: last.get(operation.method, 0)):
-        if operation.rule == "hidden" and operation.id not in not_yet and operation.path.startswith("/api/"):
+    for operation in sorted(
+        secured(document), key=lambda operation: last.get(operation.method, 0)
+    ):
+        if (
+            operation.rule == "hidden"
+            and operation.id not in not_yet
+            and operation.path.startswith("/api/")
+        ):
             answer = await operation.send(client, things, bob.headers)
             assert answer.status_code != 404, (operation, answer.text)
 
 
 async def test_nobody_deletes_anybody_else(
-    document: dict[str, Any], client: httpx2.AsyncClient, ada: Person, bob: Person, things: dict[str, object]
+    document: dict[str, Any],
+    client: httpx2.AsyncClient,
+    ada: Person,
+    bob: Person,
+    things: dict[str, object],
 ) -> None:
     """What is forbidden is forbidden, and the account is still there."""
     for operation in secured(document):
@@ -214,16 +267,24 @@ async def test_lists_and_hand_outs_show_the_callers_own_alone(
             assert answer.json()["type"] == "/problems/no-free-task", operation
 
 
-async def test_keys_of_idempotency_are_each_users_own(client: httpx2.AsyncClient, ada: Person, bob: Person) -> None:
+async def test_keys_of_idempotency_are_each_users_own(
+    client: httpx2.AsyncClient, ada: Person, bob: Person
+) -> None:
     """The same key of another user replays nothing of the first one's."""
     key = {"Idempotency-Key": "shared"}
-    mine = await client.post("/api/images", files={"file": ("a.jpg", PHOTO)}, headers=ada.headers | key)
-    theirs = await client.post("/api/images", files={"file": ("a.jpg", PHOTO)}, headers=bob.headers | key)
+    mine = await client.post(
+        "/api/images", files={"file": ("a.jpg", PHOTO)}, headers=ada.headers | key
+    )
+    theirs = await client.post(
+        "/api/images", files={"file": ("a.jpg", PHOTO)}, headers=bob.headers | key
+    )
     assert (mine.status_code, theirs.status_code) == (201, 201)
     assert mine.json()["id"] != theirs.json()["id"]
 
 
-async def test_cursors_lead_to_the_callers_own_alone(client: httpx2.AsyncClient, ada: Person, bob: Person) -> None:
+async def test_cursors_lead_to_the_callers_own_alone(
+    client: httpx2.AsyncClient, ada: Person, bob: Person
+) -> None:
     """A cursor of another user is a place in one's own list, not a way into theirs."""
     for _ in range(2):
         await client.post("/api/images", files={"file": ("a.jpg", PHOTO)}, headers=ada.headers)
@@ -233,7 +294,11 @@ async def test_cursors_lead_to_the_callers_own_alone(client: httpx2.AsyncClient,
 
 def said(answer: httpx2.Response) -> tuple[object, ...]:
     """Everything in an answer that is not about the one request."""
-    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "date"}}
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in {"x-request-id", "date"}
+    }
     return answer.status_code, answer.content, headers
 
 

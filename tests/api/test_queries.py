@@ -33,11 +33,19 @@ async def test_every_operation_refuses_what_it_does_not_know(
             continue
         body = RULES[operation.id][1] if operation.secured else {}
         path = operation.path.format_map(things | {"user_id": ada.id})
-        answer = await client.request(operation.method, f"{path}?tags=x&tags=y", headers=ada.headers, **body)
-        if answer.status_code != 422 or [e["loc"] for e in answer.json()["errors"]] != [["query", "tags"]]:
-            wrong.append(f"{operation.method} {operation.path}: {answer.status_code} {answer.text[:200]}")
+        answer = await client.request(
+            operation.method, f"{path}?tags=x&tags=y", headers=ada.headers, **body
+        )
+        if answer.status_code != 422 or [e["loc"] for e in answer.json()["errors"]] != [
+            ["query", "tags"]
+        ]:
+            wrong.append(
+                f"{operation.method} {operation.path}: {answer.status_code} {answer.text[:200]}"
+            )
     assert wrong == []
-    assert (await client.get("/api/images/{image_id}/info".format_map(things), headers=ada.headers)).status_code == 200
+    assert (
+        await client.get("/api/images/{image_id}/info".format_map(things), headers=ada.headers)
+    ).status_code == 200
 
 
 async def test_who_asks_comes_first(
@@ -50,14 +58,22 @@ async def test_who_asks_comes_first(
 
 
 @pytest.mark.parametrize(("path", "there"), OF_LISTS.items())
-async def test_a_list_says_what_it_can_be_asked(client: httpx2.AsyncClient, ada: Person, path: str, there: str) -> None:
+async def test_a_list_says_what_it_can_be_asked(
+    client: httpx2.AsyncClient, ada: Person, path: str, there: str
+) -> None:
     """Whoever has misspelt a filter sees how it is spelt."""
     [error] = (await client.get(f"{path}?offset=5&limit=1", headers=ada.headers)).json()["errors"]
     assert error == {"loc": ["query", "offset"], "msg": f"There is no such parameter; {there}"}
 
 
-async def test_old_clients_may_still_say_who_they_are(client: httpx2.AsyncClient, ada: Person, bob: Person) -> None:
+async def test_old_clients_may_still_say_who_they_are(
+    client: httpx2.AsyncClient, ada: Person, bob: Person
+) -> None:
     """At the addresses of old `user_id` is no error, and decides nothing."""
     assert (await client.get(f"/tasks?user_id={bob.id}", headers=ada.headers)).status_code == 200
-    assert (await client.delete(f"/user/{ada.id}?user_id={ada.id}", headers=bob.headers)).status_code == 403
-    assert (await client.get(f"/api/tasks?user_id={ada.id}", headers=ada.headers)).status_code == 422
+    assert (
+        await client.delete(f"/user/{ada.id}?user_id={ada.id}", headers=bob.headers)
+    ).status_code == 403
+    assert (
+        await client.get(f"/api/tasks?user_id={ada.id}", headers=ada.headers)
+    ).status_code == 422

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from tests.system.instance import Instance
 
 FOLDER = Path(__file__).parent
-FUZZ = "ATELIER_TEST_FUZZ"  # examples of each operation; set by `make fuzz`, which also lets them differ every time
+# Examples of each operation; set by `make fuzz`, which also lets them differ every time
+FUZZ = "ATELIER_TEST_FUZZ"
 EXAMPLES = 4
 
 
 def test_the_document_holds_whatever_is_sent(instance: Instance, tmp_path: Path) -> None:
     """No check of Schemathesis finds anything on any operation, and nothing unexpected is raised inside."""
-    choice = ["-n", os.environ[FUZZ]] if FUZZ in os.environ else ["-n", str(EXAMPLES), "--generation-deterministic"]
+    choice = (
+        ["-n", os.environ[FUZZ]]
+        if FUZZ in os.environ
+        else ["-n", str(EXAMPLES), "--generation-deterministic"]
+    )
     program = str(Path(sys.executable).with_name("schemathesis"))
     run = subprocess.run(
         [
@@ -32,7 +37,8 @@ def test_the_document_holds_whatever_is_sent(instance: Instance, tmp_path: Path)
             "--checks=all",
             *choice,
         ],
-        env=os.environ | {"SCHEMATHESIS_HOOKS": str(FOLDER / "hooks.py"), "ATELIER_TEST_FUZZ_URL": instance.url},
+        env=os.environ
+        | {"SCHEMATHESIS_HOOKS": str(FOLDER / "hooks.py"), "ATELIER_TEST_FUZZ_URL": instance.url},
         cwd=tmp_path,  # it keeps what it learns where it runs
         capture_output=True,
         text=True,

@@ -45,7 +45,9 @@ async def both_ways(
 
 
 @pytest.fixture(params=[None, "/stored/"], ids=["sent by us", "left to nginx"])
-def accel(request: pytest.FixtureRequest, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> str | None:
+def accel(
+    request: pytest.FixtureRequest, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> str | None:
     """Both who may send the bytes."""
     resources = app.state.resources
     settings = resources.settings.model_copy(update={"accel_prefix": request.param})
@@ -97,11 +99,15 @@ async def test_a_picture_is_the_same_both_ways(
     if "X-Request-ID" in headers:  # then each answer has an id that no other has
         short, long = (re.sub(rb"x-request-id: [^\r]+", b"", answer) for answer in (short, long))
     assert short == long
-    if (status in {206, 416} and method == "HEAD") or (status == 206 and accel):  # nginx cuts the part out
+    if (status in {206, 416} and method == "HEAD") or (
+        status == 206 and accel
+    ):  # nginx cuts the part out
         status = 200
     assert short.startswith(b"HTTP/1.1 %d " % status)
     if "Range" not in headers:
-        assert (b"x-accel-redirect: /stored/" in short) is bool(accel and status == 200 and method == "GET")
+        assert (b"x-accel-redirect: /stored/" in short) is bool(
+            accel and status == 200 and method == "GET"
+        )
     assert b"x-content-type-options: nosniff" in short
     assert method == "GET" or short.endswith(b"\r\n\r\n")
 
@@ -118,7 +124,14 @@ async def test_a_picture_is_the_same_both_ways(
     ],
 )
 async def test_what_is_not_there_is_the_same_both_ways(
-    app: FastAPI, port: int, ada: Person, bob: Person, things: dict[str, object], path: str, owner: str, words: bytes
+    app: FastAPI,
+    port: int,
+    ada: Person,
+    bob: Person,
+    things: dict[str, object],
+    path: str,
+    owner: str,
+    words: bytes,
 ) -> None:
     """Somebody else's picture, one that was never there, and one that is still to be processed."""
     person = {"ada": ada, "bob": bob}[owner]
@@ -129,7 +142,11 @@ async def test_what_is_not_there_is_the_same_both_ways(
 
 
 async def test_a_token_that_has_expired_takes_no_shortcut(
-    app: FastAPI, port: int, ada: Person, things: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    app: FastAPI,
+    port: int,
+    ada: Person,
+    things: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was known a moment before, and is refused as if there were none."""
     path = PICTURE.format_map(things)

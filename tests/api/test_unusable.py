@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 LARGE = PHOTO + bytes(2 * 1024 * 1024)  # spooled on its way
-UPLOADS = [("/api/images", "file", {}), ("/api/tasks", "image", {"meta": "m"}), ("/api/upload/", "file", {})]
+UPLOADS = [
+    ("/api/images", "file", {}),
+    ("/api/tasks", "image", {"meta": "m"}),
+    ("/api/upload/", "file", {}),
+]
 
 
 @pytest.fixture
@@ -69,37 +73,53 @@ async def refuses(client: httpx2.AsyncClient, secret_words: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("broken", [no_folder, dangling, read_only])
-async def test_a_folder_that_cannot_be_used(tmp_path: Path, engines: dict[str, str], broken) -> None:  # noqa: ANN001 - one of those above
+async def test_a_folder_that_cannot_be_used(
+    tmp_path: Path, engines: dict[str, str], broken: Any
+) -> None:
     """A file in its place, a dangling link and a read-only disk are outages, not errors of ours."""
     with broken(tmp_path / "pantry") as folder:
         async with serving(Settings(data=tmp_path / "data", blobs=folder, **engines)) as client:
             await refuses(client, ("pantry", "nowhere", str(tmp_path)))
 
 
-async def test_a_bucket_that_cannot_be_used(tmp_path: Path, engines: dict[str, str], s3: S3Server) -> None:
+async def test_a_bucket_that_cannot_be_used(
+    tmp_path: Path, engines: dict[str, str], s3: S3Server
+) -> None:
     """A bucket that does not exist is an outage; what was spooled for it is gone."""
     bucket = f"bucket-{secrets.token_hex(4)}"
-    settings = Settings(data=tmp_path / "data", blobs=f"s3://{bucket}", s3_endpoint=s3.url, **KEYS, **engines)
+    settings = Settings(
+        data=tmp_path / "data", blobs=f"s3://{bucket}", s3_endpoint=s3.url, **KEYS, **engines
+    )
     async with serving(settings) as client:
         await refuses(client, (bucket, "127.0.0.1", *KEYS.values()))
         assert list((tmp_path / "data" / "incoming").iterdir()) == []
         s3.bucket(bucket)
         assert (await client.get("/readyz")).json()["checks"]["blobs"] == "ok"
-        assert (await client.post("/api/images", files={"file": ("a.jpg", LARGE)})).status_code == 201
+        assert (
+            await client.post("/api/images", files={"file": ("a.jpg", LARGE)})
+        ).status_code == 201
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
-async def test_a_missing_blob_is_not_named(tmp_path: Path, engines: dict[str, str], s3: S3Server, where: str) -> None:
+async def test_a_missing_blob_is_not_named(
+    tmp_path: Path, engines: dict[str, str], s3: S3Server, where: str
+) -> None:
     """The content of a row whose blob is gone is 404 without the blob's key, small or large, whole or in part."""
     settings = Settings(data=tmp_path / "data", **engines)
     if where == "bucket":
         bucket = s3.bucket(f"bucket-{secrets.token_hex(4)}")
-        settings = Settings(data=tmp_path, blobs=f"s3://{bucket}", s3_endpoint=s3.url, **KEYS, **engines)
+        settings = Settings(
+            data=tmp_path, blobs=f"s3://{bucket}", s3_endpoint=s3.url, **KEYS, **engines
+        )
     async with serving(settings) as client:
         contents = []
         for content in (PHOTO, LARGE):
             image = (await client.post("/api/images", files={"file": ("a.jpg", content)})).json()
-            task = (await client.post("/api/tasks", files={"image": ("a.jpg", content)}, data={"meta": "m"})).json()
+            task = (
+                await client.post(
+                    "/api/tasks", files={"image": ("a.jpg", content)}, data={"meta": "m"}
+                )
+            ).json()
             file = (await client.post("/api/upload/", files={"file": ("a.jpg", content)})).json()
             contents += [f"{image['url']}/renditions/original", f"/api/tasks/{task['id']}/image"]
             contents += [f"/api/files/{file['id']}/content"]

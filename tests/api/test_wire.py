@@ -37,7 +37,9 @@ CROWD = 100  # connections that never finish what they say
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_unknown_paths_are_problems(client: httpx2.AsyncClient, ada: Person, method: str, path: str) -> None:
+async def test_unknown_paths_are_problems(
+    client: httpx2.AsyncClient, ada: Person, method: str, path: str
+) -> None:
     """FastAPI's part and Django's answer alike, whatever the method."""
     assert is_problem(await client.request(method, path, headers=ada.headers), 404, 405)
 
@@ -54,7 +56,9 @@ async def test_undeclared_methods_are_problems(
         for method in {"GET", "POST", "PUT", "DELETE", "OPTIONS"} - methods:
             answer = await client.request(method, path.format_map(things), headers=ada.headers)
             assert is_problem(answer, 405), (method, path, answer.status_code, answer.text)
-            assert {word.strip() for word in answer.headers["allow"].split(",")} - {"OPTIONS"} == allowed, path
+            assert {word.strip() for word in answer.headers["allow"].split(",")} - {
+                "OPTIONS"
+            } == allowed, path
 
 
 async def test_a_last_slash_does_not_count(
@@ -62,7 +66,11 @@ async def test_a_last_slash_does_not_count(
 ) -> None:
     """Every operation answers with and without it, without a redirect and with the same status."""
     for operation in every(document):
-        if operation.secured and operation.method != "delete" and operation.id != "accounts.logout":
+        if (
+            operation.secured
+            and operation.method != "delete"
+            and operation.id != "accounts.logout"
+        ):
             other = operation.path[:-1] if operation.path.endswith("/") else f"{operation.path}/"
             first = await operation.send(client, things, ada.headers)
             twin = await renamed(operation, other).send(client, things, ada.headers)
@@ -113,11 +121,17 @@ async def test_a_body_of_200_mb_is_refused_and_its_sender_told(
     assert list(settings.data.rglob("*.upload")) == []
 
 
-async def test_a_length_that_is_too_large_is_refused_before_the_body(port: int, ada: Person) -> None:
+async def test_a_length_that_is_too_large_is_refused_before_the_body(
+    port: int, ada: Person
+) -> None:
     """The answer is there though not one byte of the body was sent, for every kind of body."""
-    for path, kind in (("/api/images", "multipart/form-data; boundary=x"), ("/api/books", "application/json")):
+    for path, kind in (
+        ("/api/images", "multipart/form-data; boundary=x"),
+        ("/api/books", "application/json"),
+    ):
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\nContent-Type: {kind}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+            f"{ada.token}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {HUGE_BYTES}\r\n\r\n"
         )
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -149,16 +163,21 @@ async def test_huge_headers_harm_nobody(port: int, client: httpx2.AsyncClient, s
     assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_clients_that_never_finish_hold_nobody_up(port: int, client: httpx2.AsyncClient, ada: Person) -> None:
+async def test_clients_that_never_finish_hold_nobody_up(
+    port: int, client: httpx2.AsyncClient, ada: Person
+) -> None:
     """A crowd that stops in the middle of headers and bodies; the others are served as ever."""
     openings = [
         b"GET /api/im",
         b"GET /api/images HTTP/1.1\r\nHost: x\r\nX-Slow:",
-        f"POST /api/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\nContent-Length: 1000\r\n"
+        "POST /api/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        f"{ada.token}\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode(),
-        f"POST /api/upload/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\nContent-Length: 1000\r\n"
+        "POST /api/upload/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        f"{ada.token}\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode(),
-        f"POST /api/books HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ada.token}\r\nContent-Length: 1000\r\n"
+        "POST /api/books HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        f"{ada.token}\r\nContent-Length: 1000\r\n"
         'Content-Type: application/json\r\n\r\n{"title"'.encode(),
     ]
     crowd = []
@@ -169,7 +188,9 @@ async def test_clients_that_never_finish_hold_nobody_up(port: int, client: httpx
         crowd.append(writer)
     for path in ("/api/images", "/api/files", "/api/books", "/readyz"):
         assert (await client.get(path, headers=ada.headers)).status_code == 200
-    upload = await client.post("/api/upload", files={"file": ("a.txt", b"text")}, headers=ada.headers)
+    upload = await client.post(
+        "/api/upload", files={"file": ("a.txt", b"text")}, headers=ada.headers
+    )
     assert upload.status_code == 201
     for writer in crowd:
         writer.close()
@@ -181,19 +202,42 @@ async def test_integers_in_bodies_are_strict(
 ) -> None:
     """Neither booleans nor texts nor fractions are integers, and limits hold."""
     headers = ada.headers | {"Content-Type": "application/json"}
-    for path, body in ((f"/api/tasks/{things['task_id']}/release", b'{"token":%b}'), ("/api/tasks/take", LEASE)):
+    for path, body in (
+        (f"/api/tasks/{things['task_id']}/release", b'{"token":%b}'),
+        ("/api/tasks/take", LEASE),
+    ):
         if value != b"null" or body is not LEASE:
-            assert is_problem(await client.post(path, content=body % value, headers=headers), 422), (path, value)
+            assert is_problem(
+                await client.post(path, content=body % value, headers=headers), 422
+            ), (path, value)
 
 
 LEASE = b'{"lease_seconds":%b}'
 
 
 @pytest.mark.parametrize(
-    "value", ["true", "1.0", "1_0", "%2B1", "%201", "1e2", "0", "501", "-1", "", "x", "0x10", "%D9%A3", "9" * 30]
+    "value",
+    [
+        "true",
+        "1.0",
+        "1_0",
+        "%2B1",
+        "%201",
+        "1e2",
+        "0",
+        "501",
+        "-1",
+        "",
+        "x",
+        "0x10",
+        "%D9%A3",
+        "9" * 30,
+    ],
 )
 @pytest.mark.parametrize("path", ["/api/images", "/api/tasks", "/api/books", "/api/files"])
-async def test_integers_in_queries_are_decimal(client: httpx2.AsyncClient, ada: Person, path: str, value: str) -> None:
+async def test_integers_in_queries_are_decimal(
+    client: httpx2.AsyncClient, ada: Person, path: str, value: str
+) -> None:
     """`limit` is 1 to 500 in ASCII digits."""
     assert is_problem(await client.get(f"{path}?limit={value}", headers=ada.headers), 422)
 
@@ -202,9 +246,12 @@ async def test_integers_in_queries_are_decimal(client: httpx2.AsyncClient, ada: 
     "value", ["true", "1.0", "1_0", "%201", "0", "-1", "x", "0x10", "9" * 30, "%D9%A3", str(2**63)]
 )
 @pytest.mark.parametrize(
-    "path", ["/api/images/{}/info", "/api/images/{}", "/api/tasks/{}", "/api/books/{}", "/api/files/{}"]
+    "path",
+    ["/api/images/{}/info", "/api/images/{}", "/api/tasks/{}", "/api/books/{}", "/api/files/{}"],
 )
-async def test_ids_that_are_none_name_nothing(client: httpx2.AsyncClient, ada: Person, path: str, value: str) -> None:
+async def test_ids_that_are_none_name_nothing(
+    client: httpx2.AsyncClient, ada: Person, path: str, value: str
+) -> None:
     """A 404 or a 422, never an error of ours."""
     assert is_problem(await client.get(path.format(value), headers=ada.headers), 404, 422)
 
@@ -222,7 +269,11 @@ BAD_BODIES = {
 
 @pytest.mark.parametrize("kind", BAD_BODIES)
 async def test_bad_json_is_the_clients_fault(
-    client: httpx2.AsyncClient, ada: Person, things: dict[str, object], document: dict[str, Any], kind: str
+    client: httpx2.AsyncClient,
+    ada: Person,
+    things: dict[str, object],
+    document: dict[str, Any],
+    kind: str,
 ) -> None:
     """On every operation that takes JSON: a problem of 4xx, unless the body may be left out."""
     headers = ada.headers | {"Content-Type": "application/json"}
@@ -231,30 +282,43 @@ async def test_bad_json_is_the_clients_fault(
             if "application/json" in described.get("requestBody", {}).get("content", {}):
                 path = name.format_map(things)
                 if not (path == "/api/tasks/take" and kind in {"nothing", "null"}):
-                    answer = await client.request(method, path, content=BAD_BODIES[kind], headers=headers)
+                    answer = await client.request(
+                        method, path, content=BAD_BODIES[kind], headers=headers
+                    )
                     assert is_problem(answer, 400, 422), (method, path, answer.text)
 
 
 @pytest.mark.parametrize("query", ["%00", "%ff", "%ed%a0%80", "a%00b"])
 @pytest.mark.parametrize(
-    "path", ["/api/images?q=", "/api/books?title=", "/api/files?status=", "/api/tasks?cursor=", "/x/"]
+    "path",
+    ["/api/images?q=", "/api/books?title=", "/api/files?status=", "/api/tasks?cursor=", "/x/"],
 )
-async def test_addresses_that_are_no_text(client: httpx2.AsyncClient, ada: Person, path: str, query: str) -> None:
+async def test_addresses_that_are_no_text(
+    client: httpx2.AsyncClient, ada: Person, path: str, query: str
+) -> None:
     """NUL, broken UTF-8 and surrogates in addresses are 400, in every part of the application."""
     assert is_problem(await client.get(path + query, headers=ada.headers), 400)
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0b", "\x07", "\x1b[31m"])
-async def test_control_characters_in_forms(client: httpx2.AsyncClient, ada: Person, text: str) -> None:
+async def test_control_characters_in_forms(
+    client: httpx2.AsyncClient, ada: Person, text: str
+) -> None:
     """They are refused wherever they would be shown."""
     photo = {"file": ("a.jpg", PHOTO)}
     for field in ("title", "description", "tags"):
-        answer = await client.post("/api/images", files=photo, data={field: text}, headers=ada.headers)
+        answer = await client.post(
+            "/api/images", files=photo, data={field: text}, headers=ada.headers
+        )
         assert is_problem(answer, 422), field
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a\\b.jpg", "con.jpg", "\u202egpj.exe", "é" * 300, ".", "..", ""])
-async def test_file_names_are_only_names(client: httpx2.AsyncClient, ada: Person, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a\\b.jpg", "con.jpg", "\u202egpj.exe", "é" * 300, ".", "..", ""]
+)
+async def test_file_names_are_only_names(
+    client: httpx2.AsyncClient, ada: Person, name: str
+) -> None:
     """Whatever a client calls its file, it is stored where we say and served back under a harmless name."""
     for path, part in (("/api/images", "file"), ("/api/upload", "file")):
         answer = await client.post(path, files={part: (name, PHOTO)}, headers=ada.headers)

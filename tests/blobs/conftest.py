@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def s3_store(server: S3Server, prefix: str = "some/prefix") -> S3Blobs:
     """An empty store in a bucket of its own."""
     bucket = server.bucket(f"bucket-{secrets.token_hex(8)}")
-    return S3Blobs(bucket, prefix, Access(server.url, "eu-central-1", "atelier-access", "atelier-secret"))
+    return S3Blobs(
+        bucket, prefix, Access(server.url, "eu-central-1", "atelier-access", "atelier-secret")
+    )
 
 
 @pytest.fixture(params=["directory", "s3", "s3-without-prefix"])
@@ -28,4 +30,7 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     """An empty store."""
     if request.param == "directory":
         return DirectoryBlobs(tmp_path / "blobs")
-    return s3_store(request.getfixturevalue("s3"), "" if request.param == "s3-without-prefix" else "some/prefix")
+    return s3_store(
+        request.getfixturevalue("s3"),
+        "" if request.param == "s3-without-prefix" else "some/prefix",
+    )

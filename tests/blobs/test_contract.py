@@ -69,7 +69,9 @@ async def test_a_missing_source_stores_nothing(blobs: Blobs, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("as_file", [False, True])
-async def test_an_existing_blob_is_never_changed(blobs: Blobs, tmp_path: Path, *, as_file: bool) -> None:
+async def test_an_existing_blob_is_never_changed(
+    blobs: Blobs, tmp_path: Path, *, as_file: bool
+) -> None:
     """The second put of a key is a Conflict, leaves the blob as it is and the source where it is."""
     source = tmp_path / "second"
     source.write_bytes(b"second")
@@ -83,8 +85,12 @@ async def test_an_existing_blob_is_never_changed(blobs: Blobs, tmp_path: Path, *
 async def test_of_concurrent_puts_of_one_key_one_wins(blobs: Blobs) -> None:
     """Of many writers of one key exactly one succeeds, and its bytes are what is stored."""
     contents = [bytes([number]) * 50_000 for number in range(20)]
-    results = await asyncio.gather(*(blobs.put("shared/a", c) for c in contents), return_exceptions=True)
-    winners = [content for content, result in zip(contents, results, strict=True) if result is None]
+    results = await asyncio.gather(
+        *(blobs.put("shared/a", c) for c in contents), return_exceptions=True
+    )
+    winners = [
+        content for content, result in zip(contents, results, strict=True) if result is None
+    ]
     assert [await blobs.get("shared/a")] == winners
     assert sum(isinstance(result, Conflict) for result in results) == len(contents) - 1
 
@@ -97,7 +103,9 @@ async def test_stream_is_a_slice(blobs: Blobs, start: int, stop: int | None) -> 
     """A stream gives the bytes that the slice `start:stop` has, also where it reaches past the end."""
     content = bytes(range(250)) * 1200
     await blobs.put("a", content)
-    assert b"".join([chunk async for chunk in blobs.stream("a", start, stop)]) == content[start:stop]
+    assert (
+        b"".join([chunk async for chunk in blobs.stream("a", start, stop)]) == content[start:stop]
+    )
 
 
 async def test_a_stream_survives_deletion(blobs: Blobs) -> None:

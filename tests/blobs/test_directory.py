@@ -98,10 +98,17 @@ async def test_order_of_a_durable_put(
     assert calls == [("fsync", "temporary"), ("link", "blobs/a/b/d"), ("fsync", "blobs/a/b")]
     calls.clear()
     await blobs.put("a/e/f", b"x")
-    assert calls == [("fsync", "blobs/a"), ("fsync", "temporary"), ("link", "blobs/a/e/f"), ("fsync", "blobs/a/e")]
+    assert calls == [
+        ("fsync", "blobs/a"),
+        ("fsync", "temporary"),
+        ("link", "blobs/a/e/f"),
+        ("fsync", "blobs/a/e"),
+    ]
 
 
-async def test_deletion_is_durable(blobs: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deletion_is_durable(
+    blobs: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each folder that lost a blob is on disk, once, before delete returns."""
     for key in ("a/1", "a/2", "b/1"):
         await blobs.put(key, b"")
@@ -115,7 +122,9 @@ async def test_a_killed_writer_leaves_only_a_temporary_file(tmp_path: Path, step
     """A put killed before the bytes are on disk or have their name leaves no blob; what it left is swept."""
     root = tmp_path / "blobs"
     await DirectoryBlobs(root).put("a/a", b"")  # its folder is there
-    writer = subprocess.Popen([sys.executable, "-c", KILLED_WRITER, str(root), step], stdout=subprocess.PIPE)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", KILLED_WRITER, str(root), step], stdout=subprocess.PIPE
+    )
     with writer:
         assert writer.stdout
         writer.stdout.readline()
@@ -148,7 +157,9 @@ async def test_no_temporary_file_stays_after_a_conflict(blobs: DirectoryBlobs) -
     assert list(blobs.incoming.iterdir()) == []
 
 
-async def test_a_file_of_another_file_system_is_copied(blobs: DirectoryBlobs, tmp_path: Path) -> None:
+async def test_a_file_of_another_file_system_is_copied(
+    blobs: DirectoryBlobs, tmp_path: Path
+) -> None:
     """A source that cannot be linked is copied, and is gone afterwards all the same."""
     memory = Path("/dev/shm")  # noqa: S108 - another file system, that is all
     if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
@@ -164,7 +175,10 @@ async def test_a_file_of_another_file_system_is_copied(blobs: DirectoryBlobs, tm
 async def test_a_full_disk_is_unavailable(blobs: DirectoryBlobs) -> None:
     """When no more can be written the error is one after which the client may try again, and nothing stays."""
     writer = subprocess.run(
-        [sys.executable, "-c", CRAMPED_WRITER, str(blobs.root)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", CRAMPED_WRITER, str(blobs.root)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "atelier.errors.Unavailable: the disk takes no more" in writer.stderr
     assert list(blobs.incoming.iterdir()) == []

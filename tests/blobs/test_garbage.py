@@ -44,7 +44,9 @@ def blobs(tmp_path: Path) -> DirectoryBlobs:
     return DirectoryBlobs(tmp_path)
 
 
-async def intended(database: Database, blobs: DirectoryBlobs, after: datetime | None = None) -> str:
+async def intended(
+    database: Database, blobs: DirectoryBlobs, after: datetime | None = None
+) -> str:
     """The key of a blob that is written but not claimed."""
     key = new_key("images", "original.jpg")
     await garbage.intend(database, [key], after or utcnow() + LATER)
@@ -73,7 +75,9 @@ async def fall_due(database: Database) -> None:
 
 async def listed(database: Database) -> list[str]:
     """The keys on the list."""
-    return [row["key"] for row in await database.fetch("SELECT key FROM blob_garbage ORDER BY key")]
+    return [
+        row["key"] for row in await database.fetch("SELECT key FROM blob_garbage ORDER BY key")
+    ]
 
 
 async def exists(blobs: DirectoryBlobs, key: str) -> bool:
@@ -105,7 +109,9 @@ async def test_an_unclaimed_blob_is_collected(database: Database, blobs: Directo
     assert not await exists(blobs, key)
 
 
-async def test_a_rolled_back_claim_leaves_the_intent(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_rolled_back_claim_leaves_the_intent(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """When the transaction that makes the row fails, the blob stays listed."""
     key = await intended(database, blobs)
     async with database.session() as session:
@@ -128,10 +134,16 @@ async def test_a_late_writer_leaks_nothing(database: Database, blobs: DirectoryB
 
 
 @pytest.mark.parametrize("missing", [False, True])
-async def test_claims_are_all_or_nothing(database: Database, blobs: DirectoryBlobs, *, missing: bool) -> None:
+async def test_claims_are_all_or_nothing(
+    database: Database, blobs: DirectoryBlobs, *, missing: bool
+) -> None:
     """One blob that is due or was never intended spoils the claim of all."""
     good = await intended(database, blobs)
-    bad = new_key("images", "b") if missing else await intended(database, blobs, utcnow() - timedelta(seconds=1))
+    bad = (
+        new_key("images", "b")
+        if missing
+        else await intended(database, blobs, utcnow() - timedelta(seconds=1))
+    )
     before = await listed(database)
     with pytest.raises(Unavailable):
         await claim(database, good, bad)
@@ -148,7 +160,9 @@ async def test_nothing_to_do_needs_no_database(blobs: DirectoryBlobs) -> None:
     await nowhere.close()
 
 
-async def test_a_discarded_blob_goes_after_its_readers(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_discarded_blob_goes_after_its_readers(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """A blob whose row was removed stays for those who have just read the row, then it goes, and its entry too."""
     key = await intended(database, blobs)
     await claim(database, key)
@@ -161,7 +175,9 @@ async def test_a_discarded_blob_goes_after_its_readers(database: Database, blobs
     assert await listed(database) == []
 
 
-async def test_a_discarded_blob_cannot_be_claimed(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_discarded_blob_cannot_be_claimed(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """What was removed does not come back."""
     key = await intended(database, blobs)
     await claim(database, key)
@@ -179,7 +195,9 @@ async def test_an_abandoned_upload_goes_early(database: Database, blobs: Directo
     assert row["after"] < utcnow() + timedelta(minutes=1)
 
 
-async def test_a_missing_blob_is_collected_as_well(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_missing_blob_is_collected_as_well(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """An entry whose blob is gone already, because a collector died half-way, is worked off like any other."""
     key = await intended(database, blobs)
     await claim(database, key)
@@ -191,7 +209,9 @@ async def test_a_missing_blob_is_collected_as_well(database: Database, blobs: Di
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 6])
-async def test_everything_due_is_collected(database: Database, blobs: DirectoryBlobs, batch: int) -> None:
+async def test_everything_due_is_collected(
+    database: Database, blobs: DirectoryBlobs, batch: int
+) -> None:
     """However many blobs are due, one call removes them all, batch by batch, and no other."""
     keys = [await intended(database, blobs, utcnow() - timedelta(seconds=1)) for _ in range(5)]
     kept = await intended(database, blobs)
@@ -199,7 +219,9 @@ async def test_everything_due_is_collected(database: Database, blobs: DirectoryB
     assert [await exists(blobs, key) for key in [*keys, kept]] == [False] * 5 + [True]
 
 
-async def test_a_claim_waits_for_no_collector_and_fails(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_claim_waits_for_no_collector_and_fails(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """A claim that meets a collector at work on its blob fails once that has finished."""
     key = await intended(database, blobs, utcnow() - timedelta(seconds=1))
     async with database.session() as collector:
@@ -212,7 +234,9 @@ async def test_a_claim_waits_for_no_collector_and_fails(database: Database, blob
         await claiming
 
 
-async def test_a_claim_after_a_collector_that_died_fails(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_a_claim_after_a_collector_that_died_fails(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """A collector killed after it removed the blob and before it said so: the waiting claim fails all the same."""
     key = await intended(database, blobs, utcnow() - timedelta(seconds=1))
     collector = await asyncpg.connect(database.url)
@@ -253,7 +277,9 @@ async def test_a_collector_passes_by_a_claim(database: Database, blobs: Director
     assert await exists(blobs, key)
 
 
-async def test_nothing_goes_while_a_backup_holds_it(database: Database, blobs: DirectoryBlobs) -> None:
+async def test_nothing_goes_while_a_backup_holds_it(
+    database: Database, blobs: DirectoryBlobs
+) -> None:
     """Neither the collector nor a deletion removes a blob while a backup runs; afterwards the collector does."""
     keys = [await intended(database, blobs) for _ in range(2)]
     await claim(database, *keys)
@@ -274,7 +300,10 @@ async def test_nothing_goes_while_a_backup_holds_it(database: Database, blobs: D
 
 async def waits_for_lock(database: Database) -> None:
     """Return when somebody waits for a lock of this database."""
-    query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    query = (
+        "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+        "current_database()"
+    )
     await eventually(partial(database.fetch, query))
 
 

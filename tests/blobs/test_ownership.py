@@ -74,7 +74,9 @@ async def test_a_store_from_before_marks_becomes_ours(database: Database, blobs:
     assert await ownership.belongs(database, blobs, REFERENCED)
 
 
-async def test_an_empty_store_of_a_full_database_is_refused(database: Database, blobs: Blobs) -> None:
+async def test_an_empty_store_of_a_full_database_is_refused(
+    database: Database, blobs: Blobs
+) -> None:
     """A store without a mark that holds nothing of what rows refer to is no new store: a volume is not mounted."""
     await refer(database, "tasks/missing")
     with pytest.raises(WrongStore, match="is the volume mounted"):
@@ -104,13 +106,17 @@ async def test_a_store_of_another_database_is_refused(
     assert await ownership.belongs(database, blobs, REFERENCED)
 
 
-async def test_nothing_is_removed_from_a_store_of_others(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+async def test_nothing_is_removed_from_a_store_of_others(
+    database: Database, blobs: Blobs, tmp_path: Path
+) -> None:
     """The collector asks whose blobs these are each time: a store may have been exchanged since the start."""
     settings = Settings(data=tmp_path / "data")
     works = relay.periodics(settings, database, blobs, None, None)  # type: ignore[arg-type] # no queue is asked
     collect = next(work.action for work in works if work.name == "collect garbage")
     await blobs.put("tasks/a", b"x")
-    await database.fetch("INSERT INTO blob_garbage (key, after, intent) VALUES ('tasks/a', now(), false)")
+    await database.fetch(
+        "INSERT INTO blob_garbage (key, after, intent) VALUES ('tasks/a', now(), false)"
+    )
     await blobs.set_mark(written("00000000-0000-0000-0000-000000000000"))
     with pytest.raises(WrongStore):
         await collect()
@@ -120,12 +126,16 @@ async def test_nothing_is_removed_from_a_store_of_others(database: Database, blo
     assert [stat async for stat in blobs.list()] == []
 
 
-async def test_the_commands(fresh_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_commands(
+    fresh_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`blobs verify` marks a new store and refuses another's, as `check` does; `blobs adopt` takes it."""
     settings = Settings(data=tmp_path / "data", database_url=fresh_database_url)
     assert await asyncio.to_thread(store.verify, settings) == 0
     assert "are this database's" in capsys.readouterr().out
-    await DirectoryBlobs(settings.blobs_folder).set_mark(written("00000000-0000-0000-0000-000000000000"))
+    await DirectoryBlobs(settings.blobs_folder).set_mark(
+        written("00000000-0000-0000-0000-000000000000")
+    )
     with pytest.raises(WrongStore):
         await asyncio.to_thread(store.verify, settings)
     with pytest.raises(WrongStore):
@@ -141,7 +151,9 @@ async def test_the_commands(fresh_database_url: str, tmp_path: Path, capsys: pyt
 
 async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_path: Path) -> None:
     """Roles and commands say what to do; the doctor leaves it to whoever migrates."""
-    settings = Settings(data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path))
+    settings = Settings(
+        data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path)
+    )
     for command in (store.verify, store.take_over, partial(check.main, deep=False)):
         with pytest.raises(Conflict, match="run `atelier migrate`"):
             await asyncio.to_thread(command, settings)

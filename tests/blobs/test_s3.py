@@ -93,7 +93,9 @@ async def hidden(blobs: S3Blobs) -> list[str]:
     return [meta["path"] for page in pages for meta in page]
 
 
-@pytest.mark.parametrize(("size", "request_line"), [(100, b"PUT /"), (LARGE, b"files/a?uploadId=")])
+@pytest.mark.parametrize(
+    ("size", "request_line"), [(100, b"PUT /"), (LARGE, b"files/a?uploadId=")]
+)
 async def test_an_answer_that_was_lost_is_no_conflict(
     s3: S3Server, tmp_path: Path, size: int, request_line: bytes
 ) -> None:
@@ -102,7 +104,9 @@ async def test_an_answer_that_was_lost_is_no_conflict(
     (tmp_path / "upload").write_bytes(content)
     direct = s3_store(s3, "p")
     async with forgetful(s3.url, request_line) as url:
-        blobs = S3Blobs(direct._bucket, "p", Access(url, "eu-central-1", "atelier-access", "atelier-secret"))
+        blobs = S3Blobs(
+            direct._bucket, "p", Access(url, "eu-central-1", "atelier-access", "atelier-secret")
+        )
         await blobs.put("files/a", tmp_path / "upload")
     assert await direct.get("files/a") == content
     assert not (tmp_path / "upload").exists()
@@ -119,7 +123,9 @@ async def test_a_large_file_goes_in_parts(blobs: S3Blobs, tmp_path: Path) -> Non
     source.write_bytes(content)
     await blobs.put("files/a", source)
     assert await blobs.get("files/a") == content
-    assert b"".join([piece async for piece in blobs.stream("files/a", 5, LARGE - 5)]) == content[5:-5]
+    assert (
+        b"".join([piece async for piece in blobs.stream("files/a", 5, LARGE - 5)]) == content[5:-5]
+    )
     assert not source.exists()
     assert await hidden(blobs) == []
 
@@ -189,7 +195,9 @@ async def fails(blobs: S3Blobs, words: str, source: Path) -> None:
 
 async def test_a_server_that_is_away(tmp_path: Path) -> None:
     """Refused connections are an outage that may pass."""
-    blobs = S3Blobs("bucket", access=Access("http://127.0.0.1:1", "eu-central-1", "access", "secret"))
+    blobs = S3Blobs(
+        "bucket", access=Access("http://127.0.0.1:1", "eu-central-1", "access", "secret")
+    )
     await fails(blobs, "the blob store does not answer", tmp_path / "source")
 
 
@@ -198,7 +206,12 @@ async def test_a_server_that_is_silent(nobody: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(adapter, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(adapter, "RETRIES", 0)
     blobs = S3Blobs("bucket", access=Access(nobody, "eu-central-1", "access", "secret"))
-    for attempt in (blobs.put("a", b"x"), blobs.get("a"), anext(blobs.stream("a")), anext(blobs.list())):
+    for attempt in (
+        blobs.put("a", b"x"),
+        blobs.get("a"),
+        anext(blobs.stream("a")),
+        anext(blobs.list()),
+    ):
         with pytest.raises(Unavailable, match="the blob store does not answer"):
             await attempt
 
@@ -213,13 +226,21 @@ async def test_wrong_credentials(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     """A key that the server does not know is named as the cause; the secret is in no log."""
     with S3Server(with_auth=True) as server:
         bucket = server.bucket("bucket")
-        blobs = S3Blobs(bucket, access=Access(server.url, "eu-central-1", "unknown-access", "unknown-secret"))
-        await fails(blobs, r"the blob store refuses our credentials \(InvalidAccessKeyId\)", tmp_path / "source")
+        blobs = S3Blobs(
+            bucket, access=Access(server.url, "eu-central-1", "unknown-access", "unknown-secret")
+        )
+        await fails(
+            blobs,
+            r"the blob store refuses our credentials \(InvalidAccessKeyId\)",
+            tmp_path / "source",
+        )
     assert "InvalidAccessKeyId" in caplog.text
     assert "unknown-secret" not in caplog.text
 
 
-async def test_no_credentials_at_all(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_credentials_at_all(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where neither settings, environment nor machine have keys the error says that."""
     monkeypatch.setattr(adapter, "RETRIES", 0)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")
@@ -227,7 +248,9 @@ async def test_no_credentials_at_all(s3: S3Server, tmp_path: Path, monkeypatch: 
     await fails(blobs, "there are no credentials for the blob store", tmp_path / "source")
 
 
-async def test_the_environment_names_what_the_settings_do_not(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_names_what_the_settings_do_not(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`AWS_*` variables say who we are and where the server is."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
@@ -241,8 +264,11 @@ def test_a_process_may_end_right_after_a_call(s3: S3Server) -> None:
     """The client's own threads do not trouble an interpreter that exits."""
     code = (
         "import asyncio, sys; from atelier.blobs.s3 import Access, S3Blobs;"
-        "blobs = S3Blobs(sys.argv[2], access=Access(sys.argv[1], 'eu-central-1', 'access', 'secret'));"
+        "blobs = S3Blobs(sys.argv[2], access=Access(sys.argv[1], 'eu-central-1', 'access', "
+        "'secret'));"
         "asyncio.run(blobs.put('a', b'x'))"
     )
-    done = subprocess.run([sys.executable, "-c", code, s3.url, s3.bucket("bucket-ending")], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, s3.url, s3.bucket("bucket-ending")], check=False
+    )
     assert done.returncode == 0

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
     """Settings of an instance of its own: a data folder, this worker's database, an empty Redis."""
-    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port())
+    return Settings(
+        data=tmp_path,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        grpc_port=free_port(),
+    )
 
 
 @pytest.fixture
@@ -39,14 +45,18 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 @pytest.fixture
 async def stranger(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client without a token."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier.test") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+    ) as client:
         yield client
 
 
 @pytest.fixture
 async def ada(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in user."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier.test") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+    ) as client:
         client.headers["Authorization"] = await sign_in(database_url)
         yield client
 
@@ -54,7 +64,9 @@ async def ada(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClie
 @pytest.fixture
 async def bob(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Another one."""
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier.test") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+    ) as client:
         client.headers["Authorization"] = await sign_in(database_url)
         yield client
 

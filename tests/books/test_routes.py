@@ -26,7 +26,9 @@ async def events(database_url: str, book_id: int) -> list[tuple[str, int, dict[s
     return [(row["type"], row["sequence"], orjson.loads(row["data"])) for row in rows]
 
 
-async def test_a_book_is_added_read_replaced_changed_and_removed(ada: httpx2.AsyncClient, database_url: str) -> None:
+async def test_a_book_is_added_read_replaced_changed_and_removed(
+    ada: httpx2.AsyncClient, database_url: str
+) -> None:
     """The whole life of a book, each step announced once with the state it made."""
     answer = await ada.post("/api/books", json=WAR)
     book = answer.json()
@@ -55,7 +57,9 @@ async def test_a_book_is_added_read_replaced_changed_and_removed(ada: httpx2.Asy
     ]
 
 
-async def test_a_change_that_changes_nothing_is_not_announced(ada: httpx2.AsyncClient, database_url: str) -> None:
+async def test_a_change_that_changes_nothing_is_not_announced(
+    ada: httpx2.AsyncClient, database_url: str
+) -> None:
     """PUT of what is there and PATCH of nothing leave entity tag and log as they were."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
@@ -70,7 +74,9 @@ async def test_an_unknown_book_is_404_and_an_impossible_id_422(
     ada: httpx2.AsyncClient, method: str, book_id: str
 ) -> None:
     """An id that could be one is not found; one that could not is invalid."""
-    answer = await ada.request(method, f"/api/books/{book_id}", json=WAR if method in {"PUT", "PATCH"} else None)
+    answer = await ada.request(
+        method, f"/api/books/{book_id}", json=WAR if method in {"PUT", "PATCH"} else None
+    )
     assert answer.status_code == (404 if book_id == "9223372036854775807" else 422)
     assert answer.headers["content-type"] == "application/problem+json"
 
@@ -101,9 +107,19 @@ async def test_the_catalogue_is_shared(ada: httpx2.AsyncClient, bob: httpx2.Asyn
 
 @pytest.mark.parametrize(
     "publication_date",
-    ["0001-01-01", "0999-12-31", "1899-12-31", "1900-02-28", "2000-02-29", "2024-02-29", "9999-12-31"],
+    [
+        "0001-01-01",
+        "0999-12-31",
+        "1899-12-31",
+        "1900-02-28",
+        "2000-02-29",
+        "2024-02-29",
+        "9999-12-31",
+    ],
 )
-async def test_dates_of_all_ages_come_back_as_they_went(ada: httpx2.AsyncClient, publication_date: str) -> None:
+async def test_dates_of_all_ages_come_back_as_they_went(
+    ada: httpx2.AsyncClient, publication_date: str
+) -> None:
     """Before 1900, in leap years, to the calendar's ends; in the record and in the list."""
     book = await add(ada, publication_date=publication_date)
     assert book["publication_date"] == publication_date
@@ -136,7 +152,9 @@ async def test_dates_of_all_ages_come_back_as_they_went(ada: httpx2.AsyncClient,
         [],
     ],
 )
-async def test_what_is_no_date_is_refused(ada: httpx2.AsyncClient, publication_date: object) -> None:
+async def test_what_is_no_date_is_refused(
+    ada: httpx2.AsyncClient, publication_date: object
+) -> None:
     """422 names the field; neither other spellings nor numbers nor days that never were are dates."""
     answer = await ada.post("/api/books", json=WAR | {"publication_date": publication_date})
     assert answer.status_code == 422
@@ -159,7 +177,9 @@ async def test_what_is_no_date_is_refused(ada: httpx2.AsyncClient, publication_d
         ("<b>&amp;</b>", "<b>&amp;</b>"),
     ],
 )
-async def test_texts_are_kept_in_nfc_on_one_line(ada: httpx2.AsyncClient, field: str, text: str, kept: str) -> None:
+async def test_texts_are_kept_in_nfc_on_one_line(
+    ada: httpx2.AsyncClient, field: str, text: str, kept: str
+) -> None:
     """1 to 300 characters after normalisation, of any script."""
     assert (await add(ada, **{field: text}))[field] == kept
 
@@ -184,15 +204,21 @@ async def test_texts_are_kept_in_nfc_on_one_line(ada: httpx2.AsyncClient, field:
         {},
     ],
 )
-async def test_texts_that_do_not_fit_are_refused(ada: httpx2.AsyncClient, field: str, text: object) -> None:
+async def test_texts_that_do_not_fit_are_refused(
+    ada: httpx2.AsyncClient, field: str, text: object
+) -> None:
     """Empty, too long, with control characters, or no text at all: 422."""
     answer = await ada.post("/api/books", json=WAR | {field: text})
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("body", [{}, {"title": "x"}, WAR | {"id": 7}, WAR | {"isbn": "x"}, [], "x", None])
-async def test_a_book_needs_all_its_fields_and_no_others(ada: httpx2.AsyncClient, body: object) -> None:
+@pytest.mark.parametrize(
+    "body", [{}, {"title": "x"}, WAR | {"id": 7}, WAR | {"isbn": "x"}, [], "x", None]
+)
+async def test_a_book_needs_all_its_fields_and_no_others(
+    ada: httpx2.AsyncClient, body: object
+) -> None:
     """Neither missing nor unknown fields are taken, least of all an id."""
     assert (await ada.post("/api/books", json=body)).status_code == 422
     if body != {}:
@@ -237,12 +263,17 @@ async def test_filters_find_what_contains_a_text_in_any_case(
     tag = uuid.uuid4().hex
     for title in ("ВОЙНА", "100% Ünï_code", "Straße"):
         await add(ada, author=f"Ann {tag}", title=title)
-    params = {name: value.replace("{tag}", tag).replace("{TAG}", tag.upper()) for name, value in query.items()}
+    params = {
+        name: value.replace("{tag}", tag).replace("{TAG}", tag.upper())
+        for name, value in query.items()
+    }
     answer = await ada.get("/api/books", params=params)
     assert [book["title"] for book in answer.json()] == expected
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=x", "author=" + "x" * 301, "cursor="])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "author=" + "x" * 301, "cursor="]
+)
 async def test_a_list_that_cannot_be_given_is_refused(ada: httpx2.AsyncClient, query: str) -> None:
     """Limits outside 1..500, cursors of nobody and filters that no book can match are 422."""
     assert (await ada.get(f"/api/books?{query}")).status_code == 422
@@ -264,14 +295,18 @@ async def test_if_match_guards_every_change(ada: httpx2.AsyncClient) -> None:
     where = f"/api/books/{book['id']}"
     first = (await ada.get(where)).headers["etag"]
     assert (await ada.get(where, headers={"If-None-Match": first})).status_code == 304
-    assert (await ada.patch(where, json={"title": "B"}, headers={"If-Match": first})).status_code == 200
+    assert (
+        await ada.patch(where, json={"title": "B"}, headers={"If-Match": first})
+    ).status_code == 200
     stale = {"If-Match": first}
     assert (await ada.patch(where, json={"title": "C"}, headers=stale)).status_code == 412
     assert (await ada.put(where, json=WAR, headers=stale)).status_code == 412
     assert (await ada.delete(where, headers=stale)).status_code == 412
     present = await ada.get(where, headers={"If-None-Match": first})
     assert (present.status_code, present.json()["title"]) == (200, "B")
-    assert (await ada.delete(where, headers={"If-Match": present.headers["etag"]})).status_code == 204
+    assert (
+        await ada.delete(where, headers={"If-Match": present.headers["etag"]})
+    ).status_code == 204
 
 
 @pytest.mark.parametrize("field", ["title", "author", "publication_date"])
@@ -284,7 +319,9 @@ async def test_null_is_no_way_to_keep_a_field(ada: httpx2.AsyncClient, field: st
     assert error["msg"] == "Null is not a value for this; leave the field out to keep it"
 
 
-async def test_the_same_key_adds_one_book(ada: httpx2.AsyncClient, bob: httpx2.AsyncClient, database_url: str) -> None:
+async def test_the_same_key_adds_one_book(
+    ada: httpx2.AsyncClient, bob: httpx2.AsyncClient, database_url: str
+) -> None:
     """An Idempotency-Key replays the first answer, refuses another body, and is each user's own."""
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     first = await ada.post("/api/books", json=WAR, headers=headers)
@@ -296,11 +333,17 @@ async def test_the_same_key_adds_one_book(ada: httpx2.AsyncClient, bob: httpx2.A
     )
     assert again.headers["etag"] == first.headers["etag"]
     assert len(await events(database_url, first.json()["id"])) == 1
-    assert (await ada.post("/api/books", json=WAR | {"title": "B"}, headers=headers)).status_code == 422
-    assert (await bob.post("/api/books", json=WAR, headers=headers)).json()["id"] != first.json()["id"]
+    assert (
+        await ada.post("/api/books", json=WAR | {"title": "B"}, headers=headers)
+    ).status_code == 422
+    assert (await bob.post("/api/books", json=WAR, headers=headers)).json()["id"] != first.json()[
+        "id"
+    ]
 
 
-async def test_a_cached_read_is_never_stale_after_a_write(ada: httpx2.AsyncClient, redis: Redis) -> None:
+async def test_a_cached_read_is_never_stale_after_a_write(
+    ada: httpx2.AsyncClient, redis: Redis
+) -> None:
     """Whatever was read and cached before, a read after an acknowledged change shows the change."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"

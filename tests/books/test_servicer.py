@@ -34,7 +34,9 @@ def record(book: pb.Book) -> dict[str, Any]:
     }
 
 
-async def changes(stream: Any, count: int, of: set[int] | None = None) -> list[tuple[int, str, int, int]]:
+async def changes(
+    stream: Any, count: int, of: set[int] | None = None
+) -> list[tuple[int, str, int, int]]:
     """The next changes of some books: position, what, book, its sequence."""
     found: list[tuple[int, str, int, int]] = []
     async with patience():
@@ -42,12 +44,18 @@ async def changes(stream: Any, count: int, of: set[int] | None = None) -> list[t
             answer = await stream.read()
             change = answer.change
             if answer.HasField("change") and (of is None or change.book.id in of):
-                found.append((answer.sequence, KINDS[change.type], change.book.id, change.book_sequence))
+                found.append(
+                    (answer.sequence, KINDS[change.type], change.book.id, change.book_sequence)
+                )
     return found
 
 
-@pytest.mark.parametrize("publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31"])
-async def test_a_book_is_the_same_over_both_doors(ada: httpx2.AsyncClient, books: Books, publication_date: str) -> None:
+@pytest.mark.parametrize(
+    "publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31"]
+)
+async def test_a_book_is_the_same_over_both_doors(
+    ada: httpx2.AsyncClient, books: Books, publication_date: str
+) -> None:
     """GetBook says what GET says, entity tag included, whatever the script and the date."""
     written = await add(ada, title="本 😀 й", author="ñ" * 300, publication_date=publication_date)
     book = await books.get(written["id"])
@@ -76,7 +84,9 @@ async def test_the_largest_id_is_not_found(books: Books) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 1000, 1001, 2**31 - 1])
-async def test_pages_of_any_size_hold_every_book_once(ada: httpx2.AsyncClient, books: Books, size: int) -> None:
+async def test_pages_of_any_size_hold_every_book_once(
+    ada: httpx2.AsyncClient, books: Books, size: int
+) -> None:
     """Newest first, in pages of up to `page_size`, none twice and none missed; the last page has no token."""
     author = uuid.uuid4().hex
     ids = [(await add(ada, author=author, title=str(number)))["id"] for number in range(7)]
@@ -112,7 +122,9 @@ async def test_the_page_size_may_change_on_the_way(ada: httpx2.AsyncClient, book
         ({"page_token": "é" * 1000}, "page_token"),
     ],
 )
-async def test_pages_that_cannot_be_given_are_refused(books: Books, request_: dict[str, Any], field: str) -> None:
+async def test_pages_that_cannot_be_given_are_refused(
+    books: Books, request_: dict[str, Any], field: str
+) -> None:
     """Negative sizes and tokens of nobody are INVALID_ARGUMENT."""
     with refused(StatusCode.INVALID_ARGUMENT) as errors:
         await books.page(**request_)
@@ -136,7 +148,9 @@ async def test_a_filter_that_no_column_can_hold_is_an_invalid_argument(books: Bo
         await books.page(author="\u0000")
 
 
-async def test_list_then_watch_misses_nothing(ada: httpx2.AsyncClient, books: Books, relaying: None) -> None:
+async def test_list_then_watch_misses_nothing(
+    ada: httpx2.AsyncClient, books: Books, relaying: None
+) -> None:
     """The first page says after which position to watch: every later change of any book comes, in order."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
@@ -145,8 +159,12 @@ async def test_list_then_watch_misses_nothing(ada: httpx2.AsyncClient, books: Bo
     await ada.patch(where, json={"title": "B"})
     await ada.patch(where, json={"title": "C"})
     await ada.delete(where)
-    seen = [change[1:] for change in await changes(stream, 3, {book["id"]}) if change[1] != "created"]
-    more = [] if len(seen) == 3 else [change[1:] for change in await changes(stream, 1, {book["id"]})]
+    seen = [
+        change[1:] for change in await changes(stream, 3, {book["id"]}) if change[1] != "created"
+    ]
+    more = (
+        [] if len(seen) == 3 else [change[1:] for change in await changes(stream, 1, {book["id"]})]
+    )
     assert [*seen, *more] == [
         ("updated", book["id"], 2),
         ("updated", book["id"], 3),
@@ -155,7 +173,9 @@ async def test_list_then_watch_misses_nothing(ada: httpx2.AsyncClient, books: Bo
     stream.cancel()
 
 
-async def test_a_broken_watch_goes_on_where_it_was(ada: httpx2.AsyncClient, books: Books, relaying: None) -> None:
+async def test_a_broken_watch_goes_on_where_it_was(
+    ada: httpx2.AsyncClient, books: Books, relaying: None
+) -> None:
     """Resumed after any message, the stream has no gap and no repeat; two watchers see the same."""
     ids = {(await add(ada))["id"] for _ in range(10)}
     whole = books.watch(0)
@@ -178,7 +198,9 @@ async def test_an_event_is_the_same_over_bus_and_stream(
     """A change carries the id, time and state of its event."""
     book = await add(ada)
     connection = await asyncpg.connect(database_url)
-    event = await connection.fetchrow("SELECT * FROM outbox WHERE subject = $1", f"books/{book['id']}")
+    event = await connection.fetchrow(
+        "SELECT * FROM outbox WHERE subject = $1", f"books/{book['id']}"
+    )
     await connection.close()
     stream = books.watch(0)
     async with patience():
@@ -191,7 +213,9 @@ async def test_an_event_is_the_same_over_bus_and_stream(
     stream.cancel()
 
 
-@pytest.mark.parametrize(("after", "code"), [(-1, StatusCode.INVALID_ARGUMENT), (2**62, StatusCode.OUT_OF_RANGE)])
+@pytest.mark.parametrize(
+    ("after", "code"), [(-1, StatusCode.INVALID_ARGUMENT), (2**62, StatusCode.OUT_OF_RANGE)]
+)
 async def test_a_watch_from_nowhere_is_refused(books: Books, after: int, code: StatusCode) -> None:
     """Below the log's beginning is invalid, beyond its end out of range."""
     with refused(code):

@@ -75,7 +75,9 @@ async def other(redis: Redis) -> AsyncIterator[Cache]:
 async def test_loads_once(cache: Cache, other: Cache) -> None:
     """What one process has loaded every process finds."""
     source = Source()
-    assert [await c.get_or_load(KEY, source.load, TTL) for c in (cache, cache, other)] == [b"old"] * 3
+    assert [await c.get_or_load(KEY, source.load, TTL) for c in (cache, cache, other)] == [
+        b"old"
+    ] * 3
     assert await other.get(KEY) == b"old"
     assert source.loads == 1
     assert (cache.hits, cache.misses, other.hits, other.misses) == (1, 1, 2, 0)
@@ -85,7 +87,9 @@ async def test_any_bytes(cache: Cache) -> None:
     """Values come back as they are, whatever bytes they hold."""
     for number, value in enumerate([b"f1", b"l", b"\0\xff\r\n", b"v", bytes(range(256)) * 4096]):
         source = Source(value)
-        assert [await cache.get_or_load(str(number), source.load, TTL) for _ in "ab"] == [value] * 2
+        assert [await cache.get_or_load(str(number), source.load, TTL) for _ in "ab"] == [
+            value
+        ] * 2
         assert source.loads == 1
 
 
@@ -161,7 +165,9 @@ async def test_a_stampede_is_one_load(cache: Cache, readers: int) -> None:
     """Many readers of one process at once are one load, however long it takes."""
     source = Source()
     source.go_on.clear()
-    reading = [asyncio.create_task(cache.get_or_load(KEY, source.load, TTL)) for _ in range(readers)]
+    reading = [
+        asyncio.create_task(cache.get_or_load(KEY, source.load, TTL)) for _ in range(readers)
+    ]
     await source.loading.wait()
     reading.append(asyncio.create_task(cache.get_or_load(KEY, source.load, TTL)))
     await eventually(lambda: cache.misses == readers + 1)  # all have looked
@@ -194,7 +200,9 @@ async def test_a_stampede_of_two_processes_is_one_load(
     monkeypatch.setattr(aside, "WAIT_SECONDS", PATIENCE_SECONDS)
     source = Source()
     source.go_on.clear()
-    reading = [asyncio.create_task(c.get_or_load(KEY, source.load, TTL)) for c in [cache, other] * 50]
+    reading = [
+        asyncio.create_task(c.get_or_load(KEY, source.load, TTL)) for c in [cache, other] * 50
+    ]
     await source.loading.wait()
     await asyncio.sleep(0.03)  # in which a reader that does not wait would load
     source.go_on.set()
@@ -266,7 +274,9 @@ async def play(order: Sequence[int], actors: Sequence[AsyncIterator[None]]) -> N
 
 
 @pytest.mark.parametrize("reader_steps", list(combinations(range(7), 4)))
-async def test_reader_and_writer_in_every_order(cache: Cache, other: Cache, reader_steps: tuple[int, ...]) -> None:
+async def test_reader_and_writer_in_every_order(
+    cache: Cache, other: Cache, reader_steps: tuple[int, ...]
+) -> None:
     """However a reader and a writer interleave, nothing older than what was acknowledged is read or stays."""
     scene = Scene(cache, other)
     order = [0 if step in reader_steps else 1 for step in range(7)]
@@ -383,7 +393,9 @@ def valkey(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
         engine.halt()
 
 
-async def test_redis_stopped_in_the_middle(valkey: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_redis_stopped_in_the_middle(
+    valkey: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without Redis reads go to the source, writes are refused, and all is well when it is back."""
     monkeypatch.setattr(aside, "PROBE_SECONDS", 0.05)
     engine, source = valkey(), Source()
@@ -409,7 +421,9 @@ async def back(cache: Cache) -> None:
     """Return when the cache has found Redis again."""
     await cache.get("wake")
     async with patience():
-        while await cache.get_or_load("probe", Source(b"up").load, TTL) and not await cache.get("probe"):
+        while await cache.get_or_load("probe", Source(b"up").load, TTL) and not await cache.get(
+            "probe"
+        ):
             await asyncio.sleep(0.01)
 
 
@@ -448,7 +462,9 @@ async def test_a_redis_that_hangs(
     assert len(timeouts) == 1
 
 
-async def test_what_a_restart_brings_back_is_not_trusted(valkey: Callable[[], Engine], tmp_path: Path) -> None:
+async def test_what_a_restart_brings_back_is_not_trusted(
+    valkey: Callable[[], Engine], tmp_path: Path
+) -> None:
     """A Redis that comes back with an older state of its data does not bring back values that were dropped since."""
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
@@ -478,7 +494,10 @@ async def test_no_redis_from_the_start() -> None:
     source = Source()
     async with Redis.from_url("unix:///nonexistent/redis.sock") as redis:
         cache = Cache(redis)
-        assert await asyncio.gather(*(cache.get_or_load(KEY, source.load, TTL) for _ in range(5))) == [b"old"] * 5
+        assert (
+            await asyncio.gather(*(cache.get_or_load(KEY, source.load, TTL) for _ in range(5)))
+            == [b"old"] * 5
+        )
         with pytest.raises(Unavailable):
             await cache.fence([KEY])
         await cache.close()
@@ -526,7 +545,9 @@ async def test_a_failed_batch_fails_those_who_asked() -> None:
         return list(items)
 
     batcher = Batcher(call, 2)
-    results: list[Any] = await asyncio.gather(*(batcher(n) for n in (1, 0, 2, 3)), return_exceptions=True)
+    results: list[Any] = await asyncio.gather(
+        *(batcher(n) for n in (1, 0, 2, 3)), return_exceptions=True
+    )
     assert [type(result) for result in results] == [LookupError, LookupError, int, int]
     assert await batcher(4) == 4
 

@@ -66,14 +66,30 @@ def descendants(pid: int) -> list[int]:
 def made(name: str, **fields: Any) -> Chunk:
     """A chunk of that name."""
     where: dict[str, Any] = {"folder": "", "root": b"", "pieces": [], "url": "", "headers": []}
-    how: dict[str, Any] = {"rotate": True, "resize": True, "timeout": PATIENCE_SECONDS, "tries": 2, "concurrency": 4}
-    return Chunk(name, **(where | how | {"pixels": 10**7, "seconds": PATIENCE_SECONDS, "memory": 1 << 30} | fields))
+    how: dict[str, Any] = {
+        "rotate": True,
+        "resize": True,
+        "timeout": PATIENCE_SECONDS,
+        "tries": 2,
+        "concurrency": 4,
+    }
+    return Chunk(
+        name,
+        **(
+            where
+            | how
+            | {"pixels": 10**7, "seconds": PATIENCE_SECONDS, "memory": 1 << 30}
+            | fields
+        ),
+    )
 
 
 def chunk(folder: Path, pictures: Path, url: str, names: list[str]) -> Chunk:
     """A chunk of pictures, as the run would order it."""
     pieces = [Piece(n, name.encode()) for n, name in enumerate(names)]
-    order = made("walk-0-0", folder=str(folder), root=os.fsencode(pictures), pieces=pieces, url=url)
+    order = made(
+        "walk-0-0", folder=str(folder), root=os.fsencode(pictures), pieces=pieces, url=url
+    )
     return msgspec.json.decode(msgspec.json.encode(order), type=Chunk)
 
 
@@ -85,13 +101,18 @@ async def test_a_chunk_becomes_one_file(tmp_path: Path, pictures: Path, service:
     assert await do(order) == "3 pictures"
     lines = {line.n: line for line in read(order.done)}
     assert isinstance(lines[0], Result)
-    assert [line.kind for _, line in sorted(lines.items()) if isinstance(line, Failure)] == ["not_an_image", "vanished"]
+    assert [line.kind for _, line in sorted(lines.items()) if isinstance(line, Failure)] == [
+        "not_an_image",
+        "vanished",
+    ]
     assert await do(order) == "done before"
     assert service.counts()["asked"] == 1
     assert set(tmp_path.iterdir()) - before == {order.done}
 
 
-async def test_a_chunk_of_a_forgotten_run_is_dropped(tmp_path: Path, pictures: Path, service: Service) -> None:
+async def test_a_chunk_of_a_forgotten_run_is_dropped(
+    tmp_path: Path, pictures: Path, service: Service
+) -> None:
     """Without its folder a chunk is obsolete, and the service is not asked."""
     order = chunk(tmp_path / "gone", pictures, service.url, ["00.jpg"])
     assert await do(order) == "obsolete"
@@ -157,7 +178,17 @@ def test_a_cluster_does_what_one_machine_does(
     service = start_service("--latency", "0.01")
     fill(tmp_path / "many", 600)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
-    options = ("--celery", workers.broker, "--chunk", "50", "--concurrency", "2", "--chunk-silence", "6", "--json")
+    options = (
+        "--celery",
+        workers.broker,
+        "--chunk",
+        "50",
+        "--concurrency",
+        "2",
+        "--chunk-silence",
+        "6",
+        "--json",
+    )
     victim = workers.start()
     tool.start(service.url, *options)
     until(tool.results)
@@ -170,7 +201,8 @@ def test_a_cluster_does_what_one_machine_does(
     time.sleep(0.5)
     tool.start(service.url, *options)
     if workers.broker.startswith("redis"):
-        workers.kill()  # Celery on Redis forgets what a killed worker held: the run has to order it again
+        # Celery on Redis forgets what a killed worker held: the run has to order it again
+        workers.kill()
         workers.start(2)
     code, said = tool.finish()
     assert code == 0
@@ -179,7 +211,10 @@ def test_a_cluster_does_what_one_machine_does(
 
 
 def test_a_worker_outlives_its_broker(
-    tmp_path: Path, pictures: Path, start_service: Callable[..., Service], request: pytest.FixtureRequest
+    tmp_path: Path,
+    pictures: Path,
+    start_service: Callable[..., Service],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Redis dies while the worker's only place is taken; what is sent when it is back is done by the same worker."""
     engine = start_valkey(tmp_path / "valkey")
@@ -188,7 +223,9 @@ def test_a_worker_outlives_its_broker(
     request.addfinalizer(workers.kill)
     request.addfinalizer(engine.halt)
     service = start_service("--latency", "6")  # in which the broker can be killed
-    first, second = (chunk(tmp_path, pictures, service.url, [name]) for name in ("00.jpg", "01.jpg"))
+    first, second = (
+        chunk(tmp_path, pictures, service.url, [name]) for name in ("00.jpg", "01.jpg")
+    )
     second = msgspec.structs.replace(second, name="walk-0-1")
     sender(url)(first)
     log = tmp_path / "log"

@@ -31,7 +31,9 @@ def done(tool: Tool) -> int:
     return tool.output.read_bytes().count(b"\n") if tool.output.exists() else 0
 
 
-@pytest.mark.parametrize("flags", [(), ("--no-rotate",), ("--no-resize",), ("--no-rotate", "--no-resize")])
+@pytest.mark.parametrize(
+    "flags", [(), ("--no-rotate",), ("--no-resize",), ("--no-rotate", "--no-resize")]
+)
 def test_each_picture_is_sent_as_documented(
     tool: Tool, start_service: Callable[..., Service], flags: tuple[str, ...]
 ) -> None:
@@ -40,7 +42,9 @@ def test_each_picture_is_sent_as_documented(
     service = start_service("--log", str(heard))
     code, report = tool.run(service.url, *flags)
     assert (code, report["classified"], report["pending"]) == (0, 12, 0)
-    jpeg, magic = transform(photo().read_bytes(), rotate="--no-rotate" not in flags, resize="--no-resize" not in flags)
+    jpeg, magic = transform(
+        photo().read_bytes(), rotate="--no-rotate" not in flags, resize="--no-resize" not in flags
+    )
     for line in tool.results():
         assert (line["magic"], line["size"]) == (list(magic), len(jpeg))
         assert {"n", "path", "class", "score", "elapsed_ms"} <= line.keys()
@@ -66,7 +70,9 @@ def test_an_empty_directory_is_done_at_once(tmp_path: Path, service: Service) ->
     assert tool.finish()[0] == 0
 
 
-def test_folders_that_are_not_entered_are_told(tool: Tool, service: Service, pictures: Path) -> None:
+def test_folders_that_are_not_entered_are_told(
+    tool: Tool, service: Service, pictures: Path
+) -> None:
     """Every report says how many, shards together count them once, and the same results go on with `--recursive`."""
     for number in range(12):
         (pictures / f"sub{number % 2}").mkdir(exist_ok=True)
@@ -76,15 +82,28 @@ def test_folders_that_are_not_entered_are_told(tool: Tool, service: Service, pic
     shard = Tool(pictures, tool.output.with_name("shard.jsonl"))
     shard.start(service.url, "--shard", "1/2")
     assert "\n2 folders were not entered; --recursive enters them\n" in shard.finish()[1]
-    command = [sys.executable, "-m", "atelier", "classify", "report", str(tool.output), str(shard.output)]
-    assert "2 folders were not entered" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command = [
+        sys.executable,
+        "-m",
+        "atelier",
+        "classify",
+        "report",
+        str(tool.output),
+        str(shard.output),
+    ]
+    assert (
+        "2 folders were not entered"
+        in subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
     code, report = tool.run(service.url, "--recursive")
     assert (code, report["classified"], report["folders_not_entered"]) == (0, 12, 0)
     code, report = tool.run(service.url)
     assert (code, "another recursive (True, now False)" in report["stderr"]) == (2, True)
 
 
-def test_errors_are_recorded_by_kind_and_the_run_goes_on(tool: Tool, service: Service, pictures: Path) -> None:
+def test_errors_are_recorded_by_kind_and_the_run_goes_on(
+    tool: Tool, service: Service, pictures: Path
+) -> None:
     """Bad files of every kind, names of any bytes, a vanished file: each is one line, and exit code 1."""
     (pictures / "text.jpg").write_text("no picture")
     (pictures / "half.jpg").write_bytes(photo().read_bytes()[:-300])
@@ -118,7 +137,9 @@ def test_restart_forgets(tool: Tool, service: Service) -> None:
     assert (report["classified"], len(tool.results()), service.counts()["asked"]) == (12, 12, 24)
 
 
-def test_failed_pictures_can_be_tried_again(tool: Tool, start_service: Callable[..., Service], pictures: Path) -> None:
+def test_failed_pictures_can_be_tried_again(
+    tool: Tool, start_service: Callable[..., Service], pictures: Path
+) -> None:
     """--retry-failed tries the failures alone; what succeeds is a failure no more."""
     (pictures / "text.jpg").write_text("no picture yet")
     bad = start_service("--fail", "0.5", "--fail-status", "422")
@@ -130,7 +151,11 @@ def test_failed_pictures_can_be_tried_again(tool: Tool, start_service: Callable[
     code, report = tool.run(good.url)
     assert (code, good.counts()["asked"]) == (1, 0)
     code, report = tool.run(good.url, "--retry-failed")
-    assert (code, report["failures"], good.counts()["asked"]) == (1, {"not_an_image": 1}, failed - 1)
+    assert (code, report["failures"], good.counts()["asked"]) == (
+        1,
+        {"not_an_image": 1},
+        failed - 1,
+    )
     shutil.copy(photo(), pictures / "text.jpg")
     code, report = tool.run(good.url, "--retry-failed")
     assert (code, report["failures"], report["classified"]) == (0, {}, 13)
@@ -148,7 +173,9 @@ def test_shards_merge_into_one_report(tmp_path: Path, service: Service) -> None:
     assert len({line["path"] for line in lines}) == len(lines) == 200
     outputs = [str(tool.output) for tool in tools]
     command = [sys.executable, "-m", "atelier", "classify", "report", *outputs]
-    report = json.loads(subprocess.run([*command, "--json"], check=True, capture_output=True).stdout)
+    report = json.loads(
+        subprocess.run([*command, "--json"], check=True, capture_output=True).stdout
+    )
     assert report["classified"] == 200
     times = [round(line["elapsed_ms"] * 1000) for line in lines]
     assert report["request_ms"]["avg"] == sum(times) / 200 / 1000
@@ -172,7 +199,9 @@ def test_one_interrupt_drains(tmp_path: Path, start_service: Callable[..., Servi
     assert report["pending"] == report["found"] - report["classified"]
 
 
-def test_two_interrupts_stop_at_once(tmp_path: Path, start_service: Callable[..., Service]) -> None:
+def test_two_interrupts_stop_at_once(
+    tmp_path: Path, start_service: Callable[..., Service]
+) -> None:
     """A second SIGINT does not wait for answers; what was written is kept."""
     service = start_service("--latency", "3600")
     fill(tmp_path / "many", 50)
@@ -188,7 +217,9 @@ def test_two_interrupts_stop_at_once(tmp_path: Path, start_service: Callable[...
     assert (code, report["classified"]) == (0, 50)
 
 
-def test_sigusr1_prints_the_report_so_far(tmp_path: Path, start_service: Callable[..., Service]) -> None:
+def test_sigusr1_prints_the_report_so_far(
+    tmp_path: Path, start_service: Callable[..., Service]
+) -> None:
     """SIGUSR1 reports on standard error and the run goes on."""
     service = start_service("--latency", "0.1")
     fill(tmp_path / "many", 300)
@@ -224,7 +255,9 @@ def test_a_service_that_dies_and_comes_back_costs_nothing(
     assert "the service is back" in tool.errors()
 
 
-def test_errors_and_garbage_are_tried_again(tool: Tool, start_service: Callable[..., Service]) -> None:
+def test_errors_and_garbage_are_tried_again(
+    tool: Tool, start_service: Callable[..., Service]
+) -> None:
     """A service that now and then fails or talks nonsense is asked again, and no picture is lost."""
     service = start_service("--fail", "0.15", "--garbage", "0.1")
     code, report = tool.run(service.url, "--tries", "20", "--concurrency", "4")
@@ -236,7 +269,11 @@ def test_statistics_go_beside_the_run(tool: Tool, start_service: Callable[..., S
     """Every answer is reported to the statistics service, in batches; when that fails, only the report says so."""
     service = start_service()
     code, report = tool.run(service.url, "--stats-url", f"{service.url}/stats")
-    assert (code, report["stats"], service.counts()["stats"]) == (0, {"sent": 12, "lost": 0, "error": ""}, 12)
+    assert (code, report["stats"], service.counts()["stats"]) == (
+        0,
+        {"sent": 12, "lost": 0, "error": ""},
+        12,
+    )
     broken = start_service("--stats-fail")
     code, report = tool.run(service.url, "--stats-url", f"{broken.url}/stats", "--restart")
     assert (code, report["stats"]) == (0, {"sent": 0, "lost": 12, "error": "status 500"})
@@ -345,23 +382,42 @@ def test_a_terminal_shows_a_level_once(tool: Tool, start_service: Callable[..., 
         (["{pictures}", "http://127.0.0.1:1", "--header", "nonsense"], "header"),
         (["{pictures}", "http://127.0.0.1:1", "--stats-url", "nonsense"], "nonsense"),
         (["{pictures}", "http://127.0.0.1:1", "--workers", "0"], "workers"),
-        (["{pictures}", "http://127.0.0.1:1", "--output", "/no/such/folder/out.jsonl"], "/no/such/folder"),
+        (
+            ["{pictures}", "http://127.0.0.1:1", "--output", "/no/such/folder/out.jsonl"],
+            "/no/such/folder",
+        ),
         (["report", "none.jsonl"], "none.jsonl"),
     ],
 )
-def test_errors_of_use_are_one_message_and_code_2(pictures: Path, arguments: list[str], complaint: str) -> None:
+def test_errors_of_use_are_one_message_and_code_2(
+    pictures: Path, arguments: list[str], complaint: str
+) -> None:
     """What cannot be begun ends with exit code 2, says why, and shows no traceback."""
-    command = [sys.executable, "-m", "atelier", "classify", *(text.format(pictures=pictures) for text in arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "atelier",
+        "classify",
+        *(text.format(pictures=pictures) for text in arguments),
+    ]
     wide = os.environ | {"COLUMNS": "200"}
     ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=pictures, env=wide, timeout=PATIENCE_SECONDS
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pictures,
+        env=wide,
+        timeout=PATIENCE_SECONDS,
     )
     assert ended.returncode == 2
     assert complaint in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_another_run_of_the_same_results_is_refused(tool: Tool, start_service: Callable[..., Service]) -> None:
+def test_another_run_of_the_same_results_is_refused(
+    tool: Tool, start_service: Callable[..., Service]
+) -> None:
     """Two runs never write the same results; nor do runs of different options."""
     slow = start_service("--latency", "3600")
     process = tool.start(slow.url)
@@ -380,9 +436,12 @@ def test_help_loads_no_decoder() -> None:
         "import sys; from atelier.classify.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'cv2', 'numpy', 'PIL', 'sqlalchemy', 'celery', 'httptools', 'asyncpg', 'fastapi'}\n"
+        "heavy = {'cv2', 'numpy', 'PIL', 'sqlalchemy', 'celery', 'httptools', 'asyncpg', "
+        "'fastapi'}\n"
         "print(*sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert "--retry-failed" in ended.stdout
     assert ended.stderr.strip() == ""

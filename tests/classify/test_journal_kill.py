@@ -28,7 +28,11 @@ def kill_often(tool: Tool, url: str, count: int, *options: str) -> None:
         tool.start(url, *options)
         before = lines(tool)
         goal = min(before + chance.randrange(1, count // 10), count - 1)
-        until(lambda goal=goal: lines(tool) >= goal or (tool.process and tool.process.poll() is not None))
+        until(
+            lambda goal=goal: (
+                lines(tool) >= goal or (tool.process and tool.process.poll() is not None)
+            )
+        )
         tool.kill()
 
 
@@ -55,7 +59,9 @@ def assert_exact(tool: Tool, folder: Path, report: dict[str, Any]) -> None:
     assert report["jpeg_bytes"]["avg"] == sum(sizes) / len(sizes)
 
 
-def test_ten_kills_repeat_and_skip_nothing(tmp_path: Path, start_service: Callable[..., Service]) -> None:
+def test_ten_kills_repeat_and_skip_nothing(
+    tmp_path: Path, start_service: Callable[..., Service]
+) -> None:
     """After ten kill -9, with failures among the answers, each picture has one line and the totals are exact."""
     service = start_service("--fail", "0.02", "--fail-status", "422", "--latency", "0.002")
     fill(tmp_path / "many", 3000)
@@ -79,7 +85,11 @@ def test_ten_kills_during_retries(tmp_path: Path, start_service: Callable[..., S
     for _ in range(KILLS):
         tool.start(service.url, "--retry-failed")
         goal = len(tool.results()) + chance.randrange(1, 40)
-        until(lambda goal=goal: len(tool.results()) >= goal or (tool.process and tool.process.poll() is not None))
+        until(
+            lambda goal=goal: (
+                len(tool.results()) >= goal or (tool.process and tool.process.poll() is not None)
+            )
+        )
         tool.kill()
     code, report = tool.run(service.url)
     assert_exact(tool, tmp_path / "many", report)
@@ -107,9 +117,13 @@ def memory(pid: int) -> int:
     total = 0
     pids = [pid]
     try:
-        pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        pids += [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
         for each in pids:
-            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+            total += int(Path(f"/proc/{each}/statm").read_text().split()[1]) * os.sysconf(
+                "SC_PAGESIZE"
+            )
     except (OSError, IndexError):
         return total
     return total

@@ -99,7 +99,9 @@ def large(folder: Path) -> Path:
         (lambda folder: folder, "unreadable"),
     ],
 )
-def test_every_bad_file_is_a_failure_of_its_kind(tmp_path: Path, make: Callable[[Path], Path], kind: str) -> None:
+def test_every_bad_file_is_a_failure_of_its_kind(
+    tmp_path: Path, make: Callable[[Path], Path], kind: str
+) -> None:
     """Nothing that a directory can hold raises: each is a failure with a kind and a reason."""
     failed = said(make(tmp_path), limits=Limits(pixels=50_000))
     assert isinstance(failed, Failed)
@@ -123,7 +125,10 @@ class Errand:
         self.outcomes: dict[int, Transformed | Failed] = {}
         self.before: Callable[[], None] = lambda: None
         self.pool = Pool(
-            work or Work(os.fsencode(folder), seconds=PATIENCE_SECONDS), self._next, self._now, self._deliver
+            work or Work(os.fsencode(folder), seconds=PATIENCE_SECONDS),
+            self._next,
+            self._now,
+            self._deliver,
         )
 
     async def run(self) -> dict[int, Transformed | Failed]:
@@ -167,7 +172,9 @@ async def test_a_crash_costs_one_picture(pictures: Path) -> None:
 
 async def test_a_hang_costs_one_picture(pictures: Path) -> None:
     """A process that says nothing for too long is ended, and the next one goes on."""
-    errand = Errand(pictures, [f"{n:02}.jpg" for n in range(8)], Work(os.fsencode(pictures), seconds=5.0))
+    errand = Errand(
+        pictures, [f"{n:02}.jpg" for n in range(8)], Work(os.fsencode(pictures), seconds=5.0)
+    )
     errand.before = lambda: strike(signal.SIGSTOP) if len(errand.outcomes) == 3 else None
     found = kinds(await errand.run())
     assert len(found) == 8
@@ -175,7 +182,9 @@ async def test_a_hang_costs_one_picture(pictures: Path) -> None:
     assert set(found) == {"ok", "too_slow"}
 
 
-async def test_a_process_that_cannot_start_ends_the_run(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_cannot_start_ends_the_run(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When no process starts at all, that is an error of the run, not of a million pictures."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
     errand = Errand(pictures, ["00.jpg"])

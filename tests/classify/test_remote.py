@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from atelier.classify.breaker import FAILURES, CircuitBreaker, Drained
-from atelier.classify.http_client import ANSWER_MOST, BadAnswer, BadURL, Client, Endpoint, Response, without_password
+from atelier.classify.http_client import (
+    ANSWER_MOST,
+    BadAnswer,
+    BadURL,
+    Client,
+    Endpoint,
+    Response,
+    without_password,
+)
 from atelier.classify.outcomes import Failed, Transformed
 from atelier.classify.remote import Remote, rest_of
 from tests.waiting import PATIENCE_SECONDS, eventually
@@ -62,7 +70,9 @@ async def scripted(*answers: bytes | None) -> AsyncIterator[tuple[Script, str]]:
         server.close()
 
 
-def remote(url: str, *, tries: int = 3, timeout: float = PATIENCE_SECONDS) -> tuple[Remote, CircuitBreaker, list[str]]:
+def remote(
+    url: str, *, tries: int = 3, timeout: float = PATIENCE_SECONDS
+) -> tuple[Remote, CircuitBreaker, list[str]]:
     said: list[str] = []
     gate = CircuitBreaker(first=0.05, longest=0.1, tell=said.append)
     return Remote(Client(Endpoint(url), timeout), gate, tries), gate, said
@@ -109,7 +119,9 @@ async def test_a_connection_is_used_again() -> None:
         (None, "unreachable"),
     ],
 )
-async def test_what_may_pass_is_tried_again_and_fails_at_last(said: bytes | None, kind: str) -> None:
+async def test_what_may_pass_is_tried_again_and_fails_at_last(
+    said: bytes | None, kind: str
+) -> None:
     """Errors that another try may not meet use up the tries, and then fail the picture by their kind."""
     async with scripted(said) as (_, url):
         asked, *_ = remote(url, tries=2)
@@ -236,10 +248,14 @@ async def test_draining_frees_whoever_waits() -> None:
         tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(FAILURES)]
         await eventually(lambda: gate.shut)
         gate.drain()
-        assert {type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)} == {Drained}
+        assert {type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)} == {
+            Drained
+        }
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "host", "http://", "http://host:port", "", "http://host:99999"])
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "host", "http://", "http://host:port", "", "http://host:99999"]
+)
 def test_what_is_no_http_url_is_refused(url: str) -> None:
     """A URL that cannot be used is an error before anything begins."""
     with pytest.raises(BadURL):

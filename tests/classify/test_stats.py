@@ -36,7 +36,9 @@ def test_storing_loses_nothing(values: list[int]) -> None:
     measure, plain = Measure(), Measure()
     for value in values:
         measure.add(value)
-        measure = Measure(msgspec.json.decode(msgspec.json.encode(measure.stored()), type=Measured))
+        measure = Measure(
+            msgspec.json.decode(msgspec.json.encode(measure.stored()), type=Measured)
+        )
         plain.add(value)
     assert measure.summary(1) == plain.summary(1)
 
@@ -73,7 +75,9 @@ def test_totals_of_shards_add_up() -> None:
         totals = Totals()
         totals.result(Result(1, "a.jpg", "cat" if shard else "dog", 0.5, (1.0,), 2.5, 10))
         totals.failure(Failure(2, "b.jpg", "damaged"))
-        shards.append(Totals(msgspec.json.decode(msgspec.json.encode(totals.stored()), type=Stored)))
+        shards.append(
+            Totals(msgspec.json.decode(msgspec.json.encode(totals.stored()), type=Stored))
+        )
     merged = Totals().merge(shards)
     assert (merged.classified, merged.failed) == (3, 3)
     assert merged.classes == {"dog": 1, "cat": 2}

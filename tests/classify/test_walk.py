@@ -73,7 +73,18 @@ def plant(folder: Path, *names: str | bytes) -> None:
 
 def test_pictures_are_found_by_their_names_in_any_case(walks: Walks) -> None:
     """JPEG and PNG under all their endings; nothing else, and no folder of such a name."""
-    plant(walks.root, "a.jpg", "b.JPEG", "c.Png", "d.jfif", "e.gif", "f", ".jpg.txt", "g.jpe", "h.jpg/inner.txt")
+    plant(
+        walks.root,
+        "a.jpg",
+        "b.JPEG",
+        "c.Png",
+        "d.jfif",
+        "e.gif",
+        "f",
+        ".jpg.txt",
+        "g.jpe",
+        "h.jpg/inner.txt",
+    )
     assert sorted(walks.walk()) == [b"a.jpg", b"b.JPEG", b"c.Png", b"d.jfif", b"g.jpe"]
 
 
@@ -217,7 +228,9 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spill", [10, 100_000])
-def test_newcomers_are_exact_in_memory_and_on_disk(tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newcomers_are_exact_in_memory_and_on_disk(
+    tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is listed and was not known, each once, whichever way it is worked out; nothing stays on disk."""
     monkeypatch.setattr(new_names, "SPILL", spill)
     monkeypatch.setattr(new_names, "_BUFFER", 20)

@@ -25,7 +25,10 @@ STANDIN = ROOT / "benchmarks" / "classify" / "standin.py"
 def photo() -> Path:
     """A JPEG of 64x48 pixels."""
     path = Path(tempfile.mkdtemp()) / "photo.jpg"
-    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(ROOT / "tests/photos/waterfall_640x480.jpg")), (64, 48)))
+    cv2.imwrite(
+        str(path),
+        cv2.resize(cv2.imread(str(ROOT / "tests/photos/waterfall_640x480.jpg")), (64, 48)),
+    )
     return path
 
 
@@ -75,7 +78,16 @@ class Tool:
 
     def start(self, url: str, *options: str) -> subprocess.Popen[str]:
         """Start it, with its own process group as from a shell."""
-        base = [sys.executable, "-m", "atelier", "classify", self.folder, url, "--output", str(self.output)]
+        base = [
+            sys.executable,
+            "-m",
+            "atelier",
+            "classify",
+            self.folder,
+            url,
+            "--output",
+            str(self.output),
+        ]
         errors = self.output.with_suffix(".stderr").open("w")
         environment = os.environ | {"ATELIER_DECODE_SECONDS": "120"}  # a busy machine may be slow
         self.process = subprocess.Popen(
@@ -118,4 +130,6 @@ class Tool:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a JSON Lines file; a half one at the end does not count."""
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
+    )

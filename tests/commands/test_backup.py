@@ -55,7 +55,9 @@ class House:
     """A house's database and store, without its processes."""
 
     def __init__(self, folder: Path, database_url: str, redis_url: str, **store: str) -> None:
-        self.settings = Settings(data=folder, database_url=database_url, redis_url=redis_url, **store)
+        self.settings = Settings(
+            data=folder, database_url=database_url, redis_url=redis_url, **store
+        )
         self.url = database_url
         self.blobs = bootstrap.open_blobs(self.settings)
 
@@ -67,7 +69,9 @@ class House:
 
     def dump(self) -> dict[str, list[Any]]:
         """Every row of every table."""
-        return {name: sorted(self.execute(f"SELECT t::text FROM {name} AS t")) for name in tables.OURS}
+        return {
+            name: sorted(self.execute(f"SELECT t::text FROM {name} AS t")) for name in tables.OURS
+        }
 
     def add(self, *contents: bytes) -> list[str]:
         """A task with a picture of its own for each of the contents; their keys."""
@@ -75,7 +79,9 @@ class House:
 
     def agrees(self) -> bool:
         """What `atelier check --deep` says."""
-        return asyncio.run(_with(self, lambda database: check(database, self.blobs, deep=True))).agrees
+        return asyncio.run(
+            _with(self, lambda database: check(database, self.blobs, deep=True))
+        ).agrees
 
     def stored(self) -> dict[str, bytes]:
         """Every blob."""
@@ -83,7 +89,8 @@ class House:
         return {
             str(path.relative_to(root)): path.read_bytes()
             for path in root.rglob("*")
-            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts)
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(root).parts)
         }
 
 
@@ -108,7 +115,11 @@ async def _add(house: House, database: Database, contents: tuple[bytes, ...]) ->
         await house.blobs.put(key, content)
         async with database.session() as session:
             await garbage.claim(session, [key])
-            values = {"key": key, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            values = {
+                "key": key,
+                "size": len(content),
+                "sha256": hashlib.sha256(content).hexdigest(),
+            }
             await session.execute(garbage.text(TASK), values)
             await session.commit()
         keys.append(key)
@@ -156,7 +167,9 @@ def test_what_comes_back_is_what_was_there(house: House, target: House, folder: 
     assert but_its_name(target.dump()) == but_its_name(before)
     assert is_current(target.url)
     kept = {row[0] for row in house.execute("SELECT blob FROM tasks")}
-    assert target.stored() == {key: content for key, content in house.stored().items() if key in kept}
+    assert target.stored() == {
+        key: content for key, content in house.stored().items() if key in kept
+    }
     assert target.agrees()
     target.add(b"new")
     assert target.execute("SELECT max(id) FROM tasks") == [(4,)]
@@ -168,9 +181,13 @@ def test_a_restored_house_has_a_name_of_its_own(house: House, target: House, fol
     asyncio.run(_with(house, lambda database: ownership.claim(database, house.blobs, ())))
     backup.main(house.settings, folder, None)
     assert restore.main(target.settings, folder, None) == 0
-    assert asyncio.run(_with(target, lambda database: ownership.belongs(database, target.blobs, REFERENCED)))
+    assert asyncio.run(
+        _with(target, lambda database: ownership.belongs(database, target.blobs, REFERENCED))
+    )
     with pytest.raises(ownership.WrongStore, match="another database"):
-        asyncio.run(_with(target, lambda database: ownership.belongs(database, house.blobs, REFERENCED)))
+        asyncio.run(
+            _with(target, lambda database: ownership.belongs(database, house.blobs, REFERENCED))
+        )
 
 
 def test_a_backup_is_its_owners_alone(house: House, folder: Path) -> None:
@@ -180,7 +197,12 @@ def test_a_backup_is_its_owners_alone(house: House, folder: Path) -> None:
     backup.main(house.settings, folder, None)
     files = {path for path in folder.rglob("*") if path.is_file() and path.name != archive.LOCK}
     closed = {path for path in files if not path.stat().st_mode & 0o007}
-    closed |= {path for above in folder.iterdir() if not above.stat().st_mode & 0o007 for path in above.rglob("*")}
+    closed |= {
+        path
+        for above in folder.iterdir()
+        if not above.stat().st_mode & 0o007
+        for path in above.rglob("*")
+    }
     assert {path.name for path in files - closed} == set()
 
 
@@ -214,7 +236,8 @@ def test_old_backups_go_with_the_blobs_that_only_they_had(house: House, folder: 
 
 
 @pytest.mark.parametrize(
-    ("damage", "word"), [(Path.unlink, "missing"), (lambda path: path.write_bytes(b"?"), "corrupt")]
+    ("damage", "word"),
+    [(Path.unlink, "missing"), (lambda path: path.write_bytes(b"?"), "corrupt")],
 )
 def test_a_damaged_store_is_backed_up_and_reported(
     house: House, folder: Path, damage: Any, word: str, capsys: pytest.CaptureFixture[str]
@@ -239,7 +262,9 @@ def test_uploads_and_deletions_go_on_meanwhile(house: House, target: House, fold
             (oldest,) = await database.fetch("SELECT blob FROM tasks ORDER BY id LIMIT 1")
             for key in (keys[0], oldest["blob"]):
                 await _forget(house, database, key)
-            await database.fetch("UPDATE blob_garbage SET after = clock_timestamp() WHERE NOT intent")
+            await database.fetch(
+                "UPDATE blob_garbage SET after = clock_timestamp() WHERE NOT intent"
+            )
             await garbage.collect(database, house.blobs)
 
     busy = threading.Thread(target=lambda: asyncio.run(_with(house, churn)))
@@ -262,12 +287,16 @@ def test_a_backup_is_not_kept_in_what_it_is_of(tmp_path: Path, below: str) -> No
     (tmp_path / "pictures").mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path / "pictures")
     settings = Settings(data=tmp_path / "data", blobs=str(tmp_path / "pictures"))
-    with pytest.raises(archive.BackupError, match=rf"inside the (data folder|folder of blobs) {tmp_path}/\w+: "):
+    with pytest.raises(
+        archive.BackupError, match=rf"inside the (data folder|folder of blobs) {tmp_path}/\w+: "
+    ):
         backup.main(settings, tmp_path / below, None)
     assert not (tmp_path / below / "lock").exists()
 
 
-def test_a_backup_says_where_the_secret_is(house: House, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backup_says_where_the_secret_is(
+    house: House, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is not inside, so its place is named: the file in the data folder, or the setting."""
     assert backup.main(house.settings, folder, None) == 0
     assert f"({house.settings.data / 'secret'})" in capsys.readouterr().out
@@ -281,10 +310,14 @@ def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path)
     last = house.settings.blobs_folder / max(house.add(*(os.urandom(200) for _ in range(300))))
     last.rename(folder.with_name("last"))
     os.mkfifo(last)  # the backup stops there, and cannot be done before it is killed
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")
+    }
     environment["ATELIER_DATABASE_URL"] = house.url
     words = ["backup", str(folder), "--data", str(house.settings.data)]
-    victim = subprocess.Popen([sys.executable, "-m", "atelier", *words], env=environment, stdout=subprocess.DEVNULL)
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "atelier", *words], env=environment, stdout=subprocess.DEVNULL
+    )
     until(lambda: list(folder.glob("blobs/tasks/*/*")) or victim.poll() is not None)
     assert victim.poll() is None
     victim.kill()
@@ -303,9 +336,14 @@ def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path)
     assert target.agrees()
 
 
-def test_one_backup_at_a_time(house: House, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_backup_at_a_time(
+    house: House, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A second backup into the same folder is refused, so is one of the same database, and one beside a migration."""
-    with archive.Archive(folder).locked(), pytest.raises(archive.BackupError, match="another backup"):
+    with (
+        archive.Archive(folder).locked(),
+        pytest.raises(archive.BackupError, match="another backup"),
+    ):
         backup.main(house.settings, folder, None)
     monkeypatch.setitem(tables.SESSION, "lock_timeout", "50ms")
     for lock, reason in ((locks.BLOB_REMOVAL, "another backup"), (locks.MIGRATION, "a migration")):
@@ -320,7 +358,10 @@ def test_the_connection_that_holds_the_blobs_must_last(
 ) -> None:
     """When the database goes away while blobs are copied, deletions may have gone on: that is no backup."""
     house.add(b"one")
-    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'atelier backup'"
+    ended = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+        "'atelier backup'"
+    )
     copied = backup.copies.copy
 
     async def cut(*args: Any) -> Any:
@@ -356,7 +397,10 @@ def test_a_backup_of_a_newer_version_is_refused(house: House, target: House, fol
     backup.main(house.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     manifest = whole / archive.MANIFEST
-    for changes, reason in (({"alembic": "9999"}, "newer than this version"), ({"format": 2}, "newer Atelier")):
+    for changes, reason in (
+        ({"alembic": "9999"}, "newer than this version"),
+        ({"format": 2}, "newer Atelier"),
+    ):
         original = manifest.read_bytes()
         _change(manifest, **changes)
         with pytest.raises(archive.BackupError, match=reason):
@@ -365,7 +409,9 @@ def test_a_backup_of_a_newer_version_is_refused(house: House, target: House, fol
     assert restore.main(target.settings, folder, None) == 0
 
 
-def test_a_backup_of_an_older_version_is_migrated(house: House, target: House, folder: Path) -> None:
+def test_a_backup_of_an_older_version_is_migrated(
+    house: House, target: House, folder: Path
+) -> None:
     """The rows of an older schema go into that schema, which is then brought to the newest."""
     house.add(b"one")
     house.execute("DELETE FROM outbox")  # whose rows have a column since 0005
@@ -387,7 +433,11 @@ def test_a_backup_of_an_older_version_is_migrated(house: House, target: House, f
 def test_nothing_is_overwritten(house: House, target: House, folder: Path, what: str) -> None:
     """A target whose database, store or Redis holds anything is refused, by name, and left as it is."""
     backup.main(house.settings, folder, None)
-    word = {"database": "the database has tables", "blobs": "the blob store holds", "redis": "Redis holds 1 keys"}[what]
+    word = {
+        "database": "the database has tables",
+        "blobs": "the blob store holds",
+        "redis": "Redis holds 1 keys",
+    }[what]
     if what == "database":
         migrate(target.url)
     elif what == "blobs":
@@ -399,7 +449,9 @@ def test_nothing_is_overwritten(house: House, target: House, folder: Path, what:
         restore.main(target.settings, folder, None)
 
 
-def test_what_cannot_be_asked_is_not_taken_for_empty(house: House, target: House, folder: Path) -> None:
+def test_what_cannot_be_asked_is_not_taken_for_empty(
+    house: House, target: House, folder: Path
+) -> None:
     """Without an answer from Redis nothing is restored."""
     backup.main(house.settings, folder, None)
     away = target.settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
@@ -441,7 +493,12 @@ def test_an_older_backup_is_chosen_by_name(house: House, target: House, folder: 
 
 
 def test_a_bucket_is_backed_up_and_filled(
-    tmp_path: Path, fresh_database_url: str, empty_database_url: str, redis_url: str, target: House, s3: S3Server
+    tmp_path: Path,
+    fresh_database_url: str,
+    empty_database_url: str,
+    redis_url: str,
+    target: House,
+    s3: S3Server,
 ) -> None:
     """Blobs in S3 come into the folder, and from there into another bucket; the store is then that database's."""
     where = {"s3_endpoint": s3.url, **KEYS}

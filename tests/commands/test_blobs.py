@@ -45,7 +45,9 @@ async def content(store: Blobs) -> dict[str, bytes]:
     return {stat.key: await store.get(stat.key) async for stat in store.list()}
 
 
-async def test_there_and_back(s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_there_and_back(
+    s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A folder goes into a bucket and from there into another folder: every blob, and whose they are."""
     first, last = tmp_path / "first", tmp_path / "last"
     made = await fill(DirectoryBlobs(first))
@@ -69,7 +71,10 @@ async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
     made = await fill(DirectoryBlobs(tmp_path / "first"), MANY)
     target = s3_store(s3, "prefix")
     url = f"s3://{target._bucket}/prefix"
-    environment = os.environ | {"ATELIER_S3_ENDPOINT": s3.url, "ATELIER_DATA": str(tmp_path / "data")}
+    environment = os.environ | {
+        "ATELIER_S3_ENDPOINT": s3.url,
+        "ATELIER_DATA": str(tmp_path / "data"),
+    }
     environment |= {f"ATELIER_{name.upper()}": key for name, key in KEYS.items()}
     words = [sys.executable, "-m", "atelier", "blobs", "copy", str(tmp_path / "first"), url]
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as running:
@@ -96,7 +101,10 @@ async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     await fill(first)
     await last.put("files/001", bytes(50))
     await last.put("files/002", b"shorter")
-    assert await asyncio.to_thread(copy, Settings(data=tmp_path), str(first.root), str(last.root)) == 1
+    assert (
+        await asyncio.to_thread(copy, Settings(data=tmp_path), str(first.root), str(last.root))
+        == 1
+    )
     output = capsys.readouterr().out
     assert "19 copied (9.0 MiB), 0 there already, 2 failed" in output
     assert "files/001: the copy has other bytes" in output
@@ -106,13 +114,18 @@ async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (await last.mark() or b"").startswith(UNFINISHED)
 
 
-async def test_strangers_files_are_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_strangers_files_are_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What a file system or a person has put beside the blobs does not stop the copy."""
     first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
     made = await fill(first)
     (first.root / "lost+found").mkdir()
     (first.root / "files" / "Thumbs.db").write_bytes(b"")
-    assert await asyncio.to_thread(copy, Settings(data=tmp_path), str(first.root), str(last.root)) == 0
+    assert (
+        await asyncio.to_thread(copy, Settings(data=tmp_path), str(first.root), str(last.root))
+        == 0
+    )
     assert "21 copied (9.0 MiB), 0 there already, 0 failed" in capsys.readouterr().out
     assert await content(last) == made
 

@@ -37,11 +37,16 @@ def verdicts(output: str) -> dict[str, str]:
     return {line[11:21].strip(): line[:10].strip() for line in lines}
 
 
-def test_shows_every_setting_and_its_source(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_shows_every_setting_and_its_source(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
     """One line each, with the place that decided."""
     (folder / "atelier.yaml").write_text("log_level: ERROR\n")
     assert main(load(data=folder / "data")) == 0
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]}
+    rows = {
+        line.split()[0]: line.split()
+        for line in capsys.readouterr().out.partition("\n\n")[0].splitlines()[1:]
+    }
     assert rows.keys() == Settings.model_fields.keys()
     assert rows["port"][2:] == ["environment", "(ATELIER_PORT)"]
     assert rows["log_level"][1:] == ["ERROR", "file", "(atelier.yaml)"]
@@ -59,7 +64,9 @@ def test_servers_that_answer(
     database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     """Each is asked, and says its version."""
-    assert main(load(data=folder, database_url=database_url, redis_url=redis_url, secret=SECRET)) == 0
+    assert (
+        main(load(data=folder, database_url=database_url, redis_url=redis_url, secret=SECRET)) == 0
+    )
     output = capsys.readouterr().out
     assert "PostgreSQL 18 answers" in output
     assert "valkey 9." in output
@@ -67,7 +74,9 @@ def test_servers_that_answer(
 
 
 @pytest.mark.rabbitmq
-def test_a_broker_that_answers(amqp_url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_broker_that_answers(
+    amqp_url: str, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
     """RabbitMQ is asked too."""
     assert main(load(data=folder, amqp_url=amqp_url)) == 0
     assert "RabbitMQ answers" in capsys.readouterr().out

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    tmp_path: Path, redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
     """Of a Redis that is empty."""
     del redis
     monkeypatch.chdir(tmp_path)
@@ -36,11 +38,17 @@ def send_jobs(settings: Settings, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 3])
-def test_jobs_for_files_are_counted(settings: Settings, capsys: pytest.CaptureFixture[str], count: int) -> None:
+def test_jobs_for_files_are_counted(
+    settings: Settings, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
     """By `atelier jobs`, alone and among the others, and by `atelier doctor`."""
     send_jobs(settings, count)
     assert main(settings, None, resend=False, purge=False) == 0
-    assert capsys.readouterr().out.splitlines() == ["process: 0 waiting", "store: 0 waiting", f"files: {count} waiting"]
+    assert capsys.readouterr().out.splitlines() == [
+        "process: 0 waiting",
+        "store: 0 waiting",
+        f"files: {count} waiting",
+    ]
     assert main(settings, "files", resend=False, purge=False) == 0
     assert capsys.readouterr().out.splitlines() == [f"files: {count} waiting"]
     examine(settings)
@@ -58,7 +66,8 @@ def test_rabbitmq_is_asked_where_it_is_set(
 
 
 @pytest.mark.parametrize(
-    ("name", "resend", "known"), [("nope", False, "store, files"), ("files", True, "process, store")]
+    ("name", "resend", "known"),
+    [("nope", False, "store, files"), ("files", True, "process, store")],
 )
 def test_a_queue_that_there_is_not(
     settings: Settings, capsys: pytest.CaptureFixture[str], *, name: str, resend: bool, known: str

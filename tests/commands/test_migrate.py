@@ -95,10 +95,14 @@ def test_the_server_logs_no_error(tmp_path: Path) -> None:
 def test_a_database_that_cannot_hold_every_text_is_refused(postgres_url: str) -> None:
     """One made without UTF-8 is refused in words before anything is written."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE without_utf8 ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+        connection.execute(
+            "CREATE DATABASE without_utf8 ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+        )
         url = postgres_url.replace("/atelier?", "/without_utf8?")
         with pytest.raises(Conflict, match="stores text as SQL_ASCII"):
             migrate(url)
         with psycopg.connect(url) as there:
-            assert there.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+            assert there.execute(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+            ).fetchone() == (0,)
         connection.execute("DROP DATABASE without_utf8")

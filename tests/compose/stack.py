@@ -38,7 +38,11 @@ class Stack:
         self.clients: list[httpx2.Client] = []
 
     def compose(
-        self, *words: str, seconds: float = PATIENCE_SECONDS, given: str | None = None, check: bool = True
+        self,
+        *words: str,
+        seconds: float = PATIENCE_SECONDS,
+        given: str | None = None,
+        check: bool = True,
     ) -> str:
         """Run `docker compose WORDS`; what it printed."""
         return self._run(("docker", "compose", *words), seconds, given, check=check)
@@ -87,7 +91,10 @@ class Stack:
         client = httpx2.Client(base_url=self.url, timeout=PATIENCE_SECONDS)
         self.clients.append(client)
         if register:
-            assert client.post("/api/users", json={"email": email, "password": PASSWORD}).status_code == 201
+            assert (
+                client.post("/api/users", json={"email": email, "password": PASSWORD}).status_code
+                == 201
+            )
         answer = client.post("/api/auth/token", data={"username": email, "password": PASSWORD})
         assert answer.status_code == 200, answer.text
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
@@ -97,7 +104,9 @@ class Stack:
         """The last lines of everybody, for whoever looks at a failure."""
         return self.compose("logs", "--tail", "40", check=False)
 
-    def _run(self, command: tuple[str, ...], seconds: float, given: str | None, *, check: bool) -> str:
+    def _run(
+        self, command: tuple[str, ...], seconds: float, given: str | None, *, check: bool
+    ) -> str:
         began = time.monotonic()
         done = subprocess.run(
             command,
@@ -105,11 +114,15 @@ class Stack:
             env=self.environment,
             input=given,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if command[:2] == ("docker", "logs") else subprocess.PIPE,  # roles log to it
+            stderr=subprocess.STDOUT
+            if command[:2] == ("docker", "logs")
+            else subprocess.PIPE,  # roles log to it
             text=True,
             timeout=seconds,
             check=False,
         )
         took = time.monotonic() - began
-        assert not check or done.returncode == 0, f"{' '.join(command)} ({took:.0f} s)\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"{' '.join(command)} ({took:.0f} s)\n{done.stdout}\n{done.stderr}"
+        )
         return done.stdout

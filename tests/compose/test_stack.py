@@ -97,7 +97,10 @@ def test_an_upgrade_keeps_what_was_there(stack: Stack) -> None:
     veteran = stack.user(OLD, register=False)
     (book,) = veteran.get("/api/books").json()
     assert book["title"] == "Dune"
-    until(lambda: any(event["type"] == "book.created" for event in events(stack)), "the old event was never sent")
+    until(
+        lambda: any(event["type"] == "book.created" for event in events(stack)),
+        "the old event was never sent",
+    )
 
 
 def test_containers_can_do_little(stack: Stack) -> None:
@@ -134,7 +137,9 @@ def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None
         assert httpx2.get(f"{stack.url}/api/images", headers=headers).status_code == 401
     assert httpx2.get(f"{stack.url}/metrics").status_code == 404
     for engine in ("postgres", "redis", "rabbitmq"):
-        assert not any(stack.inspect(stack.containers(engine)[0])["NetworkSettings"]["Ports"].values())
+        assert not any(
+            stack.inspect(stack.containers(engine)[0])["NetworkSettings"]["Ports"].values()
+        )
 
 
 def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> None:
@@ -146,12 +151,22 @@ def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> 
     record = settled(ada, created.json()["id"])
     assert record["status"] == "ready"
     whole = ada.get(record["url"])
-    assert (whole.status_code, whole.headers["content-type"], whole.headers["server"]) == (200, "image/jpeg", "nginx")
-    location, sent = stack.inside("api", "accel", record["url"], ada.headers["Authorization"]).split()
+    assert (whole.status_code, whole.headers["content-type"], whole.headers["server"]) == (
+        200,
+        "image/jpeg",
+        "nginx",
+    )
+    location, sent = stack.inside(
+        "api", "accel", record["url"], ada.headers["Authorization"]
+    ).split()
     assert (location.startswith("/_blobs/images/"), sent) == (True, "0")
-    part = ada.get(record["url"], headers={"Range": "bytes=10-19", "If-Range": whole.headers["etag"]})
+    part = ada.get(
+        record["url"], headers={"Range": "bytes=10-19", "If-Range": whole.headers["etag"]}
+    )
     assert (part.status_code, part.content) == (206, whole.content[10:20])
-    assert ada.get(record["url"], headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    assert (
+        ada.get(record["url"], headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    )
     assert ada.delete(record["url"]).status_code == 204
     assert ada.get(record["url"]).status_code == 404
     assert httpx2.get(f"{stack.url}{location}").status_code == 404
@@ -162,16 +177,22 @@ def test_books_over_both_doors(stack: Stack, ada: httpx2.Client) -> None:
     metadata = [("authorization", ada.headers["Authorization"])]
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
-        page = books.ListBooks(books_pb2.ListBooksRequest(page_size=10), metadata=metadata, timeout=PATIENCE_SECONDS)
+        page = books.ListBooks(
+            books_pb2.ListBooksRequest(page_size=10), metadata=metadata, timeout=PATIENCE_SECONDS
+        )
         assert [book.title for book in page.books] == ["Dune"]
         watching = books.WatchBooks(
-            books_pb2.WatchBooksRequest(after_sequence=page.sequence), metadata=metadata, timeout=PATIENCE_SECONDS
+            books_pb2.WatchBooksRequest(after_sequence=page.sequence),
+            metadata=metadata,
+            timeout=PATIENCE_SECONDS,
         )
         book = {"title": "Solaris", "author": "Stanisław Lem", "publication_date": "1961-06-01"}
         created = ada.post("/api/books", json=book).json()
         changes = (answer.change for answer in watching if answer.HasField("change"))
         assert next(changes).book.title == "Solaris"
-        found = books.GetBook(books_pb2.GetBookRequest(id=created["id"]), metadata=metadata, timeout=PATIENCE_SECONDS)
+        found = books.GetBook(
+            books_pb2.GetBookRequest(id=created["id"]), metadata=metadata, timeout=PATIENCE_SECONDS
+        )
         assert found.book.author == "Stanisław Lem"
         with pytest.raises(grpc.RpcError) as refused:
             books.GetBook(books_pb2.GetBookRequest(id=created["id"]), timeout=PATIENCE_SECONDS)
@@ -204,8 +225,13 @@ def test_large_bodies_meet_one_limit(ada: httpx2.Client) -> None:
     content = zlib.compress(b"") + bytes(40 * 1024 * 1024)
     record = ada.post("/api/upload/", files={"file": ("large.bin", content)}).json()
     assert ada.get(record["file"]).content == content
-    refused = ada.post("/api/upload/", content=bytes(LIMIT + 1), headers={"content-type": "multipart/form-data"})
-    assert (refused.status_code, refused.headers["content-type"]) == (413, "application/problem+json")
+    refused = ada.post(
+        "/api/upload/", content=bytes(LIMIT + 1), headers={"content-type": "multipart/form-data"}
+    )
+    assert (refused.status_code, refused.headers["content-type"]) == (
+        413,
+        "application/problem+json",
+    )
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -235,7 +261,9 @@ def test_what_ends_by_itself_is_started_again(stack: Stack) -> None:
     """The restart policy: a role that leaves comes back without anybody's help."""
     (container,) = stack.containers("archiver")
     stack.compose("exec", "-T", "archiver", "sh", "-c", "kill -TERM 1")
-    until(lambda: stack.inspect(container)["RestartCount"] > 0, "the archiver was not started again")
+    until(
+        lambda: stack.inspect(container)["RestartCount"] > 0, "the archiver was not started again"
+    )
 
 
 def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> None:
@@ -246,7 +274,9 @@ def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> Non
         with ThreadPoolExecutor(4) as pool:
             seen["images"] += pool.map(lambda number: upload(ada, number), range(8))
         words = {"api": "POST /api/images 201", "processor": " event image."}
-        return all(words[name] in stack.docker("logs", each) for name in words for each in logging(name))
+        return all(
+            words[name] in stack.docker("logs", each) for name in words for each in logging(name)
+        )
 
     def logging(name: str) -> list[str]:
         return stack.containers(name)
@@ -254,7 +284,10 @@ def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> Non
     assert all(len(logging(name)) == 2 for name in ("api", "processor"))
     for name in ("api", "processor"):
         for each in logging(name):
-            until(lambda each=each: stack.inspect(each)["State"]["Health"]["Status"] == "healthy", "not healthy")
+            until(
+                lambda each=each: stack.inspect(each)["State"]["Health"]["Status"] == "healthy",
+                "not healthy",
+            )
     until(both, "one of two containers had nothing to do")
     assert {settled(ada, image)["status"] for image in seen["images"]} == {"ready"}
 
@@ -266,13 +299,28 @@ def test_every_change_was_announced(stack: Stack, ada: httpx2.Client) -> None:
         numbers: dict[str, set[int]] = defaultdict(set)
         for event in events(stack):
             numbers[event["subject"]].add(event["sequence"])
-        lost = {f"images/{image}": [0] for image in seen["images"] if len(numbers[f"images/{image}"]) < 2}
-        holes = {name: sorted(found) for name, found in numbers.items() if found != set(range(1, len(found) + 1))}
+        lost = {
+            f"images/{image}": [0]
+            for image in seen["images"]
+            if len(numbers[f"images/{image}"]) < 2
+        }
+        holes = {
+            name: sorted(found)
+            for name, found in numbers.items()
+            if found != set(range(1, len(found) + 1))
+        }
         return lost | holes
 
     until(lambda: not gaps(), gaps)
     kinds = {event["type"] for event in events(stack)}
-    expected = {"image.created", "image.processed", "image.deleted", "book.created", "task.created", "task.taken"}
+    expected = {
+        "image.created",
+        "image.processed",
+        "image.deleted",
+        "book.created",
+        "task.created",
+        "task.taken",
+    }
     assert expected | {"file.uploaded", "file.processed", "user.created"} <= kinds
 
 

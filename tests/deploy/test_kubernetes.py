@@ -65,7 +65,11 @@ def documents(path: Path) -> list[Manifest]:
 
 def objects() -> list[Manifest]:
     """Every whole object of the base and of the components."""
-    paths = [path for folder in ("base", "components") for path in sorted((FOLDER / folder).rglob("*.yaml"))]
+    paths = [
+        path
+        for folder in ("base", "components")
+        for path in sorted((FOLDER / folder).rglob("*.yaml"))
+    ]
     return [found for path in paths for found in documents(path) if found["kind"] not in KUSTOMIZE]
 
 
@@ -117,7 +121,9 @@ def test_a_misspelled_field_is_found() -> None:
         kubernetes_validate.validate(found, VERSIONS[0], strict=True)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name
+)
 def test_every_file_is_used_and_there(path: Path) -> None:
     """What a kustomization names exists, and what lies beside it is named."""
     (found,) = documents(path)
@@ -133,7 +139,9 @@ def test_patches_meet_something() -> None:
     """Every object of an overlay's patches is one of the base."""
     known = {(found["kind"], found["metadata"]["name"]) for found in objects()}
     patches = [path for path in OVERLAYS.rglob("*.yaml") if path.name != "kustomization.yaml"]
-    found = {(each["kind"], each["metadata"]["name"]) for path in patches for each in documents(path)}
+    found = {
+        (each["kind"], each["metadata"]["name"]) for path in patches for each in documents(path)
+    }
     assert found
     assert found <= known
 
@@ -165,7 +173,9 @@ def test_images_are_those_that_are_built(found: Manifest) -> None:
     image = container(found)["image"]
     role = image.removeprefix("atelier-")
     assert (ROOT / "docker" / "requirements" / f"{role}.txt").exists()
-    assert role == "migrate" if found["kind"] != "Deployment" else role == found["metadata"]["name"]
+    assert (
+        role == "migrate" if found["kind"] != "Deployment" else role == found["metadata"]["name"]
+    )
 
 
 def test_there_is_a_deployment_for_each_role() -> None:
@@ -200,7 +210,13 @@ def test_a_pod_has_time_to_drain(role: Any) -> None:
     """Kubernetes kills no sooner than `atelier up` would, and what serves clients waits for the balancers first."""
     found = of("Deployment")[role.name]
     grace = template(found)["spec"]["terminationGracePeriodSeconds"]
-    before = container(found).get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["sleep", "0"])
+    before = (
+        container(found)
+        .get("lifecycle", {})
+        .get("preStop", {})
+        .get("exec", {})
+        .get("command", ["sleep", "0"])
+    )
     assert grace >= int(before[1]) + role.drain_seconds
     assert (int(before[1]) > 0) == (role.name in {"api", "grpc"})
     assert role.drain_seconds > max(api.DRAIN_SECONDS, grpc.DRAIN_SECONDS)
@@ -212,7 +228,9 @@ def test_who_scales_has_no_number_of_its_own() -> None:
     assert scaled.keys() == NAMES - {"relay"}
     for name, found in of("Deployment").items():
         assert ("replicas" in found["spec"]) == (name not in scaled)
-        assert "cpu" in container(found)["resources"]["requests"]  # a share of which the autoscaler reckons
+        assert (
+            "cpu" in container(found)["resources"]["requests"]
+        )  # a share of which the autoscaler reckons
     assert all(found["spec"]["scaleTargetRef"]["name"] == name for name, found in scaled.items())
     assert all(found["spec"]["minReplicas"] >= 2 for found in scaled.values())
 
@@ -222,19 +240,27 @@ def test_services_lead_to_pods() -> None:
     pods = [template(found) for found in of("Deployment").values()]
     services = of("Service")
     for found in (found for name, found in services.items() if name != NOBODY):
-        (pod,) = [pod for pod in pods if matches(found["spec"]["selector"], pod["metadata"]["labels"])]
+        (pod,) = [
+            pod for pod in pods if matches(found["spec"]["selector"], pod["metadata"]["labels"])
+        ]
         names = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
         assert {port["targetPort"] for port in found["spec"]["ports"]} <= names
     for found in of("Ingress").values():
         for path in found["spec"]["rules"][0]["http"]["paths"]:
             backend = path["backend"]["service"]
-            assert backend["port"]["name"] in {port["name"] for port in services[backend["name"]]["spec"]["ports"]}
+            assert backend["port"]["name"] in {
+                port["name"] for port in services[backend["name"]]["spec"]["ports"]
+            }
 
 
-@pytest.mark.parametrize("folder", [FOLDER / "base", OVERLAYS / "example"], ids=lambda folder: str(folder.name))
+@pytest.mark.parametrize(
+    "folder", [FOLDER / "base", OVERLAYS / "example"], ids=lambda folder: str(folder.name)
+)
 def test_counts_are_not_for_everybody(folder: Path) -> None:
     """The ingress leads /metrics, with a slash or without, to a service that has no pod."""
-    ingress = next(found for found in documents(folder / "ingress.yaml") if found["metadata"]["name"] == "api")
+    ingress = next(
+        found for found in documents(folder / "ingress.yaml") if found["metadata"]["name"] == "api"
+    )
     paths = {path["path"]: path for path in ingress["spec"]["rules"][0]["http"]["paths"]}
     assert paths["/metrics"]["pathType"] == "Prefix"
     assert paths["/metrics"]["backend"]["service"]["name"] == NOBODY
@@ -245,10 +271,16 @@ def test_counts_are_not_for_everybody(folder: Path) -> None:
 def test_the_processor_cannot_reach_the_database() -> None:
     """It has neither the database's secret nor a way there."""
     sources = container(of("Deployment")["processor"])["envFrom"]
-    assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == ["atelier-engines"]
+    assert [source["secretRef"]["name"] for source in sources if "secretRef" in source] == [
+        "atelier-engines"
+    ]
     (expression,) = of("NetworkPolicy")["database"]["spec"]["podSelector"]["matchExpressions"]
     assert expression == {"key": NAME, "operator": "NotIn", "values": ["processor"]}
-    others = [port["port"] for rule in of("NetworkPolicy")["engines"]["spec"]["egress"] for port in rule["ports"]]
+    others = [
+        port["port"]
+        for rule in of("NetworkPolicy")["engines"]["spec"]["egress"]
+        for port in rule["ports"]
+    ]
     assert 5432 not in others
 
 
@@ -284,7 +316,9 @@ def test_the_documented_probe_asks_a_port_that_answers() -> None:
 
 def test_clients_are_told_apart() -> None:
     """All come through the ingress controller: unless it is believed, they share one limit of failed sign-ins."""
-    believed = Settings(trusted_proxies=dict(variables())[f"{PREFIX}TRUSTED_PROXIES"]).trusted_proxies
+    believed = Settings(
+        trusted_proxies=dict(variables())[f"{PREFIX}TRUSTED_PROXIES"]
+    ).trusted_proxies
     assert any(ip_address("10.244.1.7") in ip_network(network) for network in believed)
     assert not any(ip_address("203.0.113.9") in ip_network(network) for network in believed)
 
@@ -313,10 +347,16 @@ def test_overlays_build(name: str, tmp_path: Path) -> None:
     for found in built:
         if found["kind"] in {"Deployment", "Job", "CronJob"}:
             for source in container(found)["envFrom"]:
-                wanted = ("ConfigMap", "configMapRef") if "configMapRef" in source else ("Secret", "secretRef")
+                wanted = (
+                    ("ConfigMap", "configMapRef")
+                    if "configMapRef" in source
+                    else ("Secret", "secretRef")
+                )
                 assert (wanted[0], source[wanted[1]]["name"]) in known
             mounts = {mount["mountPath"] for mount in container(found)["volumeMounts"]}
-            assert ("/blobs" in mounts) == (name == "volume" and found["metadata"]["name"] not in {"grpc", "migrate"})
+            assert ("/blobs" in mounts) == (
+                name == "volume" and found["metadata"]["name"] not in {"grpc", "migrate"}
+            )
             assert container(found)["image"].startswith("registry.") == (name == "example")
 
 
@@ -324,8 +364,13 @@ def build(folder: Path) -> str:
     """What would be applied. Needs kubectl or kustomize, which are in no Python package; skips without."""
     kubectl, kustomize = shutil.which("kubectl"), shutil.which("kustomize")
     if not kubectl and not kustomize:
-        pytest.skip("neither kubectl nor kustomize: overlays were not built (their files were validated one by one)")
-    words = [kubectl, "kustomize", str(folder)] if kubectl else [str(kustomize), "build", str(folder)]
+        pytest.skip(
+            "neither kubectl nor kustomize: overlays were not built (their files were validated "
+            "one by one)"
+        )
+    words = (
+        [kubectl, "kustomize", str(folder)] if kubectl else [str(kustomize), "build", str(folder)]
+    )
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -18,7 +18,8 @@ LIBRARY = [
     "    && rm -rf /var/lib/apt/lists/*",
 ]
 OWN = re.compile(
-    r"^(#|LABEL|EXPOSE|CMD|HEALTHCHECK|COPY docker/keys.py|\s+org\.opencontainers\.image\.(title|description)=)"
+    r"^(#|LABEL|EXPOSE|CMD|HEALTHCHECK|COPY "
+    r"docker/keys.py|\s+org\.opencontainers\.image\.(title|description)=)"
     r"|^(ENV|\s+) ?ATELIER_(ROLE|HOST|METRICS_PORT)="
 )
 
@@ -35,7 +36,9 @@ def test_the_recipes_of_all_roles_are_one(role: str) -> None:
     """
 
     def shared(of: str) -> list[str]:
-        return [line.replace(f"{of}.txt", "ROLE.txt") for line in recipe(of) if not OWN.match(line)]
+        return [
+            line.replace(f"{of}.txt", "ROLE.txt") for line in recipe(of) if not OWN.match(line)
+        ]
 
     lines = shared(role)
     if role in CAPTIONS:
@@ -68,4 +71,7 @@ def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
 
 def test_every_role_has_a_recipe() -> None:
     """Nobody adds an image and forgets to hold it to the rules above."""
-    assert {path.name.removesuffix(".Dockerfile") for path in DOCKER.glob("*.Dockerfile")} == {*ROLES, "proxy"}
+    assert {path.name.removesuffix(".Dockerfile") for path in DOCKER.glob("*.Dockerfile")} == {
+        *ROLES,
+        "proxy",
+    }

@@ -176,7 +176,11 @@ def test_the_port_of_a_running_role_is_its_own(container: Container, role: str, 
     asked = port if role == "api" else metrics_port
     running = container.start(role, role, **ports)
     try:
-        until(lambda: running.poll() is not None or probe.ask("127.0.0.1", asked, "/healthz")[0] == 200)
+        until(
+            lambda: (
+                running.poll() is not None or probe.ask("127.0.0.1", asked, "/healthz")[0] == 200
+            )
+        )
         assert running.poll() is None, running.communicate()
         found = verdicts(container.doctor(role, **ports).stdout)[name]
     finally:

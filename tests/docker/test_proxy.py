@@ -38,7 +38,14 @@ TAG, OTHER = '"v7"', '"v6"'
 DATE, EARLIER, LATER = (f"Sat, 21 Nov 2026 05:44:{second} GMT" for second in ("06", "05", "07"))
 MODIFIED = datetime(2026, 11, 21, 5, 44, 6, tzinfo=UTC)
 NAMES = (
-    *("etag", "last-modified", "content-type", "content-length", "content-range", "content-disposition"),
+    *(
+        "etag",
+        "last-modified",
+        "content-type",
+        "content-length",
+        "content-range",
+        "content-disposition",
+    ),
     *("accept-ranges", "cache-control", "content-security-policy", "x-content-type-options"),
 )
 REQUESTS: tuple[dict[str, str], ...] = (
@@ -76,7 +83,9 @@ async def picture(request: Request, res: Res, way: str) -> Response:
     """The picture, sent by the API or left to the proxy."""
     content = content_of(res.blobs, KEY, len(CONTENT), "/_blobs/" if way == "proxied" else None)
     name = 'Тень "на" стене.jpg'
-    return picture_response(request, content, media_type="image/jpeg", etag="v7", modified=MODIFIED, filename=name)
+    return picture_response(
+        request, content, media_type="image/jpeg", etag="v7", modified=MODIFIED, filename=name
+    )
 
 
 @router.post("/said")
@@ -84,14 +93,18 @@ async def said(request: Request) -> Response:
     """What the API hears of the client, and how much it sent."""
     body = await request.body()
     names = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "host")
-    return Response(" ".join([str(len(body)), *(request.headers.get(name, "-") for name in names)]))
+    return Response(
+        " ".join([str(len(body)), *(request.headers.get(name, "-") for name in names)])
+    )
 
 
 @pytest.fixture(scope="module")
 async def proxy(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a proxy before an API with one stored picture."""
     folder = tmp_path_factory.mktemp("proxy")
-    resources = make_resources(Settings(data=folder, blobs=str(folder / "blobs"), body_limit=BODY_LIMIT))
+    resources = make_resources(
+        Settings(data=folder, blobs=str(folder / "blobs"), body_limit=BODY_LIMIT)
+    )
     await resources.blobs.put(KEY, CONTENT)
     async with served(create_app(resources, [router])) as api, nginx(folder, api) as port:
         yield f"http://127.0.0.1:{port}"
@@ -116,9 +129,15 @@ async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
         text = source.read_text()
         for old, new in moved.items():
             text = text.replace(old, new)
-        (folder / "conf" / source.name).write_text(text.replace("daemon off;", "daemon off; master_process off;"))
+        (folder / "conf" / source.name).write_text(
+            text.replace("daemon off;", "daemon off; master_process off;")
+        )
     path = f"{Path(NGINX or '').parent}:{os.environ['PATH']}"
-    settings = {"PATH": path, "ATELIER_PROXY_API": f"127.0.0.1:{api}", "ATELIER_BODY_LIMIT": str(BODY_LIMIT)}
+    settings = {
+        "PATH": path,
+        "ATELIER_PROXY_API": f"127.0.0.1:{api}",
+        "ATELIER_BODY_LIMIT": str(BODY_LIMIT),
+    }
     process = subprocess.Popen(["sh", folder / "conf" / "start.sh"], env=settings)
     try:
 
@@ -135,7 +154,9 @@ async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
 
 @pytest.mark.parametrize("headers", REQUESTS, ids=str)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_what_nginx_sends_is_what_the_api_would_send(proxy: str, method: str, headers: dict[str, str]) -> None:
+async def test_what_nginx_sends_is_what_the_api_would_send(
+    proxy: str, method: str, headers: dict[str, str]
+) -> None:
     """Status, bytes and headers are the same whoever reads the file, under every condition and range."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         ours = await client.request(method, "/direct", headers=headers)
@@ -163,7 +184,9 @@ async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
             assert (await client.get(path)).status_code == 404
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"]
+)
 async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
     """However the address is written that the API takes for that of its metrics."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
@@ -213,7 +236,13 @@ async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
 async def test_an_api_that_is_away_is_a_problem(tmp_path: Path) -> None:
     """While nothing answers behind it the proxy says 503, when to come back, and the same in the document."""
     away = free_port()
-    async with nginx(tmp_path, away) as port, httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+    async with (
+        nginx(tmp_path, away) as port,
+        httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client,
+    ):
         answer = await client.get(f"http://127.0.0.1:{port}/api/images")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-    assert (answer.headers["content-type"], answer.json()["status"]) == ("application/problem+json", 503)
+    assert (answer.headers["content-type"], answer.json()["status"]) == (
+        "application/problem+json",
+        503,
+    )

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = ROOT / "docker" / "requirements"
 COMMAND = ("atelier.__main__", "atelier.cli")
-SHARED = ("atelier.errors", "atelier.settings", "atelier.observe.probe")  # the last: every image has a health check
-# What a role starts with, and what it finds by a name in a string: sandbox targets, Django's settings, migrations.
-# Whoever starts Django lets it check itself, views included.
+SHARED = (
+    "atelier.errors",
+    "atelier.settings",
+    "atelier.observe.probe",
+)  # the last: every image has a health check
+# What a role starts with, and what it finds by a name in a string: sandbox targets, Django's
+# settings, migrations. Whoever starts Django lets it check itself, views included.
 DJANGO = (
     "atelier.files.apps",
     "atelier.files.urls",
@@ -44,7 +48,12 @@ ROOTS = {
     ),
     # The image of whatever runs once and ends.
     "migrate": (
-        *("atelier.commands.migrate", "atelier.migrations.env", "atelier.files.migrations", *DJANGO),
+        *(
+            "atelier.commands.migrate",
+            "atelier.migrations.env",
+            "atelier.files.migrations",
+            *DJANGO,
+        ),
         *("atelier.commands.check", "atelier.commands.doctor", "atelier.commands.jobs"),
         *("atelier.commands.backup", "atelier.commands.backup.restore"),
     ),
@@ -63,7 +72,9 @@ UNREACHED = {("grpc", "obstore"): "it opens no blobs"}
 
 @cache
 def graph() -> grimp.ImportGraph:
-    return grimp.build_graph("atelier", include_external_packages=True, exclude_type_checking_imports=True)
+    return grimp.build_graph(
+        "atelier", include_external_packages=True, exclude_type_checking_imports=True
+    )
 
 
 def closure(role: str) -> set[str]:
@@ -76,8 +87,12 @@ def closure(role: str) -> set[str]:
         seen.add(module)
         if module.partition(".")[0] == "atelier":
             imported = graph().find_modules_directly_imported_by(module)
-            waiting += [name for name in imported if module != "atelier.cli" or not is_command(name)]
-            waiting += filter(None, [module.rpartition(".")[0]])  # importing a module imports what it lies in
+            waiting += [
+                name for name in imported if module != "atelier.cli" or not is_command(name)
+            ]
+            waiting += filter(
+                None, [module.rpartition(".")[0]]
+            )  # importing a module imports what it lies in
     return seen
 
 
@@ -88,7 +103,10 @@ def is_command(module: str) -> bool:
 
 @cache
 def distributions() -> dict[str, list[str]]:
-    return {name: sorted({normal(each) for each in found}) for name, found in packages_distributions().items()}
+    return {
+        name: sorted({normal(each) for each in found})
+        for name, found in packages_distributions().items()
+    }
 
 
 def third_party(modules: Iterable[str]) -> set[str]:
@@ -153,7 +171,16 @@ def test_no_image_carries_the_embedded_engines(role: str) -> None:
 
 def test_the_processor_knows_no_database_and_no_web_framework() -> None:
     """Its image has nothing by which it could reach a database, directly or by way of a dependency."""
-    forbidden = {"asyncpg", "psycopg", "psycopg-binary", "sqlalchemy", "alembic", "django", "fastapi", "starlette"}
+    forbidden = {
+        "asyncpg",
+        "psycopg",
+        "psycopg-binary",
+        "sqlalchemy",
+        "alembic",
+        "django",
+        "fastapi",
+        "starlette",
+    }
     assert not locked(REQUIREMENTS / "processor.txt").keys() & forbidden
 
 

@@ -52,7 +52,9 @@ def test_the_first_run_is_as_shown(port: str, tmp_path: Path) -> None:
     shown_output, output = command[-1], str(tmp_path / "photos.jsonl")
     command = [word.replace(shown_port, port).replace(shown_output, output) for word in command]
     said = [line.replace(shown_output, output) for line in said]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     first, *others = done.stdout.splitlines()
     assert first == said[0]
     assert sorted(map(shape, others)) == sorted(map(shape, said[1:]))

@@ -35,7 +35,9 @@ def test_plots_are_kept_for_every_run() -> None:
             assert ET.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - our own
 
 
-@pytest.mark.parametrize(("cores", "steps"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8])])
+@pytest.mark.parametrize(
+    ("cores", "steps"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8])]
+)
 def test_the_cores_that_are_measured(cores: int, steps: list[int]) -> None:
     """One, two, four and so on while one is left for the client, and all."""
     assert sweep.steps(cores) == steps

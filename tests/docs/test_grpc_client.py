@@ -39,7 +39,11 @@ async def test_the_documented_client_lists_and_follows(
     import asyncpg
 
     settings = Settings(
-        data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
+        data=tmp_path,
+        database_url=fresh_database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        grpc_port=free_port(),
     )
     stop = asyncio.Event()
     relaying = asyncio.create_task(relay.run(settings, stop))
@@ -67,7 +71,11 @@ async def test_the_documented_client_says_what_is_wrong_with_its_token(
 ) -> None:
     """In one line, where it lists as where it follows."""
     settings = Settings(
-        data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
+        data=tmp_path,
+        database_url=fresh_database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        grpc_port=free_port(),
     )
     async with serving(settings) as port, patience():
         client = await asyncio.create_subprocess_exec(

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 HOWTO = ROOT / "docs" / "howto"
 
 
-ACCOUNT, TOKEN = (line for line in commands("Two minutes") if "/api/users" in line or "/api/auth/token" in line)
+ACCOUNT, TOKEN = (
+    line for line in commands("Two minutes") if "/api/users" in line or "/api/auth/token" in line
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def run(instance: Instance, folder: Path, *lines: str) -> str:
     """What a shell prints that runs these lines; none may fail."""
     pasted = "\n".join([f"A={instance.url}", *lines])
     command = ["bash", "-eu", "-o", "pipefail", "-c", pasted]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, check=False, timeout=PATIENCE_SECONDS
+    )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
 
@@ -81,4 +85,6 @@ def test_the_page_of_files_does_what_it_says(instance: Instance, tmp_path: Path)
     """The file is uploaded, listed, and comes back under its name."""
     said = paste(instance, tmp_path, "files.md")
     assert said.count('"name":"README.md"') == 2
-    assert (tmp_path / "README.md").read_bytes() == (ROOT / "tests" / "photos" / "README.md").read_bytes()
+    assert (tmp_path / "README.md").read_bytes() == (
+        ROOT / "tests" / "photos" / "README.md"
+    ).read_bytes()

@@ -32,7 +32,11 @@ def test_made_pages_are_fresh(name: str) -> None:
 def test_every_event_is_documented(module: str) -> None:
     """Each event type of each slice has a row in events.md."""
     page = (REFERENCE / "events.md").read_text(encoding="utf-8")
-    constants = {name: value for name, value in vars(importlib.import_module(module)).items() if name.isupper()}
+    constants = {
+        name: value
+        for name, value in vars(importlib.import_module(module)).items()
+        if name.isupper()
+    }
     types = [value for value in constants.values() if isinstance(value, str) and "." in value]
     assert types
     assert [type_ for type_ in types if f"`{type_}`" not in page] == []
@@ -51,7 +55,11 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"^## atelier (\S+)", known, re.MULTILINE))
-    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(
+            r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     shown = set(re.findall(r"(?:`|\$ |bin/)atelier ([a-z]+)", text))
     made = set(re.findall(r"(?:`|\$ )make ([a-z][a-z-]*)", text))
     assert shown <= commands

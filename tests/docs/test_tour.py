@@ -21,7 +21,12 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def commands(section: str) -> Iterator[str]:
     """What stands behind each prompt of a section of the README, with the lines that a backslash continues."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    text = (
+        (ROOT / "README.md")
+        .read_text(encoding="utf-8")
+        .partition(f"\n## {section}\n")[2]
+        .partition("\n## ")[0]
+    )
     yield from prompted(text)
 
 

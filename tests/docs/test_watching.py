@@ -23,7 +23,9 @@ DASHBOARD = json.loads((DEPLOY / "grafana" / "atelier.json").read_text(encoding=
 
 def rules() -> list[dict[str, Any]]:
     """Every alert."""
-    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    groups = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))[
+        "groups"
+    ]
     return [rule for group in groups for rule in group["rules"]]
 
 
@@ -31,7 +33,11 @@ def exist() -> set[str]:
     """Every series that the reference promises, those of histograms with their endings."""
     found = set(PROCESS)
     for name, kind in re.findall(r"^\| `(atelier_\w+)` \| (\w+)", METRICS, re.MULTILINE):
-        found |= {f"{name}_{end}" for end in ("bucket", "count", "sum")} if kind == "histogram" else {name}
+        found |= (
+            {f"{name}_{end}" for end in ("bucket", "count", "sum")}
+            if kind == "histogram"
+            else {name}
+        )
     return found
 
 
@@ -42,7 +48,11 @@ def expressions() -> list[str]:
 
 def test_alerts_and_dashboard_use_metrics_that_exist() -> None:
     """A name that nobody exposes would never fire and show nothing."""
-    used = {name for text in [*expressions(), *(rule["expr"] for rule in rules())] for name in NAME.findall(text)}
+    used = {
+        name
+        for text in [*expressions(), *(rule["expr"] for rule in rules())]
+        for name in NAME.findall(text)
+    }
     assert used - exist() == set()
 
 
@@ -62,7 +72,9 @@ def test_every_alert_can_be_acted_on() -> None:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["description"]
-        assert rule["annotations"]["runbook_url"] == f"docs/howto/runbooks.md#{rule['alert'].lower()}"
+        assert (
+            rule["annotations"]["runbook_url"] == f"docs/howto/runbooks.md#{rule['alert'].lower()}"
+        )
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="needs jq")
@@ -70,14 +82,20 @@ def test_the_log_can_be_asked_as_the_runbooks_say() -> None:
     """Lines of engines, which are no JSON, do not stop it."""
     (program,) = re.findall(r"jq -cR '([^']+)'", RUNBOOKS)
     lines = 'LOG:  checkpoint\n7\n{"level": "INFO"}\n{"level":"ERROR"}\n'
-    done = subprocess.run(["jq", "-cR", program], input=lines, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["jq", "-cR", program], input=lines, capture_output=True, text=True, check=True
+    )
     assert done.stdout == '{"level":"ERROR"}\n'
 
 
 def test_panels_have_names_of_their_own_and_do_not_overlap() -> None:
     """The dashboard can be imported as it is."""
     panels = DASHBOARD["panels"]
-    assert len({panel["title"] for panel in panels}) == len({panel["id"] for panel in panels}) == len(panels)
+    assert (
+        len({panel["title"] for panel in panels})
+        == len({panel["id"] for panel in panels})
+        == len(panels)
+    )
     cells = [
         (x, y)
         for panel in panels

@@ -35,7 +35,9 @@ class Log:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def send(self, count: int, event_type: str = "book.created", families: str | None = None) -> None:
+    async def send(
+        self, count: int, event_type: str = "book.created", families: str | None = None
+    ) -> None:
         """Some more events."""
         said = event_type.partition(".")[0] if families is None else families
         await self.database.fetch(SEND, event_type, f"{next(subjects)}/", count, said)
@@ -65,7 +67,9 @@ async def running(log: Log) -> AsyncIterator[Follower[int]]:
     await task
 
 
-async def read(tail_: Follower[int], after: int, count: int, found: list[int] | None = None) -> list[int]:
+async def read(
+    tail_: Follower[int], after: int, count: int, found: list[int] | None = None
+) -> list[int]:
     """The first `count` items after a position; meanwhile those `found` so far."""
     found = [] if found is None else found
     async with patience():
@@ -79,7 +83,9 @@ async def read(tail_: Follower[int], after: int, count: int, found: list[int] | 
 
 
 @pytest.mark.parametrize("after", [0, 1, 499, 500, 501, 1499, 1500])
-async def test_a_reader_gets_everything_after_its_position_and_then_what_comes(log: Log, after: int) -> None:
+async def test_a_reader_gets_everything_after_its_position_and_then_what_comes(
+    log: Log, after: int
+) -> None:
     """Replay, over several queries, joins the live part without a gap or a repeat."""
     await log.send(1500)
     async with running(log) as tail_:
@@ -90,7 +96,9 @@ async def test_a_reader_gets_everything_after_its_position_and_then_what_comes(l
         assert await reading == list(range(after + 1, 1504))
 
 
-async def test_many_readers_share_what_is_recent(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_readers_share_what_is_recent(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Readers at the end of the log, at its beginning and in between all see the same, also beyond what is kept."""
     monkeypatch.setattr(follow, "RECENT", 10)
     async with running(log) as tail_:
@@ -117,7 +125,9 @@ async def test_other_events_are_passed_over_but_counted(log: Log) -> None:
 
 
 @pytest.mark.parametrize("families", ["book", "file book image", ""])
-async def test_news_of_its_family_is_read_at_once(log: Log, monkeypatch: pytest.MonkeyPatch, families: str) -> None:
+async def test_news_of_its_family_is_read_at_once(
+    log: Log, monkeypatch: pytest.MonkeyPatch, families: str
+) -> None:
     """Whether alone, among others, or from a relay that does not say of what its news is."""
     monkeypatch.setattr(follow, "POLL_SECONDS", 3600)
     async with running(log) as tail_:
@@ -183,9 +193,14 @@ async def test_a_lost_connection_loses_nothing(log: Log, fresh_database_url: str
         reading = asyncio.create_task(read(tail_, 0, 10, found))
         await eventually(lambda: len(found) == 5)  # from now on it asks the database nothing
         killer = await asyncpg.connect(fresh_database_url)
-        await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
         await killer.execute(
-            SEND.replace("$1", "'book.created'").replace("$2", "'again/'").replace("$3", "5").replace("$4", "'book'")
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        )
+        await killer.execute(
+            SEND.replace("$1", "'book.created'")
+            .replace("$2", "'again/'")
+            .replace("$3", "5")
+            .replace("$4", "'book'")
         )
         await killer.close()
         assert await reading == list(range(1, 11))

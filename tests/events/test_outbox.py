@@ -49,7 +49,9 @@ async def log_of(database: Database, count: int) -> list[str]:
 async def test_recorded_with_the_transaction(database: Database) -> None:
     """A recorded event is in the table after the commit, with all that the returned event says."""
     async with database.session() as session:
-        event = outbox.record(session, "book.created", "books/7", 1, {"title": "Ы", "tags": [1, None]})
+        event = outbox.record(
+            session, "book.created", "books/7", 1, {"title": "Ы", "tags": [1, None]}
+        )
         await session.commit()
     [row] = await database.fetch(f"SELECT {outbox.COLUMNS} FROM outbox WHERE position IS NULL")
     assert outbox.event_of(row) == event
@@ -85,7 +87,9 @@ async def test_a_sequence_number_is_used_once(database: Database) -> None:
 
 async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
     """`INSERT` extends a hand-written statement; id and time come from the database."""
-    await database.fetch("CREATE TABLE shelves (id bigint GENERATED ALWAYS AS IDENTITY, name text)")
+    await database.fetch(
+        "CREATE TABLE shelves (id bigint GENERATED ALWAYS AS IDENTITY, name text)"
+    )
     rows = await database.fetch(
         f"""
         WITH made AS (INSERT INTO shelves (name) VALUES ('a'), ('b') RETURNING *),
@@ -97,7 +101,10 @@ async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
     )
     found = await database.fetch(f"SELECT {outbox.COLUMNS} FROM outbox ORDER BY id")
     events = [outbox.event_of(row) for row in found]
-    assert [(e.subject, e.data) for e in events] == [("shelves/1", {"name": "a"}), ("shelves/2", {"name": "b"})]
+    assert [(e.subject, e.data) for e in events] == [
+        ("shelves/1", {"name": "a"}),
+        ("shelves/2", {"name": "b"}),
+    ]
     assert len({uuid.UUID(event.id) for event in events}) == len(rows) == 2
     assert all(abs(event.time - utcnow()) < timedelta(minutes=1) for event in events)
 
@@ -109,7 +116,9 @@ async def notifications(database: Database, *, asleep: bool) -> list[str]:
     await relay.add_listener(outbox.WAKE_CHANNEL, lambda *_: heard.append("woken"))
     if asleep:
         await relay.fetch(f"SELECT pg_advisory_lock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})")
-    await database.fetch(f"{outbox.INSERT} SELECT 'a', 'b', n, '{{}}' FROM generate_series(1, 3) AS n")
+    await database.fetch(
+        f"{outbox.INSERT} SELECT 'a', 'b', n, '{{}}' FROM generate_series(1, 3) AS n"
+    )
     await relay.fetch("SELECT 1")
     await relay.close()
     return heard
@@ -147,7 +156,9 @@ async def test_the_log_is_read_by_position(database: Database) -> None:
     assert found[4].event.data == {"n": 5}
 
 
-@pytest.mark.parametrize("types", [["book.created"], ["book.created", "book.updated"], ["none.such"], []])
+@pytest.mark.parametrize(
+    "types", [["book.created"], ["book.created", "book.updated"], ["none.such"], []]
+)
 async def test_the_log_of_some_types(database: Database, types: list[str]) -> None:
     """Only the wanted types come, in order, with the limit counted over all of them."""
     await log_of(database, 30)
@@ -170,7 +181,9 @@ async def test_pruning(database: Database) -> None:
     async with database.session() as session:
         outbox.record(session, "a", "b", 1, {})
         await session.commit()
-    await database.fetch("UPDATE outbox SET time = time - interval '30 days' WHERE position IS NULL")
+    await database.fetch(
+        "UPDATE outbox SET time = time - interval '30 days' WHERE position IS NULL"
+    )
     assert await outbox.prune(database, timedelta(minutes=100.5)) == 2399
     assert [sent.position for sent in await outbox.read(database)] == list(range(2400, 2501))
     assert await outbox.bounds(database) == (2399, 2500)

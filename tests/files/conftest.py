@@ -49,7 +49,9 @@ people = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str) -> Settings:
+def settings(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
+) -> Settings:
     """Settings of one instance for all tests of a worker; the database has rows of others' blobs, too."""
     made = Settings(
         data=tmp_path_factory.mktemp("files"),
@@ -105,7 +107,9 @@ class Person:
 
     def __init__(self, transport: httpx2.ASGITransport) -> None:
         self.email = f"files{next(people)}-{os.getpid()}@example.org"
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test", timeout=PATIENCE_SECONDS)
+        self.client = httpx2.AsyncClient(
+            transport=transport, base_url="http://atelier.test", timeout=PATIENCE_SECONDS
+        )
 
     async def sign_in(self, settings: Settings) -> Person:
         """Make the account and a session as the API would, without the cost of a password."""
@@ -113,7 +117,9 @@ class Person:
         self.client.headers["Authorization"] = f"Bearer {self.token}"
         return self
 
-    async def upload(self, content: bytes, name: str = "file.bin", *, expect: int = 201, **more: Any) -> Any:
+    async def upload(
+        self, content: bytes, name: str = "file.bin", *, expect: int = 201, **more: Any
+    ) -> Any:
         """Upload a file; the answer's JSON."""
         answer = await self.client.post("/api/upload/", files={"file": (name, content)}, **more)
         assert answer.status_code == expect, answer.text
@@ -148,8 +154,13 @@ async def bob(app: httpx2.ASGITransport, settings: Settings) -> AsyncIterator[Pe
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as a process of its own reads them."""
     chosen = settings.model_dump(exclude_unset=True)
-    shown = {name: getattr(value, "get_secret_value", lambda value=value: value)() for name, value in chosen.items()}
-    return dict(os.environ) | {f"ATELIER_{name.upper()}": str(value) for name, value in shown.items()}
+    shown = {
+        name: getattr(value, "get_secret_value", lambda value=value: value)()
+        for name, value in chosen.items()
+    }
+    return dict(os.environ) | {
+        f"ATELIER_{name.upper()}": str(value) for name, value in shown.items()
+    }
 
 
 @contextmanager
@@ -158,7 +169,12 @@ def celery(settings: Settings, log: Path, *options: str) -> Iterator[subprocess.
     command = [sys.executable, "-m", "celery", "-A", "atelier.files", "worker", *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, env=environment(settings), cwd=settings.data, stdout=output, stderr=output, start_new_session=True
+            command,
+            env=environment(settings),
+            cwd=settings.data,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     until(lambda: b" ready." in log.read_bytes() or process.poll() is not None, log.read_text)
     assert process.poll() is None, log.read_text()
@@ -170,7 +186,9 @@ def celery(settings: Settings, log: Path, *options: str) -> Iterator[subprocess.
 
 
 @pytest.fixture(scope="module")
-def worker(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[bytes]]:
     """One worker for a module's tests."""
     with celery(settings, tmp_path_factory.mktemp("worker") / "log") as process:
         yield process

@@ -54,7 +54,8 @@ def pdf_of(*objects: str) -> bytes:
     return (
         body
         + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}".encode()
-        + f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF".encode()
+        + f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R "
+        f">>\nstartxref\n{start}\n%%EOF".encode()
     )
 
 
@@ -69,7 +70,12 @@ def docx(core: str = "<cp><title>Report</title><creator>Ada</creator></cp>") -> 
     )
 
 
-ODT = zipped({"mimetype": b"application/vnd.oasis.opendocument.text", "meta.xml": b"<m><title>Notes</title></m>"})
+ODT = zipped(
+    {
+        "mimetype": b"application/vnd.oasis.opendocument.text",
+        "meta.xml": b"<m><title>Notes</title></m>",
+    }
+)
 TAR = tarred({"a.txt": b"alpha", "folder/b.txt": b"beta"})
 COMPRESSED_TARS = {
     "gzip": gzip.compress(TAR),

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
     from atelier.up.engines import Engine
 
-NOTICED = ("Couldn't ack", "Connection to broker lost")  # in the worker's log, with no place left and with one left
+NOTICED = (
+    "Couldn't ack",
+    "Connection to broker lost",
+)  # in the worker's log, with no place left and with one left
 
 
 @pytest.fixture
@@ -65,7 +68,9 @@ async def test_a_worker_outlives_its_broker(
             until(lambda: any(words in log.read_text() for words in NOTICED), log.read_text)
             successor = start_valkey(tmp_path / "valkey")
             try:
-                assert (await ada.settled(await ada.upload(b"a,b\n3,4\n")))["status"] == "processed"
+                assert (await ada.settled(await ada.upload(b"a,b\n3,4\n")))[
+                    "status"
+                ] == "processed"
                 assert worker.poll() is None, log.read_text()
             finally:
                 successor.halt()

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     import httpx2
 
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
-CONTENTS = [PHOTO, b"some words\n" * 100, b"a,b\n1,2\n", b'{"a": 1}', samples.pdf(), samples.docx(), b"%PDF-broken"]
+CONTENTS = [
+    PHOTO,
+    b"some words\n" * 100,
+    b"a,b\n1,2\n",
+    b'{"a": 1}',
+    samples.pdf(),
+    samples.docx(),
+    b"%PDF-broken",
+]
 FILES = 200
 KILLS = 4
 WIPES = (1, 3)  # after which kills the broker is wiped
@@ -29,7 +37,9 @@ WIPES = (1, 3)  # after which kills the broker is wiped
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[Instance]:
     """A running instance whose reconciler is quick."""
-    running = Instance(tmp_path, reconcile_seconds="2", file_workers="2", job_attempts="6", decode_seconds="120")
+    running = Instance(
+        tmp_path, reconcile_seconds="2", file_workers="2", job_attempts="6", decode_seconds="120"
+    )
     running.start()
     yield running
     running.close()
@@ -39,7 +49,10 @@ def workers(instance: Instance) -> list[int]:
     """The worker's processes: the main one first, then its pool."""
     for pid, words in instance.members().items():
         if "atelier.files" in words and "worker" in words:
-            return [pid, *(child for child, line in descendants(pid).items() if "atelier.files" in line)]
+            return [
+                pid,
+                *(child for child, line in descendants(pid).items() if "atelier.files" in line),
+            ]
     return []
 
 
@@ -71,7 +84,9 @@ def test_killed_workers_and_a_wiped_broker_lose_no_file(instance: Instance) -> N
     trouble.start()
 
     def upload(number: int) -> str:
-        answer = client.post("/api/upload/", files={"file": (f"{number}", CONTENTS[number % len(CONTENTS)])})
+        answer = client.post(
+            "/api/upload/", files={"file": (f"{number}", CONTENTS[number % len(CONTENTS)])}
+        )
         assert answer.status_code == 201, answer.text
         return str(answer.json()["url"])
 

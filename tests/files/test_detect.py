@@ -9,7 +9,10 @@ from tests.files.conftest import PHOTOS
 from tests.files.samples import COMPRESSED_TARS, ODT, TAR, docx, pdf, zipped
 
 PHOTO = (PHOTOS / "waterfall_640x480.jpg").read_bytes()
-PROSE = b"It was a dark, stormy night; the rain fell\nin torrents, except at occasional intervals,\nwhen it did not.\n"
+PROSE = (
+    b"It was a dark, stormy night; the rain fell\nin torrents, except at occasional "
+    b"intervals,\nwhen it did not.\n"
+)
 
 KINDS = {
     "jpeg": (PHOTO, "image", "image/jpeg"),
@@ -30,9 +33,17 @@ KINDS = {
     "tar.xz": (COMPRESSED_TARS["xz"], "archive", "application/x-xz"),
     "prose": (PROSE, "text", "text/plain"),
     "one word": (b"word", "text", "text/plain"),
-    "a word that begins like a bitmap": (b"BMW is a car, and this is a text.", "text", "text/plain"),
+    "a word that begins like a bitmap": (
+        b"BMW is a car, and this is a text.",
+        "text",
+        "text/plain",
+    ),
     "html": (b"<!DOCTYPE html><p>hello", "text", "text/html"),
-    "svg": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "text", "image/svg+xml"),
+    "svg": (
+        b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>',
+        "text",
+        "image/svg+xml",
+    ),
     "xml": (b'<?xml version="1.0"?><a/>', "text", "application/xml"),
     "log": (b"[INFO] started\n[INFO] stopped\n", "text", "text/plain"),
     "cyrillic": ("Привет, мир".encode(), "text", "text/plain"),

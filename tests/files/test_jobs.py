@@ -64,14 +64,22 @@ def raising(error: Exception) -> Callable[[File], Inspection]:
 
 def events(file: File) -> list[tuple[str, int]]:
     """What was announced of a file."""
-    return [(e.type, e.sequence) for e in Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence")]
+    return [
+        (e.type, e.sequence)
+        for e in Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence")
+    ]
 
 
 def test_a_result_is_stored_once(file: File) -> None:
     """A job that comes twice changes nothing the second time."""
     jobs.run(file.pk, 1, lambda _: FOUND)
     done = fresh(file)
-    assert (done.status, done.processed, done.result, done.attempts) == ("processed", True, {"lines": 1}, 1)
+    assert (done.status, done.processed, done.result, done.attempts) == (
+        "processed",
+        True,
+        {"lines": 1},
+        1,
+    )
     jobs.run(file.pk, 1, raising(AssertionError("not looked at again")))
     assert not service.finish(file.pk, 1, FOUND)
     assert not service.fail(file.pk, 1, "late", "too late")
@@ -117,7 +125,9 @@ def test_a_file_that_is_gone_needs_no_job(file: File) -> None:
         (NotFound("gone"), "content-missing"),
     ],
 )
-def test_a_file_that_cannot_be_processed_fails_with_a_reason(file: File, error: Exception, reason: str) -> None:
+def test_a_file_that_cannot_be_processed_fails_with_a_reason(
+    file: File, error: Exception, reason: str
+) -> None:
     """At once: another attempt would find the same."""
     jobs.run(file.pk, 1, raising(error))
     failed = fresh(file)
@@ -125,12 +135,17 @@ def test_a_file_that_cannot_be_processed_fails_with_a_reason(file: File, error: 
     assert failed.error["detail"]
 
 
-def test_a_decoder_that_fails_is_tried_again_and_then_given_up(file: File, settings: Settings) -> None:
+def test_a_decoder_that_fails_is_tried_again_and_then_given_up(
+    file: File, settings: Settings
+) -> None:
     """Time and memory may be short for a while: the job is offered anew until its attempts are used up."""
     for attempt in range(settings.job_attempts):
         assert fresh(file).status == "queued", attempt
         jobs.run(file.pk, 1, raising(DecodeTimeout("Decoding took longer than 5 s.")))
-    assert fresh(file).error == {"reason": "decode-timeout", "detail": "Decoding took longer than 5 s."}
+    assert fresh(file).error == {
+        "reason": "decode-timeout",
+        "detail": "Decoding took longer than 5 s.",
+    }
     assert jobs.waiting() == settings.job_attempts - 1
 
 
@@ -193,7 +208,9 @@ class TestReoffer:
         """Rows are locked and skipped."""
         self.stale(settings, 20)
         offered: list[int] = []
-        threads = [threading.Thread(target=lambda: offered.append(jobs.reoffer())) for _ in range(3)]
+        threads = [
+            threading.Thread(target=lambda: offered.append(jobs.reoffer())) for _ in range(3)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -230,7 +247,11 @@ class TestWorkshop:
         assert inspector.inspect(make(settings)).result["characters"] == 5
         strange = make(settings, bytes(range(256)) * 1000)
         found = inspector.inspect(strange)
-        assert (found.kind, found.result["size"], found.result["sha256"]) == ("other", 256_000, strange.sha256)
+        assert (found.kind, found.result["size"], found.result["sha256"]) == (
+            "other",
+            256_000,
+            strange.sha256,
+        )
 
     def test_large_files(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         """A large text goes in piece by piece; another kind that is too large is refused."""
@@ -274,7 +295,9 @@ class TestStorage:
         with pytest.raises(NotFound):
             default_storage.open(name)
 
-    def test_works_where_blobs_are_elsewhere(self, file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_works_where_blobs_are_elsewhere(
+        self, file: File, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Without a path of this machine the content is fetched."""
         blobs: Any = django_setup.context().blobs
         monkeypatch.setattr(django_setup.context(), "blobs", Elsewhere(blobs))
@@ -333,8 +356,15 @@ def test_a_migration_is_not_missing() -> None:
 
 def test_database_urls(settings: Settings) -> None:
     """Sockets and options go to the driver; the time of a statement is bounded."""
-    made = django_setup.database("postgresql://u:p@/name?host=/run/pg&sslmode=disable&options=-c%20jit%3Doff")
-    assert (made["HOST"], made["USER"], made["PASSWORD"], made["NAME"]) == ("/run/pg", "u", "p", "name")
+    made = django_setup.database(
+        "postgresql://u:p@/name?host=/run/pg&sslmode=disable&options=-c%20jit%3Doff"
+    )
+    assert (made["HOST"], made["USER"], made["PASSWORD"], made["NAME"]) == (
+        "/run/pg",
+        "u",
+        "p",
+        "name",
+    )
     assert made["OPTIONS"]["sslmode"] == "disable"
     assert made["OPTIONS"]["options"].startswith("-c jit=off -c statement_timeout=")
     assert bootstrap.database_url(settings)
@@ -345,6 +375,8 @@ def test_the_broker_is_found_in_any_folder(settings: Settings, tmp_path: Path, n
     """Spaces, quotes, other alphabets in the path of the socket of a real server."""
     engine = start_valkey(tmp_path / name)
     try:
-        celery_app.ask(celery_app.broker_url(type(settings)(data=settings.data, redis_url=engine.url)))
+        celery_app.ask(
+            celery_app.broker_url(type(settings)(data=settings.data, redis_url=engine.url))
+        )
     finally:
         engine.stop()

@@ -27,19 +27,46 @@ RUSSIAN = "Съешь же ещё этих мягких французских �
 TYPES = {"archive": "application/gzip", "image": "image/png"}
 
 FOUND: dict[str, tuple[bytes, str, dict[str, Any]]] = {
-    "image": (PHOTO, "image/jpeg", {"format": "JPEG", "width": 1800, "height": 1200, "orientation": 6, "frames": 1}),
+    "image": (
+        PHOTO,
+        "image/jpeg",
+        {"format": "JPEG", "width": 1800, "height": 1200, "orientation": 6, "frames": 1},
+    ),
     "text": (
         b"one two\nthree\r\n",
         "text/plain",
-        {"encoding": "utf-8", "bom": False, "lines": 2, "words": 3, "line_ends": "mixed", "characters": 15},
+        {
+            "encoding": "utf-8",
+            "bom": False,
+            "lines": 2,
+            "words": 3,
+            "line_ends": "mixed",
+            "characters": 15,
+        },
     ),
-    "text without a last end": (b"one\ntwo", "text/plain", {"lines": 2, "line_ends": "lf", "longest_line": 3}),
+    "text without a last end": (
+        b"one\ntwo",
+        "text/plain",
+        {"lines": 2, "line_ends": "lf", "longest_line": 3},
+    ),
     "crlf": (b"one\r\ntwo\r\n", "text/plain", {"lines": 2, "line_ends": "crlf"}),
     "old mac": (b"one\rtwo\r", "text/plain", {"lines": 2, "line_ends": "cr"}),
     "no end at all": (b"word", "text/plain", {"lines": 1, "line_ends": "none", "words": 1}),
-    "utf-8 mark": (codecs.BOM_UTF8 + b"hi", "text/plain", {"encoding": "utf-8-sig", "bom": True, "characters": 2}),
-    "utf-16": ("hi there".encode("utf-16"), "text/plain", {"encoding": "utf-16", "bom": True, "words": 2}),
-    "utf-16 unmarked": ("hi there, you".encode("utf-16-be"), "text/plain", {"encoding": "utf-16-be", "words": 3}),
+    "utf-8 mark": (
+        codecs.BOM_UTF8 + b"hi",
+        "text/plain",
+        {"encoding": "utf-8-sig", "bom": True, "characters": 2},
+    ),
+    "utf-16": (
+        "hi there".encode("utf-16"),
+        "text/plain",
+        {"encoding": "utf-16", "bom": True, "words": 2},
+    ),
+    "utf-16 unmarked": (
+        "hi there, you".encode("utf-16-be"),
+        "text/plain",
+        {"encoding": "utf-16-be", "words": 3},
+    ),
     "cp1251": (RUSSIAN.encode("cp1251"), "text/plain", {"encoding": "cp1251", "words": 200}),
     "koi8-r": (RUSSIAN.encode("koi8-r"), "text/plain", {"encoding": "koi8_r", "words": 200}),
     "ascii that ends in cp1251": (
@@ -50,10 +77,25 @@ FOUND: dict[str, tuple[bytes, str, dict[str, Any]]] = {
     "csv": (
         b"name,age\nada,36\nbob,41\n",
         "text/csv",
-        {"rows": 2, "columns": 2, "header": ["name", "age"], "delimiter": ",", "valid": True, "ragged_rows": 0},
+        {
+            "rows": 2,
+            "columns": 2,
+            "header": ["name", "age"],
+            "delimiter": ",",
+            "valid": True,
+            "ragged_rows": 0,
+        },
     ),
-    "csv without header": (b"1;2;3\n4;5;6\n", "text/csv", {"rows": 2, "columns": 3, "header": None, "delimiter": ";"}),
-    "ragged csv": (b"a,b\n" + b"1,2\n" * 20 + b"1\n", "text/csv", {"rows": 21, "columns": 2, "ragged_rows": 1}),
+    "csv without header": (
+        b"1;2;3\n4;5;6\n",
+        "text/csv",
+        {"rows": 2, "columns": 3, "header": None, "delimiter": ";"},
+    ),
+    "ragged csv": (
+        b"a,b\n" + b"1,2\n" * 20 + b"1\n",
+        "text/csv",
+        {"rows": 21, "columns": 2, "ragged_rows": 1},
+    ),
     "unclosed csv": (
         b"a,b\n" + b"1,2\n" * 30_000 + b'"x,y\n',
         "text/csv",
@@ -62,7 +104,14 @@ FOUND: dict[str, tuple[bytes, str, dict[str, Any]]] = {
     "json": (
         b'{"a": [1, {"b": null}], "c": 2}',
         "application/json",
-        {"valid": True, "format": "document", "type": "object", "length": 2, "keys": ["a", "c"], "depth": 3},
+        {
+            "valid": True,
+            "format": "document",
+            "type": "object",
+            "length": 2,
+            "keys": ["a", "c"],
+            "depth": 3,
+        },
     ),
     "json array": (
         b'[1, "x", null]',
@@ -70,13 +119,32 @@ FOUND: dict[str, tuple[bytes, str, dict[str, Any]]] = {
         {"type": "array", "element_types": ["null", "number", "string"]},
     ),
     "broken json": (b'{"a": 1,}', "application/json", {"valid": False, "line": 1, "column": 8}),
-    "json lines": (b'{"a": 1}\n{"a": 2}\n', "application/x-ndjson", {"format": "lines", "records": 2, "valid": True}),
-    "json in utf-16": ('{"a": 1}'.encode("utf-16"), "application/json", {"valid": True, "encoding": "utf-16"}),
-    "pdf": (samples.pdf(3), "application/pdf", {"pages": 3, "title": "A title", "encrypted": False, "text_pages": 3}),
+    "json lines": (
+        b'{"a": 1}\n{"a": 2}\n',
+        "application/x-ndjson",
+        {"format": "lines", "records": 2, "valid": True},
+    ),
+    "json in utf-16": (
+        '{"a": 1}'.encode("utf-16"),
+        "application/json",
+        {"valid": True, "encoding": "utf-16"},
+    ),
+    "pdf": (
+        samples.pdf(3),
+        "application/pdf",
+        {"pages": 3, "title": "A title", "encrypted": False, "text_pages": 3},
+    ),
     "zip": (
         samples.zipped({"a.txt": b"alpha", "b/": b""}),
         "application/zip",
-        {"entries": 2, "folders": 1, "unpacked_size": 5, "names": ["a.txt", "b/"], "checked": 2, "damaged": 0},
+        {
+            "entries": 2,
+            "folders": 1,
+            "unpacked_size": 5,
+            "names": ["a.txt", "b/"],
+            "checked": 2,
+            "damaged": 0,
+        },
     ),
     "docx": (
         samples.docx(),
@@ -89,13 +157,37 @@ FOUND: dict[str, tuple[bytes, str, dict[str, Any]]] = {
         {"document": {"format": "text", "title": "Notes"}},
     ),
     "tar": (samples.TAR, "application/x-tar", {"format": "tar", "entries": 2, "unpacked_size": 9}),
-    "tar.gz": (samples.COMPRESSED_TARS["gzip"], "application/x-tar+gzip", {"format": "tar+gzip", "entries": 2}),
-    "tar.bz2": (samples.COMPRESSED_TARS["bzip2"], "application/x-tar+bzip2", {"entries": 2, "unpacked_size": 9}),
-    "tar.xz": (samples.COMPRESSED_TARS["xz"], "application/x-tar+xz", {"names": ["a.txt", "folder/b.txt"]}),
-    "gz": (gzip.compress(b"x" * 1000), "application/gzip", {"format": "gzip", "entries": 1, "unpacked_size": 1000}),
+    "tar.gz": (
+        samples.COMPRESSED_TARS["gzip"],
+        "application/x-tar+gzip",
+        {"format": "tar+gzip", "entries": 2},
+    ),
+    "tar.bz2": (
+        samples.COMPRESSED_TARS["bzip2"],
+        "application/x-tar+bzip2",
+        {"entries": 2, "unpacked_size": 9},
+    ),
+    "tar.xz": (
+        samples.COMPRESSED_TARS["xz"],
+        "application/x-tar+xz",
+        {"names": ["a.txt", "folder/b.txt"]},
+    ),
+    "gz": (
+        gzip.compress(b"x" * 1000),
+        "application/gzip",
+        {"format": "gzip", "entries": 1, "unpacked_size": 1000},
+    ),
     "two gz in a row": (gzip.compress(b"x" * 10) * 2, "application/gzip", {"unpacked_size": 20}),
-    "gz with padding": (gzip.compress(b"x" * 10) + bytes(512), "application/gzip", {"unpacked_size": 10}),
-    "elf": (b"\x7fELF\x02\x01\x01" + bytes(60), "application/octet-stream", {"description": "ELF executable"}),
+    "gz with padding": (
+        gzip.compress(b"x" * 10) + bytes(512),
+        "application/gzip",
+        {"unpacked_size": 10},
+    ),
+    "elf": (
+        b"\x7fELF\x02\x01\x01" + bytes(60),
+        "application/octet-stream",
+        {"description": "ELF executable"},
+    ),
     "unknown": (b"\0\1\2\3", "application/octet-stream", {"description": ""}),
 }
 
@@ -121,10 +213,13 @@ def test_a_picture_has_a_thumbnail(sandbox: Sandbox[Inspection]) -> None:
 
 
 HUGE_BMP = b"BM" + bytes(12) + b"\x28\0\0\0" + b"\xff\xff\0\0" * 2 + b"\1\0\x18\0" + bytes(24)
-WIDE_BOMB = samples.zipped({"mimetype": b"application/epub+zip", "meta.xml": samples.BILLION_LAUGHS.encode("utf-16")})
+WIDE_BOMB = samples.zipped(
+    {"mimetype": b"application/epub+zip", "meta.xml": samples.BILLION_LAUGHS.encode("utf-16")}
+)
 DEEP = b"[" * 100_000 + b"]" * 100_000
 LOOP = samples.pdf_of(
-    "<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [2 0 R] /Count 1000000000 /Parent 2 0 R >>"
+    "<< /Type /Catalog /Pages 2 0 R >>",
+    "<< /Type /Pages /Kids [2 0 R] /Count 1000000000 /Parent 2 0 R >>",
 )
 HOSTILE: dict[str, tuple[bytes, str | None]] = {
     "zip bomb": (samples.zip_bomb(), "archive-bomb"),
@@ -169,7 +264,9 @@ def test_hostile_files_end_with_a_reason_or_a_bounded_result(
     with pytest.raises(AtelierError) as refusal:
         look(within, content)
     assert refusal.value.slug == reason
-    assert not re.search(r"Error|Exception|pypdf|zipfile", refusal.value.detail), "words of a library's"
+    assert not re.search(r"Error|Exception|pypdf|zipfile", refusal.value.detail), (
+        "words of a library's"
+    )
 
 
 def test_entries_that_lie_are_counted(sandbox: Sandbox[Inspection]) -> None:
@@ -181,12 +278,16 @@ def test_entries_that_lie_are_counted(sandbox: Sandbox[Inspection]) -> None:
 
 def test_the_xml_of_a_bomb_is_not_read(sandbox: Sandbox[Inspection]) -> None:
     """Neither is anything of it in the result."""
-    assert look(sandbox, samples.docx(samples.BILLION_LAUGHS)).result["document"] == {"format": "docx"}
+    assert look(sandbox, samples.docx(samples.BILLION_LAUGHS)).result["document"] == {
+        "format": "docx"
+    }
 
 
 def test_an_encrypted_pdf_is_said_to_be_encrypted(sandbox: Sandbox[Inspection]) -> None:
     """It is processed: that it cannot be read is what there is to say."""
-    trailer = samples.pdf().replace(b"/Info", b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (x) /U (x) /P 0 >> /Info")
+    trailer = samples.pdf().replace(
+        b"/Info", b"/Encrypt << /Filter /Standard /V 1 /R 2 /O (x) /U (x) /P 0 >> /Info"
+    )
     found = look(sandbox, trailer)
     assert found.result["encrypted"] is True
 
@@ -195,7 +296,11 @@ def test_an_encrypted_pdf_is_said_to_be_encrypted(sandbox: Sandbox[Inspection]) 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_pieces_give_what_the_whole_gives(encoding: str, size: int) -> None:
     """Wherever a text is cut, inside characters, words and line ends too, the counts are the same."""
-    words = "これは テスト\r\n です\r\r\n" if encoding == "shift_jis" else "слово и\r\nдело\n\r\rещё раз"
+    words = (
+        "これは テスト\r\n です\r\r\n"
+        if encoding == "shift_jis"
+        else "слово и\r\nдело\n\r\rещё раз"
+    )
     data = words.encode(encoding)
     whole = inspect(Task("text", "text/plain", 1), data).result
     progress, left = None, data

@@ -31,7 +31,9 @@ SCOPE: dict[str, Any] = {
 }
 
 
-def say(body: bytes = b"", status: str = "200 OK", headers: Iterable[tuple[str, str]] = ()) -> Callable[..., Any]:
+def say(
+    body: bytes = b"", status: str = "200 OK", headers: Iterable[tuple[str, str]] = ()
+) -> Callable[..., Any]:
     """A WSGI application that says this."""
 
     def application(_: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
@@ -92,12 +94,20 @@ async def test_head_has_no_body(mounted: Callable[..., Mount]) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, MEMORY_BYTES, MEMORY_BYTES + 1, 3 * MEMORY_BYTES + 5])
-async def test_bodies_arrive_whole(mounted: Callable[..., Mount], tmp_path: Path, size: int) -> None:
+async def test_bodies_arrive_whole(
+    mounted: Callable[..., Mount], tmp_path: Path, size: int
+) -> None:
     """From memory or from an unnamed file; the length is what came, whatever was told."""
     seen: list[Any] = []
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
-        seen.extend((environment["wsgi.input"].read(), environment["CONTENT_LENGTH"], list(tmp_path.iterdir())))
+        seen.extend(
+            (
+                environment["wsgi.input"].read(),
+                environment["CONTENT_LENGTH"],
+                list(tmp_path.iterdir()),
+            )
+        )
         start_response("200 OK", [])
         return io.BytesIO()
 
@@ -107,7 +117,9 @@ async def test_bodies_arrive_whole(mounted: Callable[..., Mount], tmp_path: Path
     assert seen == [b"x" * size, str(size), []]
 
 
-async def test_a_file_is_handed_over_not_read(mounted: Callable[..., Mount], tmp_path: Path) -> None:
+async def test_a_file_is_handed_over_not_read(
+    mounted: Callable[..., Mount], tmp_path: Path
+) -> None:
     """By `wsgi.file_wrapper`: the part that was asked for, and the file is closed in the end."""
     path = tmp_path / "content"
     path.write_bytes(bytes(range(256)) * 5000)
@@ -193,4 +205,8 @@ def test_environment() -> None:
     assert made["PATH_INFO"].encode("latin-1").decode() == "/é"
     assert "CONTENT_LENGTH" not in made
     assert "atelier.principal" not in made
-    assert (made["QUERY_STRING"], made["SERVER_PORT"], made["REMOTE_ADDR"]) == ("a=%20b", "8000", "10.0.0.1")
+    assert (made["QUERY_STRING"], made["SERVER_PORT"], made["REMOTE_ADDR"]) == (
+        "a=%20b",
+        "8000",
+        "10.0.0.1",
+    )

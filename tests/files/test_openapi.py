@@ -34,7 +34,11 @@ async def document(ada: Person) -> Any:
 
 async def test_every_operation_is_there_once(document: Any) -> None:
     """Under its address and its own id, beside those of the other slices."""
-    found = {f"{m} {path}": o["operationId"] for path, item in document["paths"].items() for m, o in item.items()}
+    found = {
+        f"{m} {path}": o["operationId"]
+        for path, item in document["paths"].items()
+        for m, o in item.items()
+    }
     assert {name: found.get(name) for name in OPERATIONS} == OPERATIONS
     assert len(set(found.values())) == len(found)
     assert "post /api/images" in found

@@ -43,7 +43,11 @@ def test_each_error_is_a_problem(error: Exception, status: int, slug: str) -> No
     """With its status and slug, and nothing of a driver's or framework's words."""
     answer = problems.handle(error, {})
     body = json.loads(answer.content)
-    assert (answer.status_code, body["status"], body["type"]) == (status, status, f"/problems/{slug}")
+    assert (answer.status_code, body["status"], body["type"]) == (
+        status,
+        status,
+        f"/problems/{slug}",
+    )
     assert answer["Content-Type"] == "application/problem+json"
     assert "secret" not in answer.content.decode()
     assert ("Retry-After" in answer) == (status == 503)
@@ -90,4 +94,7 @@ def test_an_interrupted_spool_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_failure_always_says_something() -> None:
     """The kind's title where there is no detail."""
-    assert service.failure(errors.Unsupported()) == ("unsupported", "This kind of content is not supported")
+    assert service.failure(errors.Unsupported()) == (
+        "unsupported",
+        "This kind of content is not supported",
+    )

@@ -53,7 +53,9 @@ class TestUpload:
 
     async def test_answers_with_the_record(self, ada: Person) -> None:
         """201, the serialized file, not yet processed; where it is and its entity tag."""
-        answer = await ada.client.post("/api/upload/", files={"file": ("notes.txt", TEXT, "image/png")})
+        answer = await ada.client.post(
+            "/api/upload/", files={"file": ("notes.txt", TEXT, "image/png")}
+        )
         record = answer.json()
         assert answer.status_code == 201
         assert answer.headers["location"] == record["url"] == f"/api/files/{record['id']}/"
@@ -84,7 +86,9 @@ class TestUpload:
     async def test_announces_it_in_the_same_transaction(self, ada: Person) -> None:
         """`file.uploaded` is the first event of the file."""
         record = await ada.upload(TEXT)
-        events = await in_thread(lambda: list(Outbox.objects.filter(subject=f"files/{record['id']}")))
+        events = await in_thread(
+            lambda: list(Outbox.objects.filter(subject=f"files/{record['id']}"))
+        )
         assert [(event.type, event.sequence, event.data["sha256"]) for event in events] == [
             ("file.uploaded", 1, record["sha256"])
         ]
@@ -97,7 +101,9 @@ class TestUpload:
             ({}, None, "no-file"),
         ],
     )
-    async def test_needs_a_file_with_content(self, ada: Person, files: Any, data: Any, slug: str) -> None:
+    async def test_needs_a_file_with_content(
+        self, ada: Person, files: Any, data: Any, slug: str
+    ) -> None:
         """No file and an empty file are 400; a form that is none is 415."""
         answer = await ada.client.post("/api/upload/", files=files or None, data=data)
         assert is_problem(answer, 415 if slug == "unsupported" else 400, slug)
@@ -110,7 +116,9 @@ class TestUpload:
             [("image", ("b.txt", TEXT)), ("file", ("a.txt", TEXT))],
         ],
     )
-    async def test_refuses_files_that_would_be_lost(self, ada: Person, settings: Settings, files: Any) -> None:
+    async def test_refuses_files_that_would_be_lost(
+        self, ada: Person, settings: Settings, files: Any
+    ) -> None:
         """A second file, under the same name or another, is 422; nothing stays behind."""
         answer = await ada.client.post("/api/upload/", files=files)
         assert is_problem(answer, 422, "invalid")
@@ -129,7 +137,9 @@ class TestUpload:
         assert (await ada.client.get("/api/files/")).json() == []
         assert not list(settings.incoming_folder.glob("*"))
 
-    async def test_fields_that_nobody_reads_are_refused(self, ada: Person, settings: Settings) -> None:
+    async def test_fields_that_nobody_reads_are_refused(
+        self, ada: Person, settings: Settings
+    ) -> None:
         """As every other form does: what is ignored without a word is lost without a word."""
         answer = await ada.client.post(
             "/api/upload/", files={"file": ("a.txt", TEXT * 100_000)}, data={"description": "mine"}
@@ -144,7 +154,9 @@ class TestUpload:
         """A multipart part without a file name is a field."""
         body = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\nhello\r\n--x--\r\n'
         headers = {"content-type": "multipart/form-data; boundary=x"}
-        assert is_problem(await ada.client.post("/api/upload/", content=body, headers=headers), 400, "no-file")
+        assert is_problem(
+            await ada.client.post("/api/upload/", content=body, headers=headers), 400, "no-file"
+        )
 
     @pytest.mark.parametrize(
         ("body", "content_type", "status"),
@@ -155,15 +167,21 @@ class TestUpload:
             (b"", "multipart/form-data; boundary=x", 400),
         ],
     )
-    async def test_bodies_that_are_no_forms(self, ada: Person, body: bytes, content_type: str, status: int) -> None:
+    async def test_bodies_that_are_no_forms(
+        self, ada: Person, body: bytes, content_type: str, status: int
+    ) -> None:
         """415 for another type, 400 for a broken one, each with what is to be done."""
-        answer = await ada.client.post("/api/upload/", content=body, headers={"content-type": content_type})
+        answer = await ada.client.post(
+            "/api/upload/", content=body, headers={"content-type": content_type}
+        )
         assert answer.status_code == status
         assert "multipart" in answer.json()["detail"]
         assert answer.headers["content-type"] == PROBLEM
 
     @pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 5 * 2**20 + 7])
-    async def test_large_files_go_by_the_disk(self, ada: Person, settings: Settings, size: int) -> None:
+    async def test_large_files_go_by_the_disk(
+        self, ada: Person, settings: Settings, size: int
+    ) -> None:
         """Around and above the size that is kept in memory the content is what was sent; the spool is left empty."""
         content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
         record = await ada.upload(content)
@@ -174,7 +192,9 @@ class TestUpload:
     async def test_too_large_is_413(self, ada: Person, settings: Settings) -> None:
         """Whether the length is told or not; nothing stays behind."""
         content = bytes(settings.body_limit + 1)
-        assert is_problem(await ada.client.post("/api/upload/", files={"file": ("a", content)}), 413, "too-large")
+        assert is_problem(
+            await ada.client.post("/api/upload/", files={"file": ("a", content)}), 413, "too-large"
+        )
 
         async def stream() -> Any:
             yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
@@ -208,21 +228,30 @@ class TestUpload:
     async def test_the_same_key_is_answered_once(self, ada: Person) -> None:
         """A repeated Idempotency-Key replays the first answer; with other content it is 422; a bad one, too."""
         headers = {"Idempotency-Key": "k-1"}
-        first = await ada.client.post("/api/upload/", files={"file": ("a.txt", TEXT)}, headers=headers)
+        first = await ada.client.post(
+            "/api/upload/", files={"file": ("a.txt", TEXT)}, headers=headers
+        )
         again = await ada.client.post("/upload", files={"file": ("a.txt", TEXT)}, headers=headers)
         assert (again.status_code, again.content) == (201, first.content)
         assert again.headers["idempotent-replayed"] == "true"
         assert again.headers["location"] == first.headers["location"]
-        other = await ada.client.post("/api/upload/", files={"file": ("b.txt", b"x")}, headers=headers)
+        other = await ada.client.post(
+            "/api/upload/", files={"file": ("b.txt", b"x")}, headers=headers
+        )
         assert is_problem(other, 422, "idempotency-key-reused")
-        bad = await ada.client.post("/api/upload/", files={"file": ("a", TEXT)}, headers={"Idempotency-Key": "a b"})
+        bad = await ada.client.post(
+            "/api/upload/", files={"file": ("a", TEXT)}, headers={"Idempotency-Key": "a b"}
+        )
         assert is_problem(bad, 422, "invalid")
         assert len((await ada.client.get("/api/files/")).json()) == 1
 
     async def test_two_at_once_with_one_key_make_one_file(self, ada: Person) -> None:
         """The second waits for the first and gets its answer."""
         headers = {"Idempotency-Key": "k-2"}
-        tries = [ada.client.post("/api/upload/", files={"file": ("a", TEXT)}, headers=headers) for _ in range(6)]
+        tries = [
+            ada.client.post("/api/upload/", files={"file": ("a", TEXT)}, headers=headers)
+            for _ in range(6)
+        ]
         answers = await asyncio.gather(*tries)
         assert {answer.status_code for answer in answers} == {201}
         assert len({answer.json()["id"] for answer in answers}) == 1
@@ -270,7 +299,16 @@ class TestList:
 
     @pytest.mark.parametrize(
         "query",
-        ["limit=0", "limit=501", "limit=x", "limit=٣", "cursor=x", "cursor=AAAA", "kind=x", "status=no"],
+        [
+            "limit=0",
+            "limit=501",
+            "limit=x",
+            "limit=٣",
+            "cursor=x",
+            "cursor=AAAA",
+            "kind=x",
+            "status=no",
+        ],
     )
     async def test_bad_parameters_are_422(self, ada: Person, query: str) -> None:
         """Each names itself."""
@@ -294,7 +332,9 @@ class TestOne:
         record = await ada.upload(TEXT)
         answer = await ada.client.get(record["url"].rstrip("/"))
         assert answer.json() == record
-        same = await ada.client.get(record["url"], headers={"If-None-Match": answer.headers["etag"]})
+        same = await ada.client.get(
+            record["url"], headers={"If-None-Match": answer.headers["etag"]}
+        )
         assert (same.status_code, same.content) == (304, b"")
 
     async def test_content_is_what_came_and_never_runs(self, ada: Person) -> None:
@@ -304,7 +344,9 @@ class TestOne:
         answer = await ada.client.get(record["file"])
         assert answer.content == page
         assert answer.headers["content-type"] == "text/html"
-        assert answer.headers["content-disposition"].startswith("attachment; filename*=utf-8''%D1%81")
+        assert answer.headers["content-disposition"].startswith(
+            "attachment; filename*=utf-8''%D1%81"
+        )
         assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
         assert answer.headers["x-content-type-options"] == "nosniff"
         head = await ada.client.head(record["file"])
@@ -338,7 +380,9 @@ class TestOne:
     @pytest.mark.parametrize("wanted", ["bytes=3-1", "bytes=0-1,3-4", "lines=1-2", "bytes=x"])
     async def test_ranges_that_are_none(self, ada: Person, wanted: str) -> None:
         """They are ignored."""
-        assert (await ada.client.get((await ada.upload(TEXT))["file"], headers={"Range": wanted})).content == TEXT
+        assert (
+            await ada.client.get((await ada.upload(TEXT))["file"], headers={"Range": wanted})
+        ).content == TEXT
 
     async def test_content_is_conditional(self, ada: Person) -> None:
         """304 by tag and by date, 412 for another tag, and If-Range decides about the part."""
@@ -346,14 +390,20 @@ class TestOne:
         answer = await ada.client.get(url)
         tag, moment = answer.headers["etag"], answer.headers["last-modified"]
         assert (await ada.client.get(url, headers={"If-None-Match": tag})).status_code == 304
-        assert (await ada.client.get(url, headers={"If-Modified-Since": moment})).status_code == 304
+        assert (
+            await ada.client.get(url, headers={"If-Modified-Since": moment})
+        ).status_code == 304
         other = await ada.client.get(url, headers={"If-Match": '"other"'})
         assert is_problem(other, 412, "precondition-failed")
         part = {"Range": "bytes=0-0"}
         assert (await ada.client.get(url, headers=part | {"If-Range": tag})).status_code == 206
-        assert (await ada.client.get(url, headers=part | {"If-Range": '"other"'})).status_code == 200
+        assert (
+            await ada.client.get(url, headers=part | {"If-Range": '"other"'})
+        ).status_code == 200
 
-    async def test_content_is_left_to_the_proxy(self, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_content_is_left_to_the_proxy(
+        self, ada: Person, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With `accel_prefix` nginx gets the address and every header; what it would judge otherwise is sent by us."""
         url = (await ada.upload(TEXT))["file"]
         whole = await ada.client.get(url)
@@ -365,13 +415,23 @@ class TestOne:
         left = await ada.client.get(url)
         assert (left.status_code, left.content) == (200, b"")
         assert left.headers["x-accel-redirect"].startswith("/_b/files/")
-        names = ("etag", "last-modified", "content-type", "content-disposition", "content-security-policy")
-        assert {name: left.headers[name] for name in names} == {name: whole.headers[name] for name in names}
+        names = (
+            "etag",
+            "last-modified",
+            "content-type",
+            "content-disposition",
+            "content-security-policy",
+        )
+        assert {name: left.headers[name] for name in names} == {
+            name: whole.headers[name] for name in names
+        }
         part = await ada.client.get(url, headers={"Range": "bytes=0-0"})
         assert (part.status_code, part.content) == (200, b"")
         for headers in ({"If-Match": whole.headers["etag"]}, {"Range": "lines=1"}):
             assert (await ada.client.get(url, headers=headers)).content == TEXT
-        assert (await ada.client.get(url, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+        assert (
+            await ada.client.get(url, headers={"If-None-Match": whole.headers["etag"]})
+        ).status_code == 304
         assert "x-accel-redirect" not in (await ada.client.head(url)).headers
 
     async def test_content_that_is_gone_is_404(self, ada: Person, settings: Settings) -> None:
@@ -388,7 +448,9 @@ class TestOne:
         assert is_problem(await ada.client.get(url), 404, "not-found")
         picture = Picture(b"small", "image/jpeg", 2, 1)
         result = {"thumbnail": {"size": 5, "content_type": "image/jpeg"}}
-        await in_thread(service.finish, record["id"], 1, Inspection("image", "image/jpeg", result, picture))
+        await in_thread(
+            service.finish, record["id"], 1, Inspection("image", "image/jpeg", result, picture)
+        )
         answer = await ada.client.get(url)
         assert (answer.content, answer.headers["content-type"]) == (b"small", "image/jpeg")
         assert answer.headers["content-disposition"].startswith("inline;")
@@ -401,7 +463,9 @@ class TestOne:
         assert (await ada.client.get(record["url"])).status_code == 404
         assert (await ada.client.delete(record["url"])).status_code == 404
         assert not (settings.blobs_folder / file.file.name).exists()
-        events = await in_thread(lambda: list(Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence")))
+        events = await in_thread(
+            lambda: list(Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence"))
+        )
         assert [event.type for event in events] == ["file.uploaded", "file.deleted"]
 
     async def test_delete_honours_if_match(self, ada: Person) -> None:
@@ -409,7 +473,9 @@ class TestOne:
         record = await ada.upload(TEXT)
         answer = await ada.client.delete(record["url"], headers={"If-Match": '"9.9"'})
         assert is_problem(answer, 412, "precondition-failed")
-        assert (await ada.client.delete(record["url"], headers={"If-Match": '"1.1"'})).status_code == 204
+        assert (
+            await ada.client.delete(record["url"], headers={"If-Match": '"1.1"'})
+        ).status_code == 204
 
     async def test_only_a_failed_file_is_retried(self, ada: Person) -> None:
         """409 for another; 202 and queued again, at another version, for a failed one."""
@@ -420,7 +486,11 @@ class TestOne:
         assert (failed["status"], failed["processed"]) == ("failed", False)
         assert failed["error"] == {"reason": "bad-thing", "detail": "it was bad"}
         answer = await ada.client.post(f"{record['url']}retry/")
-        assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (202, "queued", None)
+        assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (
+            202,
+            "queued",
+            None,
+        )
         assert (await in_thread(_get, record["id"])).version == 2
 
     async def test_another_users_file_is_404_on_every_verb(self, ada: Person, bob: Person) -> None:
@@ -435,7 +505,9 @@ class TestOne:
         assert (await bob.client.get("/api/files/")).json() == []
         assert (await ada.client.get(url)).status_code == 200
 
-    @pytest.mark.parametrize("last", ["0/", f"{2**63}/", f"{10**40}/", "-1/", "x", "1/2", "1/content/2"])
+    @pytest.mark.parametrize(
+        "last", ["0/", f"{2**63}/", f"{10**40}/", "-1/", "x", "1/2", "1/content/2"]
+    )
     async def test_what_does_not_exist_is_404(self, ada: Person, last: str) -> None:
         """As a problem, also from Django."""
         assert is_problem(await ada.client.get(f"/api/files/{last}"), 404, "not-found")
@@ -450,12 +522,16 @@ class TestOne:
 class TestTokens:
     """Who asks."""
 
-    @pytest.mark.parametrize("path", ["/api/files/", "/files", "/api/files/1/content", "/api/upload/"])
+    @pytest.mark.parametrize(
+        "path", ["/api/files/", "/files", "/api/files/1/content", "/api/upload/"]
+    )
     async def test_a_token_is_needed(self, app: httpx2.ASGITransport, path: str) -> None:
         """401 with the challenge, before a body is read."""
         async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as nobody:
             for headers in ({}, {"Authorization": "Bearer x"}):
-                answer = await nobody.request("POST" if "upload" in path else "GET", path, headers=headers)
+                answer = await nobody.request(
+                    "POST" if "upload" in path else "GET", path, headers=headers
+                )
                 assert is_problem(answer, 401, "unauthenticated")
                 assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -471,25 +547,35 @@ async def test_leaving_takes_files_along(ada: Person, bob: Person, settings: Set
     records = [await ada.upload(TEXT) for _ in range(3)]
     kept = await bob.upload(TEXT)
     await in_thread(
-        service.finish, records[0]["id"], 1, Inspection("text", "text/plain", {}, Picture(b"t", "image/png", 1, 1))
+        service.finish,
+        records[0]["id"],
+        1,
+        Inspection("text", "text/plain", {}, Picture(b"t", "image/png", 1, 1)),
     )
     keys = [key for record in records for key in (await in_thread(_get, record["id"])).keys]
     assert len(keys) == 4
     assert (await ada.client.delete(f"/api/users/{ada.id}")).status_code == 204
     subjects = [f"files/{record['id']}" for record in records]
-    events = await in_thread(lambda: list(Outbox.objects.filter(subject__in=subjects, type="file.deleted")))
+    events = await in_thread(
+        lambda: list(Outbox.objects.filter(subject__in=subjects, type="file.deleted"))
+    )
     assert sorted(event.sequence for event in events) == [2, 2, 3]
     assert (await bob.client.get(kept["url"])).status_code == 200
     database = Database(bootstrap.database_url(settings))
     blobs = bootstrap.open_blobs(settings)
     report = await check.check(database, blobs, deep=True)
-    listed = {row["key"] for row in await database.fetch("SELECT key FROM blob_garbage WHERE key = any($1)", keys)}
+    listed = {
+        row["key"]
+        for row in await database.fetch("SELECT key FROM blob_garbage WHERE key = any($1)", keys)
+    }
     await database.close()
     assert listed == set(keys)
     assert not [key for key in report.orphaned if key in keys]
 
 
-async def test_a_broker_that_is_away_costs_no_upload(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_is_away_costs_no_upload(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """201 all the same: the row is there, and the reconciler will offer it."""
     monkeypatch.setitem(celery_app.app.conf, "broker_url", "redis://127.0.0.1:1/0")
     celery_app.app._after_fork()

@@ -36,7 +36,14 @@ class Server(ThreadingMixIn, WSGIServer):
 make_server("127.0.0.1", int(sys.argv[1]), application, Server).serve_forever()
 """
 COMMANDS = {
-    "asgi": ["-m", "uvicorn", "--log-level", "warning", "atelier.files.asgi:application", "--port"],
+    "asgi": [
+        "-m",
+        "uvicorn",
+        "--log-level",
+        "warning",
+        "atelier.files.asgi:application",
+        "--port",
+    ],
     "wsgi": ["-c", WSGI_SERVER],
 }
 PROBLEM = "application/problem+json"
@@ -48,7 +55,10 @@ def served(settings: Settings, kind: str, log: Path) -> Iterator[str]:
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *COMMANDS[kind], str(port)], env=environment(settings), stdout=output, stderr=output
+            [sys.executable, *COMMANDS[kind], str(port)],
+            env=environment(settings),
+            stdout=output,
+            stderr=output,
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -82,11 +92,19 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
         record = answer.json()
         assert client.get("/files").json()[0]["id"] == record["id"]
         assert client.get(record["file"]).content == content
-        assert client.get(record["file"], headers={"Range": "bytes=300-302"}).content == content[300:303]
+        assert (
+            client.get(record["file"], headers={"Range": "bytes=300-302"}).content
+            == content[300:303]
+        )
         assert client.head(record["file"]).headers["content-length"] == str(len(content))
-        too_large = client.post("/api/upload/", files={"file": ("a", bytes(settings.body_limit + 1))})
+        too_large = client.post(
+            "/api/upload/", files={"file": ("a", bytes(settings.body_limit + 1))}
+        )
         assert (too_large.status_code, too_large.headers["content-type"]) == (413, PROBLEM)
-        for path, headers in (("/api/files/", {"Authorization": "Bearer x"}), ("/api/files/", {"Authorization": ""})):
+        for path, headers in (
+            ("/api/files/", {"Authorization": "Bearer x"}),
+            ("/api/files/", {"Authorization": ""}),
+        ):
             nobody = client.get(path, headers=headers)
             assert (nobody.status_code, nobody.headers["content-type"]) == (401, PROBLEM)
             assert nobody.headers["www-authenticate"].startswith("Bearer")
@@ -109,13 +127,19 @@ async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
     user, token = account(settings, "alone@example.org")
     odd = Tokens(bootstrap.secret(settings)).issue(user, "not-a-uuid")
     ended = Tokens(bootstrap.secret(settings)).issue(user, str(uuid.uuid4()))
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(application), base_url="http://alone") as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(application), base_url="http://alone"
+    ) as client:
         for given, status in ((token, 200), (odd, 401), (ended, 401), ("", 401)):
             answer = await client.get("/api/files/", headers={"Authorization": f"Bearer {given}"})
             assert answer.status_code == status, given
         too_large = {"file": ("a", bytes(settings.body_limit + 1))}
         headers = {"Authorization": f"Bearer {token}"}
-        assert (await client.post("/api/upload/", files=too_large, headers=headers)).status_code == 413
-        assert (await client.get("/nowhere", headers=headers)).json()["type"] == "/problems/not-found"
+        assert (
+            await client.post("/api/upload/", files=too_large, headers=headers)
+        ).status_code == 413
+        assert (await client.get("/nowhere", headers=headers)).json()[
+            "type"
+        ] == "/problems/not-found"
     await asyncio.to_thread(application.close)
     django_setup.context().portal.close()

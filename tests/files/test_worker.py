@@ -42,7 +42,9 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-async def test_each_kind_is_processed(ada: Person, worker: subprocess.Popen[bytes], kind: str) -> None:
+async def test_each_kind_is_processed(
+    ada: Person, worker: subprocess.Popen[bytes], kind: str
+) -> None:
     """The record ends processed, of its kind, with a result."""
     record = await ada.settled(await ada.upload(FILES[kind]))
     assert (record["status"], record["processed"], record["kind"]) == ("processed", True, kind)
@@ -52,10 +54,16 @@ async def test_each_kind_is_processed(ada: Person, worker: subprocess.Popen[byte
         assert (await ada.client.get(record["thumbnail"])).content[:3] == b"\xff\xd8\xff"
 
 
-async def test_what_cannot_be_processed_can_be_retried(ada: Person, worker: subprocess.Popen[bytes]) -> None:
+async def test_what_cannot_be_processed_can_be_retried(
+    ada: Person, worker: subprocess.Popen[bytes]
+) -> None:
     """It fails with a reason; a retry has it looked at again, and it fails again."""
     failed = await ada.settled(await ada.upload(samples.zip_bomb()))
-    assert (failed["status"], failed["processed"], failed["error"]["reason"]) == ("failed", False, "archive-bomb")
+    assert (failed["status"], failed["processed"], failed["error"]["reason"]) == (
+        "failed",
+        False,
+        "archive-bomb",
+    )
     again = await ada.client.post(f"{failed['url']}retry")
     assert again.json()["status"] == "queued"
     assert (await ada.settled(again.json()))["error"]["reason"] == "archive-bomb"
@@ -89,11 +97,18 @@ async def test_the_log_says_of_each_file_what_became_of_it(
     assert "Task atelier.files.process" not in (settings.data / "logs" / "files.log").read_text()
 
 
-async def test_a_worker_takes_no_jobs_with_a_store_of_others(settings: Settings, tmp_path: Path) -> None:
+async def test_a_worker_takes_no_jobs_with_a_store_of_others(
+    settings: Settings, tmp_path: Path
+) -> None:
     """It would say of every file that its content is gone: it ends instead, with a word about why."""
-    await DirectoryBlobs(tmp_path / "blobs").set_mark(written("00000000-0000-0000-0000-000000000000"))
+    await DirectoryBlobs(tmp_path / "blobs").set_mark(
+        written("00000000-0000-0000-0000-000000000000")
+    )
     others = settings.model_copy(update={"blobs": str(tmp_path / "blobs")})
-    with pytest.raises(AssertionError, match="the blobs are not this database's"), celery(others, tmp_path / "log"):
+    with (
+        pytest.raises(AssertionError, match="the blobs are not this database's"),
+        celery(others, tmp_path / "log"),
+    ):
         pass
 
 
@@ -111,7 +126,9 @@ async def test_a_killed_worker_is_replaced_and_its_children_end(
         gone(*family)
 
 
-def test_a_job_of_a_killed_process_is_named(worker: subprocess.Popen[bytes], settings: Settings) -> None:
+def test_a_job_of_a_killed_process_is_named(
+    worker: subprocess.Popen[bytes], settings: Settings
+) -> None:
     """The log has the file's id and what killed the process; the job comes again and is done."""
     django_setup.configure(settings)
     file = make(settings)
@@ -137,7 +154,9 @@ async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
     app: httpx2.ASGITransport, settings: Settings, amqp_url: str, tmp_path: Path, database_url: str
 ) -> None:
     """With an AMQP URL the broker is RabbitMQ: upload, job, result; the reconciler can count what waits."""
-    on_rabbit = settings.model_copy(update={"amqp_url": type(settings)(amqp_url=amqp_url).amqp_url})
+    on_rabbit = settings.model_copy(
+        update={"amqp_url": type(settings)(amqp_url=amqp_url).amqp_url}
+    )
     on_rabbit.model_fields_set.add("amqp_url")
     ada = await Person(app).sign_in(settings)
     django_setup.configure(on_rabbit)
@@ -151,7 +170,9 @@ async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
         with celery(on_rabbit, tmp_path / "log", "--concurrency", "1", "-n", "rabbit@%h"):
             assert (await ada.settled(record))["status"] == "processed"
         assert "delayed" not in (tmp_path / "log").read_text()  # no queues for later jobs
-        with kombu.Connection(amqp_url) as connection:  # the same declaration, else RabbitMQ refuses it
+        with kombu.Connection(
+            amqp_url
+        ) as connection:  # the same declaration, else RabbitMQ refuses it
             queue(on_rabbit)(connection.default_channel).declare()
             connection.default_channel.queue_delete(QUEUE)
     finally:

@@ -36,7 +36,9 @@ async def _stands(_: Claims) -> bool:
     return True
 
 
-def make_resources(settings: Settings, database: str = NOBODY, redis: str = "redis://127.0.0.1:1/0") -> Resources:
+def make_resources(
+    settings: Settings, database: str = NOBODY, redis: str = "redis://127.0.0.1:1/0"
+) -> Resources:
     """Resources whose engines are asked only by those tests that need them."""
     client = Redis.from_url(redis)
     tokens = Tokens("a secret of the tests, long enough to sign")
@@ -63,7 +65,13 @@ async def served(app: ASGIApp, protocol: type[Protocol] = Protocol) -> AsyncIter
     """The port on which uvicorn serves the application."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=protocol, ws="none", log_config=None, access_log=False, date_header=False, timeout_graceful_shutdown=5
+        app,
+        http=protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))

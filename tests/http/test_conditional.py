@@ -43,9 +43,16 @@ router = APIRouter()
 async def picture(request: Request, res: Res, source: str) -> Response:
     """The content from one of the sources."""
     path = content_of(res.blobs, KEY, SIZE)
-    content = {"bytes": CONTENT, "file": path, "remote": RemoteBlob(res.blobs, KEY, SIZE)}.get(source, path)
+    content = {"bytes": CONTENT, "file": path, "remote": RemoteBlob(res.blobs, KEY, SIZE)}.get(
+        source, path
+    )
     return picture_response(
-        request, content, media_type="image/jpeg", etag="v7", modified=MODIFIED, filename='Тень "на" стене.jpg'
+        request,
+        content,
+        media_type="image/jpeg",
+        etag="v7",
+        modified=MODIFIED,
+        filename='Тень "на" стене.jpg',
     )
 
 
@@ -124,7 +131,11 @@ async def test_a_client_that_has_it_is_told_so(
     answer = await client.get(f"/picture/{source}", headers=headers)
     assert answer.status_code == status
     if status == 304:
-        assert (answer.content, answer.headers["etag"], "content-type" in answer.headers) == (b"", TAG, False)
+        assert (answer.content, answer.headers["etag"], "content-type" in answer.headers) == (
+            b"",
+            TAG,
+            False,
+        )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +152,9 @@ async def test_a_client_that_has_it_is_told_so(
     ],
 )
 @pytest.mark.parametrize("source", SOURCES)
-async def test_a_part(client: httpx2.AsyncClient, source: str, value: str, start: int, stop: int) -> None:
+async def test_a_part(
+    client: httpx2.AsyncClient, source: str, value: str, start: int, stop: int
+) -> None:
     """206 with these bytes and no other."""
     answer = await client.get(f"/picture/{source}", headers={"range": value})
     assert (answer.status_code, answer.content == CONTENT[start:stop]) == (206, True)
@@ -151,7 +164,9 @@ async def test_a_part(client: httpx2.AsyncClient, source: str, value: str, start
 
 @pytest.mark.parametrize("value", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0"])
 @pytest.mark.parametrize("source", SOURCES)
-async def test_a_part_that_does_not_exist(client: httpx2.AsyncClient, source: str, value: str) -> None:
+async def test_a_part_that_does_not_exist(
+    client: httpx2.AsyncClient, source: str, value: str
+) -> None:
     """416 says how large the content is."""
     answer = await client.get(f"/picture/{source}", headers={"range": value})
     assert (answer.status_code, answer.json()["type"]) == (416, "/problems/range-not-satisfiable")
@@ -179,15 +194,27 @@ def test_ranges_that_are_ignored(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("condition", "status"),
-    [(TAG, 206), (DATE, 206), ('"v6"', 200), (f"W/{TAG}", 200), (EARLIER, 200), (LATER, 200), ("?", 200)],
+    [
+        (TAG, 206),
+        (DATE, 206),
+        ('"v6"', 200),
+        (f"W/{TAG}", 200),
+        (EARLIER, 200),
+        (LATER, 200),
+        ("?", 200),
+    ],
 )
 async def test_if_range(client: httpx2.AsyncClient, condition: str, status: int) -> None:
     """The part of what the client has, else the whole of what there is now."""
-    answer = await client.get("/picture/file", headers={"range": "bytes=0-1", "if-range": condition})
+    answer = await client.get(
+        "/picture/file", headers={"range": "bytes=0-1", "if-range": condition}
+    )
     assert answer.status_code == status
 
 
-async def test_a_file_that_is_gone_is_not_found(client: httpx2.AsyncClient, resources: Resources) -> None:
+async def test_a_file_that_is_gone_is_not_found(
+    client: httpx2.AsyncClient, resources: Resources
+) -> None:
     """Deleted between the row and the read."""
     await resources.blobs.delete([KEY])
     answer = await client.get("/picture/file")
@@ -220,7 +247,9 @@ async def test_records_carry_their_tag(client: httpx2.AsyncClient) -> None:
         (f", {TAG},, ", 204),
     ],
 )
-async def test_if_match_guards_a_change(client: httpx2.AsyncClient, value: str | None, status: int) -> None:
+async def test_if_match_guards_a_change(
+    client: httpx2.AsyncClient, value: str | None, status: int
+) -> None:
     """Only who knows the present state may change it; weak tags know nothing for certain, and others are none."""
     answer = await client.put("/record", headers={} if value is None else {"if-match": value})
     assert answer.status_code == status
@@ -240,7 +269,9 @@ def test_if_match_judges_tags() -> None:
     assert [judge(tag) for tag in ("1", "2", "3")] == [True, True, False]
 
 
-@pytest.mark.parametrize("name", ["plain.jpg", "Тень.jpg", 'a"b\\c%d.jpg', "a\r\nSet-Cookie: x", "😀", "", "a;b=c'd"])
+@pytest.mark.parametrize(
+    "name", ["plain.jpg", "Тень.jpg", 'a"b\\c%d.jpg', "a\r\nSet-Cookie: x", "😀", "", "a;b=c'd"]
+)
 def test_file_names_survive_headers(name: str) -> None:
     """The UTF-8 form gives the name back; the ASCII one is harmless."""
     value = disposition(name).decode("ascii")

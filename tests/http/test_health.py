@@ -31,7 +31,9 @@ async def test_alive_needs_nothing(resources: Resources) -> None:
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
-async def test_ready_when_every_dependency_answers(settings: Settings, database_url: str, redis_url: str) -> None:
+async def test_ready_when_every_dependency_answers(
+    settings: Settings, database_url: str, redis_url: str
+) -> None:
     """Database, Redis and blobs are asked."""
     resources = make_resources(settings, database_url, redis_url)
     async with in_process(create_app(resources, [])) as client:
@@ -39,16 +41,28 @@ async def test_ready_when_every_dependency_answers(settings: Settings, database_
     await resources.database.close()
     await resources.redis.aclose()
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ready", "checks": {"database": "ok", "redis": "ok", "blobs": "ok"}}
+    assert answer.json() == {
+        "status": "ready",
+        "checks": {"database": "ok", "redis": "ok", "blobs": "ok"},
+    }
 
 
-async def test_not_ready_names_what_is_away(resources: Resources, caplog: pytest.LogCaptureFixture) -> None:
+async def test_not_ready_names_what_is_away(
+    resources: Resources, caplog: pytest.LogCaptureFixture
+) -> None:
     """503 says which; why is in the log only."""
     with caplog.at_level(logging.WARNING):
         async with in_process(create_app(resources, [])) as client:
             answer = await client.get("/readyz")
-    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
-    assert answer.json()["checks"] == {"database": "unreachable", "redis": "unreachable", "blobs": "ok"}
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        503,
+        "application/problem+json",
+    )
+    assert answer.json()["checks"] == {
+        "database": "unreachable",
+        "redis": "unreachable",
+        "blobs": "ok",
+    }
     assert "Error" not in answer.text
     assert "database is not ready: " in caplog.text
 
@@ -63,7 +77,9 @@ async def test_ready_without_the_broker(settings: Settings, resources: Resources
 
 
 @pytest.mark.rabbitmq
-async def test_the_broker_is_asked(settings: Settings, resources: Resources, amqp_url: str) -> None:
+async def test_the_broker_is_asked(
+    settings: Settings, resources: Resources, amqp_url: str
+) -> None:
     """One that answers is ok."""
     there = settings.model_copy(update={"amqp_url": SecretStr(amqp_url)})
     async with in_process(create_app(resources, [], checks=mounted.checks(there))) as client:

@@ -49,7 +49,8 @@ def key() -> str:
 async def make(session: AsyncSession, email: str) -> None:
     """Stands for the row that a POST creates."""
     statement = (
-        "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) VALUES (:e, :e, '', 1, now())"
+        "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) "
+        "VALUES (:e, :e, '', 1, now())"
     )
     await session.execute(text(statement), {"e": email})
 
@@ -78,7 +79,10 @@ async def run(database: Database, key: str, email: str) -> Ticket:
 
 async def age(database: Database, key: str, column: str, seconds: float) -> None:
     """Let time pass for one key."""
-    statement = f"UPDATE idempotency_keys SET {column} = {column} - make_interval(secs => $2) WHERE key = $1"
+    statement = (
+        f"UPDATE idempotency_keys SET {column} = {column} - make_interval(secs => $2) "
+        "WHERE key = $1"
+    )
     await database.fetch(statement, key, seconds)
 
 
@@ -110,15 +114,20 @@ async def test_a_run_at_work_is_not_joined(database: Database, key: str) -> None
 
 async def test_of_many_at_once_one_runs(database: Database, key: str) -> None:
     """However many requests come with one key at the same moment."""
-    begun = await asyncio.gather(*(begin(database, SCOPE, key, CONTENT) for _ in range(20)), return_exceptions=True)
+    begun = await asyncio.gather(
+        *(begin(database, SCOPE, key, CONTENT) for _ in range(20)), return_exceptions=True
+    )
     assert sum(isinstance(each, Ticket) for each in begun) == 1
     assert sum(isinstance(each, Conflict) for each in begun) == 19
 
 
 @pytest.mark.parametrize(
-    "other", [scope(8, "POST /api/books"), scope(7, "POST /api/tasks"), scope(None, "POST /api/users")]
+    "other",
+    [scope(8, "POST /api/books"), scope(7, "POST /api/tasks"), scope(None, "POST /api/users")],
 )
-async def test_users_and_operations_have_their_own_keys(database: Database, key: str, other: str) -> None:
+async def test_users_and_operations_have_their_own_keys(
+    database: Database, key: str, other: str
+) -> None:
     """Nobody is answered with what somebody else was told."""
     await run(database, key, key)
     assert isinstance(await begin(database, other, key, CONTENT), Ticket)
@@ -234,10 +243,14 @@ async def test_purge_removes_what_expired(database: Database) -> None:
         await take(database, name)
         await age(database, name, "created_at", hours * 3600)
     assert await idempotency_keys.purge(database, 24) == 2
-    assert [row["key"] for row in await database.fetch("SELECT key FROM idempotency_keys")] == ["young"]
+    assert [row["key"] for row in await database.fetch("SELECT key FROM idempotency_keys")] == [
+        "young"
+    ]
 
 
-async def test_purge_goes_on_beyond_one_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_purge_goes_on_beyond_one_batch(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However many have expired, all of them go."""
     monkeypatch.setattr(idempotency_keys, "PURGE_ROWS", 2)
     for name in "abcde":
@@ -248,7 +261,12 @@ async def test_purge_goes_on_beyond_one_batch(database: Database, monkeypatch: p
 
 async def test_forget_deletes_the_keys_of_one_user(database: Database) -> None:
     """Their answers may hold personal data; those of others, whose ids may begin alike, stay."""
-    scopes = [scope(7, "POST /a"), scope(7, "POST /b"), scope(77, "POST /a"), scope(None, "POST /a")]
+    scopes = [
+        scope(7, "POST /a"),
+        scope(7, "POST /b"),
+        scope(77, "POST /a"),
+        scope(None, "POST /a"),
+    ]
     for each in scopes:
         await begin(database, each, "k", CONTENT)
     async with database.session() as session:
@@ -261,15 +279,27 @@ async def test_forget_deletes_the_keys_of_one_user(database: Database) -> None:
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none(), max_size=4))
 def test_the_order_of_fields_does_not_count(fields: dict[str, Any]) -> None:
     """The same values in another order have the same fingerprint."""
-    fields = {name: value for name, value in fields.items() if not isinstance(value, int) or abs(value) < 2**63}
+    fields = {
+        name: value
+        for name, value in fields.items()
+        if not isinstance(value, int) or abs(value) < 2**63
+    }
     assert fingerprint(fields) == fingerprint(dict(reversed(fields.items())))
 
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [(("ab", "c"), ("a", "bc")), ((1,), ("1",)), ((None,), ("",)), (({"a": 1},), ({"a": 2},)), ((["a"],), ("a",))],
+    [
+        (("ab", "c"), ("a", "bc")),
+        ((1,), ("1",)),
+        ((None,), ("",)),
+        (({"a": 1},), ({"a": 2},)),
+        ((["a"],), ("a",)),
+    ],
 )
-def test_other_values_have_another_fingerprint(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
+def test_other_values_have_another_fingerprint(
+    left: tuple[Any, ...], right: tuple[Any, ...]
+) -> None:
     """Neither boundaries nor types are lost."""
     assert fingerprint(*left) != fingerprint(*right)
 
@@ -286,9 +316,13 @@ class Shop:
         self.app = FastAPI()
         self.app.post("/orders")(self.order)
 
-    async def order(self, item: str, name: Annotated[str, Depends(lambda: "orders")], key: Key = None) -> Response:
+    async def order(
+        self, item: str, name: Annotated[str, Depends(lambda: "orders")], key: Key = None
+    ) -> Response:
         """Make a row once per key."""
-        async with once(self.database, scope(1, f"POST /{name}"), key, fingerprint(item)) as running:
+        async with once(
+            self.database, scope(1, f"POST /{name}"), key, fingerprint(item)
+        ) as running:
             if running.replay:
                 return running.replay
             self.runs += 1
@@ -298,7 +332,8 @@ class Shop:
                 if self.fail:
                     raise RuntimeError("no paper")
                 await running.keep(
-                    session, Response(b"{}", 201, {"Location": f"/orders/{self.runs}"}, "application/json")
+                    session,
+                    Response(b"{}", 201, {"Location": f"/orders/{self.runs}"}, "application/json"),
                 )
                 await session.commit()
             return running.answer
@@ -318,10 +353,13 @@ async def test_a_repeated_post_is_answered_and_not_done_again(shop: Shop, key: s
     """The replay is marked as such and otherwise equal."""
     async with shop.client() as client:
         first, second = [
-            await client.post("/orders", params={"item": key}, headers={"Idempotency-Key": key}) for _ in range(2)
+            await client.post("/orders", params={"item": key}, headers={"Idempotency-Key": key})
+            for _ in range(2)
         ]
     assert shop.runs == 1
-    assert (first.status_code, first.content) == (second.status_code, second.content) == (201, b"{}")
+    assert (
+        (first.status_code, first.content) == (second.status_code, second.content) == (201, b"{}")
+    )
     assert "idempotent-replayed" not in first.headers
     assert dict(second.headers) == dict(first.headers) | {"idempotent-replayed": "true"}
 
@@ -361,7 +399,9 @@ async def test_a_cancelled_post_gives_its_key_back(shop: Shop, key: str) -> None
 async def test_a_key_outside_the_limits_is_refused(shop: Shop, bad: str | bytes) -> None:
     """1 to 255 visible ASCII characters."""
     async with shop.client() as client:
-        answer = await client.post("/orders", params={"item": "x"}, headers={"Idempotency-Key": bad})
+        answer = await client.post(
+            "/orders", params={"item": "x"}, headers={"Idempotency-Key": bad}
+        )
     assert answer.status_code == 422
     assert shop.runs == 0
 
@@ -386,7 +426,9 @@ async def work_within(database: Database, key: str, email: str, content: bytes =
         return email.encode()
 
 
-async def test_within_one_transaction_the_second_waits_and_replays(database: Database, key: str) -> None:
+async def test_within_one_transaction_the_second_waits_and_replays(
+    database: Database, key: str
+) -> None:
     """Of ten at once under one key one does the work; the others get its very answer, and none a conflict."""
     emails = [f"{key}-{number}" for number in range(10)]
     answers = await asyncio.gather(*(work_within(database, key, email) for email in emails))
@@ -396,7 +438,9 @@ async def test_within_one_transaction_the_second_waits_and_replays(database: Dat
         await work_within(database, key, "other", fingerprint("other content"))
 
 
-async def test_within_a_transaction_that_fails_nothing_is_kept(database: Database, key: str) -> None:
+async def test_within_a_transaction_that_fails_nothing_is_kept(
+    database: Database, key: str
+) -> None:
     """The next with the key does the work at once: key and effect went with the transaction."""
     async with database.session() as session:
         await idempotency.within(database, session, SCOPE, key, CONTENT)

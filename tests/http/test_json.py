@@ -16,7 +16,10 @@ from atelier.http.json import Bodiless, json_response
     [
         (datetime(2026, 11, 21, 5, 44, 6, 123456, tzinfo=UTC), '"2026-11-21T05:44:06.123456Z"'),
         (datetime(2026, 11, 21, 5, 44, tzinfo=UTC), '"2026-11-21T05:44:00Z"'),
-        (datetime(2026, 11, 21, 5, 44, tzinfo=timezone(timedelta(hours=3))), '"2026-11-21T05:44:00+03:00"'),
+        (
+            datetime(2026, 11, 21, 5, 44, tzinfo=timezone(timedelta(hours=3))),
+            '"2026-11-21T05:44:00+03:00"',
+        ),
         ("Ж😀", '"Ж😀"'),
         ("a\ud800b", '"a?b"'),
         ({"a\udfff": ["\ud800", {"x": 1}]}, '{"a?":["?",{"x":1}]}'),

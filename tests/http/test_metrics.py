@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 
 def counts(metrics: Metrics) -> list[float]:
     """The counts of `/a`, one for each process."""
-    families = {family.name: family for family in text_string_to_metric_families(metrics.exposition().decode())}
-    found = [sample for sample in families["atelier_http_requests"].samples if sample.labels["route"] == "/a"]
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(metrics.exposition().decode())
+    }
+    found = [
+        sample
+        for sample in families["atelier_http_requests"].samples
+        if sample.labels["route"] == "/a"
+    ]
     assert len({sample.labels.get("worker") for sample in found}) == len(found)
     return sorted(sample.value for sample in found)
 
@@ -60,7 +67,9 @@ async def test_a_killed_process_is_forgotten(tmp_path: Path) -> None:
     assert not dead.exists()
 
 
-async def test_an_unwritable_folder_harms_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unwritable_folder_harms_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The process goes on, and says that the others do not see it."""
     (tmp_path / "file").touch()
     metrics = Metrics(tmp_path / "file" / "metrics")

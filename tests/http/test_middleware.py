@@ -77,7 +77,13 @@ async def half() -> Response:
 
     class Half(Response):
         async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [(b"content-length", b"100")],
+                }
+            )
             await send({"type": "http.response.body", "body": b"half", "more_body": True})
             raise RuntimeError("in the middle")
 
@@ -95,7 +101,10 @@ async def foreign(scope: Scope, receive: Receive, send: Send) -> None:
     body = json.dumps([scope["method"], scope["path"]]).encode()
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"X-Content-Type-Options", b"nosniff"), (b"content-length", str(len(body)).encode())]
+    headers = [
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"content-length", str(len(body)).encode()),
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
@@ -134,14 +143,25 @@ async def test_any_other_request_gets_an_id(client: httpx2.AsyncClient, given: s
 
 async def test_errors_carry_the_id_too(client: httpx2.AsyncClient) -> None:
     """Those of unknown paths as well."""
-    assert (await client.get("/no", headers={"X-Request-ID": "mine"})).headers["x-request-id"] == "mine"
+    assert (await client.get("/no", headers={"X-Request-ID": "mine"})).headers[
+        "x-request-id"
+    ] == "mine"
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/things/7", 200), ("/things/7/", 200), ("/things/7//", 404), ("/things//7", 404), ("/", 307), ("//", 307)],
+    [
+        ("/things/7", 200),
+        ("/things/7/", 200),
+        ("/things/7//", 404),
+        ("/things//7", 404),
+        ("/", 307),
+        ("//", 307),
+    ],
 )
-async def test_one_trailing_slash_does_not_count(client: httpx2.AsyncClient, path: str, status: int) -> None:
+async def test_one_trailing_slash_does_not_count(
+    client: httpx2.AsyncClient, path: str, status: int
+) -> None:
     """With or without: the same answer, and never a redirect."""
     assert (await client.get(path, follow_redirects=False)).status_code == status
 
@@ -152,7 +172,8 @@ async def test_a_slash_keeps_body_and_query(client: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/%ff", "/things/%00", "/id?q=%00", "/id?q=%ff", "/id?%c3", "/id?q=%ed%a0%80", "/%2e%2e/%00"]
+    "path",
+    ["/%ff", "/things/%00", "/id?q=%00", "/id?q=%ff", "/id?%c3", "/id?q=%ed%a0%80", "/%2e%2e/%00"],
 )
 async def test_addresses_must_be_text(client: httpx2.AsyncClient, path: str) -> None:
     """A NUL or broken UTF-8 in path or query is 400."""
@@ -179,7 +200,8 @@ async def test_head_on_the_wire(app: FastAPI) -> None:
     """A server accepts it: the length of a body that is not sent, and the connection goes on."""
     async with served(app) as port:
         request = (
-            b"HEAD /things/7 HTTP/1.1\r\nHost: x\r\n\r\nGET /things/8 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            b"HEAD /things/7 HTTP/1.1\r\nHost: x\r\n\r\nGET /things/8 HTTP/1.1\r\nHost: "
+            b"x\r\nConnection: close\r\n\r\n"
         )
         answer = await converse(port, request)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
@@ -191,7 +213,11 @@ async def test_a_shared_response_stays_as_it_was(client: httpx2.AsyncClient) -> 
     """Our headers are added to a copy."""
     answers = [await client.get("/shared") for _ in range(3)]
     assert [len(answer.headers.get_list("x-request-id")) for answer in answers] == [1, 1, 1]
-    assert [len(answer.headers.get_list("x-content-type-options")) for answer in answers] == [1, 1, 1]
+    assert [len(answer.headers.get_list("x-content-type-options")) for answer in answers] == [
+        1,
+        1,
+        1,
+    ]
 
 
 async def test_security_headers(client: httpx2.AsyncClient) -> None:
@@ -202,7 +228,9 @@ async def test_security_headers(client: httpx2.AsyncClient) -> None:
 
 @pytest.mark.parametrize("path", ["/files", "/files/", "/files/1", "/api/files/1/"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_another_application_has_its_prefixes(client: httpx2.AsyncClient, method: str, path: str) -> None:
+async def test_another_application_has_its_prefixes(
+    client: httpx2.AsyncClient, method: str, path: str
+) -> None:
     """It gets its requests as they came, and they leave with our headers, each once."""
     answer = await client.request(method, path)
     assert answer.json() == [method, path]
@@ -218,7 +246,9 @@ async def test_a_prefix_ends_at_a_slash(client: httpx2.AsyncClient, path: str) -
 
 async def test_another_application_gets_head_itself(client: httpx2.AsyncClient) -> None:
     """HEAD is not made a GET for it."""
-    assert (await client.head("/files/1")).headers["content-length"] == str(len('["HEAD", "/files/1"]'))
+    assert (await client.head("/files/1")).headers["content-length"] == str(
+        len('["HEAD", "/files/1"]')
+    )
 
 
 @pytest.mark.parametrize("path", ["/count", "/unread", "/files/x"])
@@ -256,14 +286,18 @@ async def test_a_waiting_client_is_not_told_to_continue(app: FastAPI) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("path", ["/count", "/files/x"])
-async def test_a_client_that_sends_it_all_sees_the_answer(app: FastAPI, path: str, *, chunked: bool) -> None:
+async def test_a_client_that_sends_it_all_sees_the_answer(
+    app: FastAPI, path: str, *, chunked: bool
+) -> None:
     """It reads only after its last byte, many times the limit: the connection was not reset under it."""
     total = 200 * BODY_LIMIT
     head = post(path, total)
     body = b"x" * total
     if chunked:
         head = head.replace(f"Content-Length: {total}".encode(), b"Transfer-Encoding: chunked")
-        body = b"".join(b"10000\r\n" + body[at : at + 0x10000] + b"\r\n" for at in range(0, total, 0x10000))
+        body = b"".join(
+            b"10000\r\n" + body[at : at + 0x10000] + b"\r\n" for at in range(0, total, 0x10000)
+        )
         body += b"0\r\n\r\n"
     async with served(app) as port:
         answer = await converse(port, head, body)
@@ -284,7 +318,9 @@ async def test_a_chunked_body_is_refused_when_the_count_is_over(app: FastAPI) ->
     assert first.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_client_that_goes_away_is_no_error(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_that_goes_away_is_no_error(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
     """A body broken off leaves one access line with 499 and no traceback."""
     gone.clear()
     with caplog.at_level(logging.INFO):
@@ -295,11 +331,17 @@ async def test_a_client_that_goes_away_is_no_error(app: FastAPI, caplog: pytest.
             writer.close()
             async with patience():
                 await gone.wait()
-    assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]
-    assert " POST /wait 499 " in next(r.getMessage() for r in caplog.records if r.name == "atelier.access")
+    assert not [
+        record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR
+    ]
+    assert " POST /wait 499 " in next(
+        r.getMessage() for r in caplog.records if r.name == "atelier.access"
+    )
 
 
-async def test_half_an_answer_does_not_look_whole(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+async def test_half_an_answer_does_not_look_whole(
+    app: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
     """An error after the first bytes cuts the connection and is in the log once."""
     async with served(app) as port:
         answer = await converse(port, b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -314,16 +356,27 @@ async def test_requests_are_counted_by_route(app: FastAPI, client: httpx2.AsyncC
         await client.get(path)
     await client.head("/things/3")
     text = (await client.get("/metrics")).text
-    assert 'atelier_http_requests_total{method="GET",route="/things/{number}",status="200"} 2.0' in text
-    assert 'atelier_http_requests_total{method="GET",route="/things/{number}",status="422"} 1.0' in text
-    assert 'atelier_http_requests_total{method="HEAD",route="/things/{number}",status="200"} 1.0' in text
+    assert (
+        'atelier_http_requests_total{method="GET",route="/things/{number}",status="200"} 2.0'
+        in text
+    )
+    assert (
+        'atelier_http_requests_total{method="GET",route="/things/{number}",status="422"} 1.0'
+        in text
+    )
+    assert (
+        'atelier_http_requests_total{method="HEAD",route="/things/{number}",status="200"} 1.0'
+        in text
+    )
     assert 'atelier_http_requests_total{method="GET",route="(unmatched)",status="404"} 1.0' in text
     assert 'atelier_http_requests_total{method="GET",route="/files",status="200"} 1.0' in text
     assert 'atelier_http_request_seconds_count{method="GET",route="/things/{number}"} 3.0' in text
     assert "made" not in text
 
 
-async def test_the_access_log(client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_access_log(
+    client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """One line a request: client, method, path as it was sent, status, time. No query, no health checks."""
     with caplog.at_level(logging.INFO, "atelier.access"):
         await client.get("/things/7%0Ax?secret=1")

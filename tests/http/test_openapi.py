@@ -65,7 +65,11 @@ def part() -> dict[str, Any]:
         "openapi": "3.0.3",
         "security": [{"bearer": []}],
         "tags": [{"name": "files", "description": "Theirs."}],
-        "paths": {"/api/files": {"get": {"operationId": "files.list", "tags": ["files"], "responses": {"200": {}}}}},
+        "paths": {
+            "/api/files": {
+                "get": {"operationId": "files.list", "tags": ["files"], "responses": {"200": {}}}
+            }
+        },
         "components": {"schemas": {"File": {"type": "object"}}},
     }
 
@@ -120,7 +124,10 @@ async def test_operation_ids_read_well_and_are_unique(document: dict[str, Any]) 
     """Tag and function; a second path of one function is numbered."""
     ids = {name: operation["operationId"] for name, operation in openapi.operations(document)}
     assert ids["get /api/books"] == "books.list"
-    assert {ids["post /api/books"], ids["post /api/books/old"]} == {"books.create", "books.create.2"}
+    assert {ids["post /api/books"], ids["post /api/books/old"]} == {
+        "books.create",
+        "books.create.2",
+    }
     assert len(set(ids.values())) == len(ids)
 
 
@@ -147,13 +154,17 @@ async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None
 
 async def test_bounds_of_integers_are_integers(document: dict[str, Any]) -> None:
     """No 1.0 and 500.0."""
-    (limit,) = [p for p in document["paths"]["/api/books"]["get"]["parameters"] if p["name"] == "limit"]
+    (limit,) = [
+        p for p in document["paths"]["/api/books"]["get"]["parameters"] if p["name"] == "limit"
+    ]
     assert str(limit["schema"]["maximum"]) == "500"
 
 
 def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
     """`x-limit` becomes the length that the instance really takes, wherever the text stands."""
-    schema: dict[str, Any] = {"anyOf": [{"type": "string", "maxLength": 9, "x-limit": "description_limit"}]}
+    schema: dict[str, Any] = {
+        "anyOf": [{"type": "string", "maxLength": 9, "x-limit": "description_limit"}]
+    }
     openapi.limit(schema, Settings(description_limit=77))
     assert schema == {"anyOf": [{"type": "string", "maxLength": 77}]}
 
@@ -166,7 +177,9 @@ def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
         ({"components": {"schemas": {"Book": {"type": "string"}}}}, "Book"),
     ],
 )
-async def test_parts_must_not_contradict(document: dict[str, Any], change: dict[str, Any], complaint: str) -> None:
+async def test_parts_must_not_contradict(
+    document: dict[str, Any], change: dict[str, Any], complaint: str
+) -> None:
     """The same path, id or component described twice is a mistake to be mended, not to be hidden."""
     with pytest.raises(ValueError, match=complaint):
         openapi.merge(document, change)
@@ -184,7 +197,9 @@ class References(HTMLParser):
         """One element."""
         values = dict(attrs)
         self.found += [value for name, value in attrs if name in {"src", "href"} and value]
-        self.inline += tag == "style" or (tag == "script" and "src" not in values) or "style" in values
+        self.inline += (
+            tag == "style" or (tag == "script" and "src" not in values) or "style" in values
+        )
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
@@ -212,7 +227,9 @@ async def test_the_page_asks_no_validator(client: httpx2.AsyncClient) -> None:
     assert re.findall(r"//[\w.]+", script) == []  # comments begin with a blank
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "swagger-ui.css.map", "..%2f__init__.py", "%2e%2e/__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "swagger-ui.css.map", "..%2f__init__.py", "%2e%2e/__init__.py"]
+)
 async def test_only_named_files_are_served(client: httpx2.AsyncClient, name: str) -> None:
     """Neither other files of the package nor anything above them."""
     assert (await client.get(f"/docs/{name}")).status_code in {404, 422}

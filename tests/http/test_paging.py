@@ -27,7 +27,11 @@ IDS = range(1200, 0, -1)
 @router.get("/others")
 async def things(page: Page, tag: str | None = None, x: str = "") -> Response:
     """Ids, newest first; `tag` keeps the even ones."""
-    ids = [number for number in IDS if (page.before is None or number < page.before) and (not tag or number % 2 == 0)]
+    ids = [
+        number
+        for number in IDS
+        if (page.before is None or number < page.before) and (not tag or number % 2 == 0)
+    ]
     return page.response([{"id": number} for number in ids[: page.fetch]])
 
 
@@ -49,8 +53,12 @@ async def walk(client: httpx2.AsyncClient, path: str) -> list[list[int]]:
     return pages
 
 
-@pytest.mark.parametrize(("limit", "sizes"), [(500, [500, 500, 200]), (400, [400] * 3), (499, [499, 499, 202])])
-async def test_the_links_lead_through_everything_once(client: httpx2.AsyncClient, limit: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "sizes"), [(500, [500, 500, 200]), (400, [400] * 3), (499, [499, 499, 202])]
+)
+async def test_the_links_lead_through_everything_once(
+    client: httpx2.AsyncClient, limit: int, sizes: list[int]
+) -> None:
     """No record is missed or shown twice, and a full last page has no link to an empty one."""
     pages = await walk(client, f"/things?limit={limit}")
     assert [len(page) for page in pages] == sizes
@@ -64,7 +72,9 @@ async def test_a_page_is_fifty_unless_said(client: httpx2.AsyncClient) -> None:
 
 async def test_the_link_keeps_the_filters(client: httpx2.AsyncClient) -> None:
     """Other parameters travel on, whatever characters they have, repeated or empty."""
-    answer = await client.get("/things", params=[("tag", "a&b=ü\n>"), ("limit", "2"), ("x", ""), ("x", "1")])
+    answer = await client.get(
+        "/things", params=[("tag", "a&b=ü\n>"), ("limit", "2"), ("x", ""), ("x", "1")]
+    )
     link = urlsplit(answer.links["next"]["url"])
     query = parse_qs(link.query, keep_blank_values=True)
     assert (link.scheme, link.netloc, link.path) == ("", "", "/things")
@@ -79,7 +89,8 @@ async def test_the_limit_may_change_on_the_way(client: httpx2.AsyncClient) -> No
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=501", "limit=-1", "limit=many", "limit=", "limit=1e2", "limit=" + "9" * 30]
+    "query",
+    ["limit=0", "limit=501", "limit=-1", "limit=many", "limit=", "limit=1e2", "limit=" + "9" * 30],
 )
 async def test_limits_have_limits(client: httpx2.AsyncClient, query: str) -> None:
     """1 to 500."""
@@ -88,7 +99,8 @@ async def test_limits_have_limits(client: httpx2.AsyncClient, query: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "AAAA", "A" * 19, "A" * 20, "A" * 5000, "ü", "%F0%9F%98%80", "AAAAAAAAAAA AAAAAAA"]
+    "cursor",
+    ["", "x", "AAAA", "A" * 19, "A" * 20, "A" * 5000, "ü", "%F0%9F%98%80", "AAAAAAAAAAA AAAAAAA"],
 )
 async def test_rubbish_is_no_cursor(client: httpx2.AsyncClient, cursor: str) -> None:
     """Whatever was not made here is a 422 of that parameter."""
@@ -97,7 +109,9 @@ async def test_rubbish_is_no_cursor(client: httpx2.AsyncClient, cursor: str) -> 
 
 
 @pytest.mark.parametrize("foreign", ["/others?", "/things?tag=x&", "/things?tag=&"])
-async def test_a_cursor_belongs_to_its_list_and_filters(client: httpx2.AsyncClient, foreign: str) -> None:
+async def test_a_cursor_belongs_to_its_list_and_filters(
+    client: httpx2.AsyncClient, foreign: str
+) -> None:
     """Another list or other filters refuse it: the page would be a wrong one."""
     link = (await client.get("/things?limit=2")).links["next"]["url"]
     answer = await client.get(foreign + urlsplit(link).query)

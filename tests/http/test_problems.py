@@ -106,7 +106,9 @@ async def delete_all() -> None:
 @router.get("/database")
 async def database(res: Res, text: str = "", number: int = 0) -> None:
     """Give the database what it is told."""
-    await res.database.fetchrow("SELECT $1::text, $2::int", text + "\0" if text == "nul" else text, number)
+    await res.database.fetchrow(
+        "SELECT $1::text, $2::int", text + "\0" if text == "nul" else text, number
+    )
 
 
 @router.get("/redis")
@@ -163,7 +165,9 @@ async def test_the_unexpected_says_nothing_but_an_id(
     ("status", "slug"),
     [(404, "not-found"), (406, "not-acceptable"), (409, "conflict"), (500, "internal-error")],
 )
-async def test_the_frameworks_errors_are_problems_too(client: httpx2.AsyncClient, status: int, slug: str) -> None:
+async def test_the_frameworks_errors_are_problems_too(
+    client: httpx2.AsyncClient, status: int, slug: str
+) -> None:
     """Whoever raises an HTTPException, its answer has our shape."""
     answer = await client.get(f"/http/{status}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
@@ -192,7 +196,9 @@ async def test_a_wrong_method_names_the_right_ones(client: httpx2.AsyncClient) -
 
 async def test_validation_names_places_and_repeats_no_values(client: httpx2.AsyncClient) -> None:
     """422 says where and why; a password in the wrong field is not sent back."""
-    answer = await client.post("/login", json={"password": "hunter2", "count": True, "extra": "hunter3"})
+    answer = await client.post(
+        "/login", json={"password": "hunter2", "count": True, "extra": "hunter3"}
+    )
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/invalid")
     assert [error["loc"] for error in answer.json()["errors"]] == [
         ["body", "password"], ["body", "count"], ["body", "extra"],
@@ -205,7 +211,9 @@ async def test_validation_names_places_and_repeats_no_values(client: httpx2.Asyn
     assert "hunter" not in answer.text
 
 
-@pytest.mark.parametrize("query", ["", "?limit=0", "?limit=x", "?limit=1.5", "?limit=" + "9" * 5000])
+@pytest.mark.parametrize(
+    "query", ["", "?limit=0", "?limit=x", "?limit=1.5", "?limit=" + "9" * 5000]
+)
 async def test_query_parameters_are_validated(client: httpx2.AsyncClient, query: str) -> None:
     """A missing, small, wordy, broken or enormous number is a 422 of that parameter."""
     answer = await client.get("/list" + query)
@@ -223,7 +231,11 @@ async def test_a_value_that_no_column_holds_is_the_clients(
         answer = await client.get(f"/database?{query}")
         good = await client.get("/database?text=x")
     await resources.database.close()
-    assert (answer.status_code, answer.json()["type"], good.status_code) == (422, "/problems/invalid", 200)
+    assert (answer.status_code, answer.json()["type"], good.status_code) == (
+        422,
+        "/problems/invalid",
+        200,
+    )
     assert "DataError" in caplog.text or "NotInRepertoire" in caplog.text
 
 
@@ -336,5 +348,9 @@ def test_responses_describe_errors_with_examples() -> None:
     described = problems.responses(401, 404, 416)
     assert described.keys() == {401, 404, 416}
     example = described[404]["content"][MEDIA_TYPE]["example"]
-    assert example == {"type": "/problems/not-found", "title": "There is no such thing here", "status": 404}
+    assert example == {
+        "type": "/problems/not-found",
+        "title": "There is no such thing here",
+        "status": 404,
+    }
     assert "WWW-Authenticate" in described[401]["headers"]

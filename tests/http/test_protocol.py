@@ -67,11 +67,15 @@ async def impatient() -> AsyncIterator[int]:
 async def test_a_large_head_is_taken_up_to_the_limit(port: int) -> None:
     """Nearly the limit of headers, in pieces, is an ordinary request."""
     pieces = [b"X-%d: %b\r\n" % (number, b"a" * 1000) for number in range(HEAD_BYTES // 1100)]
-    answer = await converse(port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", *pieces, b"\r\n")
+    answer = await converse(
+        port, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", *pieces, b"\r\n"
+    )
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-@pytest.mark.parametrize("opening", [b"GET / HTTP/1.1\r\nX-Endless: ", b"GET /"], ids=["header", "address"])
+@pytest.mark.parametrize(
+    "opening", [b"GET / HTTP/1.1\r\nX-Endless: ", b"GET /"], ids=["header", "address"]
+)
 async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     """431 as a problem, long before memory fills; what the client goes on sending is read by nobody."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -93,7 +97,9 @@ async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     assert b"/problems/headers-too-large" in answer
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost:", HEAD + b"Content-Length: 10\r\n\r\nabc"])
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost:", HEAD + b"Content-Length: 10\r\n\r\nabc"]
+)
 async def test_a_silent_client_is_left(impatient: int, begun: bytes) -> None:
     """Before the first byte, in the middle of a head and of a body: the connection is closed without an answer."""
     assert await converse(impatient, begun) == b""
@@ -139,7 +145,8 @@ async def test_a_slow_answer_is_waited_for(impatient: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "rubbish", [b"\x16\x03\x01\x02\x00\x01\x00", b"BREW /pot HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+    "rubbish",
+    [b"\x16\x03\x01\x02\x00\x01\x00", b"BREW /pot HTTP/1.1\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"],
 )
 async def test_what_is_no_http_is_told_so(port: int, rubbish: bytes) -> None:
     """400 as a problem, and the connection is closed."""
@@ -159,7 +166,9 @@ async def test_what_is_no_http_is_told_so(port: int, rubbish: bytes) -> None:
         ("\x16\x03\x01é", False),
     ],
 )
-async def test_letters_of_an_address_that_are_not_encoded_are_named(port: int, request_: str, *, encoded: bool) -> None:
+async def test_letters_of_an_address_that_are_not_encoded_are_named(
+    port: int, request_: str, *, encoded: bool
+) -> None:
     """Whoever typed them learns what to do; of any other fault nothing of the kind is said."""
     answer = await converse(port, request_.encode())
     assert answer.startswith(b"HTTP/1.1 400 ")

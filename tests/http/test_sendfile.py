@@ -38,7 +38,9 @@ async def sent(response: Streamed) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("cached", [True, False])
-async def test_a_file_is_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch, *, cached: bool) -> None:
+async def test_a_file_is_read_in_pieces(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, cached: bool
+) -> None:
     """The same bytes from memory or, where the system cannot tell, through a thread."""
     if not cached:
         monkeypatch.setattr("atelier.http.sendfile.CACHED_ONLY", None)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SOURCE = Path(atelier.__file__).parent
-# What answers requests or ends in a record; the tools' and roles' own messages follow a name and a colon.
+# What answers requests or ends in a record; the tools' and roles' own messages follow a name and a
+# colon.
 TOLD = (
     "accounts", "books", "cache", "database.py", "files", "garbage.py", "http", "images", "imaging", "queue", "tasks",
 )  # fmt: skip
@@ -28,11 +29,20 @@ def trees() -> dict[Path, ast.Module]:
 
 def kinds(modules: dict[Path, ast.Module]) -> set[str]:
     """The names of all errors that become problems."""
-    classes = [node for tree in modules.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    classes = [
+        node
+        for tree in modules.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    ]
     found, size = {BASE}, 0
     while size != len(found):
         size = len(found)
-        found |= {node.name for node in classes if any(getattr(base, "id", "") in found for base in node.bases)}
+        found |= {
+            node.name
+            for node in classes
+            if any(getattr(base, "id", "") in found for base in node.bases)
+        }
     return found
 
 
@@ -43,7 +53,13 @@ def details(tree: ast.Module, names: set[str]) -> Iterator[tuple[int, str]]:
             text = node.args[0]
             parts = text.values if isinstance(text, ast.JoinedStr) else [text]
             if isinstance(text, ast.JoinedStr | ast.Constant):
-                yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "?" for part in parts)
+                yield (
+                    node.lineno,
+                    "".join(
+                        str(part.value) if isinstance(part, ast.Constant) else "?"
+                        for part in parts
+                    ),
+                )
 
 
 def test_every_detail_is_a_sentence() -> None:
@@ -63,7 +79,12 @@ def test_every_detail_is_a_sentence() -> None:
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [('NotFound("no")', ["no"]), ('NotFound(f"a {b} c")', ["a ? c"]), ("NotFound(x)", []), ('print("no")', [])],
+    [
+        ('NotFound("no")', ["no"]),
+        ('NotFound(f"a {b} c")', ["a ? c"]),
+        ("NotFound(x)", []),
+        ('print("no")', []),
+    ],
 )
 def test_details_are_found(text: str, found: list[str]) -> None:
     """Written out, and with values in them."""

@@ -37,20 +37,26 @@ async def answer(request: Request, thing_id: int, user: Principal, _: Resources)
     return record_response(request, b'{"id":%d,"owner":%d}' % (thing_id, user.user_id), "1")
 
 
-async def quick(request: Request, thing_id: int, user: Principal, resources: Resources) -> Response:
+async def quick(
+    request: Request, thing_id: int, user: Principal, resources: Resources
+) -> Response:
     """The short way."""
     ways.append("short")
     return await answer(request, thing_id, user, resources)
 
 
 @router.get(PATH)
-async def thing(request: Request, thing_id: Annotated[int, Path(ge=1)], user: CurrentUser, res: Res) -> Response:
+async def thing(
+    request: Request, thing_id: Annotated[int, Path(ge=1)], user: CurrentUser, res: Res
+) -> Response:
     """The long way."""
     ways.append("long")
     return await answer(request, thing_id, user, res)
 
 
-async def quick_part(_: Request, thing_id: int, name: str, user: Principal, __: Resources) -> Response:
+async def quick_part(
+    _: Request, thing_id: int, name: str, user: Principal, __: Resources
+) -> Response:
     """The short way to a part."""
     ways.append("short")
     return Response(f"{thing_id} {name} {user.user_id}")
@@ -66,7 +72,11 @@ async def part(thing_id: int, name: str, user: CurrentUser) -> Response:
 @pytest.fixture
 async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in client whose token has just been verified."""
-    shortcuts = [Shortcut("/others/{other_id}", answer), Shortcut(PART, quick_part), Shortcut(PATH, quick)]
+    shortcuts = [
+        Shortcut("/others/{other_id}", answer),
+        Shortcut(PART, quick_part),
+        Shortcut(PATH, quick),
+    ]
     async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
         client.headers["authorization"] = f"Bearer {resources.tokens.issue(7, 'session')}"
         await client.get("/things/1/info")
@@ -76,12 +86,20 @@ async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize(("number", "status"), [(1, 200), (999_999_999_999_999_999, 200), (404, 404), (500, 500)])
-async def test_the_short_way_says_the_same(client: httpx2.AsyncClient, method: str, number: int, status: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(1, 200), (999_999_999_999_999_999, 200), (404, 404), (500, 500)]
+)
+async def test_the_short_way_says_the_same(
+    client: httpx2.AsyncClient, method: str, number: int, status: int
+) -> None:
     """Answer, errors and headers are those of the long way, which a word in the query does not change."""
-    answers = [await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})]
+    answers = [
+        await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})
+    ]
     client.headers["authorization"] += " "  # the same token, but not as it was remembered
-    answers.append(await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"}))
+    answers.append(
+        await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})
+    )
     assert ways == ["short", "long"]
     short, long = ({**found.json(), "error_id": ""} if found.content else {} for found in answers)
     assert short == long
@@ -98,7 +116,9 @@ async def test_the_short_way_says_the_same(client: httpx2.AsyncClient, method: s
         ("/things/1/info?size=2", 422),
     ],
 )  # fmt: skip
-async def test_odd_paths_go_the_long_way(client: httpx2.AsyncClient, path: str, status: int) -> None:
+async def test_odd_paths_go_the_long_way(
+    client: httpx2.AsyncClient, path: str, status: int
+) -> None:
     """Whatever is to be decided is decided in one place."""
     assert (await client.get(path)).status_code == status
     assert "short" not in ways
@@ -109,7 +129,9 @@ async def test_odd_paths_go_the_long_way(client: httpx2.AsyncClient, path: str, 
     [("a", "short"), ("500x500", "short"), ("a" * 50, "short"), ("a" * 51, "long"), ("A", "long"), ("a.b", "long"),
      ("%61b", "short"), ("%C3%A9", "long"), ("a%0A", "long"), ("%D9%A3", "long")],
 )  # fmt: skip
-async def test_a_name_in_its_usual_letters_goes_the_short_way(client: httpx2.AsyncClient, name: str, way: str) -> None:
+async def test_a_name_in_its_usual_letters_goes_the_short_way(
+    client: httpx2.AsyncClient, name: str, way: str
+) -> None:
     """And arrives as the route would get it; any other is for the route."""
     answer = await client.get(f"/things/12/parts/{name}/end")
     assert (answer.status_code, answer.text, ways) == (200, f"12 {unquote(name)} 7", [way])
@@ -133,4 +155,7 @@ async def test_metrics_name_the_same_route(client: httpx2.AsyncClient) -> None:
     """Both ways are counted together."""
     await client.get("/things/1/info")
     text = (await client.get("/metrics")).text
-    assert 'atelier_http_requests_total{method="GET",route="/things/{thing_id}/info",status="200"} 2.0' in text
+    assert (
+        'atelier_http_requests_total{method="GET",route="/things/{thing_id}/info",status="200"} '
+        "2.0" in text
+    )

@@ -75,10 +75,15 @@ async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_bad_json_is_refused(client: httpx2.AsyncClient, body: bytes, status: int) -> None:
     """400 for what cannot be read, 422 for what can be read but not accepted; always a problem."""
     answer = await client.post("/notes", content=body, headers=JSON)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    ), answer.text
 
 
-@pytest.mark.parametrize("body", [rb'{"text": "\\u0000"}', '{"text": "Ж😀"}'.encode(), rb'{"text": "\ud83d\ude00"}'])
+@pytest.mark.parametrize(
+    "body", [rb'{"text": "\\u0000"}', '{"text": "Ж😀"}'.encode(), rb'{"text": "\ud83d\ude00"}']
+)
 async def test_good_json_is_taken(client: httpx2.AsyncClient, body: bytes) -> None:
     """A written-out backslash-u, Cyrillic, an emoji plain or as a pair of escapes are fine."""
     assert (await client.post("/notes", content=body, headers=JSON)).status_code == 200
@@ -96,9 +101,13 @@ async def test_good_json_is_taken(client: httpx2.AsyncClient, body: bytes) -> No
         ("", 415),
     ],
 )
-async def test_json_must_be_declared(client: httpx2.AsyncClient, content_type: str, status: int) -> None:
+async def test_json_must_be_declared(
+    client: httpx2.AsyncClient, content_type: str, status: int
+) -> None:
     """A body of another media type, or of none, is 415."""
-    answer = await client.post("/notes", content=b'{"text": "a"}', headers={"content-type": content_type})
+    answer = await client.post(
+        "/notes", content=b'{"text": "a"}', headers={"content-type": content_type}
+    )
     assert answer.status_code == status
 
 

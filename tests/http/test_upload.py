@@ -50,7 +50,9 @@ ended = asyncio.Event()
 @router.post("/upload")
 async def upload(request: Request, res: Res, *, keep: bool = False) -> Response:
     """Say what came; `keep` takes a spooled file over."""
-    async with receive(request, res.settings, ("file", "image"), ("title", "tags", "t", "x")) as received:
+    async with receive(
+        request, res.settings, ("file", "image"), ("title", "tags", "t", "x")
+    ) as received:
         file = received.file
         content = file.content
         if isinstance(content, Path):
@@ -105,7 +107,13 @@ async def client(app: FastAPI, tmp_path: Path) -> AsyncIterator[httpx2.AsyncClie
 
 def part(head: str | bytes, content: bytes) -> bytes:
     """One part of a body with the boundary `b`."""
-    return b"--b\r\n" + (head if isinstance(head, bytes) else head.encode()) + b"\r\n\r\n" + content + b"\r\n"
+    return (
+        b"--b\r\n"
+        + (head if isinstance(head, bytes) else head.encode())
+        + b"\r\n\r\n"
+        + content
+        + b"\r\n"
+    )
 
 
 def disposition(name: str, filename: str | None = None) -> str:
@@ -122,12 +130,20 @@ HEADERS = {"content-type": "multipart/form-data; boundary=b"}
 
 @pytest.mark.parametrize(
     ("size", "spooled"),
-    [(1, False), (300_000, False), (MEMORY_BYTES, False), (MEMORY_BYTES + 1, True), (3 * MEMORY_BYTES + 7, True)],
+    [
+        (1, False),
+        (300_000, False),
+        (MEMORY_BYTES, False),
+        (MEMORY_BYTES + 1, True),
+        (3 * MEMORY_BYTES + 7, True),
+    ],
 )
 async def test_a_file_arrives_whole(client: httpx2.AsyncClient, size: int, spooled: bool) -> None:
     """Size and digest are right in memory and on disk."""
     content = os.urandom(size)
-    answer = await client.post("/upload", files={"file": ("a.jpg", content, "image/jpeg")}, data={"title": "T"})
+    answer = await client.post(
+        "/upload", files={"file": ("a.jpg", content, "image/jpeg")}, data={"title": "T"}
+    )
     assert answer.status_code == 200, answer.text
     assert answer.json() == {
         "name": "a.jpg", "type": "image/jpeg", "sha256": hashlib.sha256(content).hexdigest(),
@@ -150,7 +166,10 @@ async def test_the_other_name_of_the_file(client: httpx2.AsyncClient) -> None:
 async def test_fields_keep_order_and_repetition(client: httpx2.AsyncClient) -> None:
     """Before and after the file, repeated, empty, in Cyrillic."""
     body = (
-        part(disposition("tags"), b"one") + FILE + part(disposition("tags"), b"") + part(disposition("t"), "Ж".encode())
+        part(disposition("tags"), b"one")
+        + FILE
+        + part(disposition("tags"), b"")
+        + part(disposition("t"), "Ж".encode())
     )
     answer = await client.post("/upload", content=body + END, headers=HEADERS)
     assert answer.json()["fields"] == [["tags", "one"], ["tags", ""], ["t", "Ж"]]
@@ -168,13 +187,23 @@ async def test_fields_keep_order_and_repetition(client: httpx2.AsyncClient) -> N
         (FILE + part(disposition("title"), b"\xff") + END, "title"),
         (FILE + part(disposition("title"), b"a\0b") + END, "title"),
         (FILE + part(disposition("title"), b"x" * (FIELD_BYTES + 1)) + END, "title"),
-        (FILE + part(disposition("x"), b"x" * FIELD_BYTES) * (FIELDS_BYTES // FIELD_BYTES + 1) + END, "x"),
+        (
+            FILE
+            + part(disposition("x"), b"x" * FIELD_BYTES) * (FIELDS_BYTES // FIELD_BYTES + 1)
+            + END,
+            "x",
+        ),
     ],
 )
-async def test_forms_that_are_not_acceptable(client: httpx2.AsyncClient, body: bytes, loc: str) -> None:
+async def test_forms_that_are_not_acceptable(
+    client: httpx2.AsyncClient, body: bytes, loc: str
+) -> None:
     """422 names the part: no file, an empty input, two files, an unknown file, text that is none, too much text."""
     answer = await client.post("/upload", content=body, headers=HEADERS)
-    assert (answer.status_code, [error["loc"] for error in answer.json()["errors"]]) == (422, [["body", loc]])
+    assert (answer.status_code, [error["loc"] for error in answer.json()["errors"]]) == (
+        422,
+        [["body", loc]],
+    )
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -212,7 +241,10 @@ async def test_an_unknown_field_is_refused(client: httpx2.AsyncClient, place: st
 async def test_broken_bodies(client: httpx2.AsyncClient, body: bytes, status: int) -> None:
     """What is no multipart body, ends early or has too many parts is a problem of the client's."""
     answer = await client.post("/upload", content=body, headers=HEADERS)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    ), answer.text
 
 
 @pytest.mark.parametrize(
@@ -231,10 +263,14 @@ async def test_broken_bodies(client: httpx2.AsyncClient, body: bytes, status: in
         ('multipart/form-data; charset=utf-8; boundary="b"', 200),
     ],
 )
-async def test_the_content_type(client: httpx2.AsyncClient, content_type: str | None, status: int) -> None:
+async def test_the_content_type(
+    client: httpx2.AsyncClient, content_type: str | None, status: int
+) -> None:
     """multipart/form-data with the boundary that the body has."""
     headers = {"content-type": content_type} if content_type else {}
-    assert (await client.post("/upload", content=FILE + END, headers=headers)).status_code == status
+    assert (
+        await client.post("/upload", content=FILE + END, headers=headers)
+    ).status_code == status
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 2 * LIMIT])
@@ -252,12 +288,15 @@ async def test_a_file_over_the_limit(client: httpx2.AsyncClient, size: int) -> N
 
 
 @pytest.mark.parametrize("size", [1000, 3 * MEMORY_BYTES])
-async def test_a_client_that_goes_away_leaves_nothing(app: FastAPI, tmp_path: Path, size: int) -> None:
+async def test_a_client_that_goes_away_leaves_nothing(
+    app: FastAPI, tmp_path: Path, size: int
+) -> None:
     """A file broken off in memory or on disk is gone."""
     started.clear()
     ended.clear()
     head = (
-        f"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\nContent-Type: {HEADERS['content-type']}\r\n\r\n"
+        f"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT}\r\nContent-Type: "
+        f"{HEADERS['content-type']}\r\n\r\n"
     )
     async with served(app) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -276,7 +315,9 @@ async def test_a_client_that_goes_away_leaves_nothing(app: FastAPI, tmp_path: Pa
 async def test_a_slow_client_is_served(app: FastAPI) -> None:
     """A byte at a time is a file, too."""
     body = part(disposition("title"), b"slow") + FILE + END
-    head = f"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head = (
+        f"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    )
     head += f"Content-Type: {HEADERS['content-type']}\r\n\r\n"
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -327,7 +368,9 @@ async def test_any_content_in_any_pieces(
         ("filename=plain.jpg", "plain.jpg"),
     ],
 )
-async def test_the_file_keeps_its_name_but_no_path(client: httpx2.AsyncClient, header: str, name: str) -> None:
+async def test_the_file_keeps_its_name_but_no_path(
+    client: httpx2.AsyncClient, header: str, name: str
+) -> None:
     """As browsers, curl and older libraries send it."""
     body = part(f'Content-Disposition: form-data; name="file"; {header}', b"x") + END
     assert (await client.post("/upload", content=body, headers=HEADERS)).json()["name"] == name

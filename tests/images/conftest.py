@@ -55,7 +55,9 @@ class Person:
 
     async def sign_in(self) -> Person:
         """Make the account and take a token."""
-        account = await self.client.post("/api/users", json={"email": self.email, "password": PASSWORD})
+        account = await self.client.post(
+            "/api/users", json={"email": self.email, "password": PASSWORD}
+        )
         assert account.status_code == 201, account.text
         self.id: int = account.json()["id"]
         form = {"username": self.email, "password": PASSWORD}
@@ -63,7 +65,9 @@ class Person:
         self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return self
 
-    async def upload(self, photo: str = "waterfall_640x480.jpg", *, expect: int = 201, **form: Any) -> dict[str, Any]:
+    async def upload(
+        self, photo: str = "waterfall_640x480.jpg", *, expect: int = 201, **form: Any
+    ) -> dict[str, Any]:
         """Upload a photograph; the answer."""
         content = form.pop("content", None) or (PHOTOS / photo).read_bytes()
         headers = form.pop("headers", None)

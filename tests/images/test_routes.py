@@ -63,7 +63,9 @@ async def test_an_upload_is_answered_with_its_record(ada: Person) -> None:
 
 async def test_the_other_part_name_and_the_file_name_serve(ada: Person) -> None:
     """The picture may come as `image`; without a title the file's name is one."""
-    answer = await ada.client.post("/api/images", files={"image": ("мост.jpg", WATERFALL, "image/jpeg")})
+    answer = await ada.client.post(
+        "/api/images", files={"image": ("мост.jpg", WATERFALL, "image/jpeg")}
+    )
     assert answer.status_code == 201
     assert answer.json()["title"] == "мост.jpg"
 
@@ -88,7 +90,9 @@ async def test_every_rendition_comes_out(ada: Person, workers: None) -> None:
     assert served.content == (await ada.client.get(made["captioned"]["url"])).content
 
 
-async def test_without_a_description_the_upright_picture_is_served(ada: Person, workers: None) -> None:
+async def test_without_a_description_the_upright_picture_is_served(
+    ada: Person, workers: None
+) -> None:
     """A picture that lies on its side is turned, and there is no caption."""
     record = await ada.settled((await ada.upload("Landscape_6.jpg"))["id"])
     answer = await ada.client.get(record["url"])
@@ -104,7 +108,11 @@ async def test_a_queued_picture_is_not_ready(ada: Person) -> None:
     assert answer.status_code == 404
     assert answer.json()["type"].endswith("not-ready")
     assert int(answer.headers["retry-after"]) >= 1
-    assert (await ada.client.get(record["url"] + "/renditions/gray")).json()["type"].endswith("not-ready")
+    assert (
+        (await ada.client.get(record["url"] + "/renditions/gray"))
+        .json()["type"]
+        .endswith("not-ready")
+    )
     assert (await ada.client.get(record["url"] + "/renditions/original")).content == WATERFALL
 
 
@@ -135,7 +143,9 @@ async def test_a_damaged_picture_fails_with_a_reason(
         b"\xff\xd8",
     ],
 )
-async def test_what_is_no_image_is_unsupported(ada: Person, settings: Settings, content: bytes) -> None:
+async def test_what_is_no_image_is_unsupported(
+    ada: Person, settings: Settings, content: bytes
+) -> None:
     """Text, SVG, PDF, EPS and fragments are 415, whatever their name, and nothing of them is kept."""
     problem = await ada.upload(content=content, expect=415)
     assert problem["status"] == 415
@@ -156,7 +166,9 @@ async def test_an_upload_without_a_file_is_invalid(ada: Person) -> None:
 
 
 @pytest.mark.parametrize("form", [{"descripton": "x"}, {"description": ["a", "b"]}, {"tag": "x"}])
-async def test_a_misspelt_or_doubled_field_is_invalid(ada: Person, settings: Settings, form: dict[str, object]) -> None:
+async def test_a_misspelt_or_doubled_field_is_invalid(
+    ada: Person, settings: Settings, form: dict[str, object]
+) -> None:
     """422 names the field, and nothing of that upload is kept: its words would be lost without a word."""
     problem = await ada.upload(expect=422, **form)
     assert problem["errors"][0]["loc"] == ["body", next(iter(form))]
@@ -205,7 +217,10 @@ async def test_signs_that_the_font_lacks_are_logged(
     assert [plain["status"], record["status"]] == ["ready", "ready"]
     said = [record.getMessage() for record in caplog.records if "font" in record.getMessage()]
     assert said == [
-        f"image {record['id']}: the font of captions lacks 明 (U+660E), 朝 (U+671D), 🏺 (U+1F3FA), drawn as boxes"
+        (
+            f"image {record['id']}: the font of captions lacks 明 (U+660E), 朝 (U+671D), 🏺 (U+1F3FA), "
+            "drawn as boxes"
+        )
     ]
 
 
@@ -228,7 +243,10 @@ async def test_changing_other_words_needs_no_rendering(ada: Person, workers: Non
     """Title and tags change at once; the picture stays ready."""
     first = await ada.settled((await ada.upload(description="one"))["id"])
     answer = await ada.client.patch(first["url"], json={"title": "New", "tags": ["a"]})
-    assert answer.json() | {"title": "New", "tags": ["a"], "status": "ready", "description": "one"} == answer.json()
+    assert (
+        answer.json() | {"title": "New", "tags": ["a"], "status": "ready", "description": "one"}
+        == answer.json()
+    )
 
 
 async def events_of(database_url: str, image_id: int) -> list[tuple[str, int]]:
@@ -242,7 +260,9 @@ async def events_of(database_url: str, image_id: int) -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_a_change_to_what_is_already_so_changes_nothing(ada: Person, database_url: str, method: str) -> None:
+async def test_a_change_to_what_is_already_so_changes_nothing(
+    ada: Person, database_url: str, method: str
+) -> None:
     """The same words keep record and entity tag, and nothing is announced."""
     record = await ada.upload(title="Same", description="one", tags="a")
     info = await ada.client.get(record["url"] + "/info")
@@ -254,15 +274,25 @@ async def test_a_change_to_what_is_already_so_changes_nothing(ada: Person, datab
     assert await events_of(database_url, record["id"]) == [("image.created", 1)]
 
 
-async def test_a_failed_picture_can_be_tried_again(ada: Person, database_url: str, workers: None) -> None:
+async def test_a_failed_picture_can_be_tried_again(
+    ada: Person, database_url: str, workers: None
+) -> None:
     """A retry is a 202 with the queued record under a new entity tag, is announced, and runs to an end of its own."""
-    failed = await ada.settled((await ada.upload(content=WATERFALL[:20_000], description="one"))["id"])
+    failed = await ada.settled(
+        (await ada.upload(content=WATERFALL[:20_000], description="one"))["id"]
+    )
     same = await ada.client.patch(failed["url"], json={"description": "one"})
     assert same.json()["status"] == "failed"
     stale = await ada.client.post(failed["url"] + "/retry", headers={"If-Match": '"1"'})
     assert stale.status_code == 412
-    answer = await ada.client.post(failed["url"] + "/retry", headers={"If-Match": same.headers["etag"]})
-    assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (202, "queued", None)
+    answer = await ada.client.post(
+        failed["url"] + "/retry", headers={"If-Match": same.headers["etag"]}
+    )
+    assert (answer.status_code, answer.json()["status"], answer.json()["error"]) == (
+        202,
+        "queued",
+        None,
+    )
     assert answer.headers["etag"] != same.headers["etag"]
     assert (await ada.settled(failed["id"]))["error"] == failed["error"]
     told = ["image.created", "image.failed", "image.updated", "image.failed"]
@@ -281,13 +311,23 @@ async def test_put_replaces_all_words(ada: Person) -> None:
     """PUT needs title, description and tags, and replaces all three."""
     record = await ada.upload(description="one", tags="a")
     assert (await ada.client.put(record["url"], json={"title": "New"})).status_code == 422
-    answer = await ada.client.put(record["url"], json={"title": "New", "description": "", "tags": []})
+    answer = await ada.client.put(
+        record["url"], json={"title": "New", "description": "", "tags": []}
+    )
     assert answer.json() | {"title": "New", "description": "", "tags": []} == answer.json()
 
 
 @pytest.mark.parametrize(
     "body",
-    [{"title": 7}, {"title": ""}, {"tags": "a"}, {"description": "ж" * 201}, {"nonsense": 1}, {"title": "a\u0000"}, []],
+    [
+        {"title": 7},
+        {"title": ""},
+        {"tags": "a"},
+        {"description": "ж" * 201},
+        {"nonsense": 1},
+        {"title": "a\u0000"},
+        [],
+    ],
 )
 async def test_bad_changes_are_invalid(ada: Person, body: object) -> None:
     """Wrong types, empty titles, unknown fields and control characters are 422 and change nothing."""
@@ -312,8 +352,15 @@ async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
     document = (await ada.client.get("/openapi.json")).json()
     shown = document["components"]["schemas"]["ImageChange"]["properties"]
     assert "null" not in str(shown)
-    title, tag, tags = shown["title"]["maxLength"], shown["tags"]["items"]["maxLength"], shown["tags"]["maxItems"]
-    most = {"title": "t" * title, "tags": [f"{number:{tag}}".replace(" ", "x") for number in range(tags)]}
+    title, tag, tags = (
+        shown["title"]["maxLength"],
+        shown["tags"]["items"]["maxLength"],
+        shown["tags"]["maxItems"],
+    )
+    most = {
+        "title": "t" * title,
+        "tags": [f"{number:{tag}}".replace(" ", "x") for number in range(tags)],
+    }
     record = await ada.upload()
     answer = await ada.client.patch(record["url"], json=most)
     assert answer.json() | most == answer.json()
@@ -363,7 +410,9 @@ async def test_entity_tags_guard_changes(ada: Person) -> None:
     for stale in (
         await ada.client.patch(record["url"], json={"title": "y"}, headers={"If-Match": tag}),
         await ada.client.put(
-            record["url"], json={"title": "y", "description": "", "tags": []}, headers={"If-Match": tag}
+            record["url"],
+            json={"title": "y", "description": "", "tags": []},
+            headers={"If-Match": tag},
         ),
         await ada.client.delete(record["url"], headers={"If-Match": tag}),
     ):
@@ -409,7 +458,9 @@ async def test_lists_are_filtered(ada: Person, workers: None) -> None:
     bad = await ada.settled((await ada.upload(title="bad", content=WATERFALL[:9000]))["id"])
 
     async def titles(query: str) -> list[str]:
-        return [record["title"] for record in (await ada.client.get("/api/images?" + query)).json()]
+        return [
+            record["title"] for record in (await ada.client.get("/api/images?" + query)).json()
+        ]
 
     assert await titles("tag=colour") == ["Blue", red["title"]]
     assert await titles("status=failed") == [bad["title"]]
@@ -420,7 +471,9 @@ async def test_lists_are_filtered(ada: Person, workers: None) -> None:
     assert (await ada.client.get("/api/images?status=odd")).status_code == 422
 
 
-async def test_an_idempotency_key_replays_the_first_answer(ada: Person, settings: Settings) -> None:
+async def test_an_idempotency_key_replays_the_first_answer(
+    ada: Person, settings: Settings
+) -> None:
     """The same key and upload give the same record and one image; other content under the key is 422."""
     headers = {"Idempotency-Key": "one"}
     first = await ada.upload(headers=headers, title="a")
@@ -461,7 +514,8 @@ async def test_leaving_takes_all_pictures_along(
     assert (await bob.client.get(kept["url"])).status_code == 200
     database = Database(database_url)
     rows = await database.fetch(
-        "SELECT type, sequence, data::text FROM outbox WHERE subject = $1 ORDER BY id", f"images/{mine['id']}"
+        "SELECT type, sequence, data::text FROM outbox WHERE subject = $1 ORDER BY id",
+        f"images/{mine['id']}",
     )
     assert [(row["type"], row["sequence"]) for row in rows] == [
         ("image.created", 1),
@@ -471,7 +525,9 @@ async def test_leaving_takes_all_pictures_along(
     assert json.loads(rows[2]["data"]) == json.loads(rows[1]["data"])
     await garbage.collect(database, DirectoryBlobs(settings.blobs_folder))
     await database.close()
-    assert {path.relative_to(settings.blobs_folder).as_posix() for path in blobs(settings)} >= {kept["file_path"]}
+    assert {path.relative_to(settings.blobs_folder).as_posix() for path in blobs(settings)} >= {
+        kept["file_path"]
+    }
     assert len(blobs(settings)) == 1 + len(kept["renditions"])
 
 

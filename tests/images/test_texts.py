@@ -37,12 +37,18 @@ def test_line_ends_become_newlines() -> None:
 @pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\x85", "\ud800"])
 def test_control_characters_are_refused(character: str) -> None:
     """Neither PostgreSQL nor a screen can hold NUL, escapes or lone surrogates."""
-    for clean in (lambda text: texts.description(text, 200), texts.title, lambda text: texts.tags([text])):
+    for clean in (
+        lambda text: texts.description(text, 200),
+        texts.title,
+        lambda text: texts.tags([text]),
+    ):
         with pytest.raises(Invalid):
             clean(f"a{character}b")
 
 
-@pytest.mark.parametrize(("given", "kept"), [("  two   words \n", "two words"), ("x" * 300, "x" * 300)])
+@pytest.mark.parametrize(
+    ("given", "kept"), [("  two   words \n", "two words"), ("x" * 300, "x" * 300)]
+)
 def test_titles_are_one_line(given: str, kept: str) -> None:
     """White space in a title is folded, so that it stays one line."""
     assert texts.title(given) == kept

@@ -18,7 +18,14 @@ from atelier.commands.check import check
 from atelier.commands.repair import Mended, repair
 from atelier.database import Database
 from atelier.errors import Unavailable
-from atelier.events.messages import ProcessImage, RejectImage, StoreImage, decode_process, encode, utcnow
+from atelier.events.messages import (
+    ProcessImage,
+    RejectImage,
+    StoreImage,
+    decode_process,
+    encode,
+    utcnow,
+)
 from atelier.images import archive, jobs
 from atelier.imaging.recipe import Rendition
 from atelier.roles.processor import Processor
@@ -31,7 +38,9 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
     from tests.images.conftest import Person
 
-WAITING = "SELECT pid FROM pg_stat_activity WHERE state LIKE 'idle in%' AND datname = current_database()"
+WAITING = (
+    "SELECT pid FROM pg_stat_activity WHERE state LIKE 'idle in%' AND datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -45,7 +54,9 @@ async def database(fresh_database_url: str, settings: Settings) -> AsyncIterator
 @pytest.fixture
 def settings(settings: Settings, fresh_database_url: str) -> Settings:
     """The instance on a database of its own, so that the check sees this test's rows alone."""
-    return settings.model_copy(update={"database_url": type(settings.redis_url)(fresh_database_url)})  # type: ignore[misc,call-arg]
+    return settings.model_copy(
+        update={"database_url": type(settings.redis_url)(fresh_database_url)}
+    )  # type: ignore[misc,call-arg]
 
 
 async def test_the_check_agrees_with_what_was_made(
@@ -74,7 +85,11 @@ async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
     altered.write_bytes(b"other")
     await blobs.put("images/abc/stray", b"x")
     report = await check(database, blobs, deep=True)
-    assert (report.missing, report.orphaned, report.corrupt) == ([keys[0]], ["images/abc/stray"], [keys[1]])
+    assert (report.missing, report.orphaned, report.corrupt) == (
+        [keys[0]],
+        ["images/abc/stray"],
+        [keys[1]],
+    )
     assert not report.agrees
 
 
@@ -104,7 +119,9 @@ async def test_a_repair_mends_what_can_be_mended(
     """Lost renditions are made anew, orphans of ours become garbage; a lost original and strange files are left."""
     lost, kept = [await ada.settled((await ada.upload())["id"]) for _ in range(2)]
     blobs = DirectoryBlobs(settings.blobs_folder)
-    renditions = await database.fetch("SELECT renditions ->> 0 AS one FROM images WHERE id = $1", kept["id"])
+    renditions = await database.fetch(
+        "SELECT renditions ->> 0 AS one FROM images WHERE id = $1", kept["id"]
+    )
     rendition = orjson.loads(renditions[0]["one"])["blob"]
     orphan = new_key("images", "original.jpg")
     await blobs.put(orphan, b"x")
@@ -127,19 +144,25 @@ async def test_a_repair_mends_what_can_be_mended(
     assert report.waiting == len(waiting) - 1  # all but the rendition that was lost
 
 
-async def test_a_gap_in_the_events_is_found(ada: Person, settings: Settings, database: Database) -> None:
+async def test_a_gap_in_the_events_is_found(
+    ada: Person, settings: Settings, database: Database
+) -> None:
     """A subject whose events are not numbered without a gap is named."""
     record = await ada.upload()
     await ada.client.patch(record["url"], json={"title": "a"})
     await ada.client.patch(record["url"], json={"title": "b"})
-    await database.fetch("DELETE FROM outbox WHERE subject = $1 AND sequence = 2", f"images/{record['id']}")
+    await database.fetch(
+        "DELETE FROM outbox WHERE subject = $1 AND sequence = 2", f"images/{record['id']}"
+    )
     report = await check(database, DirectoryBlobs(settings.blobs_folder))
     assert report.gaps == [f"images/{record['id']}"]
 
 
 async def backdate(database: Database, seconds: float) -> None:
     """Let every row have waited for so long."""
-    await database.fetch("UPDATE images SET offered_at = offered_at - $1::interval", timedelta(seconds=seconds))
+    await database.fetch(
+        "UPDATE images SET offered_at = offered_at - $1::interval", timedelta(seconds=seconds)
+    )
 
 
 async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
@@ -149,7 +172,9 @@ async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
         return await jobs.reoffer(session, settings, *queues)
 
 
-async def test_lost_jobs_are_offered_again(ada: Person, settings: Settings, database: Database, redis: Redis) -> None:
+async def test_lost_jobs_are_offered_again(
+    ada: Person, settings: Settings, database: Database, redis: Redis
+) -> None:
     """After a wipe the row's job is sent again, once per period, by blob key and at the same version."""
     record = await ada.upload(description="one")
     await redis.flushdb()
@@ -159,7 +184,12 @@ async def test_lost_jobs_are_offered_again(ada: Person, settings: Settings, data
     assert await reoffer(settings, database, redis) == 0
     [(_, fields)] = await redis.xrange("process")
     job = decode_process(next(iter(fields.values())))
-    assert (job.image_id, job.version, job.blob, job.picture) == (record["id"], 1, record["file_path"], None)
+    assert (job.image_id, job.version, job.blob, job.picture) == (
+        record["id"],
+        1,
+        record["file_path"],
+        None,
+    )
 
 
 async def test_waiting_jobs_are_not_offered_again(
@@ -196,7 +226,9 @@ async def test_late_and_early_results_change_nothing(
     record = await ada.upload()
     cache = _cache(redis)
     blobs = DirectoryBlobs(settings.blobs_folder)
-    await archive.store(database, blobs, cache, [outcome(record["id"], version), outcome(record["id"] + 999, 1)])
+    await archive.store(
+        database, blobs, cache, [outcome(record["id"], version), outcome(record["id"] + 999, 1)]
+    )
     await cache.close()
     assert (await ada.client.get(record["url"] + "/info")).json()["status"] == "queued"
     assert (await check(database, blobs)).agrees
@@ -209,7 +241,9 @@ async def test_a_result_that_comes_twice_counts_once(
     record = await ada.upload()
     cache = _cache(redis)
     blobs = DirectoryBlobs(settings.blobs_folder)
-    await archive.store(database, blobs, cache, [outcome(record["id"], 1), outcome(record["id"], 1)])
+    await archive.store(
+        database, blobs, cache, [outcome(record["id"], 1), outcome(record["id"], 1)]
+    )
     first = (await ada.client.get(record["url"] + "/info")).json()
     await archive.store(database, blobs, cache, [outcome(record["id"], 1)])
     late = RejectImage(record["id"], 1, "decode-crashed", "too late")
@@ -217,7 +251,9 @@ async def test_a_result_that_comes_twice_counts_once(
     await cache.close()
     assert (await ada.client.get(record["url"] + "/info")).json() == first
     assert first["status"] == "ready"
-    rows = await database.fetch("SELECT type FROM outbox WHERE subject = $1", f"images/{record['id']}")
+    rows = await database.fetch(
+        "SELECT type FROM outbox WHERE subject = $1", f"images/{record['id']}"
+    )
     assert [row["type"] for row in rows] == ["image.created", "image.processed"]
     assert (await check(database, blobs)).agrees
 
@@ -229,7 +265,13 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     record = await ada.upload()
     store = bootstrap.store_queue(settings, redis)
     processor = Processor(settings, DirectoryBlobs(settings.blobs_folder), None, store)  # type: ignore[arg-type]
-    job = _Job(encode(ProcessImage(record["id"], 1, "", utcnow(), jobs.recipe(settings, ""), record["file_path"])))
+    job = _Job(
+        encode(
+            ProcessImage(
+                record["id"], 1, "", utcnow(), jobs.recipe(settings, ""), record["file_path"]
+            )
+        )
+    )
     await processor.give_up(job, "failed: RuntimeError: /secret/path")  # type: ignore[arg-type]
     [(_, fields)] = await redis.xrange("store")
     body = next(iter(fields.values()))
@@ -237,11 +279,17 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     assert b"/secret/path" not in body
 
 
-async def test_a_missing_mount_is_no_deletion(settings: Settings, redis: Redis, tmp_path: Path) -> None:
+async def test_a_missing_mount_is_no_deletion(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
     """Where the processor sees no store at all, a job waits; in a store that is one, its picture was deleted."""
     blobs = DirectoryBlobs(tmp_path / "mount")
     processor = Processor(settings, blobs, None, bootstrap.store_queue(settings, redis))  # type: ignore[arg-type]
-    job = _Job(encode(ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "images/abc/original.jpg")))
+    job = _Job(
+        encode(
+            ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "images/abc/original.jpg")
+        )
+    )
     with pytest.raises(Unavailable, match="is the volume mounted"):
         await processor.process(job)  # type: ignore[arg-type]
     await blobs.set_mark(written("00000000-0000-0000-0000-000000000000"))

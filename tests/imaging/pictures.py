@@ -56,15 +56,24 @@ def pixels(data: bytes, mode: str = "RGB") -> np.ndarray[Any, np.dtype[np.int16]
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
     """A chunk of a PNG."""
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+    return (
+        struct.pack(">I", len(payload))
+        + kind
+        + payload
+        + struct.pack(">I", zlib.crc32(kind + payload))
+    )
 
 
 def png_header(width: int, height: int, bits: int = 8, colour: int = 2) -> bytes:
     """The beginning of a PNG: enough to tell its size, with no pixel behind it."""
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    )
 
 
-def exif(tags: dict[int, Any], shot: dict[int, Any] | None = None, gps: dict[int, Any] | None = None) -> Image.Exif:
+def exif(
+    tags: dict[int, Any], shot: dict[int, Any] | None = None, gps: dict[int, Any] | None = None
+) -> Image.Exif:
     """An EXIF block: tags of the picture, of the shot and of its place."""
     block = Image.Exif()
     block.update(tags)

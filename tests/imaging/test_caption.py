@@ -59,12 +59,16 @@ def test_all_text_lies_inside_the_field(name: str, size: int, width: int, shapin
 
 @pytest.mark.parametrize("width", [8, 16, 20, 31, 50])
 @pytest.mark.parametrize("name", ["seed", "long cyrillic word", "combining", "hebrew", "emoji"])
-def test_in_a_narrow_picture_the_letters_become_smaller(name: str, width: int, shaping: str) -> None:
+def test_in_a_narrow_picture_the_letters_become_smaller(
+    name: str, width: int, shaping: str
+) -> None:
     """Where one letter is wider than the picture, the caption is set smaller until it fits."""
     field = caption_field(TEXTS[name], width, 64)
     assert field.shape[1] == width
     assert field.max() > 64
-    assert inside(field) or (name == "emoji" and width == 8)  # a family of three is no letter of 8 pixels
+    assert inside(field) or (
+        name == "emoji" and width == 8
+    )  # a family of three is no letter of 8 pixels
 
 
 @pytest.mark.parametrize("width", range(1, 8))

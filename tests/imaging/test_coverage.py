@@ -50,7 +50,9 @@ def test_every_form_of_a_font_says_the_same(change: Callable[[bytes], bytes]) ->
     """Segments say what groups say, and a collection what its font says."""
     whole, changed = Coverage(FONT), Coverage(change(FONT))
     assert change(FONT) != FONT
-    assert [whole.has(chr(code)) for code in BASIC_PLANE] == [changed.has(chr(code)) for code in BASIC_PLANE]
+    assert [whole.has(chr(code)) for code in BASIC_PLANE] == [
+        changed.has(chr(code)) for code in BASIC_PLANE
+    ]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def test_the_lines_of_a_latin_paragraph_have_no_marks() -> None:
     words=st.lists(st.text("abאבصر12-,.!%$", min_size=1, max_size=4), min_size=1, max_size=8),
     data=st.data(),
 )
-def test_a_line_alone_is_ordered_as_within_its_paragraph(words: list[str], data: st.DataObject) -> None:
+def test_a_line_alone_is_ordered_as_within_its_paragraph(
+    words: list[str], data: st.DataObject
+) -> None:
     """Between its marks a line has the order that UAX #9 gives it with the whole paragraph in sight."""
     text = " ".join(words)
     first = data.draw(st.integers(0, len(words) - 1), "first word")

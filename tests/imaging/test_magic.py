@@ -31,7 +31,9 @@ def definition(pixels: np.ndarray[Any, Any]) -> tuple[float, ...]:
     channels=st.sampled_from([None, 1, 2, 3]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_it_equals_its_definition(rows: int, columns: int, channels: int | None, seed: int) -> None:
+def test_it_equals_its_definition(
+    rows: int, columns: int, channels: int | None, seed: int
+) -> None:
     """Whatever the shape, the result is bit-equal to the loop of the definition."""
     shape = (rows, columns) if channels is None else (rows, columns, channels)
     pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
@@ -53,10 +55,14 @@ def test_channels_come_in_their_order_and_grey_is_one_value() -> None:
     assert magic_number(red[..., 0]) == (18.0,)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(3_500, 3_500), (7_000, 7_100), (65_000, 760), (760, 65_000)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(3_500, 3_500), (7_000, 7_100), (65_000, 760), (760, 65_000)]
+)
 def test_white_pictures_of_any_size_are_exact(rows: int, columns: int) -> None:
     """Where float64 would round, the sum is still that of integers."""
-    expected = Fraction(255 * (rows * (rows + 1) // 2) * (columns * (columns + 1) // 2), rows * columns)
+    expected = Fraction(
+        255 * (rows * (rows + 1) // 2) * (columns * (columns + 1) // 2), rows * columns
+    )
     assert magic_number(np.full((rows, columns), 255, np.uint8)) == (float(expected),)
 
 
@@ -66,7 +72,9 @@ def test_a_view_with_gaps_counts_what_it_shows() -> None:
     assert magic_number(pixels[::2, ::-1]) == definition(pixels[::2, ::-1])
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((0, 5), np.uint8), np.zeros((2, 2)), np.zeros(4, np.uint8)])
+@pytest.mark.parametrize(
+    "pixels", [np.zeros((0, 5), np.uint8), np.zeros((2, 2)), np.zeros(4, np.uint8)]
+)
 def test_what_is_no_picture_has_none(pixels: np.ndarray[Any, Any]) -> None:
     """Only 8-bit pixels in rows and columns have a magic number."""
     with pytest.raises(ValueError, match="8-bit"):

@@ -30,7 +30,9 @@ from tests.imaging.pictures import (
 )
 from tests.waiting import PATIENCE_SECONDS
 
-FULL = Recipe(("100x100", "500x500"), caption="С начала фазы запрещающего сигнала прошло: 7 секунд")
+FULL = Recipe(
+    ("100x100", "500x500"), caption="С начала фазы запрещающего сигнала прошло: 7 секунд"
+)
 PLAIN = Recipe(("100x100",))
 
 
@@ -39,7 +41,11 @@ def made(recipe: Recipe, picture: bytes) -> dict[str, Rendition]:
     renditions = {rendition.name: rendition for rendition in render(recipe, picture)}
     for rendition in renditions.values():
         image = opened(rendition.data)
-        assert (image.width, image.height, image.format) == (rendition.width, rendition.height, rendition.format)
+        assert (image.width, image.height, image.format) == (
+            rendition.width,
+            rendition.height,
+            rendition.format,
+        )
         assert not image.getexif()
         assert not {"exif", "xmp", "comment"} & set(image.info)
     return renditions
@@ -67,7 +73,9 @@ def test_all_nine_of_a_series_come_out_alike(series: str) -> None:
     first = made(FULL, photo(f"{series}_1"))
     for number in (0, *range(2, 9)):
         other = made(FULL, photo(f"{series}_{number}"))
-        assert {n: (r.width, r.height) for n, r in other.items()} == {n: (r.width, r.height) for n, r in first.items()}
+        assert {n: (r.width, r.height) for n, r in other.items()} == {
+            n: (r.width, r.height) for n, r in first.items()
+        }
         for name, rendition in other.items():
             difference = np.abs(pixels(rendition.data) - pixels(first[name].data))
             assert difference.mean() < 6, (number, name)
@@ -108,7 +116,9 @@ def test_orientation_is_applied_exactly(orientation: int, kind: str) -> None:
         ((640, 480), "641x479", (639, 479)),
     ],
 )
-def test_sizes_fit_inside_and_never_grow(size: tuple[int, int], box: str, expected: tuple[int, int]) -> None:
+def test_sizes_fit_inside_and_never_grow(
+    size: tuple[int, int], box: str, expected: tuple[int, int]
+) -> None:
     """A size is a box to fit into: the aspect is kept, a side has a pixel at least, nothing is enlarged."""
     for kind in ("JPEG", "PNG"):
         found = made(Recipe((box,)), saved(waterfall(size=size), kind))
@@ -119,7 +129,11 @@ def test_sizes_fit_inside_and_never_grow(size: tuple[int, int], box: str, expect
 @pytest.mark.parametrize("name", ["200x200", "300x300", "900x900"])
 def test_a_recipe_of_sizes_alone_gives_the_same_sizes(name: str) -> None:
     """Without grey a JPEG is decoded smaller; the outcome looks the same."""
-    for picture in (photo("Portrait_1"), photo("Portrait_6"), saved(waterfall(size=(1999, 1333)), "JPEG")):
+    for picture in (
+        photo("Portrait_1"),
+        photo("Portrait_6"),
+        saved(waterfall(size=(1999, 1333)), "JPEG"),
+    ):
         alone, beside = (render(Recipe((name,), gray=gray), picture)[0] for gray in (False, True))
         assert (alone.width, alone.height) == (beside.width, beside.height)
         assert np.abs(pixels(alone.data) - pixels(beside.data)).mean() < 7
@@ -168,7 +182,9 @@ def test_every_kind_of_picture_looks_like_itself(variant: str) -> None:
     near = 40 if "cmyk" in variant else 12
     for name in ("320x240", "100x100"):
         rendition = found[name]
-        expected = np.asarray(waterfall(mode, (rendition.width, rendition.height)).convert("RGB")).astype(np.int16)
+        expected = np.asarray(
+            waterfall(mode, (rendition.width, rendition.height)).convert("RGB")
+        ).astype(np.int16)
         assert np.abs(pixels(rendition.data) - expected).mean() < near
     grey = np.asarray(waterfall("L")).astype(np.int16)
     assert np.abs(pixels(found["gray"].data, "L") - grey).mean() < near
@@ -200,7 +216,12 @@ def test_transparency_is_kept(mode: str, kind: str) -> None:
         assert (found_alpha[240:] == 255).all()
     assert opened(found["gray"].data).mode == "LA"
     small = np.asarray(opened(found["160x120"].data).getchannel("A")).astype(np.int16)
-    assert np.abs(small - np.asarray(source.getchannel("A").resize((160, 120))).astype(np.int16)).max() < 4
+    assert (
+        np.abs(
+            small - np.asarray(source.getchannel("A").resize((160, 120))).astype(np.int16)
+        ).max()
+        < 4
+    )
 
 
 def test_transparent_pixels_do_not_bleed() -> None:
@@ -215,7 +236,9 @@ def test_transparent_pixels_do_not_bleed() -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     """Animations and pages are rendered from their first frame."""
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    frames = [
+        Image.new("RGB", (40, 30), colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200))
+    ]
     found = made(PLAIN, saved(frames[0], kind, save_all=True, append_images=frames[1:]))
     middle = pixels(found["100x100"].data)[15, 20]
     assert middle[0] > 180
@@ -223,7 +246,9 @@ def test_of_an_animation_the_first_frame_counts(kind: str) -> None:
     assert found["gray"].height == 30
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "progressive", "grey", "CMYK", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "progressive", "grey", "CMYK", "PNG", "WEBP", "GIF", "TIFF", "BMP"]
+)
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
 def test_half_a_picture_is_no_picture(kind: str, part: float) -> None:
     """A truncated file is refused in every format; half a picture is never served silently."""
@@ -244,7 +269,12 @@ def test_harmless_bytes_in_a_jpeg_are_no_damage() -> None:
     """Bytes between segments, which some cameras write, do not cost the picture."""
     place = WATERFALL.index(b"\xff\xdb")
     found = made(PLAIN, WATERFALL[:place] + bytes(7) + WATERFALL[place:])
-    assert np.abs(pixels(found["100x100"].data) - pixels(made(PLAIN, WATERFALL)["100x100"].data)).mean() < 2
+    assert (
+        np.abs(
+            pixels(found["100x100"].data) - pixels(made(PLAIN, WATERFALL)["100x100"].data)
+        ).mean()
+        < 2
+    )
 
 
 def test_a_header_without_a_picture_is_refused() -> None:
@@ -271,15 +301,21 @@ def test_rendering_refuses_a_bomb_by_its_header() -> None:
 def test_49_megapixels_are_rendered() -> None:
     """The largest picture allowed is rendered like any other."""
     tile = np.asarray(waterfall(size=(700, 700)))
-    picture = simplejpeg.encode_jpeg(np.ascontiguousarray(np.tile(tile, (10, 10, 1))), 60, colorsubsampling="420")
-    found = {rendition.name: rendition for rendition in render(Recipe(("100x100", "500x500")), picture)}
+    picture = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(np.tile(tile, (10, 10, 1))), 60, colorsubsampling="420"
+    )
+    found = {
+        rendition.name: rendition for rendition in render(Recipe(("100x100", "500x500")), picture)
+    }
     assert (found["gray"].width, found["500x500"].width) == (7000, 500)
 
 
 def test_the_picture_above_a_caption_is_untouched() -> None:
     """Of a lossless picture every pixel above the field is the original's."""
     source = waterfall("RGBA", (90, 60))
-    shown = pixels(made(Recipe((), gray=False, caption="below"), saved(source))["captioned"].data, "RGBA")
+    shown = pixels(
+        made(Recipe((), gray=False, caption="below"), saved(source))["captioned"].data, "RGBA"
+    )
     assert (shown[:60] == np.asarray(source)).all()
     assert (shown[60:, :, 3] == 255).all()
     assert shown[60:].shape[0] > 12
@@ -288,8 +324,12 @@ def test_the_picture_above_a_caption_is_untouched() -> None:
 @pytest.mark.parametrize("caption", ["", " ", "\n\t ", "\u2003"])
 def test_a_blank_caption_is_none(caption: str) -> None:
     """White space alone makes no caption; a picture that lies on its side gets its upright copy instead."""
-    assert [r.name for r in render(Recipe((), gray=False, caption=caption), photo("Portrait_1"))] == []
-    assert [r.name for r in render(Recipe((), gray=False, caption=caption), photo("Portrait_6"))] == ["upright"]
+    assert [
+        r.name for r in render(Recipe((), gray=False, caption=caption), photo("Portrait_1"))
+    ] == []
+    assert [
+        r.name for r in render(Recipe((), gray=False, caption=caption), photo("Portrait_6"))
+    ] == ["upright"]
 
 
 def swapped_profile() -> bytes:
@@ -300,7 +340,11 @@ def swapped_profile() -> bytes:
         name = bytes(data[place : place + 4])
         if name in (b"rXYZ", b"bXYZ"):
             data[place : place + 4] = b"bXYZ" if name == b"rXYZ" else b"rXYZ"
-    return bytes(data).replace("sRGB".encode("utf-16-be"), "odd ".encode("utf-16-be")).replace(b"sRGB", b"odd ")
+    return (
+        bytes(data)
+        .replace("sRGB".encode("utf-16-be"), "odd ".encode("utf-16-be"))
+        .replace(b"sRGB", b"odd ")
+    )
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
@@ -309,7 +353,9 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
     strange = swapped_profile()
     source = Image.new("RGB", (64, 48), (200, 30, 30))
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
-    found = made(Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=strange, **options))
+    found = made(
+        Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=strange, **options)
+    )
     small = opened(found["32x32"].data)
     assert "icc_profile" not in small.info
     assert np.abs(np.asarray(small)[10, 10].astype(int) - (30, 30, 200)).max() < 25
@@ -323,25 +369,35 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
 def test_a_damaged_profile_is_ignored(icc: bytes) -> None:
     """A profile that cannot be read costs nobody the picture."""
     found = made(Recipe(("100x100",), caption="x"), saved(waterfall(), "JPEG", icc_profile=icc))
-    assert np.abs(pixels(found["100x100"].data) - np.asarray(waterfall(size=(100, 75)))).mean() < 12
+    assert (
+        np.abs(pixels(found["100x100"].data) - np.asarray(waterfall(size=(100, 75)))).mean() < 12
+    )
 
 
-@pytest.mark.parametrize("size", ["", "x", "100", "100x", "x100", "0x5", "5x0", "-1x5", "1.5x2", "१x२"])
+@pytest.mark.parametrize(
+    "size", ["", "x", "100", "100x", "x100", "0x5", "5x0", "-1x5", "1.5x2", "१x२"]
+)
 def test_a_size_that_is_none_is_refused(size: str) -> None:
     """A size is two positive decimal numbers."""
     with pytest.raises(ValueError, match=r"size|side"):
         parse_size(size)
 
 
-SAMPLES = [saved(waterfall(size=(31, 17)), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")]
+SAMPLES = [
+    saved(waterfall(size=(31, 17)), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+]
 
 
 @settings(max_examples=250)
 @given(
     sample=st.sampled_from(SAMPLES),
-    edits=st.lists(st.tuples(st.integers(0, 900), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4),
+    edits=st.lists(
+        st.tuples(st.integers(0, 900), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4
+    ),
 )
-def test_damaged_pictures_give_our_errors_or_renditions(sample: bytes, edits: list[tuple[int, bytes]]) -> None:
+def test_damaged_pictures_give_our_errors_or_renditions(
+    sample: bytes, edits: list[tuple[int, bytes]]
+) -> None:
     """Whatever a file's bytes, decoding it gives renditions of the announced size or one of our errors."""
     data = bytearray(sample)
     for place, patch in edits:

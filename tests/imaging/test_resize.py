@@ -12,9 +12,13 @@ from atelier.imaging.resize import Level, fit, shrink
 from tests.imaging.pictures import photo
 
 
-@pytest.mark.parametrize("size", [(1800, 1200), (1799, 1199), (1537, 1021), (2049, 1367), (1203, 1801), (1023, 767)])
+@pytest.mark.parametrize(
+    "size", [(1800, 1200), (1799, 1199), (1537, 1021), (2049, 1367), (1203, 1801), (1023, 767)]
+)
 @pytest.mark.parametrize("box", [(500, 500), (100, 100), (64, 64)])
-def test_the_cheap_way_down_is_near_the_best_one(size: tuple[int, int], box: tuple[int, int]) -> None:
+def test_the_cheap_way_down_is_near_the_best_one(
+    size: tuple[int, int], box: tuple[int, int]
+) -> None:
     """Averages and Lanczos give what Lanczos alone gives, unmoved, also where odd sides lose a row on the way."""
     with Image.open(io.BytesIO(photo("Landscape_1"))) as image:
         source = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)

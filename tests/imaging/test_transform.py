@@ -11,7 +11,17 @@ from PIL import Image, ImageOps
 from atelier.imaging import BadPicture, Limits, NotAnImage, TooManyPixels
 from atelier.imaging.magic import magic_number
 from atelier.imaging.transform import transform
-from tests.imaging.pictures import WATERFALL, deep, exif, opened, photo, pixels, png_header, saved, waterfall
+from tests.imaging.pictures import (
+    WATERFALL,
+    deep,
+    exif,
+    opened,
+    photo,
+    pixels,
+    png_header,
+    saved,
+    waterfall,
+)
 
 
 def naive(data: bytes, *, rotate: bool, resize: bool) -> Image.Image:
@@ -21,7 +31,9 @@ def naive(data: bytes, *, rotate: bool, resize: bool) -> Image.Image:
     if rotate:
         image = image.transpose(Image.Transpose.ROTATE_90)
     if resize:
-        image = image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.LANCZOS
+        )
     return image
 
 
@@ -40,11 +52,15 @@ def test_it_does_what_the_definition_says(orientation: int, *, rotate: bool, res
     assert len(magic) == 3
 
 
-@pytest.mark.parametrize("name", ["Landscape_0", "Landscape_6", "Portrait_7", "Portrait_8", "Portrait_3"])
+@pytest.mark.parametrize(
+    "name", ["Landscape_0", "Landscape_6", "Portrait_7", "Portrait_8", "Portrait_3"]
+)
 def test_photographs_come_out_as_defined(name: str) -> None:
     """Real photographs in real orientations."""
     jpeg, _ = transform(photo(name))
-    assert np.abs(pixels(jpeg) - np.asarray(naive(photo(name), rotate=True, resize=True))).mean() < 8
+    assert (
+        np.abs(pixels(jpeg) - np.asarray(naive(photo(name), rotate=True, resize=True))).mean() < 8
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
@@ -58,7 +74,9 @@ def test_without_steps_the_magic_number_is_that_of_the_pixels(kind: str) -> None
         assert magic == magic_number(np.rot90(np.asarray(image)))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 3), (1, 77), (77, 1), (5, 8), (17, 33)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 2), (2, 1), (3, 3), (1, 77), (77, 1), (5, 8), (17, 33)]
+)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_odd_sides_round_down_and_never_vanish(size: tuple[int, int], kind: str) -> None:
     """Half of an odd side is rounded down; a side of one pixel stays."""

@@ -14,7 +14,8 @@ from tests.install.conftest import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REQUIREMENTS = [
-    Requirement(each) for each in PYPROJECT["project"]["dependencies"] + PYPROJECT["build-system"]["requires"]
+    Requirement(each)
+    for each in PYPROJECT["project"]["dependencies"] + PYPROJECT["build-system"]["requires"]
 ]
 LOCK = re.compile(r"^([a-z0-9._-]+)==([^ ;]+)", re.MULTILINE)
 

@@ -31,7 +31,9 @@ SLOW = re.compile(
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 DJANGO = Path(__file__).parents[2] / "src" / "atelier" / "files" / "migrations"
-REVISIONS = [step.revision for step in ScriptDirectory.from_config(config("postgresql://")).walk_revisions()][::-1]
+REVISIONS = [
+    step.revision for step in ScriptDirectory.from_config(config("postgresql://")).walk_revisions()
+][::-1]
 COLUMNS = """
     SELECT table_name || '.' || column_name, data_type, is_nullable = 'YES',
            column_default IS NOT NULL OR is_identity = 'YES' OR is_generated = 'ALWAYS'
@@ -59,7 +61,11 @@ def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
     found = [f"{name} is gone or renamed" for name in before if name not in after]
     for name, column in after.items():
         was = before.get(name)
-        if was is None and name.partition(".")[0] in old and not (column.nullable or column.filled):
+        if (
+            was is None
+            and name.partition(".")[0] in old
+            and not (column.nullable or column.filled)
+        ):
             found.append(f"{name} is new and must be filled: give it a server default")
         if was is not None and was.type != column.type:
             found.append(f"{name} was {was.type} and is {column.type}")
@@ -123,7 +129,9 @@ def test_what_breaks_is_found(fresh_database_url: str, change: str, complaint: s
     before = columns(fresh_database_url)
     with psycopg.connect(fresh_database_url) as connection:
         connection.execute(change)
-    assert any(found.startswith(complaint) for found in breaks(before, columns(fresh_database_url)))
+    assert any(
+        found.startswith(complaint) for found in breaks(before, columns(fresh_database_url))
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,12 +157,22 @@ def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
     """While a step cannot have its lock, requests go on between its tries; once it can, it is done."""
     command.downgrade(config(fresh_database_url), "0002")
     migrator = threading.Thread(target=migrate, args=(fresh_database_url,))
-    with psycopg.connect(fresh_database_url) as holder, psycopg.connect(fresh_database_url, autocommit=True) as other:
-        holder.execute("LOCK TABLE users IN ROW EXCLUSIVE MODE")  # a transaction that wrote and was left open
+    with (
+        psycopg.connect(fresh_database_url) as holder,
+        psycopg.connect(fresh_database_url, autocommit=True) as other,
+    ):
+        holder.execute(
+            "LOCK TABLE users IN ROW EXCLUSIVE MODE"
+        )  # a transaction that wrote and was left open
         migrator.start()
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = current_database()"
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'relation' AND "
+            "datname = current_database()"
+        )
         until(lambda: other.execute(waiting).fetchone() != (0,) or not migrator.is_alive())
-        other.execute("UPDATE users SET sequence = 1 WHERE id = 0")  # returns when the step gives way
+        other.execute(
+            "UPDATE users SET sequence = 1 WHERE id = 0"
+        )  # returns when the step gives way
         assert migrator.is_alive()
         assert not is_current(fresh_database_url)
     migrator.join()
@@ -167,7 +185,10 @@ def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
     with psycopg.connect(empty_database_url, autocommit=True) as first:
         first.execute("SELECT pg_advisory_lock(7241001)")
         migrator.start()
-        asked = "SELECT 1 FROM pg_stat_activity WHERE query = 'ROLLBACK' AND datname = current_database()"
+        asked = (
+            "SELECT 1 FROM pg_stat_activity WHERE query = 'ROLLBACK' AND datname = "
+            "current_database()"
+        )
         until(lambda: first.execute(asked).fetchone() or not migrator.is_alive())  # he asks again
         assert migrator.is_alive()
         assert not columns(empty_database_url)

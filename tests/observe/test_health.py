@@ -66,7 +66,10 @@ async def get(port: int, path: str) -> tuple[int, str]:
 async def test_ready_names_each_dependency() -> None:
     """All that a role depends on is asked."""
     async with served(queue=works, bus=works) as port:
-        assert await get(port, "/readyz") == (200, '{"status":"ready","checks":{"queue":"ok","bus":"ok"}}')
+        assert await get(port, "/readyz") == (
+            200,
+            '{"status":"ready","checks":{"queue":"ok","bus":"ok"}}',
+        )
 
 
 async def test_not_ready_says_which(caplog: pytest.LogCaptureFixture) -> None:
@@ -189,7 +192,10 @@ async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:
     with closing(bind("127.0.0.1", 0)) as taken:
         taken.listen()
         settings = load(data=tmp_path, metrics_port=taken.getsockname()[1])
-        with pytest.raises(PortTaken, match=r"Port \d+ of 127.0.0.1 is taken .* choose another ATELIER_METRICS_PORT"):
+        with pytest.raises(
+            PortTaken,
+            match=r"Port \d+ of 127.0.0.1 is taken .* choose another ATELIER_METRICS_PORT",
+        ):
             async with listening(settings, {}):
                 pass
 
@@ -209,7 +215,9 @@ async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
 def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
     """In the order of the documentation, for the roles that run."""
     first = free_ports(5)[0]
-    ports = vitals_ports(load(data=tmp_path, metrics_port=first), ["api", "relay", "files", "grpc"])
+    ports = vitals_ports(
+        load(data=tmp_path, metrics_port=first), ["api", "relay", "files", "grpc"]
+    )
     assert ports == {"relay": first + 2, "grpc": first + 3, "files": first + 4}
     assert vitals_ports(load(data=tmp_path), ["relay"]) == {}
 
@@ -249,7 +257,9 @@ def probed(folder: Path, *words: str, **environment: str) -> subprocess.Complete
 async def test_probe_tells_ready_from_not(tmp_path: Path) -> None:
     """Exit code 0 or 1 and what the role said; it imports neither settings nor web frameworks for that."""
     async with served(bus=works) as port:
-        done = await asyncio.to_thread(probed, tmp_path, ATELIER_METRICS_PORT=str(port), ATELIER_HOST="0.0.0.0")
+        done = await asyncio.to_thread(
+            probed, tmp_path, ATELIER_METRICS_PORT=str(port), ATELIER_HOST="0.0.0.0"
+        )
     assert (done.returncode, done.stdout) == (0, '{"status":"ready","checks":{"bus":"ok"}}\n')
     assert "pydantic" not in done.stderr
     async with served(bus=fails) as port:
@@ -266,7 +276,9 @@ async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--data", "data")])
-async def test_probe_finds_the_instance_of_the_data_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
+async def test_probe_finds_the_instance_of_the_data_folder(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     """Whatever port it was started on; what an instance left that was killed does not stand in the way of another."""
     (tmp_path / "data").mkdir()
     unused = str(free_port())
@@ -284,17 +296,26 @@ async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
     port = free_port()
     done = await asyncio.to_thread(probed, tmp_path, ATELIER_PORT=str(port))
     assert done.returncode == 1
-    assert done.stdout.rstrip().endswith("name the instance's folder by --data, or its port by --port")
+    assert done.stdout.rstrip().endswith(
+        "name the instance's folder by --data, or its port by --port"
+    )
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
-    [("ATELIER_PROT", "1", "unknown environment variable ATELIER_PROT"), ("ATELIER_LOG_FORMAT", "xml", "LOG_FORMAT")],
+    [
+        ("ATELIER_PROT", "1", "unknown environment variable ATELIER_PROT"),
+        ("ATELIER_LOG_FORMAT", "xml", "LOG_FORMAT"),
+    ],
 )
-async def test_probe_complains_of_settings(tmp_path: Path, variable: str, value: str, words: str) -> None:
+async def test_probe_complains_of_settings(
+    tmp_path: Path, variable: str, value: str, words: str
+) -> None:
     """A name that is none, and a value that cannot be when nobody answers."""
     port = free_port()
-    done = await asyncio.to_thread(probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)})
+    done = await asyncio.to_thread(
+        probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)}
+    )
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]
 

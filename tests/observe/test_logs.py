@@ -98,7 +98,9 @@ def test_every_line_of_a_request_carries_its_id(setup: Callable[..., Written]) -
     ],
 )
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_secrets_and_pictures_never_appear(setup: Callable[..., Written], message: str, log_format: str) -> None:
+def test_secrets_and_pictures_never_appear(
+    setup: Callable[..., Written], message: str, log_format: str
+) -> None:
     """Neither in a message, nor in its arguments, nor in a traceback."""
     written = setup(secret=SECRET, log_format=log_format)
     log.info(message)
@@ -113,8 +115,12 @@ def test_secrets_and_pictures_never_appear(setup: Callable[..., Written], messag
     assert "ValueError" in written.file
 
 
-@pytest.mark.parametrize(("pattern", "marks"), [(pattern, marks) for pattern, _, marks in logs.REDACTIONS])
-def test_no_search_is_left_out_that_would_find(pattern: re.Pattern[str], marks: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "marks"), [(pattern, marks) for pattern, _, marks in logs.REDACTIONS]
+)
+def test_no_search_is_left_out_that_would_find(
+    pattern: re.Pattern[str], marks: tuple[str, ...]
+) -> None:
     """Whatever a pattern matches holds one of its marks."""
 
     @examples(max_examples=50)
@@ -227,7 +233,9 @@ def test_debug_is_for_our_own_code(setup: Callable[..., Written]) -> None:
     assert "theirs" not in written.file
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_file(tmp_path: Path, setup: Callable[..., Written]) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_the_file(
+    tmp_path: Path, setup: Callable[..., Written]
+) -> None:
     """The role runs on with its console, which says so."""
     (tmp_path / "logs").write_text("in the way")
     written = setup()
@@ -284,5 +292,9 @@ def test_processes_share_a_file_without_losing_lines(tmp_path: Path) -> None:
     path = tmp_path / "api.log"
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in "abc"]
     assert [writer.wait(PATIENCE_SECONDS) for writer in writers] == [0, 0, 0]
-    lines = [line.split()[0] for file in tmp_path.glob("api.log*") for line in file.read_text().splitlines()]
+    lines = [
+        line.split()[0]
+        for file in tmp_path.glob("api.log*")
+        for line in file.read_text().splitlines()
+    ]
     assert sorted(lines) == sorted(f"{name}-{number}" for name in "abc" for number in range(1000))

@@ -54,7 +54,8 @@ def test_nobody_need_listen(address: str | None, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"READY=1", b"MAINPID=1", b"READY=1\nMAINPID=x", b"READY=0\nMAINPID=1", b"\xff"]
+    "message",
+    [b"", b"READY=1", b"MAINPID=1", b"READY=1\nMAINPID=x", b"READY=0\nMAINPID=1", b"\xff"],
 )
 def test_other_messages_say_nothing(message: bytes) -> None:
     """Only both together name a process that is ready."""

@@ -32,7 +32,10 @@ def test_a_failure_is_named_and_not_quoted(exporter: InMemorySpanExporter) -> No
     (span,) = exporter.get_finished_spans()
     assert "hunter2" not in span.to_json()
     assert "ada@" not in span.to_json()
-    assert (span.status.status_code.name, span.attributes) == ("ERROR", {"error.type": "ConnectionError"})
+    assert (span.status.status_code.name, span.attributes) == (
+        "ERROR",
+        {"error.type": "ConnectionError"},
+    )
 
 
 def test_what_goes_well_has_no_status(exporter: InMemorySpanExporter) -> None:

@@ -149,8 +149,12 @@ async def test_no_job_is_lost_when_workers_are_killed_again_and_again(
     await emptied(queue)
     reading.cancel()
     said += await last.end(signal.SIGTERM)
-    done = {line.removeprefix("done ").rpartition(" ")[0] for line in said if line.startswith("done ")}
-    dead = {line.split(" lost: ")[0].removeprefix("dead ") for line in said if line.startswith("dead ")}
+    done = {
+        line.removeprefix("done ").rpartition(" ")[0] for line in said if line.startswith("done ")
+    }
+    dead = {
+        line.split(" lost: ")[0].removeprefix("dead ") for line in said if line.startswith("dead ")
+    }
     assert done | dead == set(bodies)
 
 
@@ -191,13 +195,17 @@ async def test_living_consumers_never_hold_one_job_together(redis: Redis) -> Non
     await queue.send_many([b""] * 6)
     async with patience(), asyncio.TaskGroup() as tasks:
         for name in ("a", "b", "c"):
-            tasks.create_task(queue.consume(handler, consumer=name, batch=3, concurrency=2, stop=stop))
+            tasks.create_task(
+                queue.consume(handler, consumer=name, batch=3, concurrency=2, stop=stop)
+            )
         await emptied(queue)
         stop.set()
     assert deliveries == [1] * 6
 
 
-@pytest.mark.parametrize("wipe", ["FLUSHDB", "DEL jobs", "XGROUP DESTROY jobs workers", "SCRIPT FLUSH"])
+@pytest.mark.parametrize(
+    "wipe", ["FLUSHDB", "DEL jobs", "XGROUP DESTROY jobs workers", "SCRIPT FLUSH"]
+)
 async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe: str) -> None:
     """After the stream, its group or the scripts are gone, jobs are sent and done as before; running ones finish."""
     done: list[bytes] = []
@@ -223,7 +231,9 @@ async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe
     assert {b"running", b"after"} == set(done)
 
 
-async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(redis: Redis, queue: Queue) -> None:
+async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(
+    redis: Redis, queue: Queue
+) -> None:
     """A group that is made anew begins with the first entry: nothing sent meanwhile is skipped."""
     await queue.send_many([b"1", b"2"])
     done: list[bytes] = []
@@ -239,7 +249,9 @@ async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(redis: Redi
     assert done == [b"1", b"2"]
 
 
-async def test_an_entry_deleted_by_hand_does_not_stop_the_queue(redis: Redis, queue: Queue) -> None:
+async def test_an_entry_deleted_by_hand_does_not_stop_the_queue(
+    redis: Redis, queue: Queue
+) -> None:
     """A pending job whose entry an operator deleted is forgotten; the others come."""
     ids = await queue.send_many([b"1", b"2"])
     await redis.xgroup_create("jobs", "workers", id="0")
@@ -314,7 +326,9 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.halt()
 
 
-async def test_the_queue_outlives_its_engine(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_queue_outlives_its_engine(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     """While the engine is away sending is Unavailable and the consumer waits, with one log line; then both go on."""
     done: list[bytes] = []
     begun, away, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()

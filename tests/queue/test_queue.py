@@ -199,7 +199,9 @@ def test_senseless_queues_are_refused(redis: Redis, options: dict[str, int]) -> 
         Queue(redis, "jobs", **{"limit": 1, "attempts": 1, **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("options", [{"batch": 0}, {"concurrency": 0}, {"consumer": ""}, {"consumer": "waiting"}])
+@pytest.mark.parametrize(
+    "options", [{"batch": 0}, {"concurrency": 0}, {"consumer": ""}, {"consumer": "waiting"}]
+)
 async def test_senseless_consumers_are_refused(queue: Queue, options: dict[str, object]) -> None:
     """A consumer needs a name of its own and room for a job."""
 

@@ -53,7 +53,9 @@ async def main(url: str, name: str, consumer: str, lease: str, batch: str) -> No
     async with Redis.from_url(url) as redis:
         queue = Queue(redis, name, limit=1000, attempts=2, lease=float(lease), backoff=0.1)
         say("ready")
-        await queue.consume(handle, consumer=consumer, batch=int(batch), on_dead=on_dead, stop=stop)
+        await queue.consume(
+            handle, consumer=consumer, batch=int(batch), on_dead=on_dead, stop=stop
+        )
     say("left")
 
 

@@ -52,7 +52,9 @@ async def test_only_a_trusted_proxy_says_who_the_client_is(
             await asyncio.sleep(0.001)
         async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
             headers = {"x-forwarded-for": claimed, "x-forwarded-proto": "https"}
-            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", headers=headers)
+            answer = await client.get(
+                f"http://127.0.0.1:{listener.getsockname()[1]}/", headers=headers
+            )
         server.should_exit = True
         await serving
     assert answer.text == believed

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 CHANGES = 120  # made over HTTP while the process is killed
 KILLS = 3
 CATALOGUE = 100_000
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = "
+    "current_database()"
+)
 EVENT = re.compile(r"event (book\.\w+) (books/\d+) #(\d+) (\S+)")
 FILL = """
     INSERT INTO books (title, author, publication_date, title_folded, author_folded, sequence)
@@ -48,7 +51,11 @@ FILL = """
 def settings(tmp_path: Path, fresh_database_url: str, redis_url: str, redis: Redis) -> Settings:
     """An instance of its own, its database empty."""
     return Settings(
-        data=tmp_path, database_url=fresh_database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port()
+        data=tmp_path,
+        database_url=fresh_database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        grpc_port=free_port(),
     )
 
 
@@ -57,16 +64,29 @@ class Process:
 
     def __init__(self, settings: Settings, output: Path, **more: str) -> None:
         self.output = output
-        values = settings.model_dump(include={"data", "database_url", "redis_url", "secret", "grpc_port"})
-        words = {k: v.get_secret_value() if isinstance(v, SecretStr) else str(v) for k, v in values.items()}
-        self._environment = os.environ | {f"ATELIER_{name.upper()}": value for name, value in (words | more).items()}
+        values = settings.model_dump(
+            include={"data", "database_url", "redis_url", "secret", "grpc_port"}
+        )
+        words = {
+            k: v.get_secret_value() if isinstance(v, SecretStr) else str(v)
+            for k, v in values.items()
+        }
+        self._environment = os.environ | {
+            f"ATELIER_{name.upper()}": value for name, value in (words | more).items()
+        }
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> Process:
         """Start it; what it says is appended to its output."""
         with self.output.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "atelier", "grpc", stdout=output, stderr=output, env=self._environment
+                sys.executable,
+                "-m",
+                "atelier",
+                "grpc",
+                stdout=output,
+                stderr=output,
+                env=self._environment,
             )
         return self
 
@@ -92,7 +112,10 @@ class Process:
 @asynccontextmanager
 async def running(settings: Settings, count: int = 1, **more: str) -> AsyncIterator[list[Process]]:
     """Some processes, killed at the end."""
-    made = [await Process(settings, settings.data / f"out{n}.log", **more).start() for n in range(count)]
+    made = [
+        await Process(settings, settings.data / f"out{n}.log", **more).start()
+        for n in range(count)
+    ]
     try:
         yield made
     finally:
@@ -108,7 +131,9 @@ async def ada(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     app = api.build(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier.test") as client,
+        httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+        ) as client,
     ):
         client.headers["Authorization"] = await sign_in(url_of(settings))
         yield client
@@ -154,7 +179,9 @@ async def change(ada: httpx2.AsyncClient, number: int, books: dict[int, dict[str
 async def watched(port: int, authorization: str, until: asyncio.Event, seen: list[Any]) -> None:
     """Watch, again after every break from the last position, until an event that comes after the last change."""
     after = 0
-    async with channel_to(port, initial_reconnect_backoff_ms=100, max_reconnect_backoff_ms=200) as channel:
+    async with channel_to(
+        port, initial_reconnect_backoff_ms=100, max_reconnect_backoff_ms=200
+    ) as channel:
         books = Books(channel, authorization)
         while True:
             try:
@@ -202,7 +229,9 @@ async def first_page(books: Books, **request: Any) -> pb.ListBooksResponse:
             await asyncio.sleep(0.1)
 
 
-async def churn(process: Process, ada: httpx2.AsyncClient, seen: list[Any]) -> dict[int, dict[str, Any]]:
+async def churn(
+    process: Process, ada: httpx2.AsyncClient, seen: list[Any]
+) -> dict[int, dict[str, Any]]:
     """Change books over HTTP and kill the process in the middle of it, again and again; the books that are left."""
     present: dict[int, dict[str, Any]] = {}
     for number in range(CHANGES):
@@ -215,7 +244,9 @@ async def churn(process: Process, ada: httpx2.AsyncClient, seen: list[Any]) -> d
     return present
 
 
-async def test_a_watch_survives_kills_without_gap_or_repeat(settings: Settings, ada: httpx2.AsyncClient) -> None:
+async def test_a_watch_survives_kills_without_gap_or_repeat(
+    settings: Settings, ada: httpx2.AsyncClient
+) -> None:
     """While books change over HTTP and the process is killed again and again, every change is seen once, in order.
 
     In the end both doors show the same catalogue.
@@ -230,7 +261,9 @@ async def test_a_watch_survives_kills_without_gap_or_repeat(settings: Settings, 
         last = await add(ada, title="The End")
         async with patience():
             await watching
-        assert [(position, change_.event_id) for position, change_ in seen] == await log_of(settings)
+        assert [(position, change_.event_id) for position, change_ in seen] == await log_of(
+            settings
+        )
         async with channel_to(settings.grpc_port) as channel:
             books = Books(channel, authorization)
             everything = await listed(books)
@@ -240,11 +273,15 @@ async def test_a_watch_survives_kills_without_gap_or_repeat(settings: Settings, 
 
 
 @pytest.mark.slow
-async def test_what_a_killed_process_held_is_logged_by_the_next(settings: Settings, ada: httpx2.AsyncClient) -> None:
+async def test_what_a_killed_process_held_is_logged_by_the_next(
+    settings: Settings, ada: httpx2.AsyncClient
+) -> None:
     """Events in hand at a kill come again when the bus's lease has ended: every event is logged in the end."""
     seen: list[Any] = []
     async with running(settings) as (process,):
-        watching = asyncio.create_task(watched(settings.grpc_port, ada.headers["Authorization"], asyncio.Event(), seen))
+        watching = asyncio.create_task(
+            watched(settings.grpc_port, ada.headers["Authorization"], asyncio.Event(), seen)
+        )
         await churn(process, ada, seen)
 
         async def all_are_logged() -> bool:

@@ -20,7 +20,9 @@ asyncio.run(rounds(load()))
 """
 
 
-def test_rounds_beside_the_first_wait_for_django_and_the_broker(database_url: str, redis_url: str) -> None:
+def test_rounds_beside_the_first_wait_for_django_and_the_broker(
+    database_url: str, redis_url: str
+) -> None:
     """All ask our broker and our database, once these are known: no default of Celery's, no half-loaded Django."""
     process = subprocess.run(
         [sys.executable, "-c", ROUNDS],

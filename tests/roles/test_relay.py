@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from atelier.events.messages import Event
 
 SERVICE = "listener"
-# A relay as a process of its own: argv holds the database's URL, the kind of bus, its URL and prefix.
+# A relay as a process of its own: argv holds the database's URL, the kind of bus, its URL and
+# prefix.
 RELAY = """
 import asyncio, logging, sys
 from redis.asyncio import Redis
@@ -148,7 +149,8 @@ async def write(database: Database, subjects: int, rounds: int, first: int = 1) 
     """Events of many subjects, one transaction for each round."""
     for sequence in range(first, first + rounds):
         await database.fetch(
-            f"{outbox.INSERT} SELECT 'test.event', 'subjects/' || n, $2::int, jsonb_build_object('n', n) "
+            f"{outbox.INSERT} SELECT 'test.event', 'subjects/' || n, $2::int, "
+            "jsonb_build_object('n', n) "
             "FROM generate_series(1, $1::int) AS n ORDER BY n",
             subjects,
             sequence,
@@ -156,7 +158,9 @@ async def write(database: Database, subjects: int, rounds: int, first: int = 1) 
 
 
 @asynccontextmanager
-async def relaying(database_url: str, bus: Any, *periodics: relay.Periodic) -> AsyncIterator[asyncio.Task[None]]:
+async def relaying(
+    database_url: str, bus: Any, *periodics: relay.Periodic
+) -> AsyncIterator[asyncio.Task[None]]:
     """A relay in this process, stopped in order at the end."""
     stop = asyncio.Event()
     task = asyncio.create_task(relay.run(database_url, bus, periodics, stop))
@@ -171,7 +175,9 @@ async def relaying(database_url: str, bus: Any, *periodics: relay.Periodic) -> A
 def start_relay(database: Database, place: Place) -> subprocess.Popen[bytes]:
     """A relay as a process of its own."""
     arguments = [database.url, place.kind, place.url, place.prefix]
-    return subprocess.Popen([sys.executable, "-c", RELAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [sys.executable, "-c", RELAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 async def all_sent(database: Database) -> None:
@@ -190,7 +196,10 @@ async def some_sent(database: Database, count: int) -> None:
 
 async def positions(database: Database) -> list[int]:
     """The log's positions, in order."""
-    return [row["position"] for row in await database.fetch("SELECT position FROM outbox ORDER BY position")]
+    return [
+        row["position"]
+        for row in await database.fetch("SELECT position FROM outbox ORDER BY position")
+    ]
 
 
 async def received(place: Place, count: int) -> list[Event]:
@@ -305,7 +314,8 @@ async def test_a_wipe_between_confirmation_and_stamp_loses_nothing(
 ) -> None:
     """Events that the bus confirmed and lost before they had a position are sent again.
 
-    Those of their subjects that went out between the wipe and its discovery come first: `sequence` tells.
+    Those of their subjects that went out between the wipe and its discovery come first: `sequence`
+    tells.
     """
     place = Place("streams", redis_url)
     await write(database, 20, 30)  # three batches of 13 waves
@@ -343,11 +353,18 @@ async def test_a_late_commit_is_not_passed_by(database: Database) -> None:
         await some_sent(database, 3)
         await slow.commit()
         await some_sent(database, 4)
-    assert [event.subject for event in bus.events] == ["subjects/1", "subjects/2", "subjects/3", "slow"]
+    assert [event.subject for event in bus.events] == [
+        "subjects/1",
+        "subjects/2",
+        "subjects/3",
+        "slow",
+    ]
     assert await positions(database) == [1, 2, 3, 4]
 
 
-async def test_a_sleeping_relay_is_woken(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sleeping_relay_is_woken(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event is sent because its writer notified: this relay would not look by itself for an hour."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     async with relaying(database.url, Recorder()):
@@ -361,7 +378,8 @@ async def test_a_sleeping_relay_is_woken(database: Database, monkeypatch: pytest
 async def asleep(database: Database) -> None:
     """Return when the relay holds the lock that means sleep."""
     query = (
-        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = $2 AND mode = 'ExclusiveLock'"
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = $2 "
+        "AND mode = 'ExclusiveLock'"
     )
     async with patience():
         while not await database.fetch(query, locks.RELAY_CLASS, locks.RELAY_ASLEEP):
@@ -390,7 +408,9 @@ async def test_no_wake_is_missed(database: Database, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_a_bus_that_takes_some(database: Database, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+async def test_a_bus_that_takes_some(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     """A bus that refuses any events of any batch delays them but cannot mix a subject's order."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
     bus = Refusing(seed)
@@ -425,7 +445,9 @@ async def test_services_are_declared_before_the_first_event(
     assert asked == ["one ['a.*']", "two ['#']", "two ['#']"]
 
 
-async def test_what_was_confirmed_is_not_sent_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_confirmed_is_not_sent_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the bus refuses half-way through a batch, what it had confirmed before is stamped."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
 
@@ -444,7 +466,9 @@ async def test_what_was_confirmed_is_not_sent_again(database: Database, monkeypa
     assert_in_order(bus.events, 4, 5)
 
 
-async def test_redis_stopped_and_started(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_redis_stopped_and_started(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While the bus is down events wait in the table; when it is back they are sent."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.05, 0.2))
     valkey = start_valkey(tmp_path / "valkey")
@@ -467,7 +491,9 @@ async def test_redis_stopped_and_started(database: Database, tmp_path: Path, mon
     assert await positions(database) == list(range(1, 101))
 
 
-async def test_the_relays_session_is_killed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_relays_session_is_killed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relay whose connection dies gets a new one, and the lock with it, before it stamps anything."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.01, 0.1))
     bus = Recorder()
@@ -511,7 +537,9 @@ async def make_tables(url: str) -> None:
     """The outbox's tables; until now the relay has looked in vain for them."""
     database = Database(url)
     metadata = outbox.Outbox.metadata
-    tables = [metadata.tables[model.__tablename__] for model in (outbox.Outbox, outbox.RelayPosition)]
+    tables = [
+        metadata.tables[model.__tablename__] for model in (outbox.Outbox, outbox.RelayPosition)
+    ]
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all, tables=tables)
     await database.close()
@@ -541,7 +569,9 @@ async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None
     await connection.close()
 
 
-async def test_no_sleep_over_events_committed_meanwhile(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_sleep_over_events_committed_meanwhile(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A relay that found nothing and falls asleep looks once more: who wrote in between did not notify."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     connection = await asyncpg.connect(database.url)
@@ -550,7 +580,12 @@ async def test_no_sleep_over_events_committed_meanwhile(database: Database, monk
     await write(database, 1, 1)
     async with patience():
         await carrier.sleep()
-    assert await connection.fetchval(f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})") is False
+    assert (
+        await connection.fetchval(
+            f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})"
+        )
+        is False
+    )
     await connection.close()
 
 
@@ -598,7 +633,9 @@ async def test_only_the_active_relay_runs_periodics(database: Database) -> None:
     async with patience():
         async with relaying(database.url, Recorder()):
             await asleep(database)
-            task = asyncio.create_task(_stand_by(database.url, relay.Periodic("work", 0.01, work), began))
+            task = asyncio.create_task(
+                _stand_by(database.url, relay.Periodic("work", 0.01, work), began)
+            )
             await asyncio.sleep(0.3)
             assert runs == []
         await task
@@ -640,7 +677,8 @@ def test_waves(subjects: list[int]) -> None:
     flat = [row for wave in found for row in wave]
     assert sorted(flat, key=lambda row: row["id"]) == rows
     assert all(
-        [row["id"] for row in flat if row["subject"] == s] == [row["id"] for row in rows if row["subject"] == s]
+        [row["id"] for row in flat if row["subject"] == s]
+        == [row["id"] for row in rows if row["subject"] == s]
         for s in set(subjects)
     )
     assert len(found) == max(Counter(subjects).values(), default=0)

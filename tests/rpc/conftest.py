@@ -28,7 +28,13 @@ def database_url(fresh_database_url: str) -> str:
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
     """Settings of a service of its own."""
-    return Settings(data=tmp_path, database_url=database_url, redis_url=redis_url, secret=SECRET, grpc_port=free_port())
+    return Settings(
+        data=tmp_path,
+        database_url=database_url,
+        redis_url=redis_url,
+        secret=SECRET,
+        grpc_port=free_port(),
+    )
 
 
 @pytest.fixture

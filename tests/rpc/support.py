@@ -32,7 +32,10 @@ DETAILS = {
 @asynccontextmanager
 async def channel_to(port: int, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
     """A channel that is connected."""
-    settings = [("grpc.use_local_subchannel_pool", 1), *((f"grpc.{name}", value) for name, value in options.items())]
+    settings = [
+        ("grpc.use_local_subchannel_pool", 1),
+        *((f"grpc.{name}", value) for name, value in options.items()),
+    ]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=settings) as channel:
         async with patience():
             await channel.channel_ready()
@@ -56,21 +59,29 @@ class Books:
 
     def __init__(self, channel: grpc.aio.Channel, authorization: str | None) -> None:
         self._stub: Any = BookServiceStub(channel)
-        self.call: dict[str, Any] = {"metadata": (("authorization", authorization),)} if authorization else {}
+        self.call: dict[str, Any] = (
+            {"metadata": (("authorization", authorization),)} if authorization else {}
+        )
 
     async def get(self, book_id: int, **call: Any) -> pb.Book:
         """A book."""
-        answer: pb.GetBookResponse = await self._stub.GetBook(pb.GetBookRequest(id=book_id), **self.call | call)
+        answer: pb.GetBookResponse = await self._stub.GetBook(
+            pb.GetBookRequest(id=book_id), **self.call | call
+        )
         return answer.book
 
     async def page(self, **request: Any) -> pb.ListBooksResponse:
         """A page."""
-        answer: pb.ListBooksResponse = await self._stub.ListBooks(pb.ListBooksRequest(**request), **self.call)
+        answer: pb.ListBooksResponse = await self._stub.ListBooks(
+            pb.ListBooksRequest(**request), **self.call
+        )
         return answer
 
     def watch(self, after: int, **call: Any) -> Any:
         """A stream of changes."""
-        return self._stub.WatchBooks(pb.WatchBooksRequest(after_sequence=after), **self.call | call)
+        return self._stub.WatchBooks(
+            pb.WatchBooksRequest(after_sequence=after), **self.call | call
+        )
 
 
 @contextmanager

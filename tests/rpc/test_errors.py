@@ -53,7 +53,9 @@ def unpacked(error: Exception, kind: type[Any]) -> Any:
         (OutOfRange, Code.OUT_OF_RANGE),
     ],
 )
-def test_every_kind_has_its_code_and_reason(kind: type[AtelierError], code: grpc.StatusCode) -> None:
+def test_every_kind_has_its_code_and_reason(
+    kind: type[AtelierError], code: grpc.StatusCode
+) -> None:
     """The code, a message for people and the slug for programs."""
     assert code_of(status_of(kind("why"))) is code
     assert status_of(kind("why")).message == "why"
@@ -64,8 +66,16 @@ def test_every_kind_has_its_code_and_reason(kind: type[AtelierError], code: grpc
 
 def test_no_kind_is_forgotten() -> None:
     """Each kind of error that a use case can raise has a code."""
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AtelierError)]
-    assert [kind for kind in kinds if kind is not AtelierError and code_of(status_of(kind())) is Code.INTERNAL] == []
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, AtelierError)
+    ]
+    assert [
+        kind
+        for kind in kinds
+        if kind is not AtelierError and code_of(status_of(kind())) is Code.INTERNAL
+    ] == []
 
 
 def test_fields_and_pauses_are_told() -> None:
@@ -100,6 +110,8 @@ def test_the_unexpected_leaves_only_an_id(caplog: pytest.LogCaptureFixture) -> N
     assert code_of(status) is Code.INTERNAL
     assert b"hunter2" not in status.SerializeToString()
     message = RequestInfo()
-    assert [detail.Unpack(message) for detail in status.details if detail.Is(RequestInfo.DESCRIPTOR)] == [True]
+    assert [
+        detail.Unpack(message) for detail in status.details if detail.Is(RequestInfo.DESCRIPTOR)
+    ] == [True]
     assert message.request_id in caplog.text
     assert "hunter2" in caplog.text

@@ -35,7 +35,15 @@ EXPIRED = Tokens(SECRET, now=lambda: 1e9).issue(1, str(uuid.uuid4()))
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "Bearer", "Bearer x", "Basic YTpi", f"Bearer {FORGED}", f"Bearer {GONE}", f"Bearer {EXPIRED}"],
+    [
+        None,
+        "Bearer",
+        "Bearer x",
+        "Basic YTpi",
+        f"Bearer {FORGED}",
+        f"Bearer {GONE}",
+        f"Bearer {EXPIRED}",
+    ],
 )
 async def test_without_a_good_token_every_method_is_closed(
     channel: grpc.aio.Channel, authorization: str | None
@@ -48,7 +56,9 @@ async def test_without_a_good_token_every_method_is_closed(
         assert details(errors[0])["ErrorInfo"].reason == "UNAUTHENTICATED"
 
 
-async def test_the_scheme_may_be_written_in_any_case(channel: grpc.aio.Channel, database_url: str) -> None:
+async def test_the_scheme_may_be_written_in_any_case(
+    channel: grpc.aio.Channel, database_url: str
+) -> None:
     """`bearer` is `Bearer`."""
     authorization = (await sign_in(database_url)).replace("Bearer", "bEARER")
     await Books(channel, authorization).page()
@@ -155,15 +165,23 @@ async def test_methods_of_every_arity_know_their_caller(plain: grpc.aio.Channel)
     """Unary and streaming, in and out, the door is the same, and `caller` says who asks."""
     for _ in range(2):
         assert await plain.unary_unary("/test/unary")(b"x", metadata=METADATA) == b"7 x"
-        assert await plain.stream_unary("/test/collect")(iter([b"a", b"b"]), metadata=METADATA) == b"ab"
+        assert (
+            await plain.stream_unary("/test/collect")(iter([b"a", b"b"]), metadata=METADATA)
+            == b"ab"
+        )
         echo = plain.stream_stream("/test/echo")(iter([b"a", b"b"]), metadata=METADATA)
         assert [answer async for answer in echo] == [b"a", b"b"]
-    for call in (plain.unary_unary("/test/unary")(b"x"), plain.stream_unary("/test/collect")(iter([b"a"]))):
+    for call in (
+        plain.unary_unary("/test/unary")(b"x"),
+        plain.stream_unary("/test/collect")(iter([b"a"])),
+    ):
         with refused(StatusCode.UNAUTHENTICATED):
             await call
 
 
-async def test_a_mistake_of_ours_leaves_only_an_id(plain: grpc.aio.Channel, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_mistake_of_ours_leaves_only_an_id(
+    plain: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
+) -> None:
     """INTERNAL with an id that is in the log, and not a word of the error."""
     with refused(StatusCode.INTERNAL) as errors:
         await plain.unary_unary("/test/fail")(b"x", metadata=METADATA)

@@ -12,7 +12,9 @@ from atelier.rpc.paging import page_size, page_token, read_token
 IDS = st.integers(-(2**63), 2**63 - 1)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)])
+@pytest.mark.parametrize(
+    ("asked", "given"), [(0, 50), (1, 1), (50, 50), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)]
+)
 def test_sizes_are_coerced(asked: int, given: int) -> None:
     """Nothing means the default, too much means the most that is given."""
     assert page_size(asked) == given

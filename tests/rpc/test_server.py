@@ -10,7 +10,9 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 from atelier.books.servicer import SERVICE
 from atelier.observe.health import PortTaken
@@ -42,14 +44,18 @@ async def test_health_needs_no_token(channel: grpc.aio.Channel, service: str) ->
     """The server and the service are SERVING; an unknown one is NOT_FOUND."""
     assert await healthy(channel, service) == SERVING
     with refused(StatusCode.NOT_FOUND):
-        await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="nothing"))
+        await health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(service="nothing")
+        )
 
 
 async def test_without_a_database_health_says_so(settings: Settings) -> None:
     """NOT_SERVING, and calls are UNAVAILABLE with a pause to wait, not INTERNAL."""
     from tests.rpc.support import serving
 
-    broken = settings.model_copy(update={"database_url": type(settings.secret)("postgresql://x@127.0.0.1:1/none")})
+    broken = settings.model_copy(
+        update={"database_url": type(settings.secret)("postgresql://x@127.0.0.1:1/none")}
+    )
     async with serving(broken) as port, channel_to(port) as channel:
         assert await healthy(channel, "") == NOT_SERVING
         token = await sign_in(settings.database_url.get_secret_value())
@@ -57,7 +63,9 @@ async def test_without_a_database_health_says_so(settings: Settings) -> None:
             await Books(channel, token).get(1)
 
 
-async def test_reflection_shows_the_service_to_anybody(settings: Settings, channel: grpc.aio.Channel) -> None:
+async def test_reflection_shows_the_service_to_anybody(
+    settings: Settings, channel: grpc.aio.Channel
+) -> None:
     """A tool without the .proto file finds the service, its methods and messages."""
 
     def look() -> tuple[list[str], list[str]]:
@@ -95,12 +103,18 @@ async def test_a_deadline_ends_the_call_here_too(books: Books) -> None:
     with refused(StatusCode.DEADLINE_EXCEEDED):
         while True:
             await stream.read()
-    await eventually(lambda: "WatchBooks" not in repr([*map(asyncio.Task.get_coro, asyncio.all_tasks())]))
+    await eventually(
+        lambda: "WatchBooks" not in repr([*map(asyncio.Task.get_coro, asyncio.all_tasks())])
+    )
 
 
-async def test_a_taken_port_is_an_error_of_use(settings: Settings, channel: grpc.aio.Channel) -> None:
+async def test_a_taken_port_is_an_error_of_use(
+    settings: Settings, channel: grpc.aio.Channel
+) -> None:
     """One process alone does not share its port unless the settings say so."""
-    with pytest.raises(PortTaken, match=f"Port {settings.grpc_port} of .* choose another ATELIER_GRPC_PORT"):
+    with pytest.raises(
+        PortTaken, match=f"Port {settings.grpc_port} of .* choose another ATELIER_GRPC_PORT"
+    ):
         await role.run(settings, asyncio.Event())
 
 

@@ -26,7 +26,10 @@ def busy(action: str = "sleep", seconds: float = AMPLE_SECONDS) -> None:
     sandbox = open_sandbox(children=2, seconds=seconds)
     pids: set[int] = set()
     while len(pids) < 2:
-        calls = [threading.Thread(target=lambda: pids.add(sandbox.call_sync("sleep", 0.1))) for _ in range(2)]
+        calls = [
+            threading.Thread(target=lambda: pids.add(sandbox.call_sync("sleep", 0.1)))
+            for _ in range(2)
+        ]
         for call in calls:
             call.start()
         for call in calls:

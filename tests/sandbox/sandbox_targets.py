@@ -77,14 +77,18 @@ def decode(library: str, picture: bytes) -> list[int]:
     pixels: Any
     if library == "libvips":
         image = pyvips.Image.new_from_buffer(picture, "")
-        pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
+        pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(
+            image.height, image.width, image.bands
+        )
     elif library == "simplejpeg":
         pixels = simplejpeg.decode_jpeg(picture)
     elif library == "opencv":
         pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     else:
         pixels = np.asarray(
-            Image.open(io.BytesIO(picture), formats=["JPEG"]).rotate(90, expand=True).rotate(-90, expand=True)
+            Image.open(io.BytesIO(picture), formats=["JPEG"])
+            .rotate(90, expand=True)
+            .rotate(-90, expand=True)
         )
     height, width, _ = pixels.shape
     return [width, height]

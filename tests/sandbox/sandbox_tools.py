@@ -15,7 +15,12 @@ AMPLE_SECONDS = 600.0  # a limit of time that no call meets, however busy the ma
 
 def open_sandbox(target: str = "act", returns: Any = Any, **settings: Any) -> Sandbox[Any]:
     """Make a sandbox for a function of sandbox_targets."""
-    defaults: dict[str, Any] = {"children": 1, "seconds": AMPLE_SECONDS, "memory": 512 * 2**20, "path": [FOLDER]}
+    defaults: dict[str, Any] = {
+        "children": 1,
+        "seconds": AMPLE_SECONDS,
+        "memory": 512 * 2**20,
+        "path": [FOLDER],
+    }
     return Sandbox(f"sandbox_targets:{target}", returns, **(defaults | settings))
 
 

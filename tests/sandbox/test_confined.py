@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ODD_PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"sRGB", b"odd ")
+ODD_PROFILE = (
+    ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().replace(b"sRGB", b"odd ")
+)
 
 
 def renderer() -> Sandbox[list[Rendition]]:
@@ -46,7 +48,10 @@ def sandbox() -> Iterator[Sandbox[list[Rendition]]]:
     "picture",
     [
         WATERFALL,
-        *(saved(waterfall(), kind, exif=exif({274: 6})) for kind in ("JPEG", "PNG", "WEBP", "TIFF")),
+        *(
+            saved(waterfall(), kind, exif=exif({274: 6}))
+            for kind in ("JPEG", "PNG", "WEBP", "TIFF")
+        ),
         saved(waterfall("P"), "GIF"),
         saved(waterfall("P"), "BMP"),
         saved(waterfall("CMYK"), "JPEG"),
@@ -54,16 +59,32 @@ def sandbox() -> Iterator[Sandbox[list[Rendition]]]:
         saved(deep()),
         saved(waterfall(), "JPEG", icc_profile=ODD_PROFILE),
     ],
-    ids=["photo", "jpeg", "png", "webp", "tiff", "gif", "bmp", "cmyk", "alpha", "16-bit", "profile"],
+    ids=[
+        "photo",
+        "jpeg",
+        "png",
+        "webp",
+        "tiff",
+        "gif",
+        "bmp",
+        "cmyk",
+        "alpha",
+        "16-bit",
+        "profile",
+    ],
 )
-async def test_a_confined_child_renders_what_we_render(picture: bytes, sandbox: Sandbox[list[Rendition]]) -> None:
+async def test_a_confined_child_renders_what_we_render(
+    picture: bytes, sandbox: Sandbox[list[Rendition]]
+) -> None:
     """Every format gives the same bytes inside the sandbox as outside."""
     recipe = Recipe(("100x100", "500x500"), caption="С начала фазы")
     assert await sandbox.call(recipe, picture, Limits()) == render(recipe, picture)
 
 
 @pytest.mark.parametrize("name", TEXTS)
-async def test_a_confined_child_writes_any_caption(name: str, sandbox: Sandbox[list[Rendition]]) -> None:
+async def test_a_confined_child_writes_any_caption(
+    name: str, sandbox: Sandbox[list[Rendition]]
+) -> None:
     """Shaping, missing glyphs and other sizes need no file that the child has not read."""
     if name == "surrogate":
         pytest.skip("a lone surrogate cannot travel; callers refuse it before")

@@ -16,7 +16,13 @@ from sandbox_tools import alive, cpu_seconds, open_sandbox
 
 from atelier.errors import AtelierError, NotFound, Unavailable
 from atelier.imaging.errors import BadPicture
-from atelier.sandbox.sandbox import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout, Sandbox
+from atelier.sandbox.sandbox import (
+    DecodeCrashed,
+    DecodeFailed,
+    DecodeMemory,
+    DecodeTimeout,
+    Sandbox,
+)
 from tests.waiting import eventually, gone, patience, until
 
 if TYPE_CHECKING:
@@ -81,7 +87,9 @@ def test_unknown_kind_comes_back_as_its_nearest_known_base(sandbox: Sandbox[Any]
 
 
 @pytest.mark.parametrize("kind", ["value", "syntax"])
-def test_any_other_error_fails_the_call(sandbox: Sandbox[Any], kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_other_error_fails_the_call(
+    sandbox: Sandbox[Any], kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whatever else a decoder raises becomes one plain failure; its text is for the log, not for the caller."""
     with caplog.at_level(logging.WARNING), pytest.raises(DecodeFailed) as caught:
         sandbox.call_sync("raise", kind)
@@ -91,13 +99,17 @@ def test_any_other_error_fails_the_call(sandbox: Sandbox[Any], kind: str, caplog
 
 
 @pytest.mark.parametrize("action", ["recurse", "unserialisable"])
-def test_recursion_and_results_that_cannot_travel_fail_the_call(sandbox: Sandbox[Any], action: str) -> None:
+def test_recursion_and_results_that_cannot_travel_fail_the_call(
+    sandbox: Sandbox[Any], action: str
+) -> None:
     """A RecursionError or a result of no known type is a plain failure too."""
     with pytest.raises(DecodeFailed):
         sandbox.call_sync(action)
 
 
-@pytest.mark.parametrize("arguments", [("bomb",), ("raise", "memory"), ("raise", "glib"), ("raise", "hungry")])
+@pytest.mark.parametrize(
+    "arguments", [("bomb",), ("raise", "memory"), ("raise", "glib"), ("raise", "hungry")]
+)
 def test_memory_bomb(sandbox: Sandbox[Any], arguments: tuple[str, ...]) -> None:
     """Who needs more memory than the limit is told so, however the decoder words it; the next call works."""
     with pytest.raises(DecodeMemory, match="more than 512 MiB"):
@@ -131,7 +143,9 @@ def test_crash(sandbox: Sandbox[Any], action: str, argument: int | None, reason:
     assert sandbox.call_sync("echo", 1) == 1
 
 
-def test_what_a_crashed_child_said_is_logged(sandbox: Sandbox[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_crashed_child_said_is_logged(
+    sandbox: Sandbox[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """The end of a dead child's standard error is in the log, in one line."""
     with caplog.at_level(logging.WARNING), pytest.raises(DecodeCrashed):
         sandbox.call_sync("abort")
@@ -182,7 +196,10 @@ def test_hostile_answer(sandbox: Sandbox[Any]) -> None:
 
 def test_answer_of_another_type() -> None:
     """A result that is not of the declared type is not passed on."""
-    with open_sandbox("act", int) as sandbox, pytest.raises(DecodeCrashed, match="no proper answer"):
+    with (
+        open_sandbox("act", int) as sandbox,
+        pytest.raises(DecodeCrashed, match="no proper answer"),
+    ):
         sandbox.call_sync("echo", "seven")
 
 
@@ -194,7 +211,9 @@ def test_answer_over_the_limit() -> None:
             sandbox.call_sync("echo", bytes(2 * MIB))
 
 
-@pytest.mark.parametrize("arguments", [(Wish("a"),), (1, b""), (Wish("a"), b"", 3), (object(), b"")])
+@pytest.mark.parametrize(
+    "arguments", [(Wish("a"),), (1, b""), (Wish("a"), b"", 3), (object(), b"")]
+)
 def test_wrong_arguments_are_the_callers_mistake(arguments: tuple[Any, ...]) -> None:
     """Arguments that do not fit the function are a TypeError and say nothing about the picture."""
     with open_sandbox("make", list[Made]) as sandbox:
@@ -216,7 +235,9 @@ async def test_children_work_side_by_side() -> None:
 async def test_more_calls_than_children() -> None:
     """Calls wait for a child in any number; none is lost or mixed up."""
     with open_sandbox(children=2) as sandbox:
-        assert await asyncio.gather(*(sandbox.call("echo", number) for number in range(200))) == list(range(200))
+        assert await asyncio.gather(
+            *(sandbox.call("echo", number) for number in range(200))
+        ) == list(range(200))
 
 
 async def test_cancelling_a_running_call_frees_its_child() -> None:
@@ -311,11 +332,22 @@ def test_child_retires_when_it_has_grown() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"target": "missing"}, {"warm_up": "sandbox_targets:fail_to_warm_up"}, {"path": ["/nowhere"]}]
+    "settings",
+    [
+        {"target": "missing"},
+        {"warm_up": "sandbox_targets:fail_to_warm_up"},
+        {"path": ["/nowhere"]},
+    ],
 )
-def test_child_that_does_not_start(settings: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_child_that_does_not_start(
+    settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """When no child can be started, calls are told to try later, and the log says why."""
-    with caplog.at_level(logging.ERROR), open_sandbox(**settings) as sandbox, pytest.raises(Unavailable):
+    with (
+        caplog.at_level(logging.ERROR),
+        open_sandbox(**settings) as sandbox,
+        pytest.raises(Unavailable),
+    ):
         sandbox.call_sync("echo", 1)
     assert "Error" in caplog.text
 

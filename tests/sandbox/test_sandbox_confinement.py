@@ -16,7 +16,9 @@ from atelier.sandbox.sandbox import DecodeFailed, Sandbox, seccomp_available
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-needs_seccomp = pytest.mark.skipif(not seccomp_available(), reason="no seccomp filter for this machine or kernel")
+needs_seccomp = pytest.mark.skipif(
+    not seccomp_available(), reason="no seccomp filter for this machine or kernel"
+)
 
 EPERM, ENOSYS, ALLOW, KILL = "EPERM", "ENOSYS", "allow", "kill"
 THREAD_FLAGS, FORK_FLAGS = 0x3D0F00, 0x1200011
@@ -47,7 +49,9 @@ def attempts() -> Iterator[Sandbox[Any]]:
         ("unlink", "/nowhere"),
     ],
 )
-def test_the_world_is_out_of_reach(attempts: Sandbox[Any], action: str, argument: str | None) -> None:
+def test_the_world_is_out_of_reach(
+    attempts: Sandbox[Any], action: str, argument: str | None
+) -> None:
     """After the warm-up a child can neither reach the network, nor start, read, look at or remove anything."""
     assert attempts.call_sync(action, argument) == "PermissionError"
 
@@ -105,7 +109,12 @@ def test_only_own_descriptors_are_open() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-    assert sorted(link.partition(":")[0] for link in links) == ["/dev/null", "/dev/null", "pipe", "socket"]
+    assert sorted(link.partition(":")[0] for link in links) == [
+        "/dev/null",
+        "/dev/null",
+        "pipe",
+        "socket",
+    ]
 
 
 @needs_seccomp
@@ -166,7 +175,9 @@ class TestFilter:
         assert verdict(machine, machine.tgkill, 1) == EPERM
 
 
-def verdict(machine: seccomp.Machine, number: int, *arguments: int, audit: int | None = None) -> str:
+def verdict(
+    machine: seccomp.Machine, number: int, *arguments: int, audit: int | None = None
+) -> str:
     """Run the filter over one system call, as the kernel would."""
     padded = (*arguments, *[0] * (6 - len(arguments)))
     data = struct.pack("=IIQ6Q", number, machine.audit if audit is None else audit, 0, *padded)
@@ -180,5 +191,7 @@ def verdict(machine: seccomp.Machine, number: int, *arguments: int, audit: int |
         elif operation == 0x06:
             return {0x80000000: KILL, 0x7FFF0000: ALLOW, 0x50001: EPERM, 0x50026: ENOSYS}[k]
         else:
-            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}[operation]
+            holds = {0x15: accumulator == k, 0x35: accumulator >= k, 0x45: bool(accumulator & k)}[
+                operation
+            ]
             place += jump_true if holds else jump_false

@@ -81,7 +81,9 @@ def test_photographs(renderer: Sandbox[list[Rendition]], path: Path) -> None:
 
 
 @pytest.mark.parametrize(("form", "options"), ENCODINGS)
-def test_every_format(renderer: Sandbox[list[Rendition]], form: str, options: dict[str, Any]) -> None:
+def test_every_format(
+    renderer: Sandbox[list[Rendition]], form: str, options: dict[str, Any]
+) -> None:
     """Every format is decoded in confinement: nothing needs what was given up."""
     check(renderer.call_sync(RECIPE, picture("RGB", form, **options), Limits()))
 
@@ -109,7 +111,9 @@ def test_every_mode(renderer: Sandbox[list[Rendition]], mode: str, form: str) ->
     """So is every colour space and depth."""
     if mode == "I;16":
         file = io.BytesIO()
-        Image.fromarray(np.linspace(0, 65_535, 600 * 400).astype(np.uint16).reshape(400, 600)).save(file, form)
+        Image.fromarray(
+            np.linspace(0, 65_535, 600 * 400).astype(np.uint16).reshape(400, 600)
+        ).save(file, form)
         data = file.getvalue()
     else:
         data = picture(mode, form, 600)
@@ -134,7 +138,9 @@ def test_a_large_picture(renderer: Sandbox[list[Rendition]]) -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.95])
-def test_truncated_pictures_are_refused(renderer: Sandbox[list[Rendition]], form: str, keep: float) -> None:
+def test_truncated_pictures_are_refused(
+    renderer: Sandbox[list[Rendition]], form: str, keep: float
+) -> None:
     """The verdict on a damaged file comes through as it was given."""
     data = picture("RGB", form, 600)
     with pytest.raises((BadPicture, NotAnImage)):
@@ -149,7 +155,9 @@ def test_refusals_keep_their_kind(renderer: Sandbox[list[Rendition]]) -> None:
         renderer.call_sync(RECIPE, picture("RGB", "JPEG", 600), Limits(pixels=1000))
 
 
-@pytest.mark.parametrize(("form", "options"), [("JPEG", {}), ("PNG", {"compress_level": 1}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    ("form", "options"), [("JPEG", {}), ("PNG", {"compress_level": 1}), ("TIFF", {})]
+)
 def test_picture_that_needs_too_much_memory(form: str, options: dict[str, Any]) -> None:
     """A picture that does not fit into the memory says so, whichever decoder meets the limit.
 
@@ -176,7 +184,9 @@ def linear_profile() -> bytes:
         return kind + bytes(4) + body
 
     def xyz(*values: float) -> bytes:
-        return tag(b"XYZ ", b"".join(round(value * 65_536).to_bytes(4, signed=True) for value in values))
+        return tag(
+            b"XYZ ", b"".join(round(value * 65_536).to_bytes(4, signed=True) for value in values)
+        )
 
     tags = {
         b"desc": tag(b"desc", (7).to_bytes(4) + b"linear\0" + bytes(78)),
@@ -194,7 +204,14 @@ def linear_profile() -> bytes:
         table += name + (place + len(bodies)).to_bytes(4) + len(body).to_bytes(4)
         bodies += body + bytes(-len(body) % 4)
     size = place + len(bodies)
-    header = size.to_bytes(4) + bytes(4) + b"\x02\x40\x00\x00mntrRGB XYZ " + bytes(12) + b"acsp" + bytes(28)
+    header = (
+        size.to_bytes(4)
+        + bytes(4)
+        + b"\x02\x40\x00\x00mntrRGB XYZ "
+        + bytes(12)
+        + b"acsp"
+        + bytes(28)
+    )
     header += b"".join(round(value * 65_536).to_bytes(4) for value in (0.9642, 1.0, 0.8249))
     return header.ljust(128, b"\0") + table + bodies
 

@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 leaves: st.SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text()
 )
 leaves |= st.binary() | st.binary(min_size=BLOB, max_size=BLOB + 10)
-values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
 
 
 @pytest.fixture

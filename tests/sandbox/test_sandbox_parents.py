@@ -122,7 +122,10 @@ def test_outlives_the_thread_that_made_it() -> None:
 def test_child_ends_when_its_socket_is_closed() -> None:
     """Where no signal tells of the parent's death, the end of the socket does."""
     ours, theirs = socket.socketpair()
-    code = "import sys; sys.path.append(sys.argv[3]); from atelier.sandbox.inside import main; main(*sys.argv[1:3])"
+    code = (
+        "import sys; sys.path.append(sys.argv[3]); from atelier.sandbox.inside import main; "
+        "main(*sys.argv[1:3])"
+    )
     command = [sys.executable, "-c", code, str(os.getpid()), str(theirs.fileno()), FOLDER]
     with subprocess.Popen(command, pass_fds=(theirs.fileno(),)) as process:
         theirs.close()

@@ -37,9 +37,15 @@ def below_a_file(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("role", ["up", "api", "processor", "archiver", "relay"])
-def test_a_role_does_not_start_without_a_place_for_blobs(below_a_file: Path, folder: Path, role: str) -> None:
+def test_a_role_does_not_start_without_a_place_for_blobs(
+    below_a_file: Path, folder: Path, role: str
+) -> None:
     """One line that names the setting, the path and what is in its way; nothing was started."""
-    environment = {"PATH": os.environ["PATH"], "ATELIER_BLOBS": str(below_a_file), "ATELIER_PORT": "0"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "ATELIER_BLOBS": str(below_a_file),
+        "ATELIER_PORT": "0",
+    }
     command = [sys.executable, "-m", "atelier", role, "--data", "data"]
     done = finished(command, env=environment)
     reason = f"{below_a_file} cannot be used: Not a directory ({below_a_file.parent})."
@@ -60,7 +66,9 @@ def test_the_setting_is_named_where_it_was_written(folder: Path) -> None:
     """In the file, when it stands there."""
     (folder / "atelier.yaml").write_text("blobs: file/pictures\n")
     (folder / "file").touch()
-    with pytest.raises(SettingsError, match=r"^blobs in atelier.yaml: \S+/file/pictures cannot be used"):
+    with pytest.raises(
+        SettingsError, match=r"^blobs in atelier.yaml: \S+/file/pictures cannot be used"
+    ):
         require_blobs(load())
 
 

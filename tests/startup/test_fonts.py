@@ -31,7 +31,9 @@ def make(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["nothing", "a folder", "a pipe", "empty", "rubbish", "half a font"])
+@pytest.mark.parametrize(
+    "kind", ["nothing", "a folder", "a pipe", "empty", "rubbish", "half a font"]
+)
 def test_a_bad_font_is_refused(tmp_path: Path, kind: str) -> None:
     """One sentence with the setting and the path, whatever stands there."""
     path = make(tmp_path, kind)
@@ -93,7 +95,9 @@ def test_a_role_does_not_start_with_a_bad_font(tmp_path: Path, role: str) -> Non
     environment = {"PATH": os.environ["PATH"], "ATELIER_CAPTION_FONT": str(path)}
     environment["ATELIER_REDIS_URL"] = "redis://127.0.0.1:1"
     command = [sys.executable, "-m", "atelier", role, "--data", str(data)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"atelier: caption_font: {path} cannot be used: it is not a font that FreeType reads"

@@ -30,20 +30,48 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("variable", "url", "sentence"),
     [
-        (DATABASE, f"postgresql://u:{PASSWORD}@127.0.0.1:1/x", "PostgreSQL at 127.0.0.1:1 cannot be used: Connection"),
-        (DATABASE, f"postgresql://u@[::1]:1/x?password={PASSWORD}", "PostgreSQL at [::1]:1 cannot be used: "),
-        (DATABASE, f"postgresql://u:{PASSWORD}@/x?host=/none", "PostgreSQL at /none cannot be used: No such file"),
+        (
+            DATABASE,
+            f"postgresql://u:{PASSWORD}@127.0.0.1:1/x",
+            "PostgreSQL at 127.0.0.1:1 cannot be used: Connection",
+        ),
+        (
+            DATABASE,
+            f"postgresql://u@[::1]:1/x?password={PASSWORD}",
+            "PostgreSQL at [::1]:1 cannot be used: ",
+        ),
+        (
+            DATABASE,
+            f"postgresql://u:{PASSWORD}@/x?host=/none",
+            "PostgreSQL at /none cannot be used: No such file",
+        ),
         (DATABASE, f"postgresql://u:{PASSWORD}/w@h/d", NO_URL),
         (DATABASE, f"postgresql://u:{PASSWORD}%zz@h/d", NO_URL),
-        (REDIS, f"redis://:{PASSWORD}@127.0.0.1:1/0", "Redis at 127.0.0.1:1 cannot be used: Connection refused."),
-        (REDIS, f"unix://:{PASSWORD}@/none.sock", "Redis at /none.sock cannot be used: No such file or directory."),
+        (
+            REDIS,
+            f"redis://:{PASSWORD}@127.0.0.1:1/0",
+            "Redis at 127.0.0.1:1 cannot be used: Connection refused.",
+        ),
+        (
+            REDIS,
+            f"unix://:{PASSWORD}@/none.sock",
+            "Redis at /none.sock cannot be used: No such file or directory.",
+        ),
         (REDIS, f"redis://:{PASSWORD}/w@h:1", NO_URL),
-        (AMQP, f"amqp://u:{PASSWORD}@127.0.0.1:1/", "RabbitMQ at 127.0.0.1:1 cannot be used: Connect"),
+        (
+            AMQP,
+            f"amqp://u:{PASSWORD}@127.0.0.1:1/",
+            "RabbitMQ at 127.0.0.1:1 cannot be used: Connect",
+        ),
         (AMQP, f"amqp://u:{PASSWORD}/w@127.0.0.1:1/", NO_URL),
     ],
 )
 def test_what_cannot_be_used_is_named(
-    variable: str, url: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    variable: str,
+    url: str,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The variable, the server and its address, the reason; a client's own lines are not shown."""
     monkeypatch.setenv(variable, url)
@@ -59,7 +87,8 @@ def test_a_wrong_password_is_the_reason(redis_url: str) -> None:
     """What the server says is passed on."""
     url = redis_url.replace("unix://", f"unix://nobody:{PASSWORD}@")
     with pytest.raises(
-        Unavailable, match=r"^--redis-url: Redis at /\S+ cannot be used: invalid username-password pair"
+        Unavailable,
+        match=r"^--redis-url: Redis at /\S+ cannot be used: invalid username-password pair",
     ):
         require_servers(load(redis_url=url))
 
@@ -86,9 +115,16 @@ def test_servers_that_answer_are_no_matter(database_url: str, redis_url: str) ->
         ("migrate", DATABASE, "postgresql://u:hunter2@127.0.0.1:1/x"),
     ],
 )
-def test_a_start_ends_with_the_sentence(folder: Path, command: str, variable: str, url: str) -> None:
+def test_a_start_ends_with_the_sentence(
+    folder: Path, command: str, variable: str, url: str
+) -> None:
     """One line and exit code 2; no engine was started."""
-    environment = {"PATH": os.environ["PATH"], variable: url, "ATELIER_PORT": "0", "ATELIER_GRPC_PORT": "0"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        variable: url,
+        "ATELIER_PORT": "0",
+        "ATELIER_GRPC_PORT": "0",
+    }
     words = [sys.executable, "-m", "atelier", command]
     done = finished(words, env=environment)
     assert (done.returncode, done.stdout) == (2, "")

@@ -11,14 +11,16 @@ RUN = 16384 + 0b10101010101010  # blocks that one end-of-band code of ours skips
 def slow_jpeg(side: int, bands: int) -> bytes:
     """A grey progressive JPEG of `side` x `side` pixels that says nothing in `bands` * 14 scans, each read in full.
 
-    Every scan is well-formed (ITU T.81, G.1): each of the first `bands` AC coefficients is sent at the coarsest
-    approximation and refined bit by bit, always by end-of-band runs over all blocks.
+    Every scan is well-formed (ITU T.81, G.1): each of the first `bands` AC coefficients is sent at
+    the coarsest approximation and refined bit by bit, always by end-of-band runs over all blocks.
     """
     blocks = ((side + 7) // 8) ** 2
     head = b"\xff\xd8" + _segment(0xDB, b"\0" + b"\1" * 64)
     head += _segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0")
     head += _segment(0xC4, b"\0\1" + bytes(15) + b"\0")  # DC: one code of one bit, "no difference"
-    head += _segment(0xC4, b"\x10\1" + bytes(15) + b"\xe0")  # AC: one code of one bit, "end of band for 2^14 blocks"
+    head += _segment(
+        0xC4, b"\x10\1" + bytes(15) + b"\xe0"
+    )  # AC: one code of one bit, "end of band for 2^14 blocks"
     code = "0" + "10" * 7  # the code and the 14 bits that it adds
     bits = code * (blocks // RUN + 1)
     size = (len(bits) + 7) // 8

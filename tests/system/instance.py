@@ -41,7 +41,9 @@ def descendants(root: int) -> dict[int, list[str]]:
     below: dict[int, list[str]] = {}
     grown = {root}
     while grown:
-        grown = {pid for pid, (parent, _) in everyone.items() if parent in grown and pid not in below}
+        grown = {
+            pid for pid, (parent, _) in everyone.items() if parent in grown and pid not in below
+        }
         below |= {pid: everyone[pid][1] for pid in grown}
     return below
 
@@ -55,7 +57,9 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "up.log"
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ATELIER_")}
-        self.environment |= {f"ATELIER_{key.upper()}": value for key, value in (SETTINGS | settings).items()}
+        self.environment |= {
+            f"ATELIER_{key.upper()}": value for key, value in (SETTINGS | settings).items()
+        }
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
 
@@ -68,7 +72,16 @@ class Instance:
         """Start and wait until the API answers."""
         with self.log.open("ab") as log:
             process = self.process = subprocess.Popen(
-                [sys.executable, "-m", "atelier", "up", "--data", str(self.data), "--port", str(self.port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "atelier",
+                    "up",
+                    "--data",
+                    str(self.data),
+                    "--port",
+                    str(self.port),
+                ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -110,7 +123,11 @@ class Instance:
     def pids(self, name: str) -> list[int]:
         """The processes of a role (`api`, `files`) or the main process of an engine (`postgres`, `valkey`)."""
         assert self.process is not None
-        children = {pid: words for pid, (parent, words) in processes().items() if parent == self.process.pid}
+        children = {
+            pid: words
+            for pid, (parent, words) in processes().items()
+            if parent == self.process.pid
+        }
         return [
             pid
             for pid, words in children.items()
@@ -125,7 +142,11 @@ class Instance:
     def survivors(self, family: dict[int, list[str]]) -> dict[int, list[str]]:
         """Those of an earlier family that still live."""
         everyone = processes()
-        return {pid: words for pid, words in family.items() if pid in everyone and everyone[pid][1] == words}
+        return {
+            pid: words
+            for pid, words in family.items()
+            if pid in everyone and everyone[pid][1] == words
+        }
 
     def flush_redis(self) -> None:
         """Wipe the embedded Valkey."""

@@ -38,14 +38,18 @@ def upload(client: httpx2.Client) -> int:
 def come_and_go(client: httpx2.Client, stop: threading.Event) -> None:
     """Store pictures and delete half of them."""
     while not stop.is_set():
-        answers = [client.post("/api/tasks", files={"image": PHOTO.read_bytes()}, data={"meta": ""}) for _ in range(2)]
+        answers = [
+            client.post("/api/tasks", files={"image": PHOTO.read_bytes()}, data={"meta": ""})
+            for _ in range(2)
+        ]
         assert client.delete(f"/api/tasks/{answers[0].json()['id']}").status_code == 204
 
 
 def everything(client: httpx2.Client) -> dict[str, Any]:
     """What a user sees of the house."""
     return {
-        path: client.get(f"/api/{path}").json() for path in ("images", "tasks?limit=500", "books", "files/", "users/me")
+        path: client.get(f"/api/{path}").json()
+        for path in ("images", "tasks?limit=500", "books", "files/", "users/me")
     }
 
 
@@ -55,7 +59,9 @@ def watch(port: int, token: str, after: int) -> Any:
         metadata = [("authorization", token)]
         request = pb.WatchBooksRequest(after_sequence=after)
         call = BookServiceStub(channel).WatchBooks
-        for answer in call(request, metadata=metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True):
+        for answer in call(
+            request, metadata=metadata, timeout=PATIENCE_SECONDS, wait_for_ready=True
+        ):
             if answer.HasField("change"):
                 return answer
     raise AssertionError("the stream ended")
@@ -85,7 +91,10 @@ def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
     with running(secret=SECRET, grpc_port=str(ports[0])) as house:
         client = house.user()
         token = client.headers["Authorization"]
-        assert client.post("/api/upload/", files={"file": ("a.csv", b"a,b\n1,2\n")}).status_code == 201
+        assert (
+            client.post("/api/upload/", files={"file": ("a.csv", b"a,b\n1,2\n")}).status_code
+            == 201
+        )
         assert client.post("/api/books", json=BOOK).status_code == 201
         upload(client)
         stop = threading.Event()
@@ -103,7 +112,9 @@ def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
 
     with (
         running(backup=folder, secret=SECRET, grpc_port=str(ports[1])) as restored,
-        httpx2.Client(base_url=restored.url, headers={"Authorization": token}, timeout=PATIENCE_SECONDS) as there,
+        httpx2.Client(
+            base_url=restored.url, headers={"Authorization": token}, timeout=PATIENCE_SECONDS
+        ) as there,
     ):
         assert everything(there) == before
         for record in before["images"]:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="hides the library as Linux finds it")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="hides the library as Linux finds it"
+)
 
 
 @pytest.fixture
@@ -49,4 +51,6 @@ def test_an_instance_says_how_it_draws_captions(instance: Instance, tmp_path: Pa
     assert len(warnings) == 2
     assert all("WARNING" in line for line in warnings)
     assert f"image {arabic['id']}: its caption is drawn letter by letter" in warnings[1]
-    assert any(line.strip().startswith("Note") and "Libfribidi is missing" in line for line in lines)
+    assert any(
+        line.strip().startswith("Note") and "Libfribidi is missing" in line for line in lines
+    )

@@ -61,7 +61,9 @@ def unprocessed(client: httpx2.Client, ids: list[int]) -> list[dict[str, object]
     return [record for record in records if not record["processed"]]
 
 
-def kill_at_random(instance: Instance, stop: threading.Event, killed: list[str], victims: tuple[str, ...]) -> None:
+def kill_at_random(
+    instance: Instance, stop: threading.Event, killed: list[str], victims: tuple[str, ...]
+) -> None:
     """Kill one process of a random role or engine every second or so; each of them at least once."""
     dice = random.Random(SEED)
     while len(killed) < KILLS and not stop.wait(dice.uniform(0.3, 1.2)):
@@ -91,14 +93,20 @@ def assert_whole(instance: Instance, client: httpx2.Client, ids: list[int]) -> N
     assert all(record["error"] for record in records if record["status"] == "failed")
     listed = [record["id"] for record in everything(client)]
     assert sorted(listed) == sorted(ids)
-    until(lambda: instance.command("check", "--deep").returncode == 0, "rows and blobs do not agree")
-    until(lambda: not missing(instance, ids), lambda: f"events are missing: {missing(instance, ids)}")
+    until(
+        lambda: instance.command("check", "--deep").returncode == 0, "rows and blobs do not agree"
+    )
+    until(
+        lambda: not missing(instance, ids), lambda: f"events are missing: {missing(instance, ids)}"
+    )
 
 
 def missing(instance: Instance, ids: list[int]) -> dict[int, set[int]]:
     """The pictures that the subscriber did not see made and finished, without a gap; and what it saw of them."""
     seen = events_seen(instance)
-    return {number: seen[f"images/{number}"] for number in ids if seen[f"images/{number}"] != {1, 2}}
+    return {
+        number: seen[f"images/{number}"] for number in ids if seen[f"images/{number}"] != {1, 2}
+    }
 
 
 def everything(client: httpx2.Client) -> list[dict[str, object]]:
@@ -130,7 +138,9 @@ def upload_while(instance: Instance, client: httpx2.Client, disturb) -> list[int
 def test_killing_every_part_at_random_loses_nothing(instance: Instance) -> None:
     """300 uploads under 15 kill -9 of roles and engines all end final, once each; files and events agree."""
     client, killed = instance.user(), list[str]()
-    ids = upload_while(instance, client, lambda stop: kill_at_random(instance, stop, killed, VICTIMS))
+    ids = upload_while(
+        instance, client, lambda stop: kill_at_random(instance, stop, killed, VICTIMS)
+    )
     assert len(killed) == KILLS
     assert_whole(instance, client, ids)
 
@@ -141,7 +151,9 @@ def test_killing_the_files_worker_as_well_loses_no_file(instance: Instance) -> N
     client, killed, victims = instance.user(), list[str](), (*VICTIMS, "files")
     with ThreadPoolExecutor(1) as pool:
         files = pool.submit(lambda: [upload_file(client, number) for number in range(FILES)])
-        ids = upload_while(instance, client, lambda stop: kill_at_random(instance, stop, killed, victims))
+        ids = upload_while(
+            instance, client, lambda stop: kill_at_random(instance, stop, killed, victims)
+        )
         assert killed[: len(victims)] == list(victims)
         assert len(set(files.result())) == FILES
     until(
@@ -164,7 +176,9 @@ def test_wiping_redis_in_the_middle_loses_nothing(instance: Instance) -> None:
     assert_whole(instance, client, ids)
 
 
-def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(instance: Instance) -> None:
+def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(
+    instance: Instance,
+) -> None:
     """After kill -9 of `atelier up` its whole family goes, and a new start finds all work again."""
     client = instance.user()
     ids = [upload(client, number) for number in range(5)]

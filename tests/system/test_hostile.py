@@ -27,21 +27,28 @@ if TYPE_CHECKING:
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
 ATTEMPTS = 2
 MEMORY = 192 * 1024 * 1024
-BUSY_BYTES = 130 * 1024 * 1024  # resident: a child at rest has about 70 MiB, one that decodes 49 megapixels 160
+BUSY_BYTES = (
+    130 * 1024 * 1024
+)  # resident: a child at rest has about 70 MiB, one that decodes 49 megapixels 160
 
 
 @pytest.fixture(scope="module")
 def strict() -> Iterator[Instance]:
     """An instance that grants a picture three seconds, and little memory."""
     with running(
-        decode_seconds="3", decode_memory=str(MEMORY), job_attempts=str(ATTEMPTS), processor_workers="2"
+        decode_seconds="3",
+        decode_memory=str(MEMORY),
+        job_attempts=str(ATTEMPTS),
+        processor_workers="2",
     ) as instance:
         yield instance
 
 
 def upload(client: httpx2.Client, content: bytes) -> int:
     """The id of an upload."""
-    answer = client.post("/api/images", files={"file": ("a", content)}, data={"description": "hostile or not"})
+    answer = client.post(
+        "/api/images", files={"file": ("a", content)}, data={"description": "hostile or not"}
+    )
     assert answer.status_code == 201, answer.text
     return int(answer.json()["id"])
 
@@ -120,5 +127,7 @@ def test_a_decoder_that_is_killed_once_costs_an_attempt(patient: Instance) -> No
 @pytest.fixture(scope="module")
 def patient() -> Iterator[Instance]:
     """An instance that grants a picture all the time that killing it takes."""
-    with running(decode_seconds="600", job_attempts=str(ATTEMPTS), processor_workers="1") as instance:
+    with running(
+        decode_seconds="600", job_attempts=str(ATTEMPTS), processor_workers="1"
+    ) as instance:
         yield instance

@@ -68,7 +68,11 @@ class Receiver(BaseHTTPRequestHandler):
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-            service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+            service = next(
+                a.value.string_value
+                for a in resource.resource.attributes
+                if a.key == "service.name"
+            )
             for scope in resource.scope_spans:
                 for span in scope.spans:
                     ids = span.span_id.hex(), span.parent_span_id.hex(), span.trace_id.hex()
@@ -84,7 +88,9 @@ class Receiver(BaseHTTPRequestHandler):
 class Observed:
     """An instance, the ports of its roles and the collector of its spans."""
 
-    def __init__(self, instance: Instance, first: int, grpc_port: int, collector: Collector) -> None:
+    def __init__(
+        self, instance: Instance, first: int, grpc_port: int, collector: Collector
+    ) -> None:
         self.collector = collector
         self.instance = instance
         self.client = instance.user()
@@ -136,30 +142,41 @@ def observed() -> Iterator[Observed]:
 def busy(observed: Observed) -> None:
     """Everything that is measured happens once."""
     client = observed.client
-    answer = client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}, data={"description": "seven"})
+    answer = client.post(
+        "/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}, data={"description": "seven"}
+    )
     image = answer.json()["id"]
     settled(client, image)
     client.get(f"/api/images/{image}/info")
     file = client.post("/api/upload/", files={"file": ("a.txt", b"one\ntwo\n")}).json()["id"]
     until(lambda: client.get(f"/api/files/{file}/").json()["processed"])
-    client.post("/api/books", json={"title": "Emma", "author": "Jane Austen", "publication_date": "1815-12-23"})
+    client.post(
+        "/api/books",
+        json={"title": "Emma", "author": "Jane Austen", "publication_date": "1815-12-23"},
+    )
     metadata = (("authorization", client.headers["Authorization"]),)
     with grpc.insecure_channel(f"127.0.0.1:{observed.grpc_port}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
         how = {"metadata": metadata, "timeout": PATIENCE_SECONDS}
         assert len(books.ListBooks(books_pb2.ListBooksRequest(), **how).books) == 1
         watch = books.WatchBooks(books_pb2.WatchBooksRequest(), **how)
-        change = next(answer.change for answer in watch if answer.HasField("change"))  # marks may come before it
+        change = next(
+            answer.change for answer in watch if answer.HasField("change")
+        )  # marks may come before it
         assert change.book.title == "Emma"
         watch.cancel()
     (processor,) = observed.instance.pids("processor")
-    observed.instance.slay(next(pid for pid, words in descendants(processor).items() if "-I" in words))
+    observed.instance.slay(
+        next(pid for pid, words in descendants(processor).items() if "-I" in words)
+    )
     until(lambda: any("sandbox_ends" in name for name in observed.samples("processor")))
 
 
 def test_every_role_is_ready_and_alive(observed: Observed) -> None:
     """Each on its port, in the documented order; the start screen shows which is where."""
-    assert {role: observed.status(role, "/healthz") for role in observed.urls} == dict.fromkeys(observed.urls, 200)
+    assert {role: observed.status(role, "/healthz") for role in observed.urls} == dict.fromkeys(
+        observed.urls, 200
+    )
     shown = f"relay:{observed.urls['relay'].rpartition(':')[2]}"
     until(lambda: shown in observed.instance.log.read_text())
 
@@ -182,10 +199,16 @@ def test_the_counts_are_those_of_the_work(observed: Observed) -> None:
         ("files", "atelier_file_job_seconds_count[('kind', 'text')]"),
         ("relay", "atelier_relay_active"),
     ):
-        until(lambda role=role, name=name: observed.samples(role).get(name) == 1, f"{name} is not 1")
+        until(
+            lambda role=role, name=name: observed.samples(role).get(name) == 1, f"{name} is not 1"
+        )
     until(lambda: observed.samples("relay")["atelier_outbox_unsent_events"] == 0)
     relay = observed.samples("relay")
-    assert relay["atelier_relay_sent_events_total"] == relay["atelier_relay_confirmed_events_total"] > 0
+    assert (
+        relay["atelier_relay_sent_events_total"]
+        == relay["atelier_relay_confirmed_events_total"]
+        > 0
+    )
     assert relay["atelier_unfinished[('kind', 'image')]"] == 0
 
 
@@ -221,12 +244,20 @@ def test_one_upload_is_one_trace(observed: Observed) -> None:
     assert observed.client.post("/api/images", files=files, headers=header).status_code == 201
     processed = "api POST /api/images", "processor process"
     require(observed, trace, *processed, "processor render")
-    announced = "archiver store", "relay publish image.processed", "processor handle image.processed"
+    announced = (
+        "archiver store",
+        "relay publish image.processed",
+        "processor handle image.processed",
+    )
     require(observed, trace, *processed, *announced)
     created = "relay publish image.created", "processor handle image.created"
     require(observed, trace, "api POST /api/images", *created)
     log = observed.instance.data / "logs" / "processor.log"
-    assert [line for line in log.read_text().splitlines() if trace in line and "event image.processed" in line]
+    assert [
+        line
+        for line in log.read_text().splitlines()
+        if trace in line and "event image.processed" in line
+    ]
 
 
 def test_a_book_is_traced_into_the_log_of_grpc(observed: Observed) -> None:
@@ -234,13 +265,21 @@ def test_a_book_is_traced_into_the_log_of_grpc(observed: Observed) -> None:
     trace, header = client_span()
     book = {"title": "Persuasion", "author": "Jane Austen", "publication_date": "1817-12-20"}
     assert observed.client.post("/api/books", json=book, headers=header).status_code == 201
-    require(observed, trace, "api POST /api/books", "relay publish book.created", "grpc handle book.created")
+    require(
+        observed,
+        trace,
+        "api POST /api/books",
+        "relay publish book.created",
+        "grpc handle book.created",
+    )
 
 
 def test_a_file_is_traced_into_celery(observed: Observed) -> None:
     """Django's request, Celery's job in a child process, and the event of its end."""
     trace, header = client_span()
-    answer = observed.client.post("/api/upload/", files={"file": ("b.txt", b"one")}, headers=header)
+    answer = observed.client.post(
+        "/api/upload/", files={"file": ("b.txt", b"one")}, headers=header
+    )
     assert answer.status_code == 201
     request = "api POST /api/upload"
     require(observed, trace, request, "files inspect file", "relay publish file.processed")

@@ -146,10 +146,18 @@ def test_without_the_database_everything_says_so(house: House) -> None:
     assert is_away(client.get("/api/files"))
     assert is_away(upload(client))
     assert is_away(client.post("/api/upload", files={"file": ("a.txt", b"text")}))
-    assert is_away(client.post("/api/books", json={"title": "t", "author": "a", "publication_date": "1869-01-01"}))
+    assert is_away(
+        client.post(
+            "/api/books", json={"title": "t", "author": "a", "publication_date": "1869-01-01"}
+        )
+    )
     assert is_away(client.patch(f"/api/images/{kept}", json={"title": "changed"}))
     assert is_away(client.delete(f"/api/images/{kept}"))
-    assert is_away(client.post("/api/users", json={"email": "eve@example.org", "password": "correct horse battery"}))
+    assert is_away(
+        client.post(
+            "/api/users", json={"email": "eve@example.org", "password": "correct horse battery"}
+        )
+    )
     assert client.get("/docs").status_code == 200
 
     house.postgres = restart(start_postgres, house.folder / "postgres", house)
@@ -157,7 +165,9 @@ def test_without_the_database_everything_says_so(house: House) -> None:
     assert client.get(f"/api/images/{kept}/info").json()["title"] == "a.jpg"
     assert len(client.get("/api/images").json()) == 2
     assert before <= blobs(instance)
-    until(lambda: instance.command("check", "--deep").returncode == 0, "rows and blobs do not agree")
+    until(
+        lambda: instance.command("check", "--deep").returncode == 0, "rows and blobs do not agree"
+    )
 
 
 def blobs(instance: Instance) -> set[str]:

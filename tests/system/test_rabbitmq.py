@@ -46,7 +46,11 @@ async def vhost(amqp_url: str) -> AsyncIterator[str]:
     name = f"atelier-{secrets.token_hex(4)}"
     url = urlsplit(amqp_url)._replace(path=f"/{name}").geturl()
     user = urlsplit(amqp_url).username or "guest"
-    if ctl("add_vhost", name) and ctl("set_permissions", "-p", name, user, ".*", ".*", ".*") and await reachable(url):
+    if (
+        ctl("add_vhost", name)
+        and ctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
+        and await reachable(url)
+    ):
         yield url
         ctl("delete_vhost", name)
         return
@@ -80,7 +84,9 @@ async def reachable(url: str) -> bool:
 def events(instance: Instance) -> dict[str, list[tuple[str, int]]]:
     """What the processor logged of each image: types and sequences in the order in which they came, each once."""
     seen: dict[str, list[tuple[str, int]]] = {}
-    for type_, subject, sequence in EVENT.findall((instance.data / "logs" / "processor.log").read_text()):
+    for type_, subject, sequence in EVENT.findall(
+        (instance.data / "logs" / "processor.log").read_text()
+    ):
         found = seen.setdefault(subject, [])
         if (type_, int(sequence)) not in found:
             found.append((type_, int(sequence)))
@@ -111,7 +117,9 @@ async def test_a_broker_that_comes_and_goes_loses_no_event(vhost: str) -> None:
     parts = urlsplit(vhost)
     proxy = Proxy(lambda: asyncio.open_connection(parts.hostname, parts.port or 5672))
     await proxy.mend()
-    address = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+    address = parts._replace(
+        netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+    ).geturl()
     with contextlib.ExitStack() as stack:
         instance = await asyncio.to_thread(
             lambda: stack.enter_context(running(amqp_url=address, reconcile_seconds="2"))
@@ -130,15 +138,24 @@ async def test_a_broker_that_comes_and_goes_loses_no_event(vhost: str) -> None:
 
 def upload_files(client: httpx2.Client) -> list[int]:
     """Some files, whose jobs travel by the same broker."""
-    answers = [client.post("/api/upload", files={"file": ("a.txt", b"text")}) for _ in range(FILES)]
+    answers = [
+        client.post("/api/upload", files={"file": ("a.txt", b"text")}) for _ in range(FILES)
+    ]
     assert {answer.status_code for answer in answers} == {201}
     return [answer.json()["id"] for answer in answers]
 
 
-def assert_all_arrived(instance: Instance, client: httpx2.Client, ids: list[int], files: list[int]) -> None:
+def assert_all_arrived(
+    instance: Instance, client: httpx2.Client, ids: list[int], files: list[int]
+) -> None:
     """Every picture is ready, each of its events came in its turn, and files were looked at, too."""
     assert {settled(client, image_id)["status"] for image_id in ids} == {"ready"}
-    expected = {f"images/{image_id}": [("image.created", 1), ("image.processed", 2)] for image_id in ids}
+    expected = {
+        f"images/{image_id}": [("image.created", 1), ("image.processed", 2)] for image_id in ids
+    }
     until(lambda: events(instance) == expected, "events are missing")
-    until(lambda: all(client.get(f"/api/files/{id_}").json()["processed"] for id_ in files), "files are not done")
+    until(
+        lambda: all(client.get(f"/api/files/{id_}").json()["processed"] for id_ in files),
+        "files are not done",
+    )
     assert instance.command("check", "--deep").returncode == 0

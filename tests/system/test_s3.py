@@ -19,24 +19,31 @@ if TYPE_CHECKING:
     from tests.s3 import S3Server
 
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
-LARGE = PHOTO + b"\0" * (9 * 1024 * 1024)  # more than travels inside a job, and than goes up in one part
+LARGE = PHOTO + b"\0" * (
+    9 * 1024 * 1024
+)  # more than travels inside a job, and than goes up in one part
 TEXT = b"one line of words\n" * 600_000  # 10.8 MB: goes up in parts, too
 
 
 def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
     """Images, tasks and files go up, are processed, read in part and deleted; nothing stays in the bucket.
 
-    `accel_prefix` is set, as `compose.yaml` has it: no nginx could send from a bucket, so the API sends all the same.
+    `accel_prefix` is set, as `compose.yaml` has it: no nginx could send from a bucket, so the API
+    sends all the same.
     """
     bucket = s3.bucket(f"bucket-{secrets.token_hex(4)}")
-    with running(blobs=f"s3://{bucket}/atelier", s3_endpoint=s3.url, accel_prefix="/_blobs/", **KEYS) as instance:
+    with running(
+        blobs=f"s3://{bucket}/atelier", s3_endpoint=s3.url, accel_prefix="/_blobs/", **KEYS
+    ) as instance:
         client = instance.user()
         images = [upload(client, content) for content in (PHOTO, LARGE)]
         for image_id, content in zip(images, (PHOTO, LARGE), strict=True):
             assert settled(client, image_id)["status"] == "ready"
             reads_back(client, f"/api/images/{image_id}/renditions/original", content)
             assert client.get(f"/api/images/{image_id}").content.startswith(b"\xff\xd8")
-        task = client.post("/api/tasks", files={"image": ("a.jpg", LARGE)}, data={"meta": "m"}).json()["id"]
+        task = client.post(
+            "/api/tasks", files={"image": ("a.jpg", LARGE)}, data={"meta": "m"}
+        ).json()["id"]
         reads_back(client, f"/api/tasks/{task}/image", LARGE)
         file = client.post("/api/upload", files={"file": ("a.txt", TEXT)}).json()["id"]
         until(lambda: client.get(f"/api/files/{file}/").json()["processed"], "not processed")
@@ -46,7 +53,9 @@ def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
         assert check.returncode == 0, check.stdout
         assert not (instance.data / "blobs").exists()
         assert list((instance.data / "incoming").iterdir()) == []
-        removes_all(client, [f"/api/images/{images[0]}", f"/api/tasks/{task}", f"/api/files/{file}/"])
+        removes_all(
+            client, [f"/api/images/{images[0]}", f"/api/tasks/{task}", f"/api/files/{file}/"]
+        )
         store = S3Blobs(bucket, "", Access(s3.url, "us-east-1", *KEYS.values()))
         until(lambda: asyncio.run(keys(store)) == [], "blobs stay")
 
@@ -58,7 +67,9 @@ async def keys(store: S3Blobs) -> list[str]:
 
 def upload(client: httpx2.Client, content: bytes) -> int:
     """One picture; the id of its image."""
-    answer = client.post("/api/images", files={"file": ("a.jpg", content)}, data={"description": "one"})
+    answer = client.post(
+        "/api/images", files={"file": ("a.jpg", content)}, data={"description": "one"}
+    )
     assert answer.status_code == 201, answer.text
     return int(answer.json()["id"])
 

@@ -45,8 +45,12 @@ def test_the_start_screen_comes_when_every_address_answers(shared: Instance) -> 
     """GRPC listens, or is said to be late, and no banner of others pushes the screen away."""
     until(lambda: "is running" in shared.log.read_text(), shared.log.read_text)
     screen = shared.log.read_text().partition("is running")[2]
-    port = next(line.rpartition(":")[2] for line in screen.splitlines() if line.strip().startswith("gRPC"))
-    if not re.search(r"Not up yet: .*\bgrpc\b", screen):  # a machine may need longer than its patience
+    port = next(
+        line.rpartition(":")[2] for line in screen.splitlines() if line.strip().startswith("gRPC")
+    )
+    if not re.search(
+        r"Not up yet: .*\bgrpc\b", screen
+    ):  # a machine may need longer than its patience
         socket.create_connection(("127.0.0.1", int(port)), timeout=PATIENCE_SECONDS).close()
     assert "[queues]" not in shared.log.read_text()
 
@@ -54,7 +58,10 @@ def test_the_start_screen_comes_when_every_address_answers(shared: Instance) -> 
 def test_stopping_ends_every_process(shared: Instance) -> None:
     """SIGTERM ends roles and engines in order: exit code 0 and nothing left; a second start finds all data."""
     client = shared.user("bob@example.org")
-    assert client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).status_code == 201
+    assert (
+        client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).status_code
+        == 201
+    )
     family = shared.members()
     assert shared.stop() == 0
     until(lambda: not shared.survivors(family), lambda: f"left: {shared.survivors(family)}")

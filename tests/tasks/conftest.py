@@ -38,7 +38,9 @@ async def application(
 ) -> AsyncIterator[FastAPI]:
     """The application, started once for all tests: each has users of its own."""
     folder = tmp_path_factory.mktemp("tasks")
-    made = api.build(Settings(data=folder, database_url=database_url, redis_url=redis_url, secret="s" * 32))
+    made = api.build(
+        Settings(data=folder, database_url=database_url, redis_url=redis_url, secret="s" * 32)
+    )
     made.state.resources.passwords.close()
     made.state.resources.passwords = Passwords(CHEAPEST)
     async with made.router.lifespan_context(made):
@@ -66,11 +68,15 @@ class Person:
         account = await self.post("/api/users", json={"email": self.email, "password": PASSWORD})
         assert account.status_code == 201, account.text
         self.id: int = account.json()["id"]
-        answer = await self.post("/api/auth/token", data={"username": self.email, "password": PASSWORD})
+        answer = await self.post(
+            "/api/auth/token", data={"username": self.email, "password": PASSWORD}
+        )
         self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return self
 
-    async def create(self, content: bytes | None = None, meta: str = "", **options: Any) -> dict[str, Any]:
+    async def create(
+        self, content: bytes | None = None, meta: str = "", **options: Any
+    ) -> dict[str, Any]:
         """Make a task of a picture; its record."""
         body = {"image": base64.b64encode(content or picture()).decode(), "meta": meta}
         answer = await self.post("/api/tasks", json=body, **options)

@@ -24,8 +24,14 @@ def read(body: bytes, piece: int = 1 << 16) -> tuple[bytes, dict[str, Any]]:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["image", "x", '"', "\\"]), inner),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["image", "x", '"', "\\"]), inner)
+    ),
     max_leaves=8,
 )
 
@@ -50,7 +56,9 @@ def test_it_reads_what_a_json_parser_reads(
 ) -> None:
     """Whatever stands around the field, wherever the pieces are cut, however the encoder writes its characters."""
     image = base64.b64encode(content).decode()
-    text = json.dumps(before | {"image": "@" + image + "@"} | after, ensure_ascii=ascii_only, indent=indent)
+    text = json.dumps(
+        before | {"image": "@" + image + "@"} | after, ensure_ascii=ascii_only, indent=indent
+    )
     written = image.replace(*escape) if escape[0] else image
     body = text.replace(f'"@{image}@"', f'"{written}"').encode()
     assert read(body, piece) == (content, before | after)

@@ -20,7 +20,9 @@ ASTRAY = """
 """
 
 
-async def test_counters_are_exact_while_tasks_come_and_go(application: FastAPI, resources: Resources) -> None:
+async def test_counters_are_exact_while_tasks_come_and_go(
+    application: FastAPI, resources: Resources
+) -> None:
     """Each user's counter and the total grow by what is made, whatever is deleted, and are never seen falling."""
     people = [await Person(application).sign_in() for _ in range(4)]
     before, made, done = await people[0].total(), [15, 20, 25, 30], asyncio.Event()
@@ -39,17 +41,25 @@ async def test_counters_are_exact_while_tasks_come_and_go(application: FastAPI, 
 
     watching = asyncio.create_task(watch())
     # Two hands for each person: their requests meet on the same counter.
-    await asyncio.gather(*(work(p, n) for p, n in zip(people, made, strict=True) for _ in range(2)))
+    await asyncio.gather(
+        *(work(p, n) for p, n in zip(people, made, strict=True) for _ in range(2))
+    )
     done.set()
     seen = await watching
     assert len(seen) > 1
-    assert all(a <= b for older, newer in itertools.pairwise(seen) for a, b in zip(older, newer, strict=True))
+    assert all(
+        a <= b
+        for older, newer in itertools.pairwise(seen)
+        for a, b in zip(older, newer, strict=True)
+    )
     assert [await person.counter() for person in people] == [2 * count for count in made]
     assert await people[0].total() == before + 2 * sum(made)
     assert not await resources.database.fetch(ASTRAY)
 
 
-async def test_a_user_who_leaves_takes_their_count_along(ada: Person, bob: Person, resources: Resources) -> None:
+async def test_a_user_who_leaves_takes_their_count_along(
+    ada: Person, bob: Person, resources: Resources
+) -> None:
     """The total is the sum over the users that there are; deleting tasks beforehand makes no difference."""
     before = await bob.total()
     for _ in range(3):
@@ -70,7 +80,9 @@ async def test_a_user_who_leaves_while_making_tasks_leaves_no_count(
     for _ in range(3):
         person = await Person(application).sign_in()
         making = [
-            asyncio.create_task(person.post("/api/tasks", files={"image": b"GIF89a"}, data={"meta": ""}))
+            asyncio.create_task(
+                person.post("/api/tasks", files={"image": b"GIF89a"}, data={"meta": ""})
+            )
             for _ in range(6)
         ]
         await asyncio.sleep(0.02)

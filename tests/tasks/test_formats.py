@@ -136,7 +136,18 @@ def test_tga_is_known_by_its_end() -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    [b"<!---->", b"<?x?>", b" ", b"<!DOCTYPE svg[]>", b"<!--", b"<!DOCTYPE [", b"<svg ", b"P1 ", b"P1 #\n", b"a:"],
+    [
+        b"<!---->",
+        b"<?x?>",
+        b" ",
+        b"<!DOCTYPE svg[]>",
+        b"<!--",
+        b"<!DOCTYPE [",
+        b"<svg ",
+        b"P1 ",
+        b"P1 #\n",
+        b"a:",
+    ],
 )
 @pytest.mark.parametrize("start", [b"", b"<svg ", b"<", b"P2", b"P7\n#", b"<svg xmlns:"])
 def test_hostile_beginnings_are_judged_in_linear_time(start: bytes, unit: bytes) -> None:

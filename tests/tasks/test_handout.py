@@ -66,23 +66,31 @@ class TestTake:
         assert sorted(a.json()["id"] for a in answers if a.status_code == 200) == made
         assert sum(a.status_code == 404 for a in answers) == 10
 
-    async def test_none_is_not_said_while_one_may_come_free(self, ada: Person, resources: Resources) -> None:
+    async def test_none_is_not_said_while_one_may_come_free(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """A task that another transaction holds may be given back: the taker waits and gets it."""
         made = await ada.create()
         async with resources.database.session() as session:
-            await session.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": made["id"]})
+            await session.execute(
+                text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": made["id"]}
+            )
             taking = asyncio.create_task(ada.take())
             await asyncio.sleep(0.2)
             assert not taking.done()
             await session.rollback()
         assert (await taking).json()["id"] == made["id"]
 
-    async def test_patience_ends(self, ada: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_patience_ends(
+        self, ada: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """With 503 and when to ask again: that nothing is free would not be true."""
         monkeypatch.setattr(handout, "PATIENCE_SECONDS", 0.05)
         made = await ada.create()
         async with resources.database.session() as session:
-            await session.execute(text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": made["id"]})
+            await session.execute(
+                text("SELECT 1 FROM tasks WHERE id = :id FOR UPDATE"), {"id": made["id"]}
+            )
             answer = await ada.take()
             await session.rollback()
         assert is_problem(answer, 503, "unavailable")
@@ -99,7 +107,9 @@ class TestTake:
         left = {task["id"] for task in (await ada.get("/api/tasks")).json()}
         assert left == set(made[5:])
 
-    async def test_events_are_numbered_without_gaps(self, ada: Person, resources: Resources) -> None:
+    async def test_events_are_numbered_without_gaps(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """Created, taken, released, taken, completed, deleted."""
         task_id = (await ada.create())["id"]
         token = (await ada.take(60)).json()["lease"]["token"]
@@ -108,7 +118,9 @@ class TestTake:
         await ada.post(f"/api/tasks/{task_id}/complete", json={"token": token})
         await ada.delete(f"/api/tasks/{task_id}")
         types = ["created", "taken", "released", "taken", "completed", "deleted"]
-        assert await history(resources, task_id) == [(f"task.{name}", n) for n, name in enumerate(types, 1)]
+        assert await history(resources, task_id) == [
+            (f"task.{name}", n) for n, name in enumerate(types, 1)
+        ]
 
 
 class TestRetry:
@@ -173,7 +185,11 @@ class TestLease:
         made = [(await ada.create())["id"] for _ in range(2)]
         token = (await ada.take(60)).json()["lease"]["token"]
         answer = await ada.post(f"/api/tasks/{made[0]}/release", json={"token": token})
-        assert (answer.status_code, answer.json()["free"], answer.json()["taken_at"]) == (200, True, None)
+        assert (answer.status_code, answer.json()["free"], answer.json()["taken_at"]) == (
+            200,
+            True,
+            None,
+        )
         assert (await ada.take()).json()["id"] == made[0]
 
     async def test_renew_begins_the_time_anew(self, ada: Person) -> None:
@@ -204,7 +220,9 @@ class TestLease:
         await asyncio.sleep(LIFE_SECONDS)
         assert (await ada.take()).json()["id"] == made[0]
 
-    async def test_a_taker_need_not_wait_for_the_upkeep(self, ada: Person, resources: Resources) -> None:
+    async def test_a_taker_need_not_wait_for_the_upkeep(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """With nothing else free, what ran out is handed out at once; each once, with 20 takers about."""
         made = [(await ada.create())["id"] for _ in range(10)]
         for task_id in made:
@@ -224,7 +242,9 @@ class TestLease:
 
     @pytest.mark.parametrize("operation", ["renew", "release", "complete"])
     @pytest.mark.parametrize("fate", ["expired", "freed", "retaken", "plain", "wrong"])
-    async def test_a_late_holder_is_refused(self, ada: Person, resources: Resources, operation: str, fate: str) -> None:
+    async def test_a_late_holder_is_refused(
+        self, ada: Person, resources: Resources, operation: str, fate: str
+    ) -> None:
         """Whatever became of the task meanwhile, it stays as it is."""
         task_id = (await ada.create())["id"]
         taken = (await ada.take(None if fate == "plain" else 60)).json()
@@ -236,21 +256,37 @@ class TestLease:
         if fate == "retaken":
             assert (await ada.take(60)).json()["lease"]["token"] > token
         before = (await ada.get(f"/api/tasks/{task_id}")).content
-        body = {"token": token + (fate == "wrong")} | ({"lease_seconds": 9} if operation == "renew" else {})
-        assert is_problem(await ada.post(f"/api/tasks/{task_id}/{operation}", json=body), 409, "lease-lost")
+        body = {"token": token + (fate == "wrong")} | (
+            {"lease_seconds": 9} if operation == "renew" else {}
+        )
+        assert is_problem(
+            await ada.post(f"/api/tasks/{task_id}/{operation}", json=body), 409, "lease-lost"
+        )
         assert (await ada.get(f"/api/tasks/{task_id}")).content == before
 
-    @pytest.mark.parametrize("body", [{}, {"token": "2"}, {"token": 0}, {"token": 2**31}, {"token": 2, "x": 1}])
+    @pytest.mark.parametrize(
+        "body", [{}, {"token": "2"}, {"token": 0}, {"token": 2**31}, {"token": 2, "x": 1}]
+    )
     async def test_a_bad_token_is_refused(self, ada: Person, body: dict[str, object]) -> None:
         """Before the database is asked."""
         task_id = (await ada.create())["id"]
         await ada.take(60)
-        assert is_problem(await ada.post(f"/api/tasks/{task_id}/complete", json=body), 422, "invalid")
+        assert is_problem(
+            await ada.post(f"/api/tasks/{task_id}/complete", json=body), 422, "invalid"
+        )
 
-    async def test_expiring_many_takes_several_statements(self, ada: Person, resources: Resources) -> None:
+    async def test_expiring_many_takes_several_statements(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """However many leases ran out, all of them are freed."""
-        rows = "SELECT $1, '', false, 'x', 'PNG', 'image/png', 1, '', 2, now(), now() FROM generate_series(1, 2500)"
-        columns = "owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at, leased_until"
+        rows = (
+            "SELECT $1, '', false, 'x', 'PNG', 'image/png', 1, '', 2, now(), now() FROM "
+            "generate_series(1, 2500)"
+        )
+        columns = (
+            "owner_id, meta, free, blob, format, media_type, size, sha256, sequence, "
+            "created_at, leased_until"
+        )
         await resources.database.fetch(f"INSERT INTO tasks ({columns}) {rows}", ada.id)
         assert await handout.expire(resources.database) >= 2500
         assert await handout.expire(resources.database) == 0
@@ -259,6 +295,10 @@ class TestLease:
     async def test_a_lease_is_the_time_asked_for(self, ada: Person, resources: Resources) -> None:
         """From the moment of the hand-out."""
         task_id = (await ada.create())["id"]
-        row = await handout.take(resources.database.fetchrow, Watermarks(), ada.id, timedelta(seconds=90))
+        row = await handout.take(
+            resources.database.fetchrow, Watermarks(), ada.id, timedelta(seconds=90)
+        )
         assert row["id"] == task_id
-        assert timedelta(seconds=90) <= row["leased_until"] - row["taken_at"] < timedelta(seconds=91)
+        assert (
+            timedelta(seconds=90) <= row["leased_until"] - row["taken_at"] < timedelta(seconds=91)
+        )

@@ -52,14 +52,27 @@ class House:
     async def start(self, port: int) -> None:
         """Start one and wait until it answers."""
         with (self.folder / "api.log").open("ab") as log:
-            command = [sys.executable, "-m", "atelier", "api", "--data", str(self.folder), "--port", str(port)]
-            self.processes[port] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
+            command = [
+                sys.executable,
+                "-m",
+                "atelier",
+                "api",
+                "--data",
+                str(self.folder),
+                "--port",
+                str(port),
+            ]
+            self.processes[port] = subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log
+            )
         async with patience(), httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
             while True:
                 with contextlib.suppress(httpx2.HTTPError):
                     if (await client.get(f"http://127.0.0.1:{port}/healthz")).status_code == 200:
                         return
-                assert self.processes[port].poll() is None, (self.folder / "api.log").read_text()[-4000:]
+                assert self.processes[port].poll() is None, (self.folder / "api.log").read_text()[
+                    -4000:
+                ]
                 await asyncio.sleep(0.05)
 
     async def kill_one(self, port: int) -> None:
@@ -88,7 +101,9 @@ class House:
         """Let the collector remove everything on its list, as if a day had passed."""
         await self.database.fetch("UPDATE blob_garbage SET after = now() - interval '1 second'")
         while await garbage.collect(self.database, self.blobs):
-            await self.database.fetch("UPDATE blob_garbage SET after = now() - interval '1 second' WHERE NOT intent")
+            await self.database.fetch(
+                "UPDATE blob_garbage SET after = now() - interval '1 second' WHERE NOT intent"
+            )
 
     async def stop(self) -> None:
         """End everything."""
@@ -148,7 +163,10 @@ class Taker:
             self.port = RANDOM.choice(self.ports)
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
-        request = f"POST /api/tasks/take HTTP/1.1\r\nHost: a\r\n{self.headers}Idempotency-Key: {key}\r\n\r\n"
+        request = (
+            f"POST /api/tasks/take HTTP/1.1\r\nHost: a\r\n{self.headers}Idempotency-Key: "
+            f"{key}\r\n\r\n"
+        )
         writer.write(request.encode())
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
@@ -176,19 +194,28 @@ async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
     def answering() -> set[int]:
         return {port for port in house.ports if port not in starts or starts[port].done()}
 
-    for kill in range(1, KILLS + 1):  # each when its share of the tasks is taken, however fast that is
+    for kill in range(
+        1, KILLS + 1
+    ):  # each when its share of the tasks is taken, however fast that is
         share = kill * TASKS / (KILLS + 1)
-        await eventually(lambda share=share: answering() and sum(len(taker.taken) for taker in takers) > share)
+        await eventually(
+            lambda share=share: answering() and sum(len(taker.taken) for taker in takers) > share
+        )
         served = Counter(taker.port for taker in takers if taker.port in answering())
         busiest, _ = served.most_common(1)[0]
         starts[busiest] = asyncio.create_task(house.kill_one(busiest))
     await asyncio.gather(*taking, *starts.values())
     taken = [task_id for taker in takers for task_id in taker.taken]
     assert sum(taker.broken for taker in takers) >= KILLS
-    rows = await house.database.fetch("SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id)
+    rows = await house.database.fetch(
+        "SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id
+    )
     assert len(rows) == TASKS
     assert sorted(taken) == [row["id"] for row in rows]
-    query = "SELECT count(*) AS events, count(DISTINCT subject) AS subjects FROM outbox WHERE type = 'task.taken'"
+    query = (
+        "SELECT count(*) AS events, count(DISTINCT subject) AS subjects FROM outbox WHERE "
+        "type = 'task.taken'"
+    )
     assert dict((await house.database.fetch(query))[0]) == {"events": TASKS, "subjects": TASKS}
 
 
@@ -211,7 +238,9 @@ async def test_creating_and_deleting_survive_kills(house: House) -> None:
                 task_id = kept.pop()
                 unsure.add(task_id)
                 with contextlib.suppress(httpx2.HTTPError):
-                    if (await client.delete(f"{base}/{task_id}", headers=headers)).status_code == 204:
+                    if (
+                        await client.delete(f"{base}/{task_id}", headers=headers)
+                    ).status_code == 204:
                         unsure.discard(task_id)
 
     async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
@@ -223,10 +252,17 @@ async def test_creating_and_deleting_survive_kills(house: House) -> None:
         await asyncio.gather(*workers)
     rows = {row["id"] for row in await house.database.fetch("SELECT id FROM tasks")}
     assert kept <= rows
-    counters = "SELECT tasks_created, (SELECT sum(created) FROM task_totals) AS total FROM users WHERE id = $1"
+    counters = (
+        "SELECT tasks_created, (SELECT sum(created) FROM task_totals) AS total FROM users "
+        "WHERE id = $1"
+    )
     counted = (await house.database.fetch(counters, user_id))[0]
     made = "SELECT count(*) AS made FROM outbox WHERE type = 'task.created'"
-    assert counted["tasks_created"] == counted["total"] == (await house.database.fetch(made))[0]["made"]
+    assert (
+        counted["tasks_created"]
+        == counted["total"]
+        == (await house.database.fetch(made))[0]["made"]
+    )
     await house.sweep()
     report = await check(house.database, house.blobs, deep=True)
     assert report.agrees, report
@@ -241,7 +277,12 @@ async def test_deleting_an_account_survives_kills(house: House) -> None:
         base = f"http://127.0.0.1:{house.ports[0]}"
         for _, headers in people:
             for _ in range(5):
-                await client.post(f"{base}/api/tasks", files={"image": picture()}, data={"meta": ""}, headers=headers)
+                await client.post(
+                    f"{base}/api/tasks",
+                    files={"image": picture()},
+                    data={"meta": ""},
+                    headers=headers,
+                )
         leaving = [
             asyncio.create_task(client.delete(f"{base}/api/users/{user_id}", headers=headers))
             for user_id, headers in people
@@ -251,9 +292,13 @@ async def test_deleting_an_account_survives_kills(house: House) -> None:
         answers = await asyncio.gather(*leaving, return_exceptions=True)
     left = {row["id"] for row in await house.database.fetch("SELECT id FROM users")}
     for (user_id, _), answer in zip(people, answers, strict=True):
-        assert not (isinstance(answer, httpx2.Response) and answer.status_code == 204 and user_id in left)
+        assert not (
+            isinstance(answer, httpx2.Response) and answer.status_code == 204 and user_id in left
+        )
     query = "SELECT owner_id, count(*) AS tasks FROM tasks GROUP BY owner_id"
-    assert {row["owner_id"]: row["tasks"] for row in await house.database.fetch(query)} == dict.fromkeys(left, 5)
+    assert {
+        row["owner_id"]: row["tasks"] for row in await house.database.fetch(query)
+    } == dict.fromkeys(left, 5)
     total = await house.database.fetchrow("SELECT sum(created) AS total FROM task_totals")
     assert total
     assert total["total"] == 5 * len(left)

@@ -28,7 +28,8 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     made = Database(fresh_database_url, connections=1)
     for email in "ab":
         query = (
-            "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) VALUES ($1, $1, '', 1, now())"
+            "INSERT INTO users (email, email_folded, password_hash, sequence, created_at) "
+            "VALUES ($1, $1, '', 1, now())"
         )
         await made.fetch(query, email)
     yield made
@@ -46,7 +47,9 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     ],
     ids=["none", "all free", "nearly none free", "nearly all free", "nearly all another's"],
 )
-async def test_one_index_finds_what_is_asked_for(database: Database, tasks: list[tuple[int, bool, int]]) -> None:
+async def test_one_index_finds_what_is_asked_for(
+    database: Database, tasks: list[tuple[int, bool, int]]
+) -> None:
     """Whatever the statistics say; no other index would do at any number of tasks."""
     for owner_id, free, count in tasks:
         await database.fetch(FILL, owner_id, free, count)
@@ -69,7 +72,9 @@ async def test_a_take_reads_a_handful_of_pages(database: Database) -> None:
     await database.fetch(FILL, 1, FREE, 100)
     await database.fetch("VACUUM ANALYZE tasks")
     await database.fetchrow(handout.TAKE, 1, None, 0)
-    plan = await database.fetch(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {handout.TAKE}", 1, None, 0)
+    plan = await database.fetch(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {handout.TAKE}", 1, None, 0
+    )
     candidate = next(node for node in nodes(plan) if node.get("Subplan Name") == "CTE candidate")
     assert candidate["Shared Hit Blocks"] + candidate["Shared Read Blocks"] < 12
 

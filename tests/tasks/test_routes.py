@@ -41,7 +41,11 @@ class TestCreate:
             "free": True,
             "taken_at": None,
             "created_at": made["created_at"],
-            "image": {"url": f"/api/tasks/{made['id']}/image", "format": "PNG", "size": len(content)},
+            "image": {
+                "url": f"/api/tasks/{made['id']}/image",
+                "format": "PNG",
+                "size": len(content),
+            },
         }
         answer = await ada.get(made["image"]["url"])
         assert (answer.status_code, answer.content) == (200, content)
@@ -59,7 +63,9 @@ class TestCreate:
         assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"
         assert (await ada.get(answer.json()["image"]["url"])).content == content
 
-    async def test_a_large_base64_goes_through_the_disk(self, ada: Person, resources: Resources) -> None:
+    async def test_a_large_base64_goes_through_the_disk(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """It comes back whole, and nothing stays in the spool."""
         content = PNG + bytes(range(256)) * 20_000
         made = await ada.create(content)
@@ -73,7 +79,9 @@ class TestCreate:
         """However late that shows: no file in the spool, none in the store."""
         content = b'{"image": "' + base64.b64encode(PNG + bytes(3 << 20)) + ending.encode()
         blobs = len(list(resources.settings.blobs_folder.rglob("*")))
-        answer = await ada.post("/api/tasks", content=content, headers={"Content-Type": "application/json"})
+        answer = await ada.post(
+            "/api/tasks", content=content, headers={"Content-Type": "application/json"}
+        )
         assert answer.status_code in (400, 422)
         assert not list((resources.settings.incoming_folder).glob("*"))
         assert len(list(resources.settings.blobs_folder.rglob("*"))) == blobs
@@ -95,7 +103,9 @@ class TestCreate:
             (["QUJD"], 422, "invalid"),
         ],
     )
-    async def test_a_bad_body_makes_nothing(self, ada: Person, body: Any, status: int, slug: str) -> None:
+    async def test_a_bad_body_makes_nothing(
+        self, ada: Person, body: Any, status: int, slug: str
+    ) -> None:
         """No task, no count, and a problem that says what is wrong."""
         assert is_problem(await ada.post("/api/tasks", json=body), status, slug)
         assert await ada.counter() == 0
@@ -116,7 +126,9 @@ class TestCreate:
         self, ada: Person, content: bytes, content_type: str, status: int
     ) -> None:
         """With the status of its fault."""
-        answer = await ada.post("/api/tasks", content=content, headers={"Content-Type": content_type})
+        answer = await ada.post(
+            "/api/tasks", content=content, headers={"Content-Type": content_type}
+        )
         assert answer.status_code == status
 
     async def test_meta_is_kept_as_it_came(self, ada: Person) -> None:
@@ -128,7 +140,9 @@ class TestCreate:
     async def test_a_body_over_the_limit_is_refused(self, ada: Person) -> None:
         """413, by what is sent and not by what it decodes to."""
         image = base64.b64encode(PNG + bytes(39 << 20)).decode()
-        assert is_problem(await ada.post("/api/tasks", json={"image": image, "meta": ""}), 413, "too-large")
+        assert is_problem(
+            await ada.post("/api/tasks", json={"image": image, "meta": ""}), 413, "too-large"
+        )
 
     async def test_an_idempotency_key_makes_one_task(self, ada: Person) -> None:
         """However it is sent, the same content under one key is answered from the first run; other content is not."""
@@ -140,17 +154,26 @@ class TestCreate:
         assert (again.status_code, again.json()) == (201, first)
         assert await ada.counter() == 1
         body = {"image": base64.b64encode(content).decode(), "meta": "other"}
-        assert is_problem(await ada.post("/api/tasks", json=body, headers=key), 422, "idempotency-key-reused")
+        assert is_problem(
+            await ada.post("/api/tasks", json=body, headers=key), 422, "idempotency-key-reused"
+        )
 
-    async def test_nothing_is_made_for_an_account_that_is_gone(self, ada: Person, resources: Resources) -> None:
+    async def test_nothing_is_made_for_an_account_that_is_gone(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """A creation that meets the account's deletion is refused, and its file is listed for removal."""
         creations = [
-            asyncio.create_task(ada.post("/api/tasks", files={"image": picture()}, data={"meta": ""})) for _ in range(8)
+            asyncio.create_task(
+                ada.post("/api/tasks", files={"image": picture()}, data={"meta": ""})
+            )
+            for _ in range(8)
         ]
         await asyncio.sleep(0.01)
         assert (await ada.delete(f"/api/users/{ada.id}")).status_code == 204
         assert {answer.status_code for answer in await asyncio.gather(*creations)} <= {201, 401}
-        assert not await resources.database.fetch("SELECT 1 FROM tasks WHERE owner_id = $1", ada.id)
+        assert not await resources.database.fetch(
+            "SELECT 1 FROM tasks WHERE owner_id = $1", ada.id
+        )
         assert not (await check(resources.database, resources.blobs)).orphaned
 
 
@@ -171,7 +194,9 @@ class TestRead:
         path = (await ada.create(content))["image"]["url"]
         whole = await ada.get(path)
         assert "sandbox" in whole.headers["content-security-policy"]
-        assert (await ada.get(path, headers={"If-None-Match": whole.headers["etag"]})).status_code == 304
+        assert (
+            await ada.get(path, headers={"If-None-Match": whole.headers["etag"]})
+        ).status_code == 304
         part = await ada.get(path, headers={"Range": "bytes=1-3"})
         assert (part.status_code, part.content) == (206, content[1:4])
 
@@ -214,7 +239,9 @@ class TestDelete:
     async def test_the_picture_goes_with_the_task(self, ada: Person, resources: Resources) -> None:
         """No row, no file, and the counter as it was."""
         made = await ada.create()
-        blob = await resources.database.fetchrow("SELECT blob FROM tasks WHERE id = $1", made["id"])
+        blob = await resources.database.fetchrow(
+            "SELECT blob FROM tasks WHERE id = $1", made["id"]
+        )
         path = resources.blobs.path(blob["blob"])
         assert path
         assert path.exists()
@@ -224,10 +251,14 @@ class TestDelete:
             assert is_problem(await ada.get(f"/api/tasks/{made['id']}{gone}"), 404, "not-found")
         assert await ada.counter() == 1
 
-    async def test_a_file_that_is_gone_already_is_no_hindrance(self, ada: Person, resources: Resources) -> None:
+    async def test_a_file_that_is_gone_already_is_no_hindrance(
+        self, ada: Person, resources: Resources
+    ) -> None:
         """The picture is 404, and the task is deleted all the same."""
         made = await ada.create()
-        blob = await resources.database.fetchrow("SELECT blob FROM tasks WHERE id = $1", made["id"])
+        blob = await resources.database.fetchrow(
+            "SELECT blob FROM tasks WHERE id = $1", made["id"]
+        )
         await resources.blobs.delete([blob["blob"]])
         assert is_problem(await ada.get(made["image"]["url"]), 404, "not-found")
         assert (await ada.delete(f"/api/tasks/{made['id']}")).status_code == 204
@@ -238,18 +269,29 @@ class TestDelete:
         path = f"/api/tasks/{(await ada.create())['id']}"
         tag = (await ada.get(path)).headers["etag"]
         await ada.take()
-        assert is_problem(await ada.delete(path, headers={"If-Match": tag}), 412, "precondition-failed")
+        assert is_problem(
+            await ada.delete(path, headers={"If-Match": tag}), 412, "precondition-failed"
+        )
         tag = (await ada.get(path)).headers["etag"]
         assert (await ada.delete(path, headers={"If-Match": tag})).status_code == 204
 
-    async def test_everything_goes_with_the_account(self, ada: Person, bob: Person, resources: Resources) -> None:
+    async def test_everything_goes_with_the_account(
+        self, ada: Person, bob: Person, resources: Resources
+    ) -> None:
         """Rows at once, files with the next collection, each with its event; and nothing of anybody else."""
         made = [await ada.create() for _ in range(3)]
         kept = await bob.create()
         await ada.take()
-        keys = [r["blob"] for r in await resources.database.fetch("SELECT blob FROM tasks WHERE owner_id = $1", ada.id)]
+        keys = [
+            r["blob"]
+            for r in await resources.database.fetch(
+                "SELECT blob FROM tasks WHERE owner_id = $1", ada.id
+            )
+        ]
         assert (await ada.delete(f"/api/users/{ada.id}")).status_code == 204
-        listed = await resources.database.fetch("SELECT key FROM blob_garbage WHERE key = any($1)", keys)
+        listed = await resources.database.fetch(
+            "SELECT key FROM blob_garbage WHERE key = any($1)", keys
+        )
         assert {row["key"] for row in listed} == set(keys)
         report = await check(resources.database, resources.blobs)
         assert not report.missing or not set(report.missing) & set(keys)
@@ -303,12 +345,21 @@ async def test_a_token_is_needed(ada: Person, method: str, path: str) -> None:
 async def test_every_literal_path_of_the_seed(ada: Person) -> None:
     """With and without a slash at the end, by the same rules as the canonical ones."""
     image = base64.b64encode(picture()).decode()
-    made = [(await ada.post(path, json={"image": image, "meta": "m"})).json()["id"] for path in ("/tasks", "/tasks/")]
+    made = [
+        (await ada.post(path, json={"image": image, "meta": "m"})).json()["id"]
+        for path in ("/tasks", "/tasks/")
+    ]
     total = (await ada.get("/total_tasks_created/")).json()
-    assert total == (await ada.get("/total_tasks_created")).json() == (await ada.get("/api/tasks/total_created")).json()
+    assert (
+        total
+        == (await ada.get("/total_tasks_created")).json()
+        == (await ada.get("/api/tasks/total_created")).json()
+    )
     assert list(total) == ["total_tasks_created"]
     assert [task["id"] for task in (await ada.get("/tasks")).json()] == made[::-1]
-    assert (await ada.get(f"/tasks/{made[0]}")).json() == (await ada.get(f"/api/tasks/{made[0]}")).json()
+    assert (await ada.get(f"/tasks/{made[0]}")).json() == (
+        await ada.get(f"/api/tasks/{made[0]}")
+    ).json()
     assert (await ada.get(f"/tasks/{made[0]}/image")).content == base64.b64decode(image)
     taken = await ada.get("/take_free_task")
     assert (taken.json()["id"], taken.headers["cache-control"]) == (made[0], "no-store")
@@ -340,4 +391,7 @@ async def test_openapi_describes_every_path(ada: Person) -> None:
         assert "deprecated" not in paths[f"/api{path}"][method]
     assert paths["/take_free_task"]["get"]["deprecated"]
     assert paths["/total_tasks_created"]["get"]["deprecated"]
-    assert set(paths["/api/tasks"]["post"]["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    assert set(paths["/api/tasks"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+    }

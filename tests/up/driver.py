@@ -31,12 +31,14 @@ class House:
         self.uid = uid
         self.python = sys.executable if uid is None else python_of(uid)
         self.settings = {"GRPC_PORT": str(free_port())} | settings
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        self.log = tempfile.TemporaryFile()
         self.process: subprocess.Popen[bytes]
 
     def start(self, *, wait: bool = True) -> House:
         """Start it; with `wait`, until it shows its start screen and the worker, which starts after the API, works."""
-        environment = os.environ | {f"ATELIER_{key}": value for key, value in self.settings.items()}
+        environment = os.environ | {
+            f"ATELIER_{key}": value for key, value in self.settings.items()
+        }
         if self.python != sys.executable:
             environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self.process = subprocess.Popen(
@@ -86,7 +88,10 @@ class House:
     def child(self, word: str) -> int | None:
         """The pid of its child that is called by `word`: a role's argument, an engine's program."""
         children = [pid for pid, parent in parents().items() if parent == self.process.pid]
-        return next((pid for pid in children if word in {Path(part).name for part in command_line(pid)}), None)
+        return next(
+            (pid for pid in children if word in {Path(part).name for part in command_line(pid)}),
+            None,
+        )
 
     def wait(self) -> int:
         """Its exit code."""
@@ -110,7 +115,9 @@ def parents() -> dict[int, int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and start_time(int(entry.name)):
             with suppress(OSError):
-                found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                found[int(entry.name)] = int(
+                    (entry / "stat").read_text().rpartition(")")[2].split()[1]
+                )
     return found
 
 

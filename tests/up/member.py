@@ -55,7 +55,9 @@ def ask() -> None:
 def prepare() -> None:
     """What migrations do."""
     with psycopg.connect(os.environ["ATELIER_DATABASE_URL"]) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)")
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)"
+        )
 
 
 def work() -> None:

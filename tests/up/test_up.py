@@ -58,7 +58,9 @@ def visits(house: House) -> int:
     """How often `/readyz` was asked, as the database of the data folder remembers."""
     import psycopg
 
-    with psycopg.connect(f"postgresql://atelier@/atelier?host={house.data}/postgres") as connection:
+    with psycopg.connect(
+        f"postgresql://atelier@/atelier?host={house.data}/postgres"
+    ) as connection:
         row = connection.execute("SELECT count(*) FROM visits").fetchone()
         assert row
         return int(row[0])
@@ -70,7 +72,12 @@ def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> 
     assert running.get("/healthz") == 200
     assert running.get("/readyz") == 200
     text = running.text()
-    for words in (f"http://127.0.0.1:{running.port}/docs", str(running.data / "logs"), "/api/users", "Ctrl-C"):
+    for words in (
+        f"http://127.0.0.1:{running.port}/docs",
+        str(running.data / "logs"),
+        "/api/users",
+        "Ctrl-C",
+    ):
         assert words in text
     assert "worker     | worker works with 64 characters of secret" in text
     assert "\x1b" not in text  # no colours into a file
@@ -167,7 +174,9 @@ def test_no_orphan_stays_when_it_is_killed(house: Callable[..., House]) -> None:
     assert visits(again) == 1
 
 
-def test_a_start_that_is_killed_leaves_no_half(house: Callable[..., House], open_folder: Path) -> None:
+def test_a_start_that_is_killed_leaves_no_half(
+    house: Callable[..., House], open_folder: Path
+) -> None:
     """Kill -9 at any stage of the very first start: the next one still comes up."""
     for files in (1, 10, 300, 900):  # of the data folder, into which initdb writes some 950
         running = house().start(wait=False)
@@ -208,7 +217,9 @@ def test_a_role_that_keeps_dying_is_not_started_in_a_rush(house: Callable[..., H
     """The pauses between its starts grow."""
     running = house("mortal").start()
     until(lambda: running.text().count("mortal ended") >= 4)
-    pauses = [float(pause) for pause in re.findall(r"mortal ended .* in ([\d.]+) s", running.text())]
+    pauses = [
+        float(pause) for pause in re.findall(r"mortal ended .* in ([\d.]+) s", running.text())
+    ]
     assert pauses == sorted(set(pauses))
 
 
@@ -247,7 +258,10 @@ def test_lines_of_any_kind_are_merged(house: Callable[..., House]) -> None:
     """Lines longer than any buffer and bytes that are no text pass through, each under its role's name."""
     running = house("talker").start()
     until(lambda: "caf\N{REPLACEMENT CHARACTER}" in running.text())
-    assert sum(line.count("x") for line in running.text().splitlines() if line.startswith("talker")) == 300_000
+    assert (
+        sum(line.count("x") for line in running.text().splitlines() if line.startswith("talker"))
+        == 300_000
+    )
     assert "talker     | caf\N{REPLACEMENT CHARACTER}" in running.text()
     running.process.terminate()
     running.wait()
@@ -290,7 +304,9 @@ def test_one_port_for_two_is_refused(house: Callable[..., House]) -> None:
     assert f"port and grpc_port are both {running.port}" in refused(running)
 
 
-def test_the_doctor_sees_what_runs(house: Callable[..., House], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_doctor_sees_what_runs(
+    house: Callable[..., House], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Beside a running instance it asks that one's engines and port, whatever port the settings name; after, none."""
     running = house().start()
     assert examine(load(data=running.data)) == 0
@@ -344,7 +360,9 @@ def test_a_failed_migration_ends_it(house: Callable[..., House]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
-def test_a_folder_that_cannot_be_written_is_refused(house: Callable[..., House], open_folder: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(
+    house: Callable[..., House], open_folder: Path
+) -> None:
     """One line for an ordinary user on somebody else's folder."""
     (open_folder / "data").mkdir(mode=0o755)
     assert "cannot be used: Permission denied" in refused(house(uid=NOBODY))
@@ -361,8 +379,12 @@ def test_an_ordinary_user_needs_nothing(house: Callable[..., House], open_folder
     assert (running.data / "postgres").stat().st_uid == NOBODY
 
 
-@pytest.mark.parametrize("name", ["with a space", "quote'and\"more", "percent%20", "кухня", "x" * 120])
-def test_any_folder_name_will_do(house: Callable[..., House], open_folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["with a space", "quote'and\"more", "percent%20", "кухня", "x" * 120]
+)
+def test_any_folder_name_will_do(
+    house: Callable[..., House], open_folder: Path, name: str
+) -> None:
     """Spaces, quotes, other alphabets and paths longer than a socket's address."""
     running = house(data=open_folder / name).start()
     assert running.get("/readyz") == 200
@@ -387,7 +409,9 @@ def test_a_reader_that_goes_away_costs_only_the_output(open_folder: Path) -> Non
     """`atelier up | head -1` keeps serving."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, INSTANCE, open_folder / "data", str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, INSTANCE, open_folder / "data", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         assert process.stdout
         process.stdout.readline()

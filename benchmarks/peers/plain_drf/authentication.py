@@ -15,6 +15,8 @@ class TokenAuthentication(authentication.BaseAuthentication):
         """The user's id."""
         try:
             token = request.headers["Authorization"].removeprefix("Bearer ")
-            return int(jwt.decode(token, settings.SECRET_KEY, ["HS256"], audience="atelier-api")["sub"]), None
+            return int(
+                jwt.decode(token, settings.SECRET_KEY, ["HS256"], audience="atelier-api")["sub"]
+            ), None
         except (KeyError, jwt.PyJWTError) as error:
             raise exceptions.AuthenticationFailed from error

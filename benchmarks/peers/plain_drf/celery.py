@@ -35,7 +35,12 @@ def _image(data: bytes) -> dict[str, Any]:
         upright.thumbnail((200, 200))
         made = io.BytesIO()
         upright.save(made, "JPEG", quality=80)
-        return {"width": image.width, "height": image.height, "format": image.format, "thumbnail": len(made.getvalue())}
+        return {
+            "width": image.width,
+            "height": image.height,
+            "format": image.format,
+            "thumbnail": len(made.getvalue()),
+        }
 
 
 def _text(data: bytes) -> dict[str, Any]:

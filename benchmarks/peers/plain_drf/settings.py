@@ -11,7 +11,10 @@ SECRET_KEY = os.environ["PEER_SECRET"]
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = ["rest_framework", "benchmarks.peers.plain_drf"]
-MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
 ROOT_URLCONF = "benchmarks.peers.plain_drf.urls"
 DATABASES = {
     "default": {
@@ -27,7 +30,9 @@ USE_TZ = True
 MEDIA_ROOT = os.environ["PEER_MEDIA"]
 MEDIA_URL = "/media/"
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["benchmarks.peers.plain_drf.authentication.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "benchmarks.peers.plain_drf.authentication.TokenAuthentication"
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "UNAUTHENTICATED_USER": None,
 }

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from atelier.auth import Claims
     from atelier.database import Database
 
-KEEP_DEAD = timedelta(days=1)  # how long an ended family is kept, so that reuse of its tokens is told from rubbish
+KEEP_DEAD = timedelta(
+    days=1
+)  # how long an ended family is kept, so that reuse of its tokens is told from rubbish
 _ALIVE = "SELECT 1 FROM refresh_families WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
 _PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
 

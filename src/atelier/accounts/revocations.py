@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 
 
 async def announce(
-    redis: Redis, authenticator: Authenticator, *, session_id: str | None = None, user_id: int | None = None
+    redis: Redis,
+    authenticator: Authenticator,
+    *,
+    session_id: str | None = None,
+    user_id: int | None = None,
 ) -> None:
     """Forget the tokens of a session or user here, now, and elsewhere as soon as the word arrives."""
     authenticator.drop(session_id=session_id, user_id=user_id)

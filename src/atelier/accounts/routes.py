@@ -37,18 +37,31 @@ UserId = Annotated[
     Path(
         description="The account; one can delete only one's own.",
         examples=[7],
-        json_schema_extra={"minimum": 1, "maximum": 2**63 - 1},  # said, not enforced: any other number is nobody's
+        json_schema_extra={
+            "minimum": 1,
+            "maximum": 2**63 - 1,
+        },  # said, not enforced: any other number is nobody's
     ),
 ]
 
 
 def _created(user: User) -> Response:
     account = Account.model_validate(user)
-    return json_response(account.model_dump(), 201, {"Location": "/api/users/me", "ETag": f'"{account.etag}"'})
+    return json_response(
+        account.model_dump(), 201, {"Location": "/api/users/me", "ETag": f'"{account.etag}"'}
+    )
 
 
-@router.post("/users", status_code=201, response_model=Account, responses=responses(409, 422, 503), deprecated=True)
-@router.post("/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 503))
+@router.post(
+    "/users",
+    status_code=201,
+    response_model=Account,
+    responses=responses(409, 422, 503),
+    deprecated=True,
+)
+@router.post(
+    "/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 503)
+)
 async def register(resources: Res, body: Registration, key: Key = None) -> Response:
     """Create an account.
 
@@ -58,7 +71,9 @@ async def register(resources: Res, body: Registration, key: Key = None) -> Respo
     # Keyed: a plain digest of a password at rest would invite guessing.
     fingerprint = resources.tokens.digest("register", orjson.dumps([body.email, password]))
     hours = resources.settings.idempotency_hours
-    async with once(resources.database, service.REGISTRATIONS, key, fingerprint, hours=hours) as run:
+    async with once(
+        resources.database, service.REGISTRATIONS, key, fingerprint, hours=hours
+    ) as run:
         if run.replay:
             return run.replay
         await service.register(
@@ -99,7 +114,10 @@ _CREDENTIALS: dict[str, Any] = {
 
 
 @router.post(
-    TOKEN_URL, response_model=Pair, responses=responses(400, 401, 413, 415, 422, 429, 503), openapi_extra=_CREDENTIALS
+    TOKEN_URL,
+    response_model=Pair,
+    responses=responses(400, 401, 413, 415, 422, 429, 503),
+    openapi_extra=_CREDENTIALS,
 )
 async def token(request: Request, resources: Res) -> Response:
     """Sign in.
@@ -109,9 +127,14 @@ async def token(request: Request, resources: Res) -> Response:
     """
     form = await _form(request)
     if missing := [name for name in ("username", "password") if not form.get(name)]:
-        raise Invalid("The form is not complete.", errors=[{"loc": ["body", m], "msg": REQUIRED} for m in missing])
+        raise Invalid(
+            "The form is not complete.",
+            errors=[{"loc": ["body", m], "msg": REQUIRED} for m in missing],
+        )
     if form.get("grant_type", "password") != "password":
-        raise Invalid("Only the grant type `password` is offered here.", slug="unsupported-grant-type")
+        raise Invalid(
+            "Only the grant type `password` is offered here.", slug="unsupported-grant-type"
+        )
     pair = await service.login(
         resources.database,
         resources.tokens,
@@ -135,11 +158,16 @@ async def _form(request: Request) -> dict[str, str]:
         if len(body) > FORM_LIMIT:
             raise TooLarge(f"The form is larger than {FORM_LIMIT} bytes.")
     try:
-        fields = parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS)
+        fields = parse_qs(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS
+        )
     except ValueError as error:
         raise Malformed("The form could not be read.") from error
     if repeated := [name for name, values in fields.items() if len(values) > 1]:
-        raise Invalid("A field is repeated.", errors=[{"loc": ["body", r], "msg": "Given twice"} for r in repeated])
+        raise Invalid(
+            "A field is repeated.",
+            errors=[{"loc": ["body", r], "msg": "Given twice"} for r in repeated],
+        )
     return {name: values[0] for name, values in fields.items()}
 
 
@@ -173,7 +201,12 @@ async def logout(resources: Res, user: CurrentUser) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/api/users/me", response_model=Account, responses=SAME | responses(401), openapi_extra=UNLESS_SAME)
+@router.get(
+    "/api/users/me",
+    response_model=Account,
+    responses=SAME | responses(401),
+    openapi_extra=UNLESS_SAME,
+)
 async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
     """Get my account.
 
@@ -183,7 +216,9 @@ async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
     return record_response(request, dumps(account.model_dump()), account.etag)
 
 
-@router.delete("/user/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH, deprecated=True)
+@router.delete(
+    "/user/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH, deprecated=True
+)
 @router.delete("/api/users/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH)
 async def delete(request: Request, resources: Res, user_id: UserId, user: CurrentUser) -> Response:
     """Delete my account.

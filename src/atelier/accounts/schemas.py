@@ -17,10 +17,13 @@ REFRESH_TOKEN_MAX = 200  # ours have 76
 def address(email: str) -> str:
     """`email` in its normal form. Raises ValueError when it is no address; no DNS is asked.
 
-    Names under `.test` are accepted: nothing is ever mailed, and people try Atelier with such addresses.
+    Names under `.test` are accepted: nothing is ever mailed, and people try Atelier with such
+    addresses.
     """
     try:
-        return validate_email(email, check_deliverability=False, test_environment=True, strict=True).normalized
+        return validate_email(
+            email, check_deliverability=False, test_environment=True, strict=True
+        ).normalized
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
 
@@ -36,15 +39,24 @@ def _printable(secret: SecretStr) -> SecretStr:
     return secret
 
 
-Address = Annotated[str, Field(max_length=EMAIL_MAX, json_schema_extra={"format": "email"}), AfterValidator(address)]
-Password = Annotated[SecretStr, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX), AfterValidator(_printable)]
+Address = Annotated[
+    str,
+    Field(max_length=EMAIL_MAX, json_schema_extra={"format": "email"}),
+    AfterValidator(address),
+]
+Password = Annotated[
+    SecretStr, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX), AfterValidator(_printable)
+]
 
 
 class Registration(BaseModel):
     """A new account."""
 
     model_config = ConfigDict(
-        strict=True, json_schema_extra={"examples": [{"email": "anna@example.org", "password": "a quiet workshop"}]}
+        strict=True,
+        json_schema_extra={
+            "examples": [{"email": "anna@example.org", "password": "a quiet workshop"}]
+        },
     )
 
     email: Address
@@ -57,7 +69,9 @@ class Refresh(BaseModel):
     model_config = ConfigDict(
         strict=True,
         json_schema_extra={
-            "examples": [{"refresh_token": "0b9f6c1e1f0d4c1f8a6f6f0e4f9f2a11.V2hhdCBhIHF1aWV0IHBsYWNl"}]
+            "examples": [
+                {"refresh_token": "0b9f6c1e1f0d4c1f8a6f6f0e4f9f2a11.V2hhdCBhIHF1aWV0IHBsYWNl"}
+            ]
         },
     )
 
@@ -71,7 +85,12 @@ class Account(BaseModel):
         from_attributes=True,
         json_schema_extra={
             "examples": [
-                {"id": 7, "email": "anna@example.org", "tasks_created": 0, "created_at": "2026-11-21T09:30:00Z"}
+                {
+                    "id": 7,
+                    "email": "anna@example.org",
+                    "tasks_created": 0,
+                    "created_at": "2026-11-21T09:30:00Z",
+                }
             ]
         },
     )

@@ -1,7 +1,7 @@
 """What people do with their accounts: register, sign in, stay signed in, sign out, leave.
 
-One use case, one transaction, an explicit commit. Knows no HTTP and no other slice: what else a leaving user owned is
-deleted by functions that the caller brings.
+One use case, one transaction, an explicit commit. Knows no HTTP and no other slice: what else a
+leaving user owned is deleted by functions that the caller brings.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ async def register(
     before_commit: Callable[[AsyncSession, User], Awaitable[None]],
 ) -> User:
     """Make an account. `email` is in its normal form. Raises AddressTaken."""
-    user = {"email": email, "email_folded": folded(email), "password_hash": await passwords.hash(password)}
+    user = {
+        "email": email,
+        "email_folded": folded(email),
+        "password_hash": await passwords.hash(password),
+    }
     async with database.session() as session:
         made: User | None = await session.scalar(
             insert(User)
@@ -75,7 +79,9 @@ async def register(
         )
         if made is None:
             raise AddressTaken
-        outbox.record(session, events.CREATED, events.subject(made.id), made.sequence, events.state(made))
+        outbox.record(
+            session, events.CREATED, events.subject(made.id), made.sequence, events.state(made)
+        )
         await before_commit(session, made)
         await session.commit()
     return made
@@ -94,17 +100,25 @@ async def login(
 ) -> Pair:
     """A pair of tokens of a new family that lives `days`; an unknown user costs the same work as a wrong password.
 
-    Raises WrongCredentials, and TooManyRequests after too many failures of this address from this client.
+    Raises WrongCredentials, and TooManyRequests after too many failures of this address from this
+    client.
     """
     email = _folded_or_none(username)
     key = login_key(email or username, client)
     async with limit.turn(key):
         await limit.check(key)
         user = await _by_email(database, email)
-        if not await passwords.verify(user.password_hash if user else None, password) or user is None:
+        if (
+            not await passwords.verify(user.password_hash if user else None, password)
+            or user is None
+        ):
             await limit.failed(key)
             raise WrongCredentials
-    renewed = await passwords.hash(password) if passwords.outdated(user.password_hash) else user.password_hash
+    renewed = (
+        await passwords.hash(password)
+        if passwords.outdated(user.password_hash)
+        else user.password_hash
+    )
     return await _open_family(database, tokens, user, renewed, days)
 
 
@@ -124,7 +138,9 @@ async def _by_email(database: Database, email: str | None) -> User | None:
         return user
 
 
-async def _open_family(database: Database, tokens: Tokens, user: User, password_hash: str, days: int) -> Pair:
+async def _open_family(
+    database: Database, tokens: Tokens, user: User, password_hash: str, days: int
+) -> Pair:
     family, secret, now = uuid.uuid4(), _secret(), utcnow()
     async with database.session() as session:
         same = select(User).where(User.id == user.id, User.password_hash == user.password_hash)
@@ -145,11 +161,14 @@ async def _open_family(database: Database, tokens: Tokens, user: User, password_
     return _pair(tokens, user.id, family, secret)
 
 
-async def refresh(database: Database, tokens: Tokens, revoked: Revoked, *, refresh_token: str, days: int) -> Pair:
+async def refresh(
+    database: Database, tokens: Tokens, revoked: Revoked, *, refresh_token: str, days: int
+) -> Pair:
     """The next pair of a family; the token given dies with it. Raises DeadRefreshToken.
 
-    Of several requests with one token one wins. Whoever comes with a token that was already exchanged, even at the same
-    moment, may be a thief or the robbed: the family ends, `revoked` is told, and its owner signs in anew.
+    Of several requests with one token one wins. Whoever comes with a token that was already
+    exchanged, even at the same moment, may be a thief or the robbed: the family ends, `revoked` is
+    told, and its owner signs in anew.
     """
     family, old = _parsed(refresh_token)
     new, now = _secret(), utcnow()
@@ -171,10 +190,15 @@ async def refresh(database: Database, tokens: Tokens, revoked: Revoked, *, refre
 
 async def logout(database: Database, revoked: Revoked, principal: Principal) -> None:
     """End the family of the principal's token, and tell `revoked`."""
-    mine = (RefreshFamily.id == uuid.UUID(principal.session_id), RefreshFamily.user_id == principal.user_id)
+    mine = (
+        RefreshFamily.id == uuid.UUID(principal.session_id),
+        RefreshFamily.user_id == principal.user_id,
+    )
     async with database.session() as session:
         await session.execute(
-            update(RefreshFamily).where(*mine, RefreshFamily.revoked_at.is_(None)).values(revoked_at=utcnow())
+            update(RefreshFamily)
+            .where(*mine, RefreshFamily.revoked_at.is_(None))
+            .values(revoked_at=utcnow())
         )
         await session.commit()
     await revoked(principal.session_id)
@@ -193,10 +217,11 @@ async def delete_account(
 ) -> None:
     """Delete a user with everything they own; `forget` deletes, in the same transaction, what other slices hold.
 
-    `expected` judges the present entity tag (If-Match). Raises PreconditionFailed, and Unauthenticated when
-    the user is already gone.
+    `expected` judges the present entity tag (If-Match). Raises PreconditionFailed, and
+    Unauthenticated when the user is already gone.
     """
-    # Locked first: whoever is adding something for this user waits for our end, and then finds no user.
+    # Locked first: whoever is adding something for this user waits for our end, and then finds no
+    # user.
     user = await session.scalar(select(User).where(User.id == user_id).with_for_update())
     if user is None:
         raise Unauthenticated("The account is gone.")
@@ -204,8 +229,12 @@ async def delete_account(
         raise PreconditionFailed("The account has changed since this entity tag.")
     for each in (*forget, idempotency.forget):
         await each(session, user_id)
-    await idempotency.forget_answer(session, REGISTRATIONS, Account.model_validate(user).first_etag)
-    outbox.record(session, events.DELETED, events.subject(user.id), user.sequence + 1, events.state(user))
+    await idempotency.forget_answer(
+        session, REGISTRATIONS, Account.model_validate(user).first_etag
+    )
+    outbox.record(
+        session, events.DELETED, events.subject(user.id), user.sequence + 1, events.state(user)
+    )
     await session.execute(delete(User).where(User.id == user_id))
     await session.commit()
 

@@ -29,19 +29,23 @@ class Stat(NamedTuple):
 class Blobs(Protocol):
     """What every store does, and `path`, which lets the HTTP layer send local files without reading them.
 
-    A key that `check_key` refuses is a ValueError everywhere: keys are made by Atelier, never by a client.
+    A key that `check_key` refuses is a ValueError everywhere: keys are made by Atelier, never by a
+    client.
     """
 
     async def put(self, key: str, source: bytes | Path) -> None:
         """Store `source` for good before returning; a file is taken over and is gone afterwards.
 
-        Raises Conflict when the key exists (that blob stays as it is) and Unavailable when there is no space.
+        Raises Conflict when the key exists (that blob stays as it is) and Unavailable when there
+        is no space.
         """
 
     async def get(self, key: str) -> bytes:
         """The whole blob. Raises NotFound."""
 
-    def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+    def stream(
+        self, key: str, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to but without `stop`, in pieces. Raises NotFound before the first piece."""
 
     async def stat(self, key: str) -> Stat:
@@ -53,7 +57,8 @@ class Blobs(Protocol):
     def list(self, prefix: str = "") -> AsyncIterator[Stat]:
         """Every blob whose key begins with `prefix`, in no particular order and in flat memory.
 
-        What others have put there under a name that is no key (`lost+found`, `Thumbs.db`) is no blob.
+        What others have put there under a name that is no key (`lost+found`, `Thumbs.db`) is no
+        blob.
         """
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
@@ -99,4 +104,7 @@ def new_key(prefix: str, suffix: str) -> str:
 def new_keys(prefix: str, suffixes: Iterable[str]) -> list[str]:
     """Such keys for what is stored together, in one folder: a folder that is new has to be made durable, too."""
     name = secrets.token_hex(RANDOM_BYTES)
-    return [check_key(f"{prefix}/{name[:SHARD_DIGITS]}/{name[SHARD_DIGITS:]}-{suffix}") for suffix in suffixes]
+    return [
+        check_key(f"{prefix}/{name[:SHARD_DIGITS]}/{name[SHARD_DIGITS:]}-{suffix}")
+        for suffix in suffixes
+    ]

@@ -1,7 +1,8 @@
 """The blob store in a folder of the local file system: what `put` has returned survives kill -9 and power failure.
 
-A blob is written to `.incoming` in the same file system, fsynced, linked to its name (which fails when that exists) and
-the folder fsynced. Folders are never removed: a `put` relies on its folder's own entry being on disk already.
+A blob is written to `.incoming` in the same file system, fsynced, linked to its name (which fails
+when that exists) and the folder fsynced. Folders are never removed: a `put` relies on its folder's
+own entry being on disk already.
 """
 
 from __future__ import annotations
@@ -26,9 +27,15 @@ from atelier.errors import Conflict, NotFound, Unavailable
 
 RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
 INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot
-THREADS = 16  # fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
-CHUNK_BYTES = 256 * 1024  # per piece of a stream: large enough that the hop to a thread does not matter
-FOLDER_MODE, FILE_MODE = 0o750, 0o640  # pictures are private: nothing for other users of the machine
+# Fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
+THREADS = 16
+CHUNK_BYTES = (
+    256 * 1024
+)  # per piece of a stream: large enough that the hop to a thread does not matter
+FOLDER_MODE, FILE_MODE = (
+    0o750,
+    0o640,
+)  # pictures are private: nothing for other users of the machine
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNUSABLE = {
     errno.EACCES: "the folder of blobs is closed to us",
@@ -41,7 +48,10 @@ UNUSABLE = {
     errno.ENFILE: "too many files are open",
 }
 NO_FOLDER = "the folder of blobs is no folder"
-FOREIGN = {errno.EXDEV, errno.EPERM}  # another file system; a file of another user, which may not be linked
+FOREIGN = {
+    errno.EXDEV,
+    errno.EPERM,
+}  # another file system; a file of another user, which may not be linked
 
 Result = TypeVar("Result")
 
@@ -71,13 +81,17 @@ class DirectoryBlobs:
         """The whole blob."""
         return await self._run(self._get, key)
 
-    async def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, key: str, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
         file = await self._run(self._open, key)
         try:
             await self._run(file.seek, start)
             left = None if stop is None else stop - start
-            while chunk := await self._run(file.read, CHUNK_BYTES if left is None else max(0, min(CHUNK_BYTES, left))):
+            while chunk := await self._run(
+                file.read, CHUNK_BYTES if left is None else max(0, min(CHUNK_BYTES, left))
+            ):
                 yield chunk
                 left = left and left - len(chunk)
         finally:
@@ -154,7 +168,9 @@ class DirectoryBlobs:
             if not self.root.is_dir():
                 raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
-        with suppress(PermissionError) if folder == self.root else nullcontext():  # passed through, but not read
+        with (
+            suppress(PermissionError) if folder == self.root else nullcontext()
+        ):  # passed through, but not read
             _fsync(folder.parent)
         self._durable.add(folder)
 
@@ -302,7 +318,9 @@ def _trouble_is_unavailable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        detail = "the disk takes no more" if error.errno in FULL else UNUSABLE.get(error.errno or 0)
+        detail = (
+            "the disk takes no more" if error.errno in FULL else UNUSABLE.get(error.errno or 0)
+        )
         if detail is None:
             raise
         log.warning("blobs: %s: %s", detail, error)

@@ -1,6 +1,7 @@
 """Which blobs are to be removed: every blob is at every moment either referenced by a row or listed here.
 
-So a process that dies between writing a blob and committing its row leaks nothing. Knows no table that refers to blobs.
+So a process that dies between writing a blob and committing its row leaks nothing. Knows no table
+that refers to blobs.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from atelier.errors import Unavailable
 log = logging.getLogger(__name__)
 
 COLLECT_BATCH = 500  # blobs per transaction
-STRAGGLERS_SECONDS = (
-    86_400  # a writer that was stopped past its intent may still write the blob; look again after a day
-)
+# A writer that was stopped past its intent may still write the blob; look again after a day
+STRAGGLERS_SECONDS = 86_400
 
 
 class BlobGarbage(Base):
@@ -68,7 +68,8 @@ async def intend(database: Database, keys: Collection[str], after: datetime) -> 
 async def claim(session: AsyncSession, keys: Collection[str]) -> None:
     """Take blobs off the list in the transaction that makes the row that refers to them.
 
-    Raises Unavailable when one was not intended or is due already: it may be gone, so the row must not be made.
+    Raises Unavailable when one was not intended or is due already: it may be gone, so the row must
+    not be made.
     """
     if keys:
         claimed = await session.scalars(_with_keys(_CLAIM), {"keys": list(keys)})
@@ -85,7 +86,8 @@ async def discard(session: AsyncSession, keys: Collection[str]) -> None:
 async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
     """Remove at once what a committed transaction has discarded.
 
-    While a backup runs, or the store does not answer, it is left to the collector: what was asked for has been done.
+    While a backup runs, or the store does not answer, it is left to the collector: what was asked
+    for has been done.
     """
     if (await database.fetch(MAY_REMOVE))[0][0]:
         try:
@@ -114,7 +116,11 @@ async def _collect_batch(database: Database, blobs: Blobs, limit: int) -> int:
             return 0
         if due:
             await blobs.delete([row.key for row in due])
-            await session.execute(_with_keys(_POSTPONE), {"keys": [row.key for row in due if row.intent]})
-            await session.execute(_with_keys(_FORGET), {"keys": [row.key for row in due if not row.intent]})
+            await session.execute(
+                _with_keys(_POSTPONE), {"keys": [row.key for row in due if row.intent]}
+            )
+            await session.execute(
+                _with_keys(_FORGET), {"keys": [row.key for row in due if not row.intent]}
+            )
         await session.commit()
     return len(due)

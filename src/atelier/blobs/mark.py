@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-UNFINISHED = b"An unfinished copy: run `atelier blobs copy` again.\n"  # a mark begins so until all is there
+UNFINISHED = (
+    b"An unfinished copy: run `atelier blobs copy` again.\n"  # a mark begins so until all is there
+)
 UNREADABLE, COPYING = "unreadable", "copying"
 _ID = re.compile(rb'"instance": "([0-9a-f-]{36})"')
 

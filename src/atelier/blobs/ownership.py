@@ -1,7 +1,7 @@
 """Whose blobs a store holds: the store carries a mark that the database remembers, so that the two are never mixed up.
 
-A store without a mark is new, or from before there were marks, or a folder where no volume is mounted. Knows no table
-that refers to blobs.
+A store without a mark is new, or from before there were marks, or a folder where no volume is
+mounted. Knows no table that refers to blobs.
 """
 
 from __future__ import annotations
@@ -36,21 +36,26 @@ class Instance(Base):
 async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:
     """Whether the store is marked as this database's; False: it has no mark, and nothing speaks against one.
 
-    `references` are statements which select the `key` of each blob that a row refers to. Raises WrongStore, and
-    Conflict for a database that was not migrated.
+    `references` are statements which select the `key` of each blob that a row refers to. Raises
+    WrongStore, and Conflict for a database that was not migrated.
     """
     ours, theirs = await _instance(database), mark.read(await blobs.mark())
     if theirs == mark.COPYING:
-        raise WrongStore("the blob store is an unfinished copy of another: run `atelier blobs copy` again")
+        raise WrongStore(
+            "the blob store is an unfinished copy of another: run `atelier blobs copy` again"
+        )
     if theirs is None and not await _plausible(database, blobs, references):
         raise WrongStore(
-            "the blob store holds nothing that the database refers to. Is ATELIER_BLOBS right, is the volume mounted? "
+            "the blob store holds nothing that the database refers to. Is ATELIER_BLOBS right, "
+            "is the volume mounted? "
             "(When the blobs are lost for good, `atelier blobs adopt` makes a new store of it.)"
         )
     if theirs not in {None, ours}:
         raise WrongStore(
-            f"the blob store belongs to another database ({theirs}, this one is {ours}). Set ATELIER_BLOBS or "
-            "ATELIER_DATABASE_URL right. (When they were put together on purpose: `atelier blobs adopt`.)"
+            f"the blob store belongs to another database ({theirs}, this one is {ours}). Set "
+            "ATELIER_BLOBS or "
+            "ATELIER_DATABASE_URL right. (When they were put together on purpose: `atelier blobs "
+            "adopt`.)"
         )
     return theirs is not None
 
@@ -70,7 +75,9 @@ async def _instance(database: Database) -> str:
     try:
         found = await database.fetchrow("SELECT id FROM instance")
     except asyncpg.UndefinedTableError:
-        raise Conflict("the database does not have the tables of this version: run `atelier migrate`") from None
+        raise Conflict(
+            "the database does not have the tables of this version: run `atelier migrate`"
+        ) from None
     if found is None:
         raise WrongStore("the database has lost its own name: its table `instance` is empty")
     return str(found["id"])
@@ -78,7 +85,9 @@ async def _instance(database: Database) -> str:
 
 async def _plausible(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:
     """Whether a store without a mark may be ours: a blob of some row is in it, or no row has any."""
-    samples = " UNION ALL ".join(f"(SELECT key FROM ({each}) AS rows LIMIT {SAMPLE})" for each in references)
+    samples = " UNION ALL ".join(
+        f"(SELECT key FROM ({each}) AS rows LIMIT {SAMPLE})" for each in references
+    )
     rows = await database.fetch(samples)
     for row in rows:
         try:

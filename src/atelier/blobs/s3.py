@@ -1,7 +1,8 @@
 """The blob store in a bucket of S3, or of a server that speaks its protocol. Knows no folder but those of its sources.
 
-Calls block in threads of our own: obstore's coroutines end in foreign threads, which abort an interpreter that exits
-meanwhile. A client is made when it is first used, for its threads do not survive a fork.
+Calls block in threads of our own: obstore's coroutines end in foreign threads, which abort an
+interpreter that exits meanwhile. A client is made when it is first used, for its threads do not
+survive a fork.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import S3Store
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
@@ -39,7 +45,9 @@ PART_BYTES = 8 * 1024 * 1024  # a larger file goes in parts of this size
 PARTS = 4  # on their way at once, so that one upload takes up to four parts of memory
 PAGE = 1000  # keys of one request: as many as S3 takes
 CONNECT_SECONDS = 5
-REQUEST_SECONDS = 30  # for one request of at most a part; also how long a stream or a copy may stand still
+REQUEST_SECONDS = (
+    30  # for one request of at most a part; also how long a stream or a copy may stand still
+)
 STREAM_SECONDS = 86_400  # for a whole stream: as long as its reader likes
 RETRIES, RETRY_SECONDS = 3, 10  # of requests that failed without an effect
 DOWN_SECONDS = 5  # after which a client may try again when the store does not answer
@@ -78,7 +86,9 @@ class S3Blobs:
         """The whole blob."""
         return await self._run(self._get, check_key(key))
 
-    async def stream(self, key: str, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def stream(
+        self, key: str, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
         pieces = await self._run(self._open, check_key(key), start, stop)
         while piece := await self._run(_next_piece, pieces):
@@ -121,7 +131,8 @@ class S3Blobs:
     async def sweep_temporary(self, older_than: timedelta) -> int:
         """Remove what killed processes left in `.incoming` for that long; how many.
 
-        Parts of uploads that were never completed are not listed: a rule of the bucket's life cycle ends them.
+        Parts of uploads that were never completed are not listed: a rule of the bucket's life
+        cycle ends them.
         """
         return await self._run(self._sweep, datetime.now(UTC) - older_than)
 
@@ -136,7 +147,10 @@ class S3Blobs:
     @cached_property
     def _patient(self) -> S3Store:
         """For streams, which take as long as their reader does, and for copies within the store."""
-        limits = {"timeout": timedelta(seconds=STREAM_SECONDS), "read_timeout": timedelta(seconds=REQUEST_SECONDS)}
+        limits = {
+            "timeout": timedelta(seconds=STREAM_SECONDS),
+            "read_timeout": timedelta(seconds=REQUEST_SECONDS),
+        }
         return self._client(limits)
 
     def _client(self, limits: dict[str, timedelta]) -> S3Store:
@@ -157,7 +171,10 @@ class S3Blobs:
                 prefix=self._prefix or None,
                 config=config,
                 client_options=client,
-                retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+                retry_config={
+                    "max_retries": RETRIES,
+                    "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+                },
                 copy_if_not_exists="multipart",
             )
 
@@ -177,12 +194,18 @@ class S3Blobs:
 
     def _holds(self, key: str, source: bytes | Path) -> bool:
         """Whether the blob that is there is what we send: a request whose answer was lost had come through before."""
-        with _translated(reading=True), BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        with (
+            _translated(reading=True),
+            BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
+        ):
             found = self._patient.get(key)
             if found.meta["size"] != file.seek(0, os.SEEK_END):
                 return False
             file.seek(0)
-            return all(file.read(len(piece)) == bytes(piece) for piece in found.stream(min_chunk_size=CHUNK_BYTES))
+            return all(
+                file.read(len(piece)) == bytes(piece)
+                for piece in found.stream(min_chunk_size=CHUNK_BYTES)
+            )
 
     def _create(self, key: str, content: bytes) -> None:
         with _translated(), _taken_is_conflict():
@@ -192,7 +215,9 @@ class S3Blobs:
         """Upload under a name of nobody's, then copy within the store: only that step can refuse a taken key."""
         temporary = f"{INCOMING}/{secrets.token_hex(16)}"
         with _translated():
-            self._store.put(temporary, source, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=PARTS)
+            self._store.put(
+                temporary, source, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=PARTS
+            )
             try:
                 with _taken_is_conflict():
                     self._patient.copy(temporary, key, overwrite=False)
@@ -303,9 +328,15 @@ def _unusable(error: Exception) -> Unavailable:
     code, text = _code(error), str(error).partition("\n")[0]
     said = f" ({code})" if code else ""
     if isinstance(error, FileNotFoundError) or code == "NoSuchBucket":
-        return Unavailable(f"the blob store's bucket does not exist{said}", retry_after=BROKEN_SECONDS)
+        return Unavailable(
+            f"the blob store's bucket does not exist{said}", retry_after=BROKEN_SECONDS
+        )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or _REFUSED.search(text):
-        return Unavailable(f"the blob store refuses our credentials{said}", retry_after=BROKEN_SECONDS)
+        return Unavailable(
+            f"the blob store refuses our credentials{said}", retry_after=BROKEN_SECONDS
+        )
     if any(path in text for path in _CREDENTIALS_FROM):
-        return Unavailable("there are no credentials for the blob store", retry_after=BROKEN_SECONDS)
+        return Unavailable(
+            "there are no credentials for the blob store", retry_after=BROKEN_SECONDS
+        )
     return Unavailable(f"the blob store does not answer{said}", retry_after=DOWN_SECONDS)

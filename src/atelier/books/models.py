@@ -19,7 +19,8 @@ class Book(Base):
     title: Mapped[str] = mapped_column(Text)
     author: Mapped[str] = mapped_column(Text)
     publication_date: Mapped[date] = mapped_column(Date)
-    # Folded by us: what a database takes for the same letter in another case depends on how it was set up.
+    # Folded by us: what a database takes for the same letter in another case depends on how it was
+    # set up.
     title_folded: Mapped[str] = mapped_column(Text)
     author_folded: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int] = mapped_column(Integer)

@@ -47,14 +47,17 @@ async def find(database: Database, cache: Cache, book_id: int, *, seconds: int) 
     return decode(value)
 
 
-async def page(database: Database, filters: Filters, *, before: int | None, limit: int) -> list[asyncpg.Record]:
+async def page(
+    database: Database, filters: Filters, *, before: int | None, limit: int
+) -> list[asyncpg.Record]:
     """Up to `limit` rows, newest first, with ids below `before`."""
     where: list[str] = ["id < $1"]
     values: list[Any] = [MAX_ID if before is None else before, limit]
     for column, text in (("author_folded", filters.author), ("title_folded", filters.title)):
         if text:
             values.append(folded(text))
-            # Not LIKE: by its guess of how many match, the planner would turn from the index to sorting the table.
+            # Not LIKE: by its guess of how many match, the planner would turn from the index to
+            # sorting the table.
             where.append(f"strpos({column}, ${len(values)}) > 0")
     return await database.fetch(_PAGE.format(where=" AND ".join(where)), *values)
 

@@ -30,12 +30,19 @@ CREATE = "POST /api/books"
 FIRST_TAG = "1"  # of a new book
 
 router = APIRouter(prefix="/api/books", tags=["books"])
-Id = Annotated[int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])]
-Filter = Annotated[str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")]
+Id = Annotated[
+    int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])
+]
+Filter = Annotated[
+    str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")
+]
 
 
 @router.get(
-    "/{book_id}", response_model=BookRecord, responses=SAME | responses(401, 404, 422), openapi_extra=UNLESS_SAME
+    "/{book_id}",
+    response_model=BookRecord,
+    responses=SAME | responses(401, 404, 422),
+    openapi_extra=UNLESS_SAME,
 )
 async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
     """Get a book.
@@ -62,7 +69,12 @@ async def index(
     return page.response([record(row) for row in rows])
 
 
-@router.post("", status_code=201, response_model=BookRecord, responses=responses(400, 401, 409, 415, 422, 503))
+@router.post(
+    "",
+    status_code=201,
+    response_model=BookRecord,
+    responses=responses(400, 401, 409, 415, 422, 503),
+)
 async def create(body: BookDetails, user: CurrentUser, res: Res, key: Key = None) -> Response:
     """Add a book.
 
@@ -101,8 +113,12 @@ async def replace(
 
     Title, author and date of publication, all three.
     """
-    book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
-    return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
+    book = await service.change(
+        res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
+    )
+    return record_response(
+        request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence)
+    )
 
 
 @router.patch(
@@ -122,11 +138,20 @@ async def change(
 
     What is left out stays.
     """
-    book = await service.change(res.database, res.cache, book_id, expected=if_match(request), **body.model_dump())
-    return record_response(request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence))
+    book = await service.change(
+        res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
+    )
+    return record_response(
+        request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence)
+    )
 
 
-@router.delete("/{book_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH)
+@router.delete(
+    "/{book_id}",
+    status_code=204,
+    responses=responses(400, 401, 404, 412, 422, 503),
+    openapi_extra=ON_MATCH,
+)
 async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete a book.
 
@@ -143,7 +168,9 @@ async def _read(request: Request, book_id: int, _: Principal, res: Resources) ->
 
 def _created(book_id: int, details: service.Details) -> Response:
     body = _json(book_id, details.title, details.author, details.publication_date)
-    return json_response(body, 201, {"Location": f"/api/books/{book_id}", "ETag": f'"{FIRST_TAG}"'})
+    return json_response(
+        body, 201, {"Location": f"/api/books/{book_id}", "ETag": f'"{FIRST_TAG}"'}
+    )
 
 
 def _json(book_id: int, title: str, author: str, publication_date: date) -> bytes:

@@ -55,7 +55,9 @@ class BookDetails(BaseModel):
 class BookChange(BaseModel):
     """What PATCH may change; a field left out stays."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "War and Peace"}]})
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "War and Peace"}]}
+    )
 
     title: Kept[Line] = None
     author: Kept[Line] = None

@@ -57,7 +57,9 @@ async def create(database: Database, details: Details) -> int:
 
 
 async def create_once(
-    database: Database, details: Details, before_commit: Callable[[AsyncSession, int], Awaitable[None]]
+    database: Database,
+    details: Details,
+    before_commit: Callable[[AsyncSession, int], Awaitable[None]],
 ) -> int:
     """The same in a transaction in which the caller writes, too."""
     async with database.session() as session:
@@ -69,7 +71,9 @@ async def create_once(
 
 
 def _values(details: Details) -> tuple[Any, ...]:
-    data = orjson.dumps(events.state(details.title, details.author, details.publication_date)).decode()
+    data = orjson.dumps(
+        events.state(details.title, details.author, details.publication_date)
+    ).decode()
     texts = details.title, details.author
     return *texts, details.publication_date, *map(folded, texts), data, tracing.traceparent()
 
@@ -91,7 +95,11 @@ async def change(
     changes = {"title": title, "author": author, "publication_date": publication_date}
     async with database.session() as session:
         book = await _locked(session, book_id, expected)
-        changed = {name: value for name, value in changes.items() if value not in (None, getattr(book, name))}
+        changed = {
+            name: value
+            for name, value in changes.items()
+            if value not in (None, getattr(book, name))
+        }
         if not changed:
             return book
         for name, value in changed.items():

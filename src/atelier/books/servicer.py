@@ -14,7 +14,10 @@ from atelier.errors import Invalid, Unavailable
 from atelier.events.follow import Follower
 from atelier.events.outbox import Sent
 from atelier.proto.books.v1 import books_pb2 as pb
-from atelier.proto.books.v1.books_pb2_grpc import BookServiceServicer, add_BookServiceServicer_to_server
+from atelier.proto.books.v1.books_pb2_grpc import (
+    BookServiceServicer,
+    add_BookServiceServicer_to_server,
+)
 from atelier.rpc.paging import page_size, page_token, read_token
 
 Context = ServicerContext[Any, Any]
@@ -54,7 +57,8 @@ class BookServicer(BookServiceServicer):
         """A page of books."""
         size, query = page_size(request.page_size), (LIST, request.author, request.title)
         before = read_token(request.page_token, *query)
-        # Before the rows: who watches after this position sees every change that the page does not show.
+        # Before the rows: who watches after this position sees every change that the page does not
+        # show.
         sequence = await self._tail.position() if before is None else 0
         filters = queries.Filters(author=request.author, title=request.title)
         rows = await queries.page(self._database, filters, before=before, limit=size + 1)
@@ -75,7 +79,9 @@ class BookServicer(BookServiceServicer):
                 await context.write(change)
             if not batch.items:
                 await context.write(pb.WatchBooksResponse(sequence=batch.position))
-        raise Unavailable("The server is going down; watch again after the last sequence.", retry_after=0)
+        raise Unavailable(
+            "The server is going down; watch again after the last sequence.", retry_after=0
+        )
 
 
 def _invalid(field: str, message: str) -> Invalid:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 LIMIT = 300  # characters of a title or an author's name, after normalisation
-RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising: it cannot become short enough
+RAW_LIMIT = (
+    10_000  # characters beyond which nothing is worth normalising: it cannot become short enough
+)
 FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
 
 

@@ -1,6 +1,7 @@
 """What makes a Celery worker outlive its broker: for the files slice and for classify's cluster (decision 44).
 
-Names the classes and does not import them: kombu and Celery do, when a Redis or a worker is what they have.
+Names the classes and does not import them: kombu and Celery do, when a Redis or a worker is what
+they have.
 """
 
 from __future__ import annotations

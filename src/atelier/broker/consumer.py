@@ -6,8 +6,9 @@ from typing import Any
 
 from celery.worker import consumer
 
-# Gossip and mingle hold a subscription at the broker. When that is lost first, Celery closes the connection in an order
-# in which Kombu's Redis transport raises AttributeError, which ends the worker; and a start waits a second for answers.
+# Gossip and mingle hold a subscription at the broker. When that is lost first, Celery closes the
+# connection in an order in which Kombu's Redis transport raises AttributeError, which ends the
+# worker; and a start waits a second for answers.
 ALONE = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 # For quorum queues it declares 28 queues and as many exchanges, for jobs that shall begin later.
@@ -24,5 +25,7 @@ class Consumer(consumer.Consumer):
 
         default_steps = tuple(step for step in STEPS if step != DELAYED_DELIVERY)
 
-    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, worker_options: dict[str, Any] | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, worker_options=(worker_options or {}) | ALONE, **options)

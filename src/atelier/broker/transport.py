@@ -10,9 +10,9 @@ from kombu.transport import redis, virtual
 class QoS(redis.QoS):
     """Counts the jobs that a worker has in hand; at `prefetch_count` of them it asks for no more.
 
-    Kombu counts a job on when Redis did not take its acknowledgement. Such a job is Redis's to give to somebody after
-    the visibility timeout; counted here, it and a few like it would keep the worker from ever asking again, and from
-    noticing that its connection is gone.
+    Kombu counts a job on when Redis did not take its acknowledgement. Such a job is Redis's to
+    give to somebody after the visibility timeout; counted here, it and a few like it would keep
+    the worker from ever asking again, and from noticing that its connection is gone.
     """
 
     def ack(self, delivery_tag: str) -> None:

@@ -1,8 +1,9 @@
 """Cache-aside on Redis that is never stale after an acknowledged write.
 
-One Redis key per cached key holds a value, a *lease* (a reader loads it) or a *fence* (a writer is about to commit).
-A reader stores what it loaded only while its lease stands; a writer's fence ends every lease and keeps new ones out
-until the write is committed. Reads work without Redis; writes do not. Knows nothing of what it keeps.
+One Redis key per cached key holds a value, a *lease* (a reader loads it) or a *fence* (a writer is
+about to commit). A reader stores what it loaded only while its lease stands; a writer's fence ends
+every lease and keeps new ones out until the write is committed. Reads work without Redis; writes
+do not. Knows nothing of what it keeps.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ from atelier.observe.metrics import CACHE
 
 log = logging.getLogger("atelier.cache")
 
-LEASE_MS = 3000  # above the time a load takes; a reader that dies keeps others from filling for so long
+LEASE_MS = (
+    3000  # above the time a load takes; a reader that dies keeps others from filling for so long
+)
 FENCE_MS = 30_000  # twice the longest statement: a commit that takes longer finds its fence gone
 WAIT_SECONDS = 0.1  # how long a reader waits for one in another process that is loading the same
 POLL_SECONDS = 0.01
 PROBE_SECONDS = 1.0  # between looks whether Redis is back
-TIMEOUT_SECONDS = 0.5  # connect or command: a read is better served by the source than by a slow cache
+TIMEOUT_SECONDS = (
+    0.5  # connect or command: a read is better served by the source than by a slow cache
+)
 LOOKUPS, FILLS = 256, 16  # keys per round trip; fills carry values of up to a megabyte each
 
 REDIS_ERRORS = (RedisError, OSError)
@@ -99,7 +104,8 @@ class Cache:
         self._fill = Batcher(self._fill_many, FILLS)
         self._loading: dict[str, _Loading] = {}
         self._leases = (f"l{secrets.token_hex(8)}{number}".encode() for number in count())
-        # Keys carry Redis's run id: what a restart brings back from disk may lack the last fences, so it is not ours.
+        # Keys carry Redis's run id: what a restart brings back from disk may lack the last fences,
+        # so it is not ours.
         self._run_id = ""
         self._away = False
         self._probe: asyncio.Task[None] | None = None
@@ -109,12 +115,17 @@ class Cache:
         return self._counted(key, await self._peek(key))
 
     async def get_or_load(
-        self, key: str, loader: Callable[[], Awaitable[bytes | None]], ttl: float, limit: int | None = None
+        self,
+        key: str,
+        loader: Callable[[], Awaitable[bytes | None]],
+        ttl: float,
+        limit: int | None = None,
     ) -> bytes | None:
         """The cached value, else what `loader` reads from the source, kept for `ttl` seconds.
 
-        Nothing is kept of None, of an empty value and of one longer than `limit` bytes. Loaders of one key are alike:
-        of many readers at once one loads and the others take its result, unless a write came between.
+        Nothing is kept of None, of an empty value and of one longer than `limit` bytes. Loaders of
+        one key are alike: of many readers at once one loads and the others take its result, unless
+        a write came between.
         """
         found = await self._look_or_wait(key)
         if (value := self._counted(key, found)) is not None:
@@ -134,7 +145,9 @@ class Cache:
         if not keys:
             return
         problem: Exception | None = None
-        for _ in range(2):  # again after a restart of Redis: of the first attempt's connection, or under its eyes
+        for _ in range(
+            2
+        ):  # again after a restart of Redis: of the first attempt's connection, or under its eyes
             try:
                 if await self._run(self._fence_script, keys, FENCE_MS):
                     return
@@ -167,7 +180,9 @@ class Cache:
             "retry": Retry(NoBackoff(), 0),
             "redis_connect_func": self._connected,
         }
-        return ConnectionPool(connection_class=theirs.connection_class, **theirs.connection_kwargs | own)
+        return ConnectionPool(
+            connection_class=theirs.connection_class, **theirs.connection_kwargs | own
+        )
 
     async def _connected(self, connection: AbstractConnection) -> None:
         """On every new connection: learn which run of Redis it leads to, before a command goes out."""
@@ -183,7 +198,9 @@ class Cache:
             self._count(kind, "hit")
             return found[1:]
         self.misses += 1
-        self._count(kind, "away" if found is AWAY else "miss" if isinstance(found, _Absent) else "busy")
+        self._count(
+            kind, "away" if found is AWAY else "miss" if isinstance(found, _Absent) else "busy"
+        )
         return None
 
     def _count(self, kind: str, result: str) -> None:
@@ -214,7 +231,8 @@ class Cache:
     def _loading_under(self, key: str, found: Found) -> asyncio.Future[bytes | None] | None:
         """The value that this process is loading under the lease that was found.
 
-        It is as good as one's own: no write ended between the lease and the look, so the load sees every earlier write.
+        It is as good as one's own: no write ended between the lease and the look, so the load sees
+        every earlier write.
         """
         lease = found.lease if isinstance(found, _Absent) else found
         loading = self._loading.get(key)
@@ -224,7 +242,9 @@ class Cache:
         self, fill: _Fill, loader: Callable[[], Awaitable[bytes | None]], limit: int | None
     ) -> bytes | None:
         """Load under a lease, tell the readers that wait for it, and keep the value if the lease still stands."""
-        loading = self._loading[fill.key] = _Loading(fill.lease, asyncio.get_running_loop().create_future())
+        loading = self._loading[fill.key] = _Loading(
+            fill.lease, asyncio.get_running_loop().create_future()
+        )
         try:
             value = await loader()
             loading.value.set_result(value)
@@ -247,7 +267,9 @@ class Cache:
         lease = next(self._leases) if lease is None else lease
         names = list(dict.fromkeys(keys))
         try:
-            answer = None if self._away else await self._run(self._look_script, names, lease, LEASE_MS)
+            answer = (
+                None if self._away else await self._run(self._look_script, names, lease, LEASE_MS)
+            )
         except REDIS_ERRORS as error:
             answer = None
             self._leave(error)
@@ -260,7 +282,11 @@ class Cache:
         """Keep every value whose lease stands; whether it stood."""
         arguments = [part for fill in fills for part in (fill.lease, fill.value, fill.ttl_ms)]
         try:
-            answer = None if self._away else await self._run(self._fill_script, [f.key for f in fills], *arguments)
+            answer = (
+                None
+                if self._away
+                else await self._run(self._fill_script, [f.key for f in fills], *arguments)
+            )
         except REDIS_ERRORS as error:
             answer = None
             self._leave(error)

@@ -13,10 +13,13 @@ Answer = TypeVar("Answer")
 class Batcher(Generic[Item, Answer]):
     """Does in one call what many tasks ask for at a time; one call is under way, the next collects meanwhile.
 
-    Who asks while a call is under way gets its answer from the next: an earlier one might be older than the question.
+    Who asks while a call is under way gets its answer from the next: an earlier one might be older
+    than the question.
     """
 
-    def __init__(self, call: Callable[[Sequence[Item]], Awaitable[list[Answer]]], limit: int) -> None:
+    def __init__(
+        self, call: Callable[[Sequence[Item]], Awaitable[list[Answer]]], limit: int
+    ) -> None:
         self._call = call
         self._limit = limit
         self._asked: list[tuple[Item, asyncio.Future[Answer]]] = []

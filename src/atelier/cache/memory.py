@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-LARGEST_SHARE = 8  # one blob may take this part of the room, so that a large one does not drive out everything else
+# One blob may take this part of the room, so that a large one does not drive out everything else
+LARGEST_SHARE = 8
 
 
 class Memory:

@@ -11,7 +11,8 @@ for i, key in ipairs(KEYS) do
 end
 return found
 """
-# For each key: if the lease stands, replace it by the value, or by nothing when that is empty; 1 where it stood.
+# For each key: if the lease stands, replace it by the value, or by nothing when that is empty; 1
+# where it stood.
 FILL = """
 local stood = {}
 for i, key in ipairs(KEYS) do

@@ -1,6 +1,7 @@
 """A gate before the remote service: shut while the service is down or asks for a rest, so that pictures wait, not fail.
 
-It is a circuit breaker: many failures in a row shut it, one request at a time tries whether the service is back.
+It is a circuit breaker: many failures in a row shut it, one request at a time tries whether the
+service is back.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Drained(Exception):
 class CircuitBreaker:
     """Pass it before each request (`enter`), and tell it how the request went."""
 
-    def __init__(self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning) -> None:
+    def __init__(
+        self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning
+    ) -> None:
         self._first = first
         self._longest = longest
         self._tell = tell

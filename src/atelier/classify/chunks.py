@@ -1,7 +1,7 @@
 """Chunks: a few thousand pictures as one job for any machine that sees the same files, and its outcome as one file.
 
-A chunk may be done twice, late or by two machines at once: its file appears whole or not at all, and the run that
-ordered it takes each picture's line once.
+A chunk may be done twice, late or by two machines at once: its file appears whole or not at all,
+and the run that ordered it takes each picture's line once.
 """
 
 from __future__ import annotations
@@ -60,8 +60,17 @@ class Chunk(msgspec.Struct):
 
     def means(self) -> Means:
         """How it is done: one process, as Celery runs one job per core."""
-        work = Work(self.root, self.rotate, self.resize, self.pixels, seconds=self.seconds, memory=self.memory)
-        return Means(work, self.url, tuple(self.headers), 1, self.concurrency, self.timeout, self.tries)
+        work = Work(
+            self.root,
+            self.rotate,
+            self.resize,
+            self.pixels,
+            seconds=self.seconds,
+            memory=self.memory,
+        )
+        return Means(
+            work, self.url, tuple(self.headers), 1, self.concurrency, self.timeout, self.tries
+        )
 
 
 class Outcome:
@@ -70,7 +79,9 @@ class Outcome:
     def __init__(self, chunk: Chunk) -> None:
         self._chunk = chunk
         self.path = Path(chunk.folder) / f"{chunk.name}.{uuid.uuid4().hex}{PART}"
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._descriptor = os.open(
+            self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
+        )
         self._turn = asyncio.Lock()
 
     async def result(self, line: Result) -> None:

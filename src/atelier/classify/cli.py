@@ -22,7 +22,8 @@ CONCURRENCY_PER_WORKER = 16
 
 
 EPILOG = (
-    "`atelier classify report RESULTS...` reports runs, going on or finished, or all shards together; "
+    "`atelier classify report RESULTS...` reports runs, going on or finished, or all shards "
+    "together; "
     "`atelier classify worker BROKER` works for --celery."
 )
 
@@ -35,7 +36,10 @@ def main(arguments: list[str]) -> None:
     """Run the command line; errors of use are one line and exit code 2."""
     command, name = runner, "atelier classify"
     if arguments and arguments[0] in ("report", "worker"):
-        command, name = (reporter if arguments[0] == "report" else worker), f"{name} {arguments[0]}"
+        command, name = (
+            (reporter if arguments[0] == "report" else worker),
+            f"{name} {arguments[0]}",
+        )
         arguments = arguments[1:]
     try:
         command(arguments, prog_name=name)
@@ -47,49 +51,81 @@ def main(arguments: list[str]) -> None:
 @runner.command(epilog=EPILOG)
 def run(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, readable=True, help="Where the pictures are.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            readable=True,
+            help="Where the pictures are.",
+        ),
     ],
-    url: Annotated[str, typer.Argument(metavar="URL", help="The service; pictures go to URL/api/classify.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="The service; pictures go to URL/api/classify.")
+    ],
     *,
-    rotate: Annotated[bool, typer.Option("--rotate/--no-rotate", help="Turn by 90 degrees counter-clockwise.")] = True,
+    rotate: Annotated[
+        bool, typer.Option("--rotate/--no-rotate", help="Turn by 90 degrees counter-clockwise.")
+    ] = True,
     resize: Annotated[bool, typer.Option("--resize/--no-resize", help="Halve each side.")] = True,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Transforming processes; default: one per core.")
+        int | None,
+        typer.Option(min=1, max=1024, help="Transforming processes; default: one per core."),
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Requests at once; default: 16 per worker.")
+        int | None,
+        typer.Option(min=1, max=10_000, help="Requests at once; default: 16 per worker."),
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")] = 60.0,
-    tries: Annotated[int, typer.Option(min=1, help="Tries per picture, while the service is up.")] = 5,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a request may take.")
+    ] = 60.0,
+    tries: Annotated[
+        int, typer.Option(min=1, help="Tries per picture, while the service is up.")
+    ] = 5,
     header: Annotated[
         list[str] | None, typer.Option(help='A header of each request, "Name: value"; repeatable.')
     ] = None,
     stats_url: Annotated[
-        str | None, typer.Option(help="Where to post time, class and size of each answer, in batches.")
+        str | None,
+        typer.Option(help="Where to post time, class and size of each answer, in batches."),
     ] = None,
-    output: Annotated[Path, typer.Option(dir_okay=False, help="Results, one JSON line each.")] = Path(
-        "classified.jsonl"
-    ),
+    output: Annotated[
+        Path, typer.Option(dir_okay=False, help="Results, one JSON line each.")
+    ] = Path("classified.jsonl"),
     restart: Annotated[
         bool, typer.Option("--restart/--resume", help="Forget an earlier run, or go on with it.")
     ] = False,
     recursive: Annotated[
-        bool, typer.Option("--recursive", help="Go into folders; links to folders are not followed.")
+        bool,
+        typer.Option("--recursive", help="Go into folders; links to folders are not followed."),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="At the end, try what failed once more.")
     ] = False,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only the I-th of N equal parts; each with its own --output.")
+        str,
+        typer.Option(
+            metavar="I/N", help="Only the I-th of N equal parts; each with its own --output."
+        ),
     ] = "1/1",
-    log_every: Annotated[float, typer.Option(min=0.1, help="Seconds between lines where there is no terminal.")] = 10.0,
+    log_every: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between lines where there is no terminal.")
+    ] = 10.0,
     celery: Annotated[
         str | None,
-        typer.Option(metavar="BROKER", help="Have `atelier classify worker BROKER` do it, on any number of machines."),
+        typer.Option(
+            metavar="BROKER",
+            help="Have `atelier classify worker BROKER` do it, on any number of machines.",
+        ),
     ] = None,
-    chunk: Annotated[int, typer.Option(min=1, max=100_000, help="Pictures per Celery job.")] = 4000,
+    chunk: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Pictures per Celery job.")
+    ] = 4000,
     chunk_silence: Annotated[
-        float, typer.Option(min=6, help="Seconds without a sign of life after which a job is sent again.")
+        float,
+        typer.Option(
+            min=6, help="Seconds without a sign of life after which a job is sent again."
+        ),
     ] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
@@ -111,7 +147,9 @@ def run(
     requests = concurrency or CONCURRENCY_PER_WORKER * processes
     cost = {"seconds": settings.decode_seconds, "memory": settings.decode_memory}
     work = Work(root, rotate, resize, settings.pixel_limit, **cost)
-    means = Means(work, url, tuple(map(_header, header or [])), processes, requests, timeout, tries)
+    means = Means(
+        work, url, tuple(map(_header, header or [])), processes, requests, timeout, tries
+    )
     Endpoint(url, means.headers)  # an error now rather than after the first picture
     files = Files(output)
     console = _console()
@@ -130,7 +168,13 @@ def run(
             return Cluster(means, recorder, journal, celery, size=chunk, silence=chunk_silence)
 
         command = Command(
-            journal, make, telemetry, console=console, as_json=json, seconds=log_every, retry_failed=retry_failed
+            journal,
+            make,
+            telemetry,
+            console=console,
+            as_json=json,
+            seconds=log_every,
+            retry_failed=retry_failed,
         )
         return await command.run()
 
@@ -141,7 +185,9 @@ def run(
 def work(
     broker: Annotated[str, typer.Argument(metavar="BROKER", help="The URL given to --celery.")],
     *,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="Chunks at once; default: one per core.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Chunks at once; default: one per core.")
+    ] = None,
 ) -> None:
     """Classify the chunks of `atelier classify --celery BROKER`: start one on each machine that sees the same files."""
     from atelier.classify.jobs import serve
@@ -152,7 +198,8 @@ def work(
 @reporter.command()
 def report(
     results: Annotated[
-        list[Path], typer.Argument(exists=True, dir_okay=False, help="Results of finished or running runs.")
+        list[Path],
+        typer.Argument(exists=True, dir_okay=False, help="Results of finished or running runs."),
     ],
     *,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
@@ -169,7 +216,11 @@ def report(
 def _shard(text: str) -> tuple[int, int]:
     number, _, count = text.partition("/")
     if not (
-        number.isascii() and number.isdigit() and count.isascii() and count.isdigit() and 1 <= int(number) <= int(count)
+        number.isascii()
+        and number.isdigit()
+        and count.isascii()
+        and count.isdigit()
+        and 1 <= int(number) <= int(count)
     ):
         raise typer.BadParameter(f"{text!r} is not I/N with 1 <= I <= N", param_hint="--shard")
     return int(number) - 1, int(count)

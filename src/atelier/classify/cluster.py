@@ -71,7 +71,14 @@ class Cluster:
     """The counterpart of `Engine` for many machines."""
 
     def __init__(
-        self, means: Means, recorder: Recorder, journal: Journal, broker: str, *, size: int, silence: float
+        self,
+        means: Means,
+        recorder: Recorder,
+        journal: Journal,
+        broker: str,
+        *,
+        size: int,
+        silence: float,
     ) -> None:
         self.window = AHEAD * size
         self.draining = False
@@ -98,7 +105,9 @@ class Cluster:
         self._idle.set()
         self._room.release()  # whoever waits for room need not any more
 
-    async def run(self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]) -> None:
+    async def run(
+        self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]
+    ) -> None:
         """Run until `feed` returns, and `beside` it whatever else a run needs."""
         self._folder.mkdir(exist_ok=True)
         async with asyncio.TaskGroup() as group:
@@ -180,7 +189,9 @@ class Cluster:
             await asyncio.sleep(POLL_SECONDS)
             for name in await asyncio.to_thread(self._outcomes):
                 await self._taken(self._ordered[name])
-            for ordered in lost(list(self._ordered.values()), self._life, time.monotonic(), self._silence):
+            for ordered in lost(
+                list(self._ordered.values()), self._life, time.monotonic(), self._silence
+            ):
                 await self._again(ordered)
 
     def _outcomes(self) -> list[str]:
@@ -200,7 +211,11 @@ class Cluster:
         for line in read(ordered.chunk.done):
             if line.n in ordered.missing:
                 ordered.missing.discard(line.n)
-                await (self._recorder.failure(line) if isinstance(line, Failure) else self._recorder.result(line))
+                await (
+                    self._recorder.failure(line)
+                    if isinstance(line, Failure)
+                    else self._recorder.result(line)
+                )
         await self._journal.checkpoint()  # the lines are durable before their source goes
         ordered.chunk.done.unlink()
         if ordered.missing:

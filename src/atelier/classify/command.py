@@ -59,7 +59,9 @@ class Command:
             if signal.getsignal(number) != signal.SIG_IGN:  # nohup says so
                 loop.add_signal_handler(number, self._interrupt, run, task)
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._print(run, sys.stderr))
-        shown = asyncio.ensure_future(progress.show(lambda: self._view(run), self._console, self._seconds))
+        shown = asyncio.ensure_future(
+            progress.show(lambda: self._view(run), self._console, self._seconds)
+        )
         try:
             await task
         except asyncio.CancelledError:
@@ -93,12 +95,18 @@ class Command:
         found = max(run.walk.count, self._journal.state.walk.position)
         failed = totals.failed
         return progress.View(
-            totals.classified + failed, failed, found, walking=not run.walk.finished, waiting=run.waiting
+            totals.classified + failed,
+            failed,
+            found,
+            walking=not run.walk.finished,
+            waiting=run.waiting,
         )
 
     def _print(self, run: Run, stream: Any) -> None:
         made = self._report(run)
-        stream.write((msgspec.json.encode(made).decode() if self._as_json else report.text(made)) + "\n")
+        stream.write(
+            (msgspec.json.encode(made).decode() if self._as_json else report.text(made)) + "\n"
+        )
         stream.flush()
 
     def _report(self, run: Run) -> dict[str, Any]:

@@ -78,7 +78,9 @@ class Engine:
         """Finish what is being asked, unless it waits for the service; the rest stays to be done."""
         self._gate.drain()
 
-    async def run(self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]) -> None:
+    async def run(
+        self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]
+    ) -> None:
         """Run until `feed` returns, and `beside` it whatever else a run needs."""
         pool = Pool(self._means.work, self._handoff.next, self._handoff.now, self._transformed)
         async with asyncio.TaskGroup() as group:

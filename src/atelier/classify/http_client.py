@@ -1,6 +1,7 @@
 """HTTP/1.1 as a client, as little of it as sending a picture and reading a bounded answer needs: 25 us a request.
 
-A connection serves one request at a time and is kept alive. It knows no redirects, no cookies and no proxies.
+A connection serves one request at a time and is kept alive. It knows no redirects, no cookies and
+no proxies.
 """
 
 from __future__ import annotations
@@ -63,19 +64,29 @@ class Endpoint:
         self.path = parts.path.rstrip("/")
         self.query = parts.query
         name = f"[{self.host}]" if ":" in self.host else self.host.encode("idna").decode()
-        given = [("Host", name if port is None else f"{name}:{port}"), ("User-Agent", "atelier"), *headers]
+        given = [
+            ("Host", name if port is None else f"{name}:{port}"),
+            ("User-Agent", "atelier"),
+            *headers,
+        ]
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             given.append(("Authorization", "Basic " + base64.b64encode(user.encode()).decode()))
         for header, value in given:
             if not header.isascii() or any(char in header + value for char in "\r\n\0"):
                 raise BadURL(f"{header!r} cannot be sent as a header")
-        self.headers = "".join(f"{header}: {value}\r\n" for header, value in given).encode("latin-1", "replace")
+        self.headers = "".join(f"{header}: {value}\r\n" for header, value in given).encode(
+            "latin-1", "replace"
+        )
 
     def request(self, method: str, target: str, media_type: str = "", body: bytes = b"") -> bytes:
         """A request, whole; without a media type it has no body."""
-        content = f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n" if media_type else ""
-        return b"".join((f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body))
+        content = (
+            f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n" if media_type else ""
+        )
+        return b"".join(
+            (f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body)
+        )
 
 
 def without_password(url: str) -> str:
@@ -229,7 +240,9 @@ class Client:
         point = self.endpoint
         async with asyncio.timeout(CONNECT_SECONDS):
             loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(Connection, point.host, point.port, ssl=point.ssl)
+            _, connection = await loop.create_connection(
+                Connection, point.host, point.port, ssl=point.ssl
+            )
         return connection
 
     def close(self) -> None:

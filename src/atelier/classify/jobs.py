@@ -43,11 +43,15 @@ def make_app(broker: str) -> Celery:
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={} if quorum else {"visibility_timeout": VISIBLE_SECONDS, "socket_timeout": 30},
+        broker_transport_options={}
+        if quorum
+        else {"visibility_timeout": VISIBLE_SECONDS, "socket_timeout": 30},
     )
     if quorum:
         app.conf.broker_transport_options = {"confirm_publish": True}
-    app.task(name=TASK, autoretry_for=(Exception,), max_retries=None, default_retry_delay=RETRY_SECONDS)(classify_chunk)
+    app.task(
+        name=TASK, autoretry_for=(Exception,), max_retries=None, default_retry_delay=RETRY_SECONDS
+    )(classify_chunk)
     return app
 
 
@@ -72,7 +76,9 @@ def sender(broker: str) -> Callable[[Chunk], None]:
 def serve(broker: str, concurrency: int) -> None:
     """Work until told to stop."""
     signals.setup_logging.connect(_log_plainly, weak=False)
-    make_app(broker).worker_main(["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE])
+    make_app(broker).worker_main(
+        ["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE]
+    )
 
 
 def _log_plainly(**_: Any) -> None:

@@ -1,7 +1,8 @@
 """What is done, so that a killed run goes on where it was: the lines themselves, and a checkpoint of constant size.
 
-The lines are the only truth. The checkpoint says how far they have been counted; what stands behind it is counted
-again on opening, so the two cannot disagree. Knows nothing of how pictures are found or classified.
+The lines are the only truth. The checkpoint says how far they have been counted; what stands
+behind it is counted again on opening, so the two cannot disagree. Knows nothing of how pictures
+are found or classified.
 """
 
 from __future__ import annotations
@@ -211,9 +212,13 @@ class Journal:
             (self._failed, self.state.failed, self.state.failed_print),
         ):
             if lines.size < position or lines.fingerprint(position) != fingerprint:
-                raise JournalError(f"{lines.path} is not as the journal left it: put it back, or --restart")
+                raise JournalError(
+                    f"{lines.path} is not as the journal left it: put it back, or --restart"
+                )
             lines.mend()
-        self._done.update(count_tail(self.state, self.totals, self._results.after, self._failed.after))
+        self._done.update(
+            count_tail(self.state, self.totals, self._results.after, self._failed.after)
+        )
 
     def _begin(self, phase: Phase) -> ResumePosition:
         """Go on with a phase; what is done beyond its position is skipped as it comes."""
@@ -227,7 +232,10 @@ class Journal:
 
     def _snapshot(self) -> bytes:
         state, reached = self.state, self._reached(self.state.phase)
-        reached.position, reached.ahead = self.frontier.position, ranges(self.frontier.ahead | self._done)
+        reached.position, reached.ahead = (
+            self.frontier.position,
+            ranges(self.frontier.ahead | self._done),
+        )
         state.results, state.failed = self._results.size, self._failed.size
         state.results_print = self._results.fingerprint(state.results)
         state.failed_print = self._failed.fingerprint(state.failed)
@@ -262,7 +270,12 @@ def peek(files: Files) -> tuple[Checkpoint, Totals]:
         raise JournalError(f"{files.results} has no journal beside it")
     totals = Totals(state.totals)
     with files.results.open("rb") as results, files.failed.open("rb") as failed:
-        count_tail(state, totals, partial(lines_after, results.fileno()), partial(lines_after, failed.fileno()))
+        count_tail(
+            state,
+            totals,
+            partial(lines_after, results.fileno()),
+            partial(lines_after, failed.fileno()),
+        )
     return state, totals
 
 
@@ -286,7 +299,11 @@ def discard(files: Files) -> None:
         files.results.unlink(missing_ok=True)
         return
     lock = _locked(files.folder)
-    for path in (files.checkpoint, files.results, files.failed):  # the checkpoint first: without it nothing is resumed
+    for path in (
+        files.checkpoint,
+        files.results,
+        files.failed,
+    ):  # the checkpoint first: without it nothing is resumed
         path.unlink(missing_ok=True)
     shutil.rmtree(files.folder)
     os.close(lock)
@@ -294,7 +311,9 @@ def discard(files: Files) -> None:
 
 def _begun(files: Files, subject: Subject) -> Checkpoint:
     if files.results.exists() and files.results.stat().st_size:
-        raise JournalError(f"{files.results} exists and has no journal: give another --output, or --restart")
+        raise JournalError(
+            f"{files.results} exists and has no journal: give another --output, or --restart"
+        )
     return Checkpoint(subject, Totals().stored(), Reached(), Reached())
 
 
@@ -312,7 +331,8 @@ def _same(was: Subject, now: Subject) -> None:
         if getattr(was, name) != getattr(now, name):
             values = f"{_shown(getattr(was, name))}, now {_shown(getattr(now, name))}"
             raise JournalError(
-                f"the journal is of a run with another {name} ({values}): --restart, or another --output"
+                f"the journal is of a run with another {name} ({values}): --restart, or another "
+                "--output"
             )
 
 

@@ -43,7 +43,9 @@ class NewNames:
             for number in range(PARTS):
                 self._write(number)
                 path = self._folder / str(number)
-                yield from _difference(path.read_bytes().split(b"\0")[:-1] if path.exists() else [])
+                yield from _difference(
+                    path.read_bytes().split(b"\0")[:-1] if path.exists() else []
+                )
                 path.unlink(missing_ok=True)
             shutil.rmtree(self._folder, ignore_errors=True)
         self._held, self._folder = [], None

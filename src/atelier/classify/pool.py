@@ -63,7 +63,10 @@ class _Process:
     """One process, and the pictures that it has been given."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: subprocess.Popen[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._process = process
         self._reader = reader
@@ -113,7 +116,9 @@ class _Process:
     async def _receive(self, seconds: float) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(seconds):
-                count, size = frames.REPLY.unpack(await self._reader.readexactly(frames.REPLY.size))
+                count, size = frames.REPLY.unpack(
+                    await self._reader.readexactly(frames.REPLY.size)
+                )
                 return count, await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise EOFError from None
@@ -126,7 +131,9 @@ class _Process:
         self._process.kill()
         self._process.wait()
         self._writer.close()
-        return "killed" if code is None else f"signal {-code}" if code < 0 else f"exit status {code}"
+        return (
+            "killed" if code is None else f"signal {-code}" if code < 0 else f"exit status {code}"
+        )
 
 
 class Pool:
@@ -171,9 +178,13 @@ class Pool:
             process.give(entry, self._work.root)
         return True
 
-    async def _replace(self, process: _Process, error: EOFError | TimeoutError) -> tuple[_Process, Failed]:
+    async def _replace(
+        self, process: _Process, error: EOFError | TimeoutError
+    ) -> tuple[_Process, Failed]:
         """The oldest picture brought it down; the others are given to the next process."""
-        ending = await asyncio.to_thread(process.end, GRACE_SECONDS if isinstance(error, EOFError) else 0.0)
+        ending = await asyncio.to_thread(
+            process.end, GRACE_SECONDS if isinstance(error, EOFError) else 0.0
+        )
         culprit, *others = process.given
         if isinstance(error, TimeoutError):
             failed = Failed("too_slow", f"decoding took longer than {self._work.seconds:g} s")

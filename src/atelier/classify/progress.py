@@ -22,7 +22,9 @@ _log = logging.getLogger(__name__)
 class View:
     """What there is to show at one moment."""
 
-    def __init__(self, done: int, failed: int, found: int, *, walking: bool, waiting: bool) -> None:
+    def __init__(
+        self, done: int, failed: int, found: int, *, walking: bool, waiting: bool
+    ) -> None:
         self.done = done
         self.failed = failed
         self.found = found
@@ -89,6 +91,8 @@ async def _bar(look: Callable[[], View], console: Console) -> None:
         while True:
             view = look()
             total = None if view.walking else view.found
-            progress.update(bar, completed=view.done, total=total, text=describe(view, rate.update(view.done)))
+            progress.update(
+                bar, completed=view.done, total=total, text=describe(view, rate.update(view.done))
+            )
             progress.refresh()
             await asyncio.sleep(BAR_SECONDS)

@@ -98,7 +98,11 @@ class Remote:
     def _target(self, picture: Transformed) -> str:
         endpoint = self._client.endpoint
         magic = "&".join(f"magic={quote(repr(value), safe='')}" for value in picture.magic)
-        return f"{endpoint.path}/api/classify?" + (f"{endpoint.query}&" if endpoint.query else "") + magic
+        return (
+            f"{endpoint.path}/api/classify?"
+            + (f"{endpoint.query}&" if endpoint.query else "")
+            + magic
+        )
 
     async def _ask(self, target: str, jpeg: bytes) -> Response | None:
         """One request; None when the service asked for a rest instead of answering."""
@@ -107,7 +111,9 @@ class Remote:
         except TimeoutError:
             raise _Trouble("unreachable", "no answer in time") from None
         except OSError as error:
-            raise _Trouble("unreachable", error.strerror or str(error) or type(error).__name__) from error
+            raise _Trouble(
+                "unreachable", error.strerror or str(error) or type(error).__name__
+            ) from error
         except BadAnswer as error:
             raise _Trouble("bad_answer", str(error)) from error
         rest = rest_of(response)
@@ -126,7 +132,9 @@ class Remote:
         if status in REFUSED or (status in MISPLACED and not self._answered):
             raise _Trouble("remote_4xx", detail)
         if status >= 400:
-            raise Failed("remote_4xx", f"{detail}: {response.body[:100].decode('utf-8', 'replace')}")
+            raise Failed(
+                "remote_4xx", f"{detail}: {response.body[:100].decode('utf-8', 'replace')}"
+            )
         raise _Trouble("bad_answer", detail)
 
 

@@ -31,7 +31,9 @@ def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, An
     return {
         "classified": totals.classified,
         "failed": totals.failed,
-        "retryable": sum(count for kind, count in totals.failures.items() if kind not in OF_THE_FILE),
+        "retryable": sum(
+            count for kind, count in totals.failures.items() if kind not in OF_THE_FILE
+        ),
         "classes": dict(sorted(totals.classes.items(), key=lambda item: (-item[1], item[0]))),
         "request_ms": totals.elapsed_us.summary(MILLISECOND_US),
         "jpeg_bytes": totals.size.summary(1),
@@ -52,7 +54,9 @@ def _not_entered(states: Iterable[Checkpoint]) -> int:
     """Folders left out of all runs together; the shards of one directory leave out the same ones."""
     by_root: dict[bytes, int] = {}
     for state in states:
-        by_root[state.subject.root] = max(by_root.get(state.subject.root, 0), state.folders_not_entered)
+        by_root[state.subject.root] = max(
+            by_root.get(state.subject.root, 0), state.folders_not_entered
+        )
     return sum(by_root.values())
 
 
@@ -62,12 +66,16 @@ def text(report: dict[str, Any]) -> str:
     if "pending" in report:
         found = f"{report['found']:,} found" + (" so far" if report["walking"] else "")
         lines[0] += f", still to do {report['pending']:,} ({found})"
-    lines += [f"  {label}: {count:,}" for label, count in list(report["classes"].items())[:SHOWN_CLASSES]]
+    lines += [
+        f"  {label}: {count:,}" for label, count in list(report["classes"].items())[:SHOWN_CLASSES]
+    ]
     if len(report["classes"]) > SHOWN_CLASSES:
         lines.append(f"  and {len(report['classes']) - SHOWN_CLASSES:,} classes more")
     lines.append("request time " + _measure(report["request_ms"], "ms", 1))
     lines.append("JPEG size " + _measure(report["jpeg_bytes"], "bytes", 0))
-    lines += [f"failed, {KIND_WORDS[kind]}: {count:,}" for kind, count in report["failures"].items()]
+    lines += [
+        f"failed, {KIND_WORDS[kind]}: {count:,}" for kind, count in report["failures"].items()
+    ]
     if report.get("folders_unreadable"):
         lines.append(f"folders that cannot be read: {report['folders_unreadable']:,}")
     if count := report.get("folders_not_entered"):
@@ -102,10 +110,15 @@ def _advice(report: dict[str, Any]) -> list[str]:
     if not lasting:
         return [f"{listed}; try them again with --retry-failed"]
     words = ", ".join(KIND_WORDS[kind] for kind in sorted(lasting))
-    remedy = "another file or a higher limit does" if "too_large" in lasting else "another file does"
+    remedy = (
+        "another file or a higher limit does" if "too_large" in lasting else "another file does"
+    )
     return [
         f"{listed}; --retry-failed may mend {retryable:,} of them" if retryable else listed,
-        f"{report['failed'] - retryable:,} failed for what the file holds ({words}): no retry mends that, {remedy}",
+        (
+            f"{report['failed'] - retryable:,} failed for what the file holds ({words}): no retry "
+            f"mends that, {remedy}"
+        ),
     ]
 
 
@@ -116,4 +129,7 @@ def _measure(values: dict[str, float | None], unit: str, digits: int) -> str:
     if values["avg"] is None:
         return "min/avg/max: none"
     shown = {name: f"{value:,.{digits}f}" for name, value in values.items() if value is not None}
-    return f"min/avg/max {shown['min']}/{shown['avg']}/{shown['max']} {unit}, p50 {shown['p50']}, p99 {shown['p99']}"
+    return (
+        f"min/avg/max {shown['min']}/{shown['avg']}/{shown['max']} {unit}, p50 "
+        f"{shown['p50']}, p99 {shown['p99']}"
+    )

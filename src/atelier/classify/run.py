@@ -54,7 +54,9 @@ class Doer(Protocol):
     def drain(self) -> None:
         """End the run early."""
 
-    async def run(self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]) -> None:
+    async def run(
+        self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]
+    ) -> None:
         """Run until `feed` returns."""
 
     async def put(self, entry: Entry) -> None:
@@ -86,7 +88,12 @@ class Run:
     """A run over one journal. `drain` ends it early, after what is in hand; cancelling `run` ends it at once."""
 
     def __init__(
-        self, journal: Journal, make: Callable[[Recorder], Doer], telemetry: Telemetry | None, *, retry_failed: bool
+        self,
+        journal: Journal,
+        make: Callable[[Recorder], Doer],
+        telemetry: Telemetry | None,
+        *,
+        retry_failed: bool,
     ) -> None:
         self._journal = journal
         self._doer = make(Recording(journal, telemetry))
@@ -120,7 +127,9 @@ class Run:
     async def _feed(self) -> None:
         journal = self._journal
         await journal.enter("walk")
-        await self._through(sources.walked(journal.files.walk, journal.frontier.position, self.walk))
+        await self._through(
+            sources.walked(journal.files.walk, journal.frontier.position, self.walk)
+        )
         again = journal.state.retrying
         if self._retry_failed and not self.draining and not again and journal.has_failures:
             await journal.begin_round()
@@ -162,7 +171,13 @@ class Run:
         subject, log = self._journal.state.subject, self._journal.files.walk
         order = Order(subject.root, str(log), subject.recursive, subject.shard, subject.shards)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "atelier.classify.walker", str(os.getpid()), msgspec.json.encode(order).decode()),
+            *(
+                sys.executable,
+                "-m",
+                "atelier.classify.walker",
+                str(os.getpid()),
+                msgspec.json.encode(order).decode(),
+            ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             process_group=0,
@@ -180,10 +195,14 @@ class Run:
 
     def _heard(self, note: Note) -> None:
         if note.count < self._journal.state.walk.position:
-            raise JournalError(f"{self._journal.files.walk} has lost pictures that are done already: --restart")
+            raise JournalError(
+                f"{self._journal.files.walk} has lost pictures that are done already: --restart"
+            )
         if note.folder is not None:
             self.folders_unreadable += 1
-            _log.warning("folder %s cannot be read: %s", os.fsdecode(note.folder) or ".", note.reason)
+            _log.warning(
+                "folder %s cannot be read: %s", os.fsdecode(note.folder) or ".", note.reason
+            )
         if note.finished:
             self._journal.state.folders_not_entered = note.left_out
         self.walk.tell(note.count, finished=note.finished)

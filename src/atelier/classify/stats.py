@@ -47,8 +47,15 @@ class Measure:
 
     def __init__(self, stored: Measured | None = None) -> None:
         stored = stored or Measured()
-        self.count, self.total, self.least, self.most = stored.count, stored.total, stored.least, stored.most
-        self._bins = Counter(dict(stored.bins))  # values by the key that DDSketch maps them to; 0 has none
+        self.count, self.total, self.least, self.most = (
+            stored.count,
+            stored.total,
+            stored.least,
+            stored.most,
+        )
+        self._bins = Counter(
+            dict(stored.bins)
+        )  # values by the key that DDSketch maps them to; 0 has none
 
     def add(self, value: int) -> None:
         """Add one value."""
@@ -88,8 +95,15 @@ class Measure:
         if not self.count:
             return dict.fromkeys(("min", "avg", "max", "p50", "p99"))
         quantiles = {"p50": self.quantile(0.5), "p99": self.quantile(0.99)}
-        exact = {"min": self.least / unit, "avg": self.total / self.count / unit, "max": self.most / unit}
-        return exact | {name: None if value is None else round(value / unit, 3) for name, value in quantiles.items()}
+        exact = {
+            "min": self.least / unit,
+            "avg": self.total / self.count / unit,
+            "max": self.most / unit,
+        }
+        return exact | {
+            name: None if value is None else round(value / unit, 3)
+            for name, value in quantiles.items()
+        }
 
     def stored(self) -> Measured:
         """As it is stored."""
@@ -140,7 +154,9 @@ class Totals:
 
     def stored(self) -> Stored:
         """As they are stored."""
-        return Stored(self.elapsed_us.stored(), self.size.stored(), dict(self.classes), dict(self.failures))
+        return Stored(
+            self.elapsed_us.stored(), self.size.stored(), dict(self.classes), dict(self.failures)
+        )
 
     def _forgive(self, kind: str) -> None:
         """Take the failure back that a picture was counted for before it was tried again."""

@@ -1,7 +1,7 @@
 """Walks a directory breadth first into the walk log; on resume it lists again only the folders that have changed.
 
-The log is also the queue of folders still to list, so memory does not grow with the tree. Knows nothing of pictures
-but their names' endings.
+The log is also the queue of folders still to list, so memory does not grow with the tree. Knows
+nothing of pictures but their names' endings.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Walked:
 
     def wants(self, path: bytes) -> bool:
         """Whether this name is a picture's, and of this shard."""
-        return path.lower().endswith(ENDINGS) and (self.shards == 1 or zlib.crc32(path) % self.shards == self.shard)
+        return path.lower().endswith(ENDINGS) and (
+            self.shards == 1 or zlib.crc32(path) % self.shards == self.shard
+        )
 
 
 class Found(NamedTuple):
@@ -58,7 +60,11 @@ class Walk:
     """One walk; `publish(count)` is told when pictures are durably in the log, `unreadable` of folders that are not."""
 
     def __init__(
-        self, what: Walked, path: Path, publish: Callable[[int], None], unreadable: Callable[[bytes, str], None]
+        self,
+        what: Walked,
+        path: Path,
+        publish: Callable[[int], None],
+        unreadable: Callable[[bytes, str], None],
     ) -> None:
         self._what = what
         self._scratch = path.parent
@@ -204,7 +210,10 @@ class Walk:
 
     def _due(self) -> None:
         full = self._writer.count - self._synced >= FRAME_NAMES
-        if full or (self._writer.count > self._synced and time.monotonic() - self._published > PUBLISH_SECONDS):
+        if full or (
+            self._writer.count > self._synced
+            and time.monotonic() - self._published > PUBLISH_SECONDS
+        ):
             self._sync()
 
     def _sync(self) -> None:

@@ -1,7 +1,8 @@
 """The walk log: every picture found, in the order found, numbered by its place; append-only, safe to cut at any byte.
 
-A frame is a header, the sections (which folder, when it was listed, what folders lie in it) and the names, both
-compressed. A name costs 3 to 8 bytes; nothing but the last frame can be torn, and a torn one is cut off.
+A frame is a header, the sections (which folder, when it was listed, what folders lie in it) and
+the names, both compressed. A name costs 3 to 8 bytes; nothing but the last frame can be torn, and
+a torn one is cut off.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class WalkLogError(AtelierError):
 class Section(msgspec.Struct, array_like=True):
     """What a frame says of one folder: `names` of the frame's names are its own, `folders` lie in it.
 
-    `mtime_ns` is set in the last section of a listing, and 0 when the folder may since have changed unnoticed;
-    `left_out` there counts the folders in it that were not entered.
+    `mtime_ns` is set in the last section of a listing, and 0 when the folder may since have
+    changed unnoticed; `left_out` there counts the folders in it that were not entered.
     """
 
     folder: bytes
@@ -103,7 +104,9 @@ class WalkLog:
         """Whether a frame is all there."""
         head = os.pread(self._descriptor, _HEADER.size, frame.offset)
         body = self._read(frame, 0, frame.meta + frame.names)
-        return len(body) == frame.meta + frame.names and zlib.crc32(body) == _HEADER.unpack(head)[1]
+        return (
+            len(body) == frame.meta + frame.names and zlib.crc32(body) == _HEADER.unpack(head)[1]
+        )
 
     def sections(self, frame: Frame) -> list[Section]:
         """What a frame says of folders."""
@@ -176,7 +179,12 @@ class WalkWriter:
         meta = zlib.compress(msgspec.msgpack.encode(self._sections), _LEVEL)
         names = zlib.compress(b"\0".join(self._names), _LEVEL) if self._names else b""
         head = _HEADER.pack(
-            _MAGIC, zlib.crc32(names, zlib.crc32(meta)), len(meta), len(names), self._first, len(self._names)
+            _MAGIC,
+            zlib.crc32(names, zlib.crc32(meta)),
+            len(meta),
+            len(names),
+            self._first,
+            len(self._names),
         )
         for seconds in append(self._descriptor, head + _CRC.pack(zlib.crc32(head)) + meta + names):
             time.sleep(seconds)

@@ -29,7 +29,9 @@ PIXEL = base64.b64decode(
 HUNGRY = "decoding needs more memory than the limit"
 
 
-def main(parent: str, descriptor: str, rotate: str, resize: str, pixels: str, size: str, memory: str) -> None:
+def main(
+    parent: str, descriptor: str, rotate: str, resize: str, pixels: str, size: str, memory: str
+) -> None:
     """Serve until the other end is closed."""
     follow(int(parent))
     transform(PIXEL)  # loads what is loaded at first use, so that the limit is for pictures alone
@@ -39,13 +41,19 @@ def main(parent: str, descriptor: str, rotate: str, resize: str, pixels: str, si
         peer.sendall(frames.ready())
         while head := requests.read(frames.REQUEST.size):
             path = requests.read(frames.REQUEST.unpack(head)[0])
-            peer.sendall(answer(path, rotate=rotate == "1", resize=resize == "1", limits=limits, most=int(size)))
+            peer.sendall(
+                answer(
+                    path, rotate=rotate == "1", resize=resize == "1", limits=limits, most=int(size)
+                )
+            )
 
 
 def answer(path: bytes, *, rotate: bool, resize: bool, limits: Limits, most: int) -> bytes:
     """Transform one picture; whatever goes wrong is an answer too."""
     try:
-        return frames.transformed(_transformed(read(path, most), rotate=rotate, resize=resize, limits=limits))
+        return frames.transformed(
+            _transformed(read(path, most), rotate=rotate, resize=resize, limits=limits)
+        )
     except Failed as failed:
         return frames.failed(failed)
 
@@ -63,7 +71,9 @@ def read(path: bytes, most: int) -> bytes:
             return file.read(status.st_size)
     except OSError as error:
         gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        raise Failed("vanished" if gone else "unreadable", error.strerror or type(error).__name__) from error
+        raise Failed(
+            "vanished" if gone else "unreadable", error.strerror or type(error).__name__
+        ) from error
 
 
 def _transformed(picture: bytes, *, rotate: bool, resize: bool, limits: Limits) -> Transformed:

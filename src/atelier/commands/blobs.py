@@ -1,6 +1,7 @@
 """`atelier blobs copy FROM TO`: a whole store into another, each copy compared by its digest, in flat memory.
 
-May be killed at any time and started again. Knows no database: whose blobs these are is written in the store's mark.
+May be killed at any time and started again. Knows no database: whose blobs these are is written in
+the store's mark.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def _place(name: str, text: str) -> Path | Bucket:
 def _inside(inner: Path | Bucket, outer: Path | Bucket) -> bool:
     if isinstance(inner, Path) or isinstance(outer, Path):
         return isinstance(inner, Path) and isinstance(outer, Path) and inner.is_relative_to(outer)
-    return inner.name == outer.name and f"{inner.prefix}/".startswith(f"{outer.prefix}/" if outer.prefix else "")
+    return inner.name == outer.name and f"{inner.prefix}/".startswith(
+        f"{outer.prefix}/" if outer.prefix else ""
+    )
 
 
 async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:
@@ -115,7 +118,9 @@ async def _list(source: Blobs, waiting: asyncio.Queue[Stat | None], tally: Tally
         tally.failures.append(f"the list of FROM: {error.detail or error.title}")
 
 
-async def _work(source: Blobs, target: Blobs, spool: Path, waiting: asyncio.Queue[Stat | None], tally: Tally) -> None:
+async def _work(
+    source: Blobs, target: Blobs, spool: Path, waiting: asyncio.Queue[Stat | None], tally: Tally
+) -> None:
     while (stat := await waiting.get()) is not None:
         try:
             await _copy_one(source, target, spool, stat, tally)
@@ -129,7 +134,11 @@ async def _work(source: Blobs, target: Blobs, spool: Path, waiting: asyncio.Queu
 async def _copy_one(source: Blobs, target: Blobs, spool: Path, stat: Stat, tally: Tally) -> None:
     there = await _is_there(target, stat)
     try:
-        read = await digest_of(source, stat.key) if there else (await fetch(source, target, spool, stat.key))[0]
+        read = (
+            await digest_of(source, stat.key)
+            if there
+            else (await fetch(source, target, spool, stat.key))[0]
+        )
     except NotFound:
         return  # deleted since it was listed
     if await digest_of(target, stat.key) != read:

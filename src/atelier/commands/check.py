@@ -35,13 +35,23 @@ _COLLECT_REFERENCES = f"""
     ) AS every_key
     GROUP BY key
 """
-_MISSING = "SELECT key FROM referenced WHERE kept AND NOT EXISTS (SELECT FROM listed WHERE listed.key = referenced.key)"
-_ORPHANED = "SELECT key FROM listed WHERE NOT EXISTS (SELECT FROM referenced WHERE referenced.key = listed.key)"
+_MISSING = (
+    "SELECT key FROM referenced WHERE kept AND NOT EXISTS (SELECT FROM listed WHERE "
+    "listed.key = referenced.key)"
+)
+_ORPHANED = (
+    "SELECT key FROM listed WHERE NOT EXISTS (SELECT FROM referenced WHERE "
+    "referenced.key = listed.key)"
+)
 _WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT kept"
 _REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
 # A subject's events are numbered without gaps; the oldest may have been pruned.
-_GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
-# Held: it outlives its transaction, which would hold up vacuum for as long as all originals are read.
+_GAPS = (
+    "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
+    "count(*)"
+)
+# Held: it outlives its transaction, which would hold up vacuum for as long as all originals are
+# read.
 _ORIGINALS = """
     DECLARE originals CURSOR WITH HOLD FOR SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL
 """
@@ -56,7 +66,9 @@ class Report:
 
     blobs: int = 0
     references: int = 0
-    waiting: int = 0  # blobs that are garbage already: the relay removes them when their time has come
+    waiting: int = (
+        0  # blobs that are garbage already: the relay removes them when their time has come
+    )
     missing: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
@@ -83,7 +95,13 @@ async def _run(settings: Settings, *, deep: bool, mend: bool) -> Report:
         console = Console(highlight=False, soft_wrap=True)
         _show(report, console)
         if mend and not report.agrees:
-            console.print(str(await repair(settings, database, missing=report.missing, orphaned=report.orphaned)))
+            console.print(
+                str(
+                    await repair(
+                        settings, database, missing=report.missing, orphaned=report.orphaned
+                    )
+                )
+            )
         return report
     finally:
         await database.close()
@@ -105,7 +123,9 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
             await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
         report.gaps = [row["subject"] for row in await connection.fetch(_GAPS)]
-        report.missing = [row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])]
+        report.missing = [
+            row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])
+        ]
         report.orphaned = [row["key"] for row in orphaned if await _exists(blobs, row["key"])]
         report.corrupt = [key async for key in _corrupt(connection, blobs)] if deep else []
     return report
@@ -155,7 +175,10 @@ async def _differs(blobs: Blobs, key: str, sha256: str) -> bool:
 
 
 def _show(report: Report, console: Console) -> None:
-    console.print(f"{report.blobs} blobs, {report.references} references, {report.waiting} blobs wait to be removed")
+    console.print(
+        f"{report.blobs} blobs, {report.references} references, {report.waiting} blobs wait to "
+        "be removed"
+    )
     for name in ("missing", "orphaned", "corrupt", "gaps"):
         found: list[str] = getattr(report, name)
         console.print(f"{name:9} {len(found)}")

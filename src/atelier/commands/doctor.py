@@ -59,7 +59,8 @@ class Finding:
 
 def main(settings: Settings) -> int:
     """Print all of it; 1 when something fails."""
-    logging.disable()  # a client's log lines would be a second, rawer account of what a check says in one sentence
+    # A client's log lines would be a second, rawer account of what a check says in one sentence
+    logging.disable()
     redact = Redactor(known_secrets(settings))
     supervisor = lock_owner(settings.data / LOCK)
     seen = settings if supervisor is None else _as_it_runs(settings)
@@ -68,7 +69,9 @@ def main(settings: Settings) -> int:
     finally:
         logging.disable(logging.NOTSET)
     lines = ["Settings", *setting_lines(settings, seen, redact), "", "Checks"]
-    lines += [f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings]
+    lines += [
+        f"  {found.verdict:<8} {found.name:<10} {redact(found.detail)}" for found in findings
+    ]
     sys.stdout.write("\n".join(lines) + "\n")
     return int(any(found.verdict == FAILED for found in findings))
 
@@ -101,7 +104,9 @@ def shown(value: object) -> str:
 
 def _without_password(url: str) -> str:
     masked = re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
-    return re.sub(r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE)
+    return re.sub(
+        r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE
+    )
 
 
 def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
@@ -146,7 +151,11 @@ def _as_it_runs(settings: Settings) -> Settings:
 def _embedded(settings: Settings, name: str) -> str:
     """What to say of an engine that `atelier up` runs itself."""
     url: SecretStr | None = getattr(settings, name)
-    return ", embedded" if url and url.get_secret_value() == running.noted(settings.data, name) else ""
+    return (
+        ", embedded"
+        if url and url.get_secret_value() == running.noted(settings.data, name)
+        else ""
+    )
 
 
 def _look(name: str, look: Callable[[Settings], Finding | str], settings: Settings) -> Finding:
@@ -191,9 +200,13 @@ def _redis(settings: Settings) -> str:
     facts = reachability.redis_facts(settings, bootstrap.redis_url(settings))
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        raise AtelierError(f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish")
+        raise AtelierError(
+            f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish"
+        )
     version = facts.get("valkey_version") or facts["redis_version"]
-    return f"{facts.get('server_name', 'redis')} {version} answers{_embedded(settings, 'redis_url')}"
+    return (
+        f"{facts.get('server_name', 'redis')} {version} answers{_embedded(settings, 'redis_url')}"
+    )
 
 
 def _bus(settings: Settings) -> str:
@@ -307,7 +320,11 @@ def _files(settings: Settings) -> Finding:
         count = waiting_files.count(settings)
     except Exception:
         return Finding("files", WARNING, f"the broker of their jobs does not answer: see {broker}")
-    waiting = "not looked at, for Celery is not installed here" if count is None else f"{count} jobs wait for a worker"
+    waiting = (
+        "not looked at, for Celery is not installed here"
+        if count is None
+        else f"{count} jobs wait for a worker"
+    )
     return Finding("files", OK, f"{waiting}, on {'Redis' if broker == 'redis' else 'RabbitMQ'}")
 
 
@@ -319,7 +336,11 @@ def _seccomp(_: Settings) -> Finding:
 
 def _output(program: Path) -> str:
     done = subprocess.run(  # noqa: S603 - an engine that we looked up
-        [program, "--version"], capture_output=True, text=True, check=False, timeout=CONNECT_SECONDS
+        [program, "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=CONNECT_SECONDS,
     )
     if done.returncode:
         raise AtelierError(f"{program} does not run: {done.stderr.strip()}")

@@ -28,7 +28,13 @@ async def _run(settings: Settings, name: str | None, *, resend: bool, purge: boo
     console = Console(highlight=False)
     redis = bootstrap.open_redis(settings)
     try:
-        queues = {q.name: q for q in (bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis))}
+        queues = {
+            q.name: q
+            for q in (
+                bootstrap.process_queue(settings, redis),
+                bootstrap.store_queue(settings, redis),
+            )
+        }
         known = [*queues] if resend or purge else [*queues, FILES]
         if name is not None and name not in known:
             kind = " with dead letters" if FILES not in known else ""
@@ -56,7 +62,12 @@ async def _show(queue: Queue, console: Console) -> None:
     if letters:
         table = Table("id", "died", "deliveries", "reason")
         for letter in letters:
-            table.add_row(letter.id, f"{letter.died_at:%Y-%m-%d %H:%M:%S}", str(letter.deliveries), letter.reason)
+            table.add_row(
+                letter.id,
+                f"{letter.died_at:%Y-%m-%d %H:%M:%S}",
+                str(letter.deliveries),
+                letter.reason,
+            )
         console.print(table)
 
 

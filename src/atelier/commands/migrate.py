@@ -77,10 +77,20 @@ def _refuse_unfit(url: str) -> None:
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != ENCODING:
-            raise Conflict(f"the database stores text as {encoding}: make it anew with ENCODING '{ENCODING}'")
-        tables = connection.execute("SELECT to_regclass('alembic_version'), to_regclass('users')").fetchone() or ()
+            raise Conflict(
+                f"the database stores text as {encoding}: make it anew with ENCODING '{ENCODING}'"
+            )
+        tables = (
+            connection.execute(
+                "SELECT to_regclass('alembic_version'), to_regclass('users')"
+            ).fetchone()
+            or ()
+        )
         if all(tables) and not connection.execute("SELECT 1 FROM alembic_version").fetchone():
-            raise Conflict("the database holds an unfinished restore: empty it and the blob store, and restore again")
+            raise Conflict(
+                "the database holds an unfinished restore: empty it and the blob store, and "
+                "restore again"
+            )
 
 
 def reach(url: str, alembic: str = "head", django: str | None = None) -> None:
@@ -133,6 +143,8 @@ def config(url: str) -> Config:
     from alembic.config import Config
 
     made = Config()
-    made.set_main_option("script_location", str(files("atelier") / "migrations").replace("%", "%%"))
+    made.set_main_option(
+        "script_location", str(files("atelier") / "migrations").replace("%", "%%")
+    )
     made.attributes["url"] = url
     return made

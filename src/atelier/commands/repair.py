@@ -17,7 +17,8 @@ from atelier.images import service as images
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-# What Atelier itself names its blobs (`new_key`); anything else that lies in the store is somebody's who must know why.
+# What Atelier itself names its blobs (`new_key`); anything else that lies in the store is
+# somebody's who must know why.
 _OURS = re.compile(r"(images|tasks|files)/[0-9a-f]{3}/[0-9a-f]{29}-[a-z0-9._-]+")
 CHUNK = 1000  # keys of one transaction
 
@@ -32,11 +33,14 @@ class Mended:
 
     def __str__(self) -> str:
         return (
-            f"mended: {self.images} images and {self.files} files are queued anew, {self.orphans} orphans are garbage"
+            f"mended: {self.images} images and {self.files} files are queued anew, "
+            f"{self.orphans} orphans are garbage"
         )
 
 
-async def repair(settings: Settings, database: Database, *, missing: Sequence[str], orphaned: Sequence[str]) -> Mended:
+async def repair(
+    settings: Settings, database: Database, *, missing: Sequence[str], orphaned: Sequence[str]
+) -> Mended:
     """Queue anew what can be made again from its original, and have what nobody refers to removed."""
     redis = bootstrap.open_redis(settings)
     cache = Cache(redis)

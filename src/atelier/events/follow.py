@@ -1,7 +1,8 @@
 """Follows the outbox's log for any number of readers in one process: replay from a position, then live.
 
-One connection listens and one query reads each new event, however many readers there are; who lags behind what is
-remembered reads from the database until it has caught up. Knows no protocol and no slice.
+One connection listens and one query reads each new event, however many readers there are; who lags
+behind what is remembered reads from the database until it has caught up. Knows no protocol and no
+slice.
 """
 
 from __future__ import annotations
@@ -22,13 +23,18 @@ from atelier.events.outbox import Sent
 
 Item = TypeVar("Item")
 
-RECENT = 1_000  # items remembered at least, once there are so many, for readers that are nearly up to date
+# Items remembered at least, once there are so many, for readers that are nearly up to date
+RECENT = 1_000
 START_SECONDS = 5.0  # how long a reader waits for a database that has not been reached yet
 POLL_SECONDS = 5.0  # between looks that no notification asked for
 MARK_SECONDS = 30.0  # after which a reader without news is told how far the log has been read
 PAUSE_SECONDS = 1.0  # before another attempt when the database is away
 DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +55,9 @@ class Batch(NamedTuple, Generic[Item]):
 class Follower(Generic[Item]):
     """Follows the events of some types; `encode` makes of each what readers get, once for all of them."""
 
-    def __init__(self, database: Database, types: Sequence[str], encode: Callable[[Sent], Item]) -> None:
+    def __init__(
+        self, database: Database, types: Sequence[str], encode: Callable[[Sent], Item]
+    ) -> None:
         self._database = database
         self._types = types
         self._families = {each.partition(".")[0] for each in types}
@@ -113,7 +121,9 @@ class Follower(Generic[Item]):
         if after <= self._position:
             start = bisect_right(self._recent, after, key=itemgetter(0))
             return self._recent[start:], self._position
-        last = (await outbox.bounds(self._database)).last  # another process may have been faster than this one
+        last = (
+            await outbox.bounds(self._database)
+        ).last  # another process may have been faster than this one
         if after > last:
             raise OutOfRange(f"The log has not come further than {last}.", slug="log-ahead")
         return (), after
@@ -125,7 +135,9 @@ class Follower(Generic[Item]):
         if pruned > after:
             raise OutOfRange(f"The log has been pruned up to {pruned}.", slug="log-pruned")
         reached = found[-1].position if found else position
-        return self._encoded(found), reached if len(found) == outbox.READ_LIMIT else max(position, reached)
+        return self._encoded(found), reached if len(found) == outbox.READ_LIMIT else max(
+            position, reached
+        )
 
     async def _listen(self, ending: asyncio.Future[Any]) -> None:
         news = asyncio.Event()
@@ -134,7 +146,9 @@ class Follower(Generic[Item]):
             if not families or not self._families.isdisjoint(families.split()):
                 news.set()  # the others' events are counted by the next look
 
-        connection = await asyncpg.connect(self._database.url, timeout=5, server_settings=KEEPALIVE)
+        connection = await asyncpg.connect(
+            self._database.url, timeout=5, server_settings=KEEPALIVE
+        )
         try:
             connection.add_termination_listener(lambda _: news.set())
             await connection.add_listener(outbox.SENT_CHANNEL, heard)
@@ -142,7 +156,9 @@ class Follower(Generic[Item]):
                 news.clear()
                 await self._catch_up()
                 waiting: asyncio.Future[Any] = asyncio.ensure_future(news.wait())
-                await asyncio.wait({waiting, ending}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    {waiting, ending}, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
                 waiting.cancel()
                 if connection.is_closed():
                     raise ConnectionResetError("the connection was closed")

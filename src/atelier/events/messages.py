@@ -1,6 +1,7 @@
 """What travels: jobs for the two picture queues and events for the bus, as types with their wire form.
 
-Jobs are MessagePack (pictures stay raw bytes); events are CloudEvents 1.0 structured JSON. Knows neither queue nor bus.
+Jobs are MessagePack (pictures stay raw bytes); events are CloudEvents 1.0 structured JSON. Knows
+neither queue nor bus.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Event(msgspec.Struct, frozen=True):
                 "sequence": self.sequence,
                 "data": self.data,
             }
-            | ({"traceparent": self.traceparent} if self.traceparent else {})  # the distributed tracing extension
+            | (
+                {"traceparent": self.traceparent} if self.traceparent else {}
+            )  # the distributed tracing extension
         )
 
     @classmethod

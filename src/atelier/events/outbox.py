@@ -1,6 +1,7 @@
 """The outbox: every event leaves the database through this table, in the transaction that made it true.
 
-Sent events stay for a retention, in the order of a gapless `position`: the log for replays. Knows no bus.
+Sent events stay for a retention, in the order of a gapless `position`: the log for replays. Knows
+no bus.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
-from sqlalchemy import DDL, BigInteger, Boolean, CheckConstraint, Identity, Index, Integer, Text, event, text
+from sqlalchemy import (
+    DDL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Identity,
+    Index,
+    Integer,
+    Text,
+    event,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -22,7 +34,8 @@ from atelier.events.messages import Event, new_event_id, utcnow
 from atelier.observe import tracing
 
 WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
-SENT_CHANNEL = "outbox_sent"  # notified when the log has grown; says by what: "book image" for book.* and image.*
+# Notified when the log has grown; says by what: "book image" for book.* and image.*
+SENT_CHANNEL = "outbox_sent"
 PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
 READ_LIMIT = 500
 
@@ -40,7 +53,9 @@ class Outbox(Base):
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    event_id: Mapped[str] = mapped_column(UUID(as_uuid=False), unique=True, server_default=text("gen_random_uuid()"))
+    event_id: Mapped[str] = mapped_column(
+        UUID(as_uuid=False), unique=True, server_default=text("gen_random_uuid()")
+    )
     type: Mapped[str] = mapped_column(Text)
     subject: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int] = mapped_column(Integer)
@@ -53,8 +68,18 @@ class Outbox(Base):
     __table_args__ = (
         Index("uq_outbox_subject_sequence", "subject", "sequence", unique=True),
         Index("ix_outbox_unsent", "id", postgresql_where=text("position IS NULL")),
-        Index("uq_outbox_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")),
-        Index("ix_outbox_type_position", "type", "position", postgresql_where=text("position IS NOT NULL")),
+        Index(
+            "uq_outbox_position",
+            "position",
+            unique=True,
+            postgresql_where=text("position IS NOT NULL"),
+        ),
+        Index(
+            "ix_outbox_type_position",
+            "type",
+            "position",
+            postgresql_where=text("position IS NOT NULL"),
+        ),
     )
 
 
@@ -69,9 +94,10 @@ class RelayPosition(Base):
     __table_args__ = (CheckConstraint("id", name="one_row"),)
 
 
-# A NOTIFY makes commits wait for each other, one flush to disk after the other: a quarter of the throughput with 32
-# writers. So writers notify only while the relay sleeps, which its lock tells them. Theirs lasts until they have
-# committed: the relay cannot fall asleep over events that are about to appear.
+# A NOTIFY makes commits wait for each other, one flush to disk after the other: a quarter of the
+# throughput with 32 writers. So writers notify only while the relay sleeps, which its lock tells
+# them. Theirs lasts until they have committed: the relay cannot fall asleep over events that are
+# about to appear.
 TRIGGER_FUNCTION = f"""
 CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -86,7 +112,9 @@ TRIGGER = """
 CREATE TRIGGER outbox_wake_relay AFTER INSERT ON outbox
 FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake_relay()
 """
-DROP_TRIGGER_FUNCTION = "DROP FUNCTION IF EXISTS outbox_wake_relay()"  # once the table and its trigger have gone
+DROP_TRIGGER_FUNCTION = (
+    "DROP FUNCTION IF EXISTS outbox_wake_relay()"  # once the table and its trigger have gone
+)
 
 event.listen(Outbox.__table__, "after_create", DDL(TRIGGER_FUNCTION))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
 event.listen(Outbox.__table__, "after_create", DDL(TRIGGER))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
@@ -120,8 +148,12 @@ def record(
     `traceparent` is its cause's; none: the present span's.
     """
     cause = traceparent or tracing.traceparent()
-    fact = Event(id=new_event_id(), type=type, subject=subject, sequence=sequence, time=utcnow(), data=data)
-    row = Outbox(event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data)
+    fact = Event(
+        id=new_event_id(), type=type, subject=subject, sequence=sequence, time=utcnow(), data=data
+    )
+    row = Outbox(
+        event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data
+    )
     row.traceparent = cause
     session.add(row)
     return fact
@@ -141,8 +173,12 @@ _BOUNDS = """
     FROM relay_position AS relay
 """
 # Subjects whose sequence does not count without gaps; pruning takes from its beginning only.
-GAPS = "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> count(*)"
-# Positions and times of sending grow together: only the oldest rows are looked at, not the whole log.
+GAPS = (
+    "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
+    "count(*)"
+)
+# Positions and times of sending grow together: only the oldest rows are looked at, not the whole
+# log.
 _PRUNE = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM (
@@ -155,7 +191,10 @@ _PRUNE = """
 
 
 async def read(
-    database: Database, after_position: int = 0, types: Sequence[str] | None = None, limit: int = READ_LIMIT
+    database: Database,
+    after_position: int = 0,
+    types: Sequence[str] | None = None,
+    limit: int = READ_LIMIT,
 ) -> list[Sent]:
     """The sent events after a position, of all or of some types, in the order of positions."""
     if types is None:

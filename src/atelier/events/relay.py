@@ -1,7 +1,7 @@
 """Carries the outbox to the bus, at least once and in order per subject, and runs the reconciler.
 
-One of any number of relays is active: the one whose connection holds the advisory lock, on which it also reads and
-stamps. `run` knows no slice: what the reconciler does is given to it.
+One of any number of relays is active: the one whose connection holds the advisory lock, on which
+it also reads and stamps. `run` knows no slice: what the reconciler does is given to it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,18 @@ Answer = TypeVar("Answer")
 
 log = logging.getLogger("atelier.relay")
 
-BATCH = 256  # events read, published and stamped at a time; a crash sends at most two batches twice
+BATCH = (
+    256  # events read, published and stamped at a time; a crash sends at most two batches twice
+)
 POLL_SECONDS = 1.0  # asleep, between looks that no notification asked for
 BUSY_SECONDS = 0.02  # between looks while a transaction that has written events is open
-STANDBY_SECONDS = 1.0  # between tries for the lock; to wait in the lock would hold up vacuum everywhere
-PAUSES_SECONDS = (0.1, 5.0)  # the first and the longest after a failure of bus or database; each doubles
+STANDBY_SECONDS = (
+    1.0  # between tries for the lock; to wait in the lock would hold up vacuum everywhere
+)
+PAUSES_SECONDS = (
+    0.1,
+    5.0,
+)  # the first and the longest after a failure of bus or database; each doubles
 STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
 GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
 CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
@@ -44,7 +51,12 @@ SERVER_SETTINGS = {
     "tcp_keepalives_count": "3",
 }
 # The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
-DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DATABASE_ERRORS = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({locks.RELAY_CLASS}, $1)"
 _UNLOCK = f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, $1)"
@@ -60,7 +72,8 @@ AGAIN = f"""
     WHERE position > $1 AND sent_at > clock_timestamp() - interval '1 day' ORDER BY position LIMIT {BATCH}
 """
 _ANY_UNSENT = "SELECT EXISTS (SELECT FROM outbox WHERE position IS NULL)"
-# By `= ANY`, not by a join with the array: whatever the statistics say, no plan then reads a whole backlog.
+# By `= ANY`, not by a join with the array: whatever the statistics say, no plan then reads a whole
+# backlog.
 STAMP = f"""
     WITH relay AS (
         UPDATE relay_position SET position = position + cardinality($1::bigint[])
@@ -94,8 +107,9 @@ async def run(
 ) -> None:
     """Relay until `stop`, through every outage of the database and the bus.
 
-    Each of the services misses nothing from now on, though it may start later: its queue is declared with its patterns.
-    The URL must lead to PostgreSQL itself: a pooler that shares sessions shares their locks.
+    Each of the services misses nothing from now on, though it may start later: its queue is
+    declared with its patterns. The URL must lead to PostgreSQL itself: a pooler that shares
+    sessions shares their locks.
     """
     pauses = _Pauses()
     while not stop.is_set():
@@ -145,7 +159,9 @@ async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asynci
     return True
 
 
-async def _lead(carrier: Relay, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event) -> None:
+async def _lead(
+    carrier: Relay, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event
+) -> None:
     """Carry and reconcile until stopped or until the connection, and with it the lock, is lost."""
     ACTIVE.set(1)
     carrying = asyncio.create_task(carrier.carry())
@@ -205,7 +221,10 @@ class Relay:
             try:
                 await self._declare()
                 if await self._send_lost():
-                    rows, self._confirmed = [], []  # not stamped yet, so not sent again: to be read as unsent
+                    rows, self._confirmed = (
+                        [],
+                        [],
+                    )  # not stamped yet, so not sent again: to be read as unsent
                 rows = await self.send(rows)
                 if not rows and not self._confirmed:
                     await self.sleep()
@@ -213,7 +232,9 @@ class Relay:
             except _NotSentError as error:
                 rows = []  # to be read again: the bus may have taken some
                 pause = pauses.next()
-                log.warning("the bus does not take events, again in %.1f s: %r", pause, error.__cause__)
+                log.warning(
+                    "the bus does not take events, again in %.1f s: %r", pause, error.__cause__
+                )
                 await _first(pause, self._stop, self._lost)
         await self._stamp_confirmed()
 
@@ -229,7 +250,9 @@ class Relay:
         publishing = asyncio.create_task(self._publish_waves(rows))
         try:
             await self._stamp_confirmed()
-            following: list[asyncpg.Record] = await self._connection.fetch(UNSENT, [row["id"] for row in rows])
+            following: list[asyncpg.Record] = await self._connection.fetch(
+                UNSENT, [row["id"] for row in rows]
+            )
         except BaseException:
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
@@ -257,7 +280,9 @@ class Relay:
         if position >= self._position:
             return False
         if self._position or self._confirmed:
-            log.warning("the bus has lost events; sending those after position %d again", max(position, 0))
+            log.warning(
+                "the bus has lost events; sending those after position %d again", max(position, 0)
+            )
         while rows := await self._connection.fetch(AGAIN, position):
             for wave in waves(rows):
                 await self._publish(wave)
@@ -269,7 +294,10 @@ class Relay:
         events = [event_of(row) for row in rows]
         spans = []
         if tracing.on():
-            begun = [tracing.begin(f"publish {event.type}", "PRODUCER", event.traceparent) for event in events]
+            begun = [
+                tracing.begin(f"publish {event.type}", "PRODUCER", event.traceparent)
+                for event in events
+            ]
             spans = [span for span, _ in begun]
             events = [
                 msgspec.structs.replace(event, traceparent=parent)
@@ -291,13 +319,15 @@ class Relay:
         async with self._connection.transaction():
             stamped = await self._connection.fetchval(STAMP, ids)
             if stamped != len(ids):
-                raise RuntimeError(f"{len(ids)} events were sent, but {stamped} of them were there to be stamped")
+                raise RuntimeError(
+                    f"{len(ids)} events were sent, but {stamped} of them were there to be stamped"
+                )
 
     async def sleep(self) -> None:
         """Wait for a notification.
 
-        Writers hold the lock shared until they have committed and notify when they cannot have it: who holds it alone
-        sees the events of all who did not notify.
+        Writers hold the lock shared until they have committed and notify when they cannot have it:
+        who holds it alone sees the events of all who did not notify.
         """
         if not await self._connection.fetchval(_TRY_LOCK, locks.RELAY_ASLEEP):
             await _first(BUSY_SECONDS, self._stop, self._lost)

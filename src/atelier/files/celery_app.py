@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
 
 QUEUE = "atelier.files"
-SOFT_SECONDS = 110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
+SOFT_SECONDS = (
+    110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
+)
 HARD_SECONDS = 15  # beyond the soft limit
-VISIBLE_SECONDS = 600  # above every time limit: Redis gives a job that was not acknowledged to another worker after it
-CONNECT_SECONDS = 2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
+# Above every time limit: Redis gives a job that was not acknowledged to another worker after it
+VISIBLE_SECONDS = 600
+CONNECT_SECONDS = (
+    2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
+)
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
 app = Celery("atelier.files", include=("atelier.files.jobs",), set_as_current=True)
@@ -103,4 +108,6 @@ def waiting(url: str) -> int:
         try:
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         except connection.channel_errors:
-            return 0  # a queue that nobody has made yet, or an empty one, which Redis does not keep
+            return (
+                0  # a queue that nobody has made yet, or an empty one, which Redis does not keep
+            )

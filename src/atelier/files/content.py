@@ -57,8 +57,8 @@ def respond(
 ) -> Any:
     """The blob as the request's conditions and range ask.
 
-    Blobs never change, so their key is their entity tag. Only what Atelier made itself may be shown
-    in place of being saved: `attachment=False`.
+    Blobs never change, so their key is their entity tag. Only what Atelier made itself may be
+    shown in place of being saved: `attachment=False`.
     """
     etag = f'"{key.rpartition("/")[2].partition("-")[0]}"'
     headers = {
@@ -88,7 +88,9 @@ def respond(
     if request.method == "HEAD":
         return HttpResponse(status=status, headers=headers)
     part = Part(default_storage.open(key), start, stop)
-    response = StreamingHttpResponse(iter(lambda: part.read(CHUNK_BYTES), b""), status=status, headers=headers)
+    response = StreamingHttpResponse(
+        iter(lambda: part.read(CHUNK_BYTES), b""), status=status, headers=headers
+    )
     response.file_to_stream = part  # what WSGI servers with a file wrapper take
     response.block_size = CHUNK_BYTES
     response._resource_closers.append(part.close)
@@ -97,7 +99,10 @@ def respond(
 
 def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> str | None:
     """Where the proxy before us finds the blob, if it would answer as we do. Raises NotFound when the file is gone."""
-    prefix, path = django_setup.context().settings.accel_prefix, django_setup.context().blobs.path(key)
+    prefix, path = (
+        django_setup.context().settings.accel_prefix,
+        django_setup.context().blobs.path(key),
+    )
     if prefix is None or path is None:
         return None
     file_size(path)

@@ -1,6 +1,7 @@
 """Where Django meets the house: from Atelier's settings to Django's, and the adapters that views and jobs use.
 
-Django is one per process, and so is this. Whoever embeds the slice calls `move_in`; alone, the environment decides.
+Django is one per process, and so is this. Whoever embeds the slice calls `move_in`; alone, the
+environment decides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from atelier.settings import Settings, load
 CONNECT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 ENGINE = "django.db.backends.postgresql"
-_CONNECTION = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+_CONNECTION = {
+    "host": "HOST",
+    "port": "PORT",
+    "user": "USER",
+    "password": "PASSWORD",
+    "dbname": "NAME",
+}
 
 
 class Context:
@@ -44,7 +51,9 @@ class Context:
         """For processes whose requests nobody has authenticated before."""
         from atelier.files.sessions import is_alive
 
-        tokens = Tokens(bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds)
+        tokens = Tokens(
+            bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds
+        )
         return Authenticator(tokens, is_alive)
 
 
@@ -77,7 +86,9 @@ def setup() -> None:
     """
     from atelier.files import celery_app
 
-    logging.getLogger("django.request").setLevel(logging.ERROR)  # what is answered 4xx is in the access log
+    logging.getLogger("django.request").setLevel(
+        logging.ERROR
+    )  # what is answered 4xx is in the access log
     settings = context().settings
     with suppress(Unavailable):
         use_database(bootstrap.database_url(settings))
@@ -89,7 +100,9 @@ def use_database(url: str) -> None:
     """Make this thread, and those that have no connection yet, connect to the database at `url`."""
     from django.db import connections
 
-    connections.settings["default"] = connections.configure_settings({"default": database(url)})["default"]
+    connections.settings["default"] = connections.configure_settings({"default": database(url)})[
+        "default"
+    ]
     disconnect()
 
 
@@ -105,9 +118,18 @@ def disconnect() -> None:
 def database(url: str) -> dict[str, Any]:
     """Django's description of a libpq URL, sockets (`?host=/folder`) and further options included."""
     options: dict[str, Any] = dict(conninfo_to_dict(url))
-    named = {ours: str(options.pop(theirs)) for theirs, ours in _CONNECTION.items() if theirs in options}
+    named = {
+        ours: str(options.pop(theirs)) for theirs, ours in _CONNECTION.items() if theirs in options
+    }
     options.setdefault("connect_timeout", CONNECT_SECONDS)
     options.setdefault("application_name", "atelier files")
-    options["options"] = f"{options.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
-    fixed = {"ENGINE": ENGINE, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+    options["options"] = (
+        f"{options.get('options', '')} -c statement_timeout={STATEMENT_TIMEOUT_MS}".strip()
+    )
+    fixed = {
+        "ENGINE": ENGINE,
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+    }
     return fixed | named

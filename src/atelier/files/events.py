@@ -17,7 +17,9 @@ def announce(file: File, type_: str) -> None:
     """Add an event in the present transaction; the caller holds the row's lock and has set its sequence."""
     from atelier.files.models import Outbox
 
-    Outbox.objects.create(type=type_, subject=f"files/{file.pk}", sequence=file.sequence, data=state(file))
+    Outbox.objects.create(
+        type=type_, subject=f"files/{file.pk}", sequence=file.sequence, data=state(file)
+    )
 
 
 def state(file: File) -> dict[str, Any]:

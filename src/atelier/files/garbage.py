@@ -14,7 +14,9 @@ from django.utils import timezone
 from atelier.blobs import statements
 from atelier.errors import Unavailable
 
-INTENT = timedelta(hours=1)  # far above the time in which a file that has been received is committed
+INTENT = timedelta(
+    hours=1
+)  # far above the time in which a file that has been received is committed
 
 INTEND = statements.INTEND.format(keys="%s", after="%s")
 CLAIM = statements.CLAIM.format(keys="%s")

@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of a files worker: in its parent process, beside Celery's own loop.
 
-The loop has no time for clients, so a thread answers; a step of Celery's makes its timer say that the loop comes round.
+The loop has no time for clients, so a thread answers; a step of Celery's makes its timer say that
+the loop comes round.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def serve(settings: Settings) -> None:
         _listeners.append(bind(settings.host, settings.metrics_port))
     except AtelierError as error:
         raise SystemExit(f"atelier: {error.detail}") from error
-    threading.Thread(target=asyncio.run, args=(_answer(settings),), name="vitals", daemon=True).start()
+    threading.Thread(
+        target=asyncio.run, args=(_answer(settings),), name="vitals", daemon=True
+    ).start()
 
 
 def forget() -> None:
@@ -72,7 +75,9 @@ async def _answer(settings: Settings) -> None:
         "database": partial(asyncio.to_thread, _database),
         "broker": partial(asyncio.to_thread, _broker),
     }
-    if settings.blobs_folder is not None:  # the client of a bucket, once used, makes each later fork hang
+    if (
+        settings.blobs_folder is not None
+    ):  # the client of a bucket, once used, makes each later fork hang
         checks["blobs"] = django_setup.context().blobs.probe
     async with listening(settings, checks, listener=_listeners[0], before=errors.collect):
         await asyncio.Event().wait()

@@ -1,6 +1,7 @@
 """Idempotency keys on Django's connection: a POST that is sent again is answered again, not done again.
 
-The table and its meaning are those of the API's other parts; the key is taken inside the transaction of its work.
+The table and its meaning are those of the API's other parts; the key is taken inside the
+transaction of its work.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class Once:
 
     def __init__(self, key: str | None, user_id: int, operation: str, *fingerprint: str) -> None:
         if key is not None and not KEY.fullmatch(key):
-            complaint = {"loc": ["header", "Idempotency-Key"], "msg": "1 to 255 printable ASCII characters are needed"}
+            complaint = {
+                "loc": ["header", "Idempotency-Key"],
+                "msg": "1 to 255 printable ASCII characters are needed",
+            }
             raise Invalid("Some values are not acceptable.", errors=[complaint])
         self._key = key
         self._values = {
@@ -67,7 +71,9 @@ class Once:
             return None
         mark, state, status, headers, body = row
         if bytes(mark) != self._values["mark"]:
-            raise Invalid("This Idempotency-Key was used with other content.", slug="idempotency-key-reused")
+            raise Invalid(
+                "This Idempotency-Key was used with other content.", slug="idempotency-key-reused"
+            )
         if state != "done":
             detail = "The first request with this Idempotency-Key is still running."
             raise Conflict(detail, slug="idempotency-key-running", retry_after=RETRY_SECONDS)
@@ -89,5 +95,9 @@ class Once:
             return
         headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
         with connection.cursor() as cursor:
-            kept = {"status": answer.status_code, "headers": json.dumps(headers), "body": answer.content}
+            kept = {
+                "status": answer.status_code,
+                "headers": json.dumps(headers),
+                "body": answer.content,
+            }
             cursor.execute(KEEP, self._values | kept)

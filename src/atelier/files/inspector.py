@@ -70,7 +70,9 @@ def inspect(file: File) -> Inspection:
     raise TooLargeToInspect(f"A file of this kind is looked into up to {WHOLE_BYTES} bytes.")
 
 
-def _piece_by_piece(sandbox: Sandbox[Inspection], task: Task, content: IO[bytes], size: int) -> Inspection:
+def _piece_by_piece(
+    sandbox: Sandbox[Inspection], task: Task, content: IO[bytes], size: int
+) -> Inspection:
     left, found = size, Inspection(task.kind, task.content_type, {})
     while left > 0:
         piece = content.read(PIECE_BYTES)

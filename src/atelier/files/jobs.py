@@ -87,9 +87,15 @@ def offer(file: File) -> bool:
     try:
         traceparent = tracing.traceparent()
         headers = {"traceparent": traceparent} if traceparent else {}
-        process.apply_async((file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False, headers=headers)
+        process.apply_async(
+            (file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False, headers=headers
+        )
     except Exception as error:
-        log.warning("file %s: the broker did not take its job; it will be offered again: %r", file.pk, error)
+        log.warning(
+            "file %s: the broker did not take its job; it will be offered again: %r",
+            file.pk,
+            error,
+        )
         return False
     return True
 
@@ -97,8 +103,9 @@ def offer(file: File) -> bool:
 def reoffer() -> int:
     """Send again the jobs of rows that are not final and whose jobs the broker no longer has; how many.
 
-    The broker knows only how many jobs wait. Of the rows that were offered longer ago than the limit, as many as jobs
-    wait may just be waiting for their turn; the others, the oldest ones, have lost theirs or are being worked on.
+    The broker knows only how many jobs wait. Of the rows that were offered longer ago than the
+    limit, as many as jobs wait may just be waiting for their turn; the others, the oldest ones,
+    have lost theirs or are being worked on.
     """
     try:
         jobs = waiting()
@@ -125,6 +132,10 @@ def _lost(waiting_jobs: int) -> list[File]:
 def waiting() -> int:
     """Jobs that wait at the broker. Raises kombu's OperationalError when it is away."""
     with app.connection_for_write() as connection:
-        connection.ensure_connection(max_retries=1, interval_start=0)  # later than this the next round tries
-        declared = queue(django_setup.context().settings)(connection.default_channel).queue_declare()
+        connection.ensure_connection(
+            max_retries=1, interval_start=0
+        )  # later than this the next round tries
+        declared = queue(django_setup.context().settings)(
+            connection.default_channel
+        ).queue_declare()
         return int(declared.message_count)

@@ -38,7 +38,9 @@ def migrate(url: str, step: str | None = None) -> None:
         call_command("migrate", *(("files", step) if step else ()), interactive=False, verbosity=0)
     except OperationalError as error:
         if isinstance(error.__cause__, LockNotAvailable):
-            raise Unavailable("Tables are in use by long transactions (pg_stat_activity); run it again.") from error
+            raise Unavailable(
+                "Tables are in use by long transactions (pg_stat_activity); run it again."
+            ) from error
         raise
     finally:
         django_setup.disconnect()

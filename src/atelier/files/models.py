@@ -33,7 +33,8 @@ class Kind(models.TextChoices):
 class File(models.Model):
     """One uploaded file. `version` fences processing; `sequence` counts the file's events.
 
-    `owner_id` refers to a table of another owner: the migration makes it a foreign key, Django does not follow it.
+    `owner_id` refers to a table of another owner: the migration makes it a foreign key, Django
+    does not follow it.
     """
 
     owner_id = models.BigIntegerField()
@@ -62,13 +63,20 @@ class File(models.Model):
         indexes = (
             models.Index("owner_id", models.F("id").desc(), name="ix_files_owner_id_id"),
             # The reconciler looks only at rows that are not final; this index holds only those.
-            models.Index("offered_at", name="ix_files_offered_at", condition=models.Q(status="queued")),
+            models.Index(
+                "offered_at", name="ix_files_offered_at", condition=models.Q(status="queued")
+            ),
         )
         constraints = (
-            models.CheckConstraint(condition=models.Q(status__in=tuple(Status.values)), name="ck_files_status"),
-            models.CheckConstraint(condition=models.Q(kind__in=tuple(Kind.values)), name="ck_files_kind"),
             models.CheckConstraint(
-                condition=models.Q(processed=models.Q(status="processed")), name="ck_files_processed"
+                condition=models.Q(status__in=tuple(Status.values)), name="ck_files_status"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=tuple(Kind.values)), name="ck_files_kind"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(processed=models.Q(status="processed")),
+                name="ck_files_processed",
             ),
         )
 

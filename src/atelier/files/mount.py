@@ -1,7 +1,8 @@
 """Django inside an ASGI server: each request is read by the event loop and answered by Django's WSGI side in a thread.
 
-Django's own ASGI handler costs several times as much and runs synchronous views one at a time. A body is complete,
-in memory or in an unnamed file, before it takes a thread: slow clients hold none.
+Django's own ASGI handler costs several times as much and runs synchronous views one at a time. A
+body is complete, in memory or in an unnamed file, before it takes a thread: slow clients hold
+none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
 from atelier.http.sendfile import read_file
 
-THREADS = 8  # requests that Django answers at once, each with a connection of its own to the database
+THREADS = (
+    8  # requests that Django answers at once, each with a connection of its own to the database
+)
 MEMORY_BYTES = 1024 * 1024  # of one body; more goes to a file
 BATCH_BYTES = 1024 * 1024  # written at once, by a thread
 CHUNK_BYTES = 256 * 1024
@@ -58,8 +61,8 @@ class FileWrapper:
 class Mount:
     """A WSGI application as an ASGI one.
 
-    With `authenticate` every request must bring a valid `Authorization` before its body is read; errors of it, and of
-    `receive`, are the embedding application's to answer.
+    With `authenticate` every request must bring a valid `Authorization` before its body is read;
+    errors of it, and of `receive`, are the embedding application's to answer.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Mount:
             return
         environment = environ(scope)
         if self._authenticate is not None:
-            environment[PRINCIPAL] = await self._authenticate(environment.get("HTTP_AUTHORIZATION"))
+            environment[PRINCIPAL] = await self._authenticate(
+                environment.get("HTTP_AUTHORIZATION")
+            )
         body = Body(self._spool)
         try:
             await body.read(receive)
@@ -102,7 +107,9 @@ class Mount:
 
     async def _answer(self, environment: dict[str, Any]) -> Answer:
         run = contextvars.copy_context().run  # the request id of log lines
-        answering = asyncio.get_running_loop().run_in_executor(self._threads, run, self._call, environment)
+        answering = asyncio.get_running_loop().run_in_executor(
+            self._threads, run, self._call, environment
+        )
         try:
             return await asyncio.shield(answering)
         except asyncio.CancelledError:
@@ -112,9 +119,13 @@ class Mount:
     def _call(self, environment: dict[str, Any]) -> Answer:
         self._seen.add(threading.get_ident())
         said: list[Any] = []
-        result = self._application(environment, lambda status, headers, _=None: said.extend((status, headers)))
+        result = self._application(
+            environment, lambda status, headers, _=None: said.extend((status, headers))
+        )
         status, headers = said
-        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        encoded = [
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+        ]
         answer = Answer(int(status[:3]), encoded)
         if isinstance(result, FileWrapper):
             answer.file = result.file
@@ -146,7 +157,9 @@ class Body:
 
     def __init__(self, folder: Path | None) -> None:
         self.size = 0
-        self.file = tempfile.SpooledTemporaryFile(MEMORY_BYTES, dir=str(folder) if folder else None)  # noqa: SIM115 - its owner closes it
+        self.file = tempfile.SpooledTemporaryFile(
+            MEMORY_BYTES, dir=str(folder) if folder else None
+        )
         self._folder = folder
 
     async def read(self, receive: Receive) -> None:
@@ -177,7 +190,9 @@ class Body:
             for part in parts:
                 self.file.write(part)
         except OSError as error:
-            raise Unavailable("The file cannot be stored right now.", retry_after=RETRY_SECONDS) from error
+            raise Unavailable(
+                "The file cannot be stored right now.", retry_after=RETRY_SECONDS
+            ) from error
 
 
 def environ(scope: Scope) -> dict[str, Any]:
@@ -202,7 +217,8 @@ def environ(scope: Scope) -> dict[str, Any]:
     }
     for name, value in scope["headers"]:
         if b"_" in name or name == b"content-length":
-            continue  # `a_b` and `a-b` would be one variable; the length is known once the body is here
+            # `a_b` and `a-b` would be one variable; the length is known once the body is here
+            continue
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
         text = value.decode("latin-1")
@@ -214,7 +230,9 @@ async def deliver(answer: Answer, send: Send, *, head: bool) -> None:
     """Send an answer; nothing of a body to HEAD."""
     body = b"" if head else answer.body
     try:
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send(
+            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        )
         if answer.file is not None and not head:
             async for chunk in _pieces(answer.file):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})

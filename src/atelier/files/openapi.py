@@ -29,19 +29,27 @@ _KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
     OpenApiParameter.HEADER,
-    description="Makes the request safe to repeat: the same key and content are answered from the first run.",
+    description="Makes the request safe to repeat: the same key and content are answered from "
+    "the first run.",
 )
 
 
 def _headers(extra: dict[str, list[dict[str, Any]]]) -> list[OpenApiParameter]:
     return [
-        OpenApiParameter(said["name"], said["schema"], OpenApiParameter.HEADER, description=said["description"])
+        OpenApiParameter(
+            said["name"], said["schema"], OpenApiParameter.HEADER, description=said["description"]
+        )
         for said in extra["parameters"]
     ]
 
 
 _FILTERS = [
-    OpenApiParameter("status", str, enum=["queued", "processed", "failed"], description="Only files of this status."),
+    OpenApiParameter(
+        "status",
+        str,
+        enum=["queued", "processed", "failed"],
+        description="Only files of this status.",
+    ),
     OpenApiParameter(
         "kind",
         str,
@@ -61,20 +69,36 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     ),
     "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, ()),
     "detail": (
-        {"responses": {200: FileSerializer, 304: _SAME}, "parameters": [_ID, *_headers(UNLESS_SAME)]},
+        {
+            "responses": {200: FileSerializer, 304: _SAME},
+            "parameters": [_ID, *_headers(UNLESS_SAME)],
+        },
         (404,),
     ),
-    "delete": ({"responses": {204: None}, "parameters": [_ID, *_headers(ON_MATCH)]}, (400, 404, 412)),
+    "delete": (
+        {"responses": {204: None}, "parameters": [_ID, *_headers(ON_MATCH)]},
+        (400, 404, 412),
+    ),
     "retry": (
-        {"request": None, "responses": {202: FileSerializer}, "parameters": [_ID, *_headers(ON_MATCH)]},
+        {
+            "request": None,
+            "responses": {202: FileSerializer},
+            "parameters": [_ID, *_headers(ON_MATCH)],
+        },
         (400, 404, 409, 412),
     ),
     "content": (
-        {"responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID, *_headers(IN_PART)]},
+        {
+            "responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME},
+            "parameters": [_ID, *_headers(IN_PART)],
+        },
         (404, 416),
     ),
     "thumbnail": (
-        {"responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME}, "parameters": [_ID, *_headers(IN_PART)]},
+        {
+            "responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME},
+            "parameters": [_ID, *_headers(IN_PART)],
+        },
         (404, 416),
     ),
 }

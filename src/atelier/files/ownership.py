@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 def require_own_store() -> None:
     """End this process when the store is another database's.
 
-    A child looks: the client of a store elsewhere, once used, does not survive the fork of the worker's children.
+    A child looks: the client of a store elsewhere, once used, does not survive the fork of the
+    worker's children.
     """
     child = os.fork()
     if not child:
@@ -51,7 +52,9 @@ def _is_own() -> bool:
         ours = cursor.fetchone()[0]
     theirs = mark.read(here.portal.run(here.blobs.mark()))
     names = [] if theirs else [file.file.name for file in File.objects.only("file")[:SAMPLE]]
-    own = theirs == ours or (theirs is None and (not names or any(map(default_storage.exists, names))))
+    own = theirs == ours or (
+        theirs is None and (not names or any(map(default_storage.exists, names)))
+    )
     if not own:
         log.error("the blobs are not this database's: `atelier blobs verify` says more")
     return own

@@ -15,7 +15,9 @@ from rest_framework.response import Response
 from atelier.errors import Invalid
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
-_CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of path and filters
+_CURSOR = struct.Struct(
+    ">q6s"
+)  # the id below which the page begins, the digest of path and filters
 
 
 class KeysetPagination(BasePagination):
@@ -26,10 +28,15 @@ class KeysetPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         """The page's rows. Raises Invalid for a limit or cursor that is none."""
         filters = [
-            (name, value) for name, values in request.GET.lists() if name not in self.parameters for value in values
+            (name, value)
+            for name, values in request.GET.lists()
+            if name not in self.parameters
+            for value in values
         ]
         limit = _limit(request.GET.get("limit"))
-        mark = hashlib.blake2b(repr((request.path, sorted(filters))).encode(), digest_size=6).digest()
+        mark = hashlib.blake2b(
+            repr((request.path, sorted(filters))).encode(), digest_size=6
+        ).digest()
         if (cursor := request.GET.get("cursor")) is not None:
             queryset = queryset.filter(id__lt=_before(cursor, mark))
         rows = list(queryset.order_by("-id")[: limit + 1])
@@ -53,7 +60,13 @@ class KeysetPagination(BasePagination):
         """For OpenAPI: what may be asked."""
         size = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         return [
-            {"name": "limit", "in": "query", "required": False, "description": "Records of one page.", "schema": size},
+            {
+                "name": "limit",
+                "in": "query",
+                "required": False,
+                "description": "Records of one page.",
+                "schema": size,
+            },
             {
                 "name": "cursor",
                 "in": "query",
@@ -67,7 +80,12 @@ class KeysetPagination(BasePagination):
 def _limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
-    if not (given.isascii() and given.isdigit() and len(given) <= len(str(MAX_LIMIT)) and 1 <= int(given) <= MAX_LIMIT):
+    if not (
+        given.isascii()
+        and given.isdigit()
+        and len(given) <= len(str(MAX_LIMIT))
+        and 1 <= int(given) <= MAX_LIMIT
+    ):
         raise invalid("limit", f"A number from 1 to {MAX_LIMIT} is needed")
     return int(given)
 
@@ -84,4 +102,6 @@ def _before(cursor: str, mark: bytes) -> int:
 
 def invalid(name: str, message: str) -> Invalid:
     """One query parameter that is not acceptable."""
-    return Invalid("Some values are not acceptable.", errors=[{"loc": ["query", name], "msg": message}])
+    return Invalid(
+        "Some values are not acceptable.", errors=[{"loc": ["query", name], "msg": message}]
+    )

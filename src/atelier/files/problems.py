@@ -29,9 +29,14 @@ class JsonAlways(BaseContentNegotiation):
 
     def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
         """The one that reads the body's type."""
-        return next((parser for parser in parsers if request.content_type.startswith(parser.media_type)), None)
+        return next(
+            (parser for parser in parsers if request.content_type.startswith(parser.media_type)),
+            None,
+        )
 
-    def select_renderer(self, request: Any, renderers: Sequence[Any], format_suffix: Any = None) -> Any:
+    def select_renderer(
+        self, request: Any, renderers: Sequence[Any], format_suffix: Any = None
+    ) -> Any:
         """The only one."""
         return renderers[0], renderers[0].media_type
 
@@ -66,7 +71,9 @@ def from_error(error: AtelierError) -> HttpResponse:
     return response(problems.from_error(error))
 
 
-def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> HttpResponse:
+def from_status(
+    status: int, detail: str = "", headers: Mapping[str, str] | None = None
+) -> HttpResponse:
     """The problem of a bare status."""
     return response(problems.from_status(status, detail, headers))
 
@@ -79,7 +86,9 @@ def unexpected(error: BaseException | None) -> HttpResponse:
 def response(problem: Problem) -> HttpResponse:
     """The response of a problem."""
     document = json.dumps(problem.document, ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(document, status=problem.status, content_type=MEDIA_TYPE, headers=problem.headers)
+    return HttpResponse(
+        document, status=problem.status, content_type=MEDIA_TYPE, headers=problem.headers
+    )
 
 
 def page(request: HttpRequest, slug: str) -> HttpResponse:

@@ -22,10 +22,15 @@ class FileFailureSerializer(serializers.Serializer):
 class FileSerializer(serializers.ModelSerializer):
     """A file as seen by its owner."""
 
-    # The fields are for OpenAPI: walking them costs four times the plain record that `to_representation` makes.
+    # The fields are for OpenAPI: walking them costs four times the plain record that
+    # `to_representation` makes.
     file = serializers.CharField(help_text="Where the content is.")
-    thumbnail = serializers.CharField(allow_null=True, help_text="Where a small picture of an image is.")
-    result = serializers.DictField(allow_null=True, help_text="What was found; its members depend on the kind.")
+    thumbnail = serializers.CharField(
+        allow_null=True, help_text="Where a small picture of an image is."
+    )
+    result = serializers.DictField(
+        allow_null=True, help_text="What was found; its members depend on the kind."
+    )
     error = FileFailureSerializer(allow_null=True)
     url = serializers.CharField()
 

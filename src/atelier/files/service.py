@@ -74,8 +74,15 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
     with transaction.atomic():
         file = _locked(owner_id, file_id, expected)
         if file.status != Status.FAILED:
-            raise Conflict(f"This file is {file.status}; only a failed one can be retried.", slug="not-failed")
-        file.status, file.error, file.attempts, file.version = Status.QUEUED, None, 0, file.version + 1
+            raise Conflict(
+                f"This file is {file.status}; only a failed one can be retried.", slug="not-failed"
+            )
+        file.status, file.error, file.attempts, file.version = (
+            Status.QUEUED,
+            None,
+            0,
+            file.version + 1,
+        )
         file.updated_at = file.offered_at = timezone.now()
         file.save()
     return file
@@ -117,7 +124,11 @@ def finish(file_id: int, version: int, found: Inspection) -> bool:
     """Make a result true, at most once; False when the row has gone or moved on."""
     key = None
     if found.thumbnail:
-        key = str(default_storage.save(thumbnail_key(found.thumbnail.extension), ContentFile(found.thumbnail.data)))
+        key = str(
+            default_storage.save(
+                thumbnail_key(found.thumbnail.extension), ContentFile(found.thumbnail.data)
+            )
+        )
     with transaction.atomic():
         file = _fenced(file_id, version)
         if file is None:
@@ -142,7 +153,9 @@ def fail(file_id: int, version: int, reason: str, detail: str) -> bool:
 
 def _fenced(file_id: int, version: int) -> File | None:
     file: File | None = (
-        File.objects.select_for_update().filter(pk=file_id, version=version, status=Status.QUEUED).first()
+        File.objects.select_for_update()
+        .filter(pk=file_id, version=version, status=Status.QUEUED)
+        .first()
     )
     return file
 

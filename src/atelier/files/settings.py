@@ -22,7 +22,9 @@ STORAGES = {"default": {"BACKEND": "atelier.files.storage.BlobStorage"}}
 FILE_UPLOAD_HANDLERS = ("atelier.files.uploads.SpoolHandler",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes of a form's fields together, without its file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 64
-DATA_UPLOAD_MAX_NUMBER_FILES = 2  # one is accepted; that a second is not is said by the upload handler
+DATA_UPLOAD_MAX_NUMBER_FILES = (
+    2  # one is accepted; that a second is not is said by the upload handler
+)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ("atelier.files.authentication.BearerAuthentication",),
@@ -42,5 +44,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/api",
     "COMPONENT_SPLIT_REQUEST": True,
-    "ENUM_NAME_OVERRIDES": {"FileStatus": "atelier.files.models.Status", "FileKind": "atelier.files.models.Kind"},
+    "ENUM_NAME_OVERRIDES": {
+        "FileStatus": "atelier.files.models.Status",
+        "FileKind": "atelier.files.models.Kind",
+    },
 }

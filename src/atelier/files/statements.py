@@ -9,7 +9,8 @@ REFERENCED = """
     SELECT thumbnail, NULL FROM files WHERE thumbnail IS NOT NULL
 """
 
-# Has files looked at again whose thumbnails are missing ($1) while their originals are not: `service.retry`, for many.
+# Has files looked at again whose thumbnails are missing ($1) while their originals are not:
+# `service.retry`, for many.
 LOOK_ANEW = """
     UPDATE files SET status = 'queued', processed = false, error = NULL, attempts = 0, version = version + 1,
         updated_at = clock_timestamp(), offered_at = clock_timestamp()
@@ -17,7 +18,8 @@ LOOK_ANEW = """
     RETURNING id
 """
 
-# Deletes every file of one user with its event, and leaves the blobs to the collector: all of it in one statement.
+# Deletes every file of one user with its event, and leaves the blobs to the collector: all of it
+# in one statement.
 FORGET = """
     WITH gone AS (
         DELETE FROM files WHERE owner_id = :owner_id RETURNING *

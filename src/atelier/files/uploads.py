@@ -79,7 +79,9 @@ class Spool:
             if self.path is None:
                 self._folder.mkdir(0o750, parents=True, exist_ok=True)
                 self.path = self._folder / f"{secrets.token_hex(16)}.upload"
-                self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+                self._descriptor = os.open(
+                    self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
+                )
             for part in self.parts:
                 view = memoryview(part)
                 while view:

@@ -22,7 +22,9 @@ ROUTES: tuple[tuple[str, Any], ...] = (
 )
 
 documented = [path(route, view.as_view()) for route, view in ROUTES]
-twins = [path(route[:-1] if route[-1] == "/" else f"{route}/", view.as_view()) for route, view in ROUTES]
+twins = [
+    path(route[:-1] if route[-1] == "/" else f"{route}/", view.as_view()) for route, view in ROUTES
+]
 # The API around the slice has these pages itself; they are for where the slice runs alone.
 pages = [path(f"{BASE[1:]}<str:slug>{end}", problems.page) for end in ("", "/")]
 urlpatterns = documented + twins + pages

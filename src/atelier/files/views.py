@@ -112,9 +112,13 @@ class Detail(APIView):
         Name, kind, size, and what was found in it once it has been inspected.
         """
         file = service.find(request.user.user_id, file_id)
-        known = [tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))]
+        known = [
+            tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))
+        ]
         if known == ["*"] or file.etag in known:
-            return HttpResponse(status=304, headers={"ETag": file.etag, "Cache-Control": content.PRIVATE})
+            return HttpResponse(
+                status=304, headers={"ETag": file.etag, "Cache-Control": content.PRIVATE}
+            )
         return record(file)
 
     @describe("delete")
@@ -153,7 +157,12 @@ class Content(APIView):
         file = service.find(request.user.user_id, file_id)
         key, moment = str(file.file.name), file.uploaded_at
         return content.respond(
-            request, key, size=file.size, modified=moment, media_type=file.content_type, name=file.name
+            request,
+            key,
+            size=file.size,
+            modified=moment,
+            media_type=file.content_type,
+            name=file.name,
         )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from atelier.errors import NotFound
 
 ACCEL = "X-Accel-Redirect"
-# nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and If-Range are judged here.
+# nginx would judge these by what it knows of the file. If-None-Match, If-Modified-Since and
+# If-Range are judged here.
 UNPROXIED = frozenset({"if-match", "if-unmodified-since"})
 
 

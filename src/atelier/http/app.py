@@ -81,22 +81,33 @@ def create_app(
 ) -> FastAPI:
     """The application. Routing is linear: give the hottest routers first.
 
-    `elsewhere` is another ASGI application with path prefixes of its own (Django), `parts` make the OpenAPI documents
-    of such, `checks` are the dependencies that `/readyz` asks (default: database, Redis, blobs), `shortcuts` are the
-    hottest reads.
+    `elsewhere` is another ASGI application with path prefixes of its own (Django), `parts` make
+    the OpenAPI documents of such, `checks` are the dependencies that `/readyz` asks (default:
+    database, Redis, blobs), `shortcuts` are the hottest reads.
     """
     settings = resources.settings
-    app = Api(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=_lifespan(lifespan))
+    app = Api(
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(lifespan),
+    )
     app.body_limit = settings.body_limit
     app.elsewhere = elsewhere
     app.parts = parts
     app.shortcuts = Shortcuts(shortcuts, resources) if shortcuts else None
     app.state.resources = resources
-    app.state.metrics = Metrics(settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None)
+    app.state.metrics = Metrics(
+        settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None
+    )
     app.state.checks = checks if checks is not None else health.dependencies(resources)
     for router in routers:
         _take(app, router)
-    for router in (health.router, docs.router):  # monitors and browsers add parameters of their own
+    for router in (
+        health.router,
+        docs.router,
+    ):  # monitors and browsers add parameters of their own
         app.router.routes += router.routes
     _keep_literal(app)
     problems.install(app)
@@ -117,7 +128,11 @@ def _keep_literal(app: FastAPI) -> None:
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
     literal = [route.path for route in routes if "{" not in route.path]
     for route in routes:
-        taken = "|".join(re.escape(path) for path in literal if route.path_regex.match(path) and "{" in route.path)
+        taken = "|".join(
+            re.escape(path)
+            for path in literal
+            if route.path_regex.match(path) and "{" in route.path
+        )
         if taken:
             route.path_regex = re.compile(f"(?!(?:{taken})$){route.path_regex.pattern}")
 

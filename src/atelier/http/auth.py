@@ -29,7 +29,8 @@ class HasAuthenticator(Protocol):
 def authenticate(authorization: str | None, resources: HasAuthenticator) -> Awaitable[Principal]:
     """The principal of an `Authorization` header or gRPC metadata value. Raises Unauthenticated.
 
-    Where the cost of a coroutine matters, ask `resources.authenticator.known(authorization)` first.
+    Where the cost of a coroutine matters, ask `resources.authenticator.known(authorization)`
+    first.
     """
     return resources.authenticator.authenticate(authorization)
 
@@ -40,13 +41,17 @@ class Bearer(SecurityBase):
     scheme_name = "bearer"
     model = OAuth2(
         flows=OAuthFlows(password=OAuthFlowPassword(tokenUrl=TOKEN_URL, refreshUrl=REFRESH_URL)),
-        description="Sign in with e-mail address and password; the access token goes as `Authorization: Bearer ...`. "
-        "It is a JWT as RFC8725 wants it and lives for minutes; a refresh token is exchanged, as JSON, for the next.",
+        description="Sign in with e-mail address and password; the access token goes as "
+        "`Authorization: Bearer ...`. "
+        "It is a JWT as RFC8725 wants it and lives for minutes; a refresh token is exchanged, as "
+        "JSON, for the next.",
     )
 
     async def __call__(self, request: Request) -> Principal:
         """The principal of a request. Raises Unauthenticated."""
-        return await authenticate(request.headers.get("authorization"), request.app.state.resources)
+        return await authenticate(
+            request.headers.get("authorization"), request.app.state.resources
+        )
 
 
 CurrentUser = Annotated[Principal, Depends(Bearer())]

@@ -18,7 +18,8 @@ _TRUTH = "true or false is needed"
 _OBJECT = "A JSON object is needed"
 _DATE = "A date is needed, written YYYY-MM-DD"
 
-# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the check knows.
+# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the
+# check knows.
 MESSAGES = {
     "missing": REQUIRED,
     "extra_forbidden": UNKNOWN,

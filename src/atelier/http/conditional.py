@@ -27,8 +27,14 @@ from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-PRIVATE = (b"cache-control", b"private, no-cache")  # kept by its reader alone, and asked about before each use
-LOCKED = (b"content-security-policy", b"default-src 'none'; sandbox")  # what is uploaded never runs as a page
+PRIVATE = (
+    b"cache-control",
+    b"private, no-cache",
+)  # kept by its reader alone, and asked about before each use
+LOCKED = (
+    b"content-security-policy",
+    b"default-src 'none'; sandbox",
+)  # what is uploaded never runs as a page
 RANGES = (b"accept-ranges", b"bytes")
 REMEMBERED = 2048  # descriptions of contents that were sent lately, of about 1 KB each
 _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
@@ -66,9 +72,9 @@ def picture_response(
 ) -> Response:
     """A picture or file, whole or in part, as the request's conditions ask. Raises NotFound when a path is gone.
 
-    `content` is the bytes, a file on this machine, or something of known size that is streamed from elsewhere. A file
-    that the proxy before us can send is left to it wherever it comes to the same conclusions. An
-    `attachment` is saved, not shown, by a browser that is sent to it.
+    `content` is the bytes, a file on this machine, or something of known size that is streamed
+    from elsewhere. A file that the proxy before us can send is left to it wherever it comes to the
+    same conclusions. An `attachment` is saved, not shown, by a browser that is sent to it.
     """
     shown = min(modified.timestamp(), time.time())  # another machine's clock may be ahead
     headers = _description(etag, int(shown), media_type, filename, attachment)
@@ -76,7 +82,9 @@ def picture_response(
 
 
 @lru_cache(REMEMBERED)
-def _description(etag: str, modified: int, media_type: str, filename: str, attachment: bool) -> Headers:
+def _description(
+    etag: str, modified: int, media_type: str, filename: str, attachment: bool
+) -> Headers:
     """The headers of a content, last those that a 304 goes without; `modified` in Unix seconds."""
     return [
         (b"etag", f'"{etag}"'.encode("latin-1")),
@@ -90,7 +98,11 @@ def _description(etag: str, modified: int, media_type: str, filename: str, attac
 
 
 def _conditional(
-    request: Request, content: bytes | Path | ProxiedFile | RemoteBlob, etag: str, modified: datetime, headers: Headers
+    request: Request,
+    content: bytes | Path | ProxiedFile | RemoteBlob,
+    etag: str,
+    modified: datetime,
+    headers: Headers,
 ) -> Response:
     conditions = _conditions(request)
     if _fresh(conditions, etag, modified):
@@ -114,7 +126,11 @@ def _conditional(
 
 
 def _proxy_agrees(
-    request: Request, conditions: dict[bytes, bytes], etag: str, modified: datetime, file: ProxiedFile
+    request: Request,
+    conditions: dict[bytes, bytes],
+    etag: str,
+    modified: datetime,
+    file: ProxiedFile,
 ) -> bool:
     """Whether nginx, which cuts ranges out by itself, would answer as we do. Raises NotFound when the file is gone."""
     size = file_size(file.path)
@@ -130,7 +146,9 @@ def _size(content: bytes | RemoteBlob) -> int:
     return len(content) if isinstance(content, bytes) else content.size
 
 
-def _send(source: bytes | int | RemoteBlob, start: int, stop: int, status: int, headers: Headers) -> Response:
+def _send(
+    source: bytes | int | RemoteBlob, start: int, stop: int, status: int, headers: Headers
+) -> Response:
     """In one message what is in memory, streamed what is not."""
     if isinstance(source, bytes):
         return Ready(source[start:stop], status, headers)
@@ -142,7 +160,11 @@ def _span(
 ) -> tuple[int, int] | None:
     """The span that is asked for, as `parse_range` says it; None for the whole content."""
     wanted = conditions.get(b"range")
-    if wanted is None or request.scope.get(HEAD) or not _range_applies(conditions.get(b"if-range"), etag, modified):
+    if (
+        wanted is None
+        or request.scope.get(HEAD)
+        or not _range_applies(conditions.get(b"if-range"), etag, modified)
+    ):
         return None
     return parse_range(wanted.decode("latin-1"), size)
 
@@ -171,12 +193,17 @@ def http_date(seconds: int) -> bytes:
 def disposition(filename: str, *, attachment: bool = False) -> bytes:
     """`inline` or `attachment` under this name, in ASCII for old clients and in UTF-8 (RFC 6266)."""
     plain = _QUOTED.sub("_", filename)
-    encoded = "".join(chr(byte) if byte in _ATTRIBUTE else f"%{byte:02X}" for byte in filename.encode(errors="replace"))
+    encoded = "".join(
+        chr(byte) if byte in _ATTRIBUTE else f"%{byte:02X}"
+        for byte in filename.encode(errors="replace")
+    )
     kind = "attachment" if attachment else "inline"
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{encoded}".encode()
 
 
-_ATTRIBUTE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~")
+_ATTRIBUTE = frozenset(
+    b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&+-.^_`|~"
+)
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"range", b"if-range"})
 
 
@@ -194,7 +221,9 @@ def _fresh(conditions: dict[bytes, bytes], etag: str, modified: datetime | None)
         return False
     if (tags := conditions.get(b"if-none-match")) is not None:
         value = tags.decode("latin-1")
-        return value.strip() == "*" or any(tag == etag for _, tag in TAG.findall(value))  # the weak comparison
+        return value.strip() == "*" or any(
+            tag == etag for _, tag in TAG.findall(value)
+        )  # the weak comparison
     since = _date(conditions.get(b"if-modified-since"))
     return since is not None and modified is not None and modified.replace(microsecond=0) <= since
 
@@ -204,7 +233,11 @@ def _range_applies(condition: bytes | None, etag: str, modified: datetime) -> bo
     if condition is None:
         return True
     value = condition.decode("latin-1").strip()
-    return value == f'"{etag}"' if value.endswith('"') else _date(condition) == modified.replace(microsecond=0)
+    return (
+        value == f'"{etag}"'
+        if value.endswith('"')
+        else _date(condition) == modified.replace(microsecond=0)
+    )
 
 
 def _date(value: bytes | None) -> datetime | None:

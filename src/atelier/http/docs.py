@@ -24,7 +24,11 @@ from atelier.problem_types import BASE
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"
 Asset = Literal["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"]
-MEDIA_TYPES = {".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".png": b"image/png"}
+MEDIA_TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".png": b"image/png",
+}
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     # Swagger UI shows the picture of an answer from a blob: URL, and has icons in data: URLs.
@@ -70,7 +74,11 @@ async def front() -> Response:
 @router.get("/docs")
 async def page() -> Response:
     """Swagger UI."""
-    return Ready(PAGE, 200, [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", POLICY)])
+    return Ready(
+        PAGE,
+        200,
+        [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", POLICY)],
+    )
 
 
 @router.get("/docs/start.js")

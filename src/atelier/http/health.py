@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 BROKER = "broker"  # of jobs for files
 router = APIRouter(tags=["health"])
 
-_OK: dict[str, Any] = {"type": "object", "properties": {"status": {"type": "string", "examples": ["ok"]}}}
+_OK: dict[str, Any] = {
+    "type": "object",
+    "properties": {"status": {"type": "string", "examples": ["ok"]}},
+}
 _CHECKS: dict[str, Any] = {
     **_OK,
-    "properties": {**_OK["properties"], "checks": {"type": "object", "additionalProperties": {"type": "string"}}},
+    "properties": {
+        **_OK["properties"],
+        "checks": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
 }
 
 
@@ -41,24 +47,34 @@ async def alive() -> Response:
 
 @router.get(
     "/readyz",
-    responses={**_json(_CHECKS, {"status": "ready", "checks": {"database": "ok"}}), **responses(503)},
+    responses={
+        **_json(_CHECKS, {"status": "ready", "checks": {"database": "ok"}}),
+        **responses(503),
+    },
 )
 async def ready(request: Request) -> Response:
     """Check that the service is ready.
 
     Every dependency that is needed answers; with 503 `checks` names those that do not.
 
-    `broker` (of jobs for files) is shown only: uploads are taken without it, and their jobs are sent when it is back.
+    `broker` (of jobs for files) is shown only: uploads are taken without it, and their jobs are
+    sent when it is back.
     """
     checks = await run_checks(request.app.state.checks)
     if all(said == "ok" for name, said in checks.items() if name != BROKER):
         return json_response({"status": "ready", "checks": checks})
     missing = ", ".join(name for name, said in checks.items() if said != "ok")
     detail = f"Not ready: {missing}."
-    return response(problem(503, "unavailable", "Not ready", detail, headers={"Retry-After": "2"}, checks=checks))
+    return response(
+        problem(
+            503, "unavailable", "Not ready", detail, headers={"Retry-After": "2"}, checks=checks
+        )
+    )
 
 
-@router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+@router.get(
+    "/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+)
 async def metrics(request: Request) -> Response:
     """Get the metrics.
 

@@ -1,6 +1,7 @@
 """Idempotency keys: a POST that is sent again is answered again, not done again.
 
-The answer is kept in the transaction of the thing it announces, so neither exists without the other. Knows no slice.
+The answer is kept in the transaction of the thing it announces, so neither exists without the
+other. Knows no slice.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from atelier.errors import Conflict, Invalid
 from atelier.http.idempotency_keys import REPLAY_HOURS, IdempotencyKey
 
 RUNNING = "running"
-LOCK = timedelta(seconds=60)  # far above the time from key to commit; after it, a run counts as killed
+LOCK = timedelta(
+    seconds=60
+)  # far above the time from key to commit; after it, a run counts as killed
 RETRY_SECONDS = 1  # when the first run is likely to be done
 REPLAYED = "Idempotent-Replayed"
 
@@ -35,7 +38,8 @@ Key = Annotated[
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="Makes the request safe to repeat: the same key and content are answered from the first run.",
+        description="Makes the request safe to repeat: the same key and content are answered "
+        "from the first run.",
         examples=["6f0c1c58-2f0d-4a43-9a6c-5c2f2b1f3c11"],
     ),
 ]
@@ -62,7 +66,10 @@ _COMPLETE = text("""
     UPDATE idempotency_keys SET state = 'done', status = :status, headers = CAST(:headers AS jsonb), body = :body
     WHERE scope = :scope AND key = :key AND locked_at = :locked_at AND state = 'running' RETURNING key
 """)
-_RELEASE = "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND locked_at = $3 AND state = 'running'"
+_RELEASE = (
+    "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND locked_at = $3 AND "
+    "state = 'running'"
+)
 log = logging.getLogger(__name__)
 
 
@@ -88,7 +95,9 @@ class Ticket:
     key: str
     locked_at: datetime
 
-    async def complete(self, session: AsyncSession, status: int, headers: dict[str, str], body: bytes) -> None:
+    async def complete(
+        self, session: AsyncSession, status: int, headers: dict[str, str], body: bytes
+    ) -> None:
         """Keep the answer in the caller's transaction. Raises Conflict when another run has taken over."""
         answer = {"status": status, "headers": orjson.dumps(headers).decode(), "body": body}
         mine = {"scope": self.scope, "key": self.key, "locked_at": self.locked_at}
@@ -105,10 +114,13 @@ async def begin(
 ) -> Replay | Ticket:
     """The first answer when there is one, else the right to make it.
 
-    Raises Invalid when the key was used with other content and Conflict while its first run is at work.
+    Raises Invalid when the key was used with other content and Conflict while its first run is at
+    work.
     """
     while True:
-        taken = await database.fetchrow(_TAKE, scope, key, fingerprint, LOCK, timedelta(hours=hours))
+        taken = await database.fetchrow(
+            _TAKE, scope, key, fingerprint, LOCK, timedelta(hours=hours)
+        )
         if taken is not None:
             return Ticket(database, scope, key, taken["locked_at"])
         kept = await database.fetchrow(_LOOK, scope, key)
@@ -119,7 +131,9 @@ async def begin(
 
 def _replay(kept: Mapping[str, Any], fingerprint: bytes) -> Replay:
     if kept["fingerprint"] != fingerprint:
-        raise Invalid("This Idempotency-Key was used with other content.", slug="idempotency-key-reused")
+        raise Invalid(
+            "This Idempotency-Key was used with other content.", slug="idempotency-key-reused"
+        )
     if kept["state"] == RUNNING:
         raise _running("The first request with this Idempotency-Key is still running.")
     return Replay(kept["status"], orjson.loads(kept["headers"]), kept["body"])
@@ -142,21 +156,29 @@ class Run:
         """Keep `answer` in the transaction that makes it true; to be awaited just before the commit."""
         self.answer = answer
         if self._ticket is not None:
-            headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
+            headers = {
+                name: value for name, value in answer.headers.items() if name != "content-length"
+            }
             await self._ticket.complete(session, answer.status_code, headers, bytes(answer.body))
 
 
 @asynccontextmanager
 async def once(
-    database: Database, scope: str, key: str | None, fingerprint: bytes, *, hours: int = REPLAY_HOURS
+    database: Database,
+    scope: str,
+    key: str | None,
+    fingerprint: bytes,
+    *,
+    hours: int = REPLAY_HOURS,
 ) -> AsyncIterator[Run]:
     """A run under `key`; without a key, one that is never replayed. A failure gives the key back.
 
-    async with once(database, scope(user.user_id, "POST /api/books"), key, fingerprint(book)) as run:
+    async with once(database, scope(user.user_id, "POST /api/books"), key, fingerprint(book)) as
+    run:
         if run.replay:
             return run.replay
-        await service.create(..., before_commit=lambda session, book: run.keep(session, created(book)))
-        return run.answer
+        await service.create(..., before_commit=lambda session, book: run.keep(session,
+        created(book))) return run.answer
     """
     if key is None:
         yield Run(None, None)
@@ -173,12 +195,18 @@ async def once(
 
 
 async def within(
-    database: Database, session: AsyncSession, scope: str, key: str, fingerprint: bytes, *, hours: int = REPLAY_HOURS
+    database: Database,
+    session: AsyncSession,
+    scope: str,
+    key: str,
+    fingerprint: bytes,
+    *,
+    hours: int = REPLAY_HOURS,
 ) -> Run:
     """A run under `key` inside the caller's transaction, for work whose every effect is in that transaction.
 
-    A second request with the key waits for the first to commit or fail, and one that was killed leaves nothing to wait
-    for. Raises Invalid and Conflict as `begin` does.
+    A second request with the key waits for the first to commit or fail, and one that was killed
+    leaves nothing to wait for. Raises Invalid and Conflict as `begin` does.
     """
     connection = await session.connection()
     values = scope, key, fingerprint, LOCK, timedelta(hours=hours)
@@ -201,7 +229,8 @@ async def _give_back(ticket: Ticket) -> None:
 def scope(user_id: int | None, operation: str) -> str:
     """Whose keys these are, and for what: `operation` is method and canonical path, whichever alias was called.
 
-    Without a user all clients share one space of keys, so theirs must be hard to guess: a UUID, say.
+    Without a user all clients share one space of keys, so theirs must be hard to guess: a UUID,
+    say.
     """
     return f"{'-' if user_id is None else user_id} {operation}"
 
@@ -214,7 +243,9 @@ def fingerprint(*values: Any) -> bytes:
 async def forget(session: AsyncSession, user_id: int) -> None:
     """Delete every kept answer of one user within the caller's transaction."""
     await session.execute(
-        delete(IdempotencyKey).where(IdempotencyKey.scope.startswith(scope(user_id, ""), autoescape=True))
+        delete(IdempotencyKey).where(
+            IdempotencyKey.scope.startswith(scope(user_id, ""), autoescape=True)
+        )
     )
 
 

@@ -24,12 +24,15 @@ WITH gone AS (
 class IdempotencyKey(Base):
     """One key's first run: its content's fingerprint, and its answer once there is one.
 
-    `scope` begins with the user's id, or `-` where nobody has signed in yet, and names the operation.
+    `scope` begins with the user's id, or `-` where nobody has signed in yet, and names the
+    operation.
     """
 
     __tablename__ = "idempotency_keys"
 
-    scope: Mapped[str] = mapped_column(Text(collation="C"), primary_key=True)  # C: prefixes are ranges of the index
+    scope: Mapped[str] = mapped_column(
+        Text(collation="C"), primary_key=True
+    )  # C: prefixes are ranges of the index
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(Text)

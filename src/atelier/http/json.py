@@ -23,7 +23,13 @@ class Ready(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send both messages."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
         await send({"type": "http.response.body", "body": self.body})
         if self.background is not None:
             await self.background()
@@ -37,15 +43,22 @@ class Bodiless(Ready):
         self.raw_headers = headers or []
 
 
-def raw_headers(media_type: bytes, headers: Mapping[str, str] | None = None) -> list[tuple[bytes, bytes]]:
+def raw_headers(
+    media_type: bytes, headers: Mapping[str, str] | None = None
+) -> list[tuple[bytes, bytes]]:
     """Headers in ASGI's form, the media type first."""
     raw = [(b"content-type", media_type)]
     if headers:
-        raw += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw += [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.items()
+        ]
     return raw
 
 
-def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """`value` as JSON; bytes are taken to be JSON already."""
     body = value if isinstance(value, bytes) else dumps(value)
     return Ready(body, status, raw_headers(JSON, headers))

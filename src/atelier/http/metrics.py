@@ -21,7 +21,10 @@ class Metrics:
     def __init__(self, folder: Path | None = None) -> None:
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "atelier_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+            "atelier_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
         )
         self._seconds = Histogram(
             "atelier_http_request_seconds",
@@ -38,7 +41,10 @@ class Metrics:
         key = (method, route, status)
         known = self._known.get(key)
         if known is None:
-            known = self._requests.labels(method, route, str(status)), self._seconds.labels(method, route)
+            known = (
+                self._requests.labels(method, route, str(status)),
+                self._seconds.labels(method, route),
+            )
             self._known[key] = known
         known[0].inc()
         known[1].observe(seconds)

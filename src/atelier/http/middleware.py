@@ -1,7 +1,8 @@
 """The outermost layer of the API, in plain ASGI: request id, body limit, slashes, HEAD, headers, metrics, access log.
 
-It sees every request once and every answer once; nothing that fails inside leaves without being a problem. Knows no
-route and no slice; what lies under the prefixes of another application goes there as it came.
+It sees every request once and every answer once; nothing that fails inside leaves without being a
+problem. Knows no route and no slice; what lies under the prefixes of another application goes
+there as it came.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from atelier.http.metrics import Metrics
     from atelier.http.shortcuts import Shortcuts
 
-LINGER_SECONDS = 30.0  # a body over the limit is read and thrown away for so long: closing at once loses the answer
+# A body over the limit is read and thrown away for so long: closing at once loses the answer
+LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0  # when nothing more comes
 CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that went away
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
@@ -134,7 +136,14 @@ class _Exchange:
     async def run_traced(self) -> None:
         """The same within a span, below the client's if it sent one."""
         scope = self.scope
-        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), None)
+        given = next(
+            (
+                value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name == b"traceparent"
+            ),
+            None,
+        )
         with tracing.span(scope["method"], "SERVER", parent=given) as span:
             await self.run()
             span.update_name(f"{scope['method']} {self._route()}")
@@ -158,7 +167,9 @@ class _Exchange:
         if self._over:
             raise BodyTooLarge(edge.limit)
         if unreadable(scope):
-            await from_status(400, "The address is not valid UTF-8, or holds a NUL.")(scope, self.receive, self.send)
+            await from_status(400, "The address is not valid UTF-8, or holds a NUL.")(
+                scope, self.receive, self.send
+            )
             return
         elsewhere = edge.elsewhere
         path = scope["path"]
@@ -169,7 +180,11 @@ class _Exchange:
         if path[-1:] == "/" and len(path) > 1:
             scope["path"] = path[:-1]
         if scope["method"] == "HEAD":
-            self.scope = scope = {**scope, "method": "GET", HEAD: True}  # the server goes by its own copy
+            self.scope = scope = {
+                **scope,
+                "method": "GET",
+                HEAD: True,
+            }  # the server goes by its own copy
         if edge.shortcuts and (answer := edge.shortcuts.find(scope, self.receive)):
             await (await answer)(scope, self.receive, self.send)
             return
@@ -195,7 +210,12 @@ class _Exchange:
             if message.get("more_body", False):
                 return
             message = {"type": "http.response.body", "body": b""}
-        if self._over and not self._read and message["type"] == "http.response.body" and not message.get("more_body"):
+        if (
+            self._over
+            and not self._read
+            and message["type"] == "http.response.body"
+            and not message.get("more_body")
+        ):
             await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b""}
@@ -225,7 +245,9 @@ class _Exchange:
 
     async def _fail(self, error: Exception) -> None:
         response = from_exception(error)
-        if not self.status:  # else the server cuts the connection: half an answer must not look whole
+        if (
+            not self.status
+        ):  # else the server cuts the connection: half an answer must not look whole
             await response(self.scope, self.receive, self.send)
 
     def _record(self) -> None:
@@ -237,7 +259,9 @@ class _Exchange:
         if access.isEnabledFor(level):
             client = scope.get("client") or ("-",)
             path = (scope.get("raw_path") or b"-").decode("latin-1")
-            access.log(level, "%s %s %s %d %.1f ms", client[0], method, path, status, seconds * 1000)
+            access.log(
+                level, "%s %s %s %d %.1f ms", client[0], method, path, status, seconds * 1000
+            )
 
     def _route(self) -> str:
         if self._foreign and self._edge.elsewhere:

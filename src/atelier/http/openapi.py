@@ -1,7 +1,8 @@
 """The one OpenAPI 3.1 document: FastAPI's routes, completed, and the documents of other parts merged into it.
 
-Completed means: every operation says its security (none, when public), its errors as problem+json, and an operation id
-that reads well in generated clients; every integer its width, every page its length.
+Completed means: every operation says its security (none, when public), its errors as problem+json,
+and an operation id that reads well in generated clients; every integer its width, every page its
+length.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ ANY_PROBLEM = {
     "description": "Any other problem.",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
-FASTAPI_ERRORS = ("HTTPValidationError", "ValidationError")  # its own shape of a 422, which nobody here sends
+FASTAPI_ERRORS = (
+    "HTTPValidationError",
+    "ValidationError",
+)  # its own shape of a 422, which nobody here sends
 
 
 def build(routes: Sequence[BaseRoute], settings: Settings) -> Document:
@@ -128,7 +132,9 @@ def limit(schema: object, settings: Settings) -> None:
     """Say how long the texts may be whose limit is a setting: `x-limit` names it."""
     if isinstance(schema, dict) and (name := schema.pop("x-limit", None)):
         schema["maxLength"] = getattr(settings, name)
-    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    parts = (
+        schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    )
     for part in parts:
         limit(part, settings)
 
@@ -141,7 +147,9 @@ def _widen(schema: object) -> None:
     if isinstance(schema, dict):
         if schema.get("type") in ("integer", ["string", "integer"]):
             schema.setdefault("format", "int64")
-            schema |= {bound: int(schema[bound]) for bound in ("minimum", "maximum") if bound in schema}
+            schema |= {
+                bound: int(schema[bound]) for bound in ("minimum", "maximum") if bound in schema
+            }
         for part in schema.values():
             _widen(part)
     elif isinstance(schema, list):
@@ -153,13 +161,17 @@ def _tags(document: Document) -> list[Document]:
     """The tags in use, in the order of `TAGS`, then the unknown ones."""
     used = {tag for _, operation in operations(document) for tag in operation.get("tags", ())}
     names = [tag for tag in TAGS if tag in used] + sorted(used - TAGS.keys())
-    return [{"name": name, "description": TAGS[name]} if name in TAGS else {"name": name} for name in names]
+    return [
+        {"name": name, "description": TAGS[name]} if name in TAGS else {"name": name}
+        for name in names
+    ]
 
 
 def merge(document: Document, other: Document) -> Document:
     """Both documents in one. Raises ValueError when they claim the same path, operation id or component differently.
 
-    What `other` has is completed like our own; an operation of it without `security` inherits its document's.
+    What `other` has is completed like our own; an operation of it without `security` inherits its
+    document's.
     """
     merged, other = copy.deepcopy(document), copy.deepcopy(other)
     for _, operation in operations(other):

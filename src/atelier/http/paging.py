@@ -1,6 +1,7 @@
 """Keyset paging, newest first: a page begins below an id, so the last page costs what the first one does.
 
-Knows no table. A cursor is opaque to clients and belongs to the path and the filters it was made for.
+Knows no table. A cursor is opaque to clients and belongs to the path and the filters it was made
+for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from atelier.http.json import json_response
 from atelier.http.strict import Decimal
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
-_CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of path and filters
+_CURSOR = struct.Struct(
+    ">q6s"
+)  # the id below which the page begins, the digest of path and filters
 CURSOR_CHARACTERS = 64  # ours have 19; the rest is for what may come
 _OWN = ("limit", "cursor")
 
@@ -44,11 +47,15 @@ class Keyset:
     def response(self, records: Sequence[Mapping[str, Any]]) -> Response:
         """The JSON array of up to `fetch` records, newest first, each with its `id`; with `Link` when more follow."""
         shown = records[: self.limit]
-        return json_response(shown, headers=self.headers(shown[-1]["id"]) if len(records) > self.limit else None)
+        return json_response(
+            shown, headers=self.headers(shown[-1]["id"]) if len(records) > self.limit else None
+        )
 
     def headers(self, last_id: int) -> dict[str, str]:
         """`Link` to the page that begins below `last_id`; it keeps the query's other parameters."""
-        query = urlencode([*self.filters, ("limit", str(self.limit)), ("cursor", self.cursor(last_id))])
+        query = urlencode(
+            [*self.filters, ("limit", str(self.limit)), ("cursor", self.cursor(last_id))]
+        )
         return {"Link": f'<{self.path}?{query}>; rel="next"'}
 
     def cursor(self, last_id: int) -> str:
@@ -75,7 +82,9 @@ async def keyset(
     scope = request.scope
     query = scope["query_string"]
     filters = tuple(
-        (name, value) for name, value in parse_qsl(query.decode(), keep_blank_values=True) if name not in _OWN
+        (name, value)
+        for name, value in parse_qsl(query.decode(), keep_blank_values=True)
+        if name not in _OWN
     )
     path = scope["path"]
     return Keyset(limit, None if cursor is None else _read(cursor, path, filters), path, filters)
@@ -95,9 +104,13 @@ def _read(cursor: str, path: str, filters: tuple[tuple[str, str], ...]) -> int:
 
 
 def _invalid(message: str) -> Invalid:
-    return Invalid("The cursor is not acceptable.", errors=[{"loc": ["query", "cursor"], "msg": message}])
+    return Invalid(
+        "The cursor is not acceptable.", errors=[{"loc": ["query", "cursor"], "msg": message}]
+    )
 
 
 def _digest(path: str, filters: tuple[tuple[str, str], ...]) -> bytes:
     """Six bytes: not a signature, only a guard against mistakes. The caller's own rows are all it can lead to."""
-    return hashlib.blake2b(repr((path, sorted(filters))).encode(errors="replace"), digest_size=6).digest()
+    return hashlib.blake2b(
+        repr((path, sorted(filters))).encode(errors="replace"), digest_size=6
+    ).digest()

@@ -42,7 +42,9 @@ log = logging.getLogger(__name__)
 
 def response(problem: Problem) -> Response:
     """The response of a problem."""
-    return Ready(dumps(problem.document), problem.status, raw_headers(MEDIA_TYPE.encode(), problem.headers))
+    return Ready(
+        dumps(problem.document), problem.status, raw_headers(MEDIA_TYPE.encode(), problem.headers)
+    )
 
 
 def from_error(error: AtelierError) -> Response:
@@ -50,7 +52,9 @@ def from_error(error: AtelierError) -> Response:
     return response(problems.from_error(error))
 
 
-def from_status(status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> Response:
+def from_status(
+    status: int, detail: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
     """The problem of a bare status."""
     return response(problems.from_status(status, detail, headers))
 
@@ -61,7 +65,11 @@ def from_validation(found: Sequence[Mapping[str, Any]], fields: Sequence[str] = 
     What was sent is not repeated: it may be a password.
     """
     errors = [
-        {"loc": list(e["loc"]), "msg": unknown(fields) if fields and _is_unknown(e) else complaint(e)} for e in found
+        {
+            "loc": list(e["loc"]),
+            "msg": unknown(fields) if fields and _is_unknown(e) else complaint(e),
+        }
+        for e in found
     ]
     return from_error(Invalid(REFUSED, errors=errors))
 
@@ -90,8 +98,12 @@ def unexpected(error: Exception) -> Response:
 
 def dependency_error(error: Exception) -> AtelierError | None:
     """What a driver's error means for the client: a value that no column holds, or a dependency that is away."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | PoolTimeoutError | ConnectionError):
-        return Unavailable("A service that this needs is not reachable.", retry_after=RETRY_SECONDS)
+    if isinstance(
+        error, RedisConnectionError | RedisTimeoutError | PoolTimeoutError | ConnectionError
+    ):
+        return Unavailable(
+            "A service that this needs is not reachable.", retry_after=RETRY_SECONDS
+        )
     if isinstance(error, OSError) and error.errno in FULL:
         return Unavailable("The disk takes no more.", retry_after=FULL_RETRY_SECONDS)
     state = getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
@@ -106,7 +118,9 @@ def _broke_off(error: Exception) -> bool:
     """Whether a connection to the database was found closed, which has no SQLSTATE."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated
-    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)  # that is a bad argument
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(
+        error, ValueError
+    )  # that is a bad argument
 
 
 def install(app: FastAPI) -> None:
@@ -132,7 +146,11 @@ def _fields(route: object) -> list[str]:
     """The names in a route's JSON body."""
     body = getattr(route, "body_field", None)
     shape = body.field_info.annotation if body is not None else None
-    models = [each for each in (shape, *get_args(shape)) if isinstance(each, type) and issubclass(each, BaseModel)]
+    models = [
+        each
+        for each in (shape, *get_args(shape))
+        if isinstance(each, type) and issubclass(each, BaseModel)
+    ]
     return [name for model in models for name in model.model_fields]
 
 
@@ -202,6 +220,9 @@ SCHEMA: dict[str, Any] = {
                 },
             },
         },
-        "error_id": {"type": "string", "description": "With 500: the id under which the log says more."},
+        "error_id": {
+            "type": "string",
+            "description": "With 500: the id under which the log says more.",
+        },
     },
 }

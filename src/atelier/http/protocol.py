@@ -14,7 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from atelier.http.problems import from_status
 
-HEAD_BYTES = 64 * 1024  # of request line and headers, counted from the second read on: one brings at most 256 KiB
+HEAD_BYTES = (
+    64 * 1024
+)  # of request line and headers, counted from the second read on: one brings at most 256 KiB
 UNENCODED = "Letters outside ASCII in an address are percent-encoded: %C3%A9 for é."
 _UNENCODED_LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]*[\x80-\xff]")
 WAIT_SECONDS = 60.0  # for a whole head, and for the next bytes of a body; what nginx grants

@@ -1,6 +1,7 @@
 """Query parameters that nobody reads are refused: a filter that is misspelt would otherwise match everything.
 
-Knows routes by what they declare, and no parameter by name but one that only addresses of old still take.
+Knows routes by what they declare, and no parameter by name but one that only addresses of old
+still take.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from atelier.http.auth import Bearer
 from atelier.http.complaints import unknown_parameters
 from atelier.http.problems import describe
 
-TOLERATED = ("user_id",)  # at deprecated addresses, whose clients say with it who they are; the token alone counts
+TOLERATED = (
+    "user_id",
+)  # at deprecated addresses, whose clients say with it who they are; the token alone counts
 
 
 def guard(route: APIRoute) -> None:
@@ -30,7 +33,9 @@ def guard(route: APIRoute) -> None:
     route.responses.setdefault(422, describe(422))
 
 
-def _guarded(app: ASGIApp, there: list[str], known: frozenset[str], bearer: Bearer | None) -> ASGIApp:
+def _guarded(
+    app: ASGIApp, there: list[str], known: frozenset[str], bearer: Bearer | None
+) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["query_string"] and (unknown := _unknown(scope["query_string"], known)):
             if bearer is not None:

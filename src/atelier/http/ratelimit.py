@@ -36,8 +36,12 @@ class LoginLimit:
     """At most `per_minute` failures within any minute, for each key."""
 
     def __init__(self, redis: Redis, per_minute: int) -> None:
-        pool: Any = redis.connection_pool  # the storage's annotation leaves pools out, its documentation does not
-        storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool)
+        pool: Any = (
+            redis.connection_pool
+        )  # the storage's annotation leaves pools out, its documentation does not
+        storage = RedisStorage(
+            "async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool
+        )
         self._limiter = MovingWindowRateLimiter(storage)
         self._limit = RateLimitItemPerMinute(per_minute)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -80,4 +84,8 @@ def network(client: str) -> str:
         ip = ipaddress.ip_address(client)
     except ValueError:
         return client
-    return str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False)) if ip.version == 6 else client
+    return (
+        str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False))
+        if ip.version == 6
+        else client
+    )

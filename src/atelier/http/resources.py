@@ -1,6 +1,7 @@
 """What the routes of one process work with, and how they ask for it. Opens and closes nothing itself."""
 
-# ruff: noqa: TC004 - a dataclass does not evaluate its annotations, and importing every adapter here would make cycles
+# ruff: noqa: TC004 - a dataclass does not evaluate its annotations, and importing every adapter
+# here would make cycles
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from atelier.queue import Queue
     from atelier.settings import Settings
 
-    Forget = Callable[[AsyncSession, int], Awaitable[None]]  # deletes what a leaving user owns, in that transaction
+    Forget = Callable[
+        [AsyncSession, int], Awaitable[None]
+    ]  # deletes what a leaving user owns, in that transaction
 
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache

@@ -1,7 +1,7 @@
 """Bytes on their way out: from memory, from a file of this machine, or streamed from a store elsewhere, in flat memory.
 
-Where an nginx stands before us, it is told where the file lies and sends it. The event loop does not wait for a disk:
-what the page cache holds is read at once, the rest in a thread.
+Where an nginx stands before us, it is told where the file lies and sends it. The event loop does
+not wait for a disk: what the page cache holds is read at once, the rest in a thread.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ from starlette.types import Receive, Scope, Send
 from atelier.blobs import Blobs
 from atelier.errors import NotFound
 
-HEAD = "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
-CHUNK_BYTES = 256 * 1024  # of one read: large enough that the hop to a thread does not matter, small in memory
-CACHED_ONLY = getattr(os, "RWF_NOWAIT", None)  # Linux: read what the page cache holds, else fail at once
+HEAD = (
+    "atelier.head"  # set in the scope of a HEAD that its GET answers: headers count, bytes do not
+)
+CHUNK_BYTES = (
+    256 * 1024
+)  # of one read: large enough that the hop to a thread does not matter, small in memory
+CACHED_ONLY = getattr(
+    os, "RWF_NOWAIT", None
+)  # Linux: read what the page cache holds, else fail at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,9 @@ class ProxiedFile:
     location: str
 
 
-def content_of(blobs: Blobs, key: str, size: int, accel_prefix: str | None = None) -> Path | ProxiedFile | RemoteBlob:
+def content_of(
+    blobs: Blobs, key: str, size: int, accel_prefix: str | None = None
+) -> Path | ProxiedFile | RemoteBlob:
     """A blob as `picture_response` takes it: its file where there is one."""
     path = blobs.path(key)
     if path is None:
@@ -53,7 +61,12 @@ class Streamed(Response):
     """The bytes from `start` up to but without `stop`, in pieces. Takes the descriptor over when `source` is one."""
 
     def __init__(
-        self, source: int | RemoteBlob, start: int, stop: int, status: int, headers: list[tuple[bytes, bytes]]
+        self,
+        source: int | RemoteBlob,
+        start: int,
+        stop: int,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
     ) -> None:
         self.status_code = status
         self.raw_headers = [*headers, (b"content-length", str(stop - start).encode())]
@@ -66,11 +79,19 @@ class Streamed(Response):
         try:
             left = 0 if scope.get(HEAD) else self._stop - self._start
             chunks = await self._begun() if left else None
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
             if chunks is not None:
                 async for chunk in chunks:
                     left -= len(chunk)
-                    await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
+                    await send(
+                        {"type": "http.response.body", "body": chunk, "more_body": left > 0}
+                    )
                 if left:
                     raise OSError("the content is shorter than it was")
             else:
@@ -108,7 +129,8 @@ async def _again(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncIterat
 def open_file(path: Path) -> tuple[int, int]:
     """A descriptor and the size in bytes. Raises NotFound.
 
-    Opening stays on the loop: it reads a folder's entry, which is in memory but for the first time.
+    Opening stays on the loop: it reads a folder's entry, which is in memory but for the first
+    time.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

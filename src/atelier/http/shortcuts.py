@@ -1,8 +1,8 @@
 """The hottest reads, answered ahead of the framework: its routing and its dependencies cost more than the reads do.
 
-A shortcut is taken only when there is nothing to decide: GET or HEAD, no query, an id in its plain form, a name of the
-usual letters, a token that was verified lately. Everything else, errors included, goes the way of the route that has
-the same path.
+A shortcut is taken only when there is nothing to decide: GET or HEAD, no query, an id in its plain
+form, a name of the usual letters, a token that was verified lately. Everything else, errors
+included, goes the way of the route that has the same path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _PARAMETER = re.compile(r"\{\w+\}")
 _ID = "([1-9][0-9]{0,17})"  # below 2**63, and written in no second way
 _NAME = "([0-9a-z]{1,50})"
 
-Answer = Callable[..., Awaitable[Response]]  # of the request, the path's values, who asks, and the resources
+Answer = Callable[
+    ..., Awaitable[Response]
+]  # of the request, the path's values, who asks, and the resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,9 @@ class Shortcuts:
 
     def __init__(self, shortcuts: Sequence[Shortcut], resources: Resources) -> None:
         self._resources = resources
-        self._by_group: dict[int, tuple[int, Shortcut]] = {}  # by its last group: the one before its first
+        self._by_group: dict[
+            int, tuple[int, Shortcut]
+        ] = {}  # by its last group: the one before its first
         groups = 0
         for shortcut in shortcuts:
             before, groups = groups, groups + len(_PARAMETER.findall(shortcut.path))
@@ -63,7 +67,9 @@ class Shortcuts:
         before, shortcut = self._by_group[match.lastindex]
         scope["route"] = shortcut
         id_, *names = match.groups()[before : match.lastindex]
-        return shortcut.answer(Request(scope, receive), int(id_), *names, principal, self._resources)
+        return shortcut.answer(
+            Request(scope, receive), int(id_), *names, principal, self._resources
+        )
 
     def _principal(self, scope: Scope) -> Principal | None:
         for name, value in scope["headers"]:
@@ -74,4 +80,6 @@ class Shortcuts:
 
 def _regex(path: str) -> str:
     first, *others = _PARAMETER.split(path)
-    return re.escape(first) + "".join(kind + re.escape(text) for kind, text in zip((_ID, _NAME), others, strict=False))
+    return re.escape(first) + "".join(
+        kind + re.escape(text) for kind, text in zip((_ID, _NAME), others, strict=False)
+    )

@@ -1,7 +1,7 @@
 """JSON bodies as the contract wants them: declared as JSON, valid UTF-8, without what no text column can hold.
 
-FastAPI reads whatever `json.loads` accepts (UTF-16, NaN, lone surrogates) and calls other media types a 422. And
-integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
+FastAPI reads whatever `json.loads` accepts (UTF-16, NaN, lone surrogates) and calls other media
+types a 422. And integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and que
 class _NeverNull:
     """OpenAPI offers no null."""
 
-    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(
+        self, schema: Any, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
         """The one shape that is not null."""
         (shape,) = (shape for shape in handler(schema)["anyOf"] if shape != {"type": "null"})
         return dict(shape)
@@ -87,7 +89,9 @@ def _strict(handle: Handler) -> Handler:
 def is_json(content_type: str) -> bool:
     """Whether a Content-Type says JSON."""
     essence = content_type.partition(";")[0].strip().lower()
-    return essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
+    return essence == "application/json" or (
+        essence.startswith("application/") and essence.endswith("+json")
+    )
 
 
 def has_nul(value: object) -> bool:

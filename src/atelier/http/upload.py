@@ -1,6 +1,7 @@
 """Multipart uploads, read as they come: one file, hashed and counted on its way to memory or disk, and a few fields.
 
-Memory stays flat whatever is sent. Knows no picture and no store; the folder for spooled files is the caller's choice.
+Memory stays flat whatever is sent. Knows no picture and no store; the folder for spooled files is
+the caller's choice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
@@ -33,7 +40,9 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 MEMORY_BYTES = MIB  # a file up to this size never touches the disk before it is stored
 BATCH_BYTES = MIB  # of a larger file go to a thread at once, to be hashed and written
-INLINE_HASH_BYTES = 256 * 1024  # hashed on the loop in well under a millisecond; more is for a thread
+INLINE_HASH_BYTES = (
+    256 * 1024
+)  # hashed on the loop in well under a millisecond; more is for a thread
 FIELD_BYTES = 64 * 1024  # of one field
 FIELDS_BYTES = 256 * 1024  # of all fields together
 PARTS = 64  # of one body
@@ -73,9 +82,9 @@ async def receive(
 
     Larger files are spooled in `folder` (none: that of the settings).
 
-    Any other field and a second file are refused: they would be lost without a word. Raises Unsupported, Malformed,
-    Invalid, TooLarge, Unavailable (disk full) and, when the client goes away, starlette's ClientDisconnect. Whatever
-    happens, nothing stays in the folder.
+    Any other field and a second file are refused: they would be lost without a word. Raises
+    Unsupported, Malformed, Invalid, TooLarge, Unavailable (disk full) and, when the client goes
+    away, starlette's ClientDisconnect. Whatever happens, nothing stays in the folder.
     """
     spool = Spool(folder or spool_folder(settings), settings.body_limit)
     try:
@@ -180,7 +189,9 @@ class Spool:
             if self.path is None:
                 self.folder.mkdir(0o750, parents=True, exist_ok=True)
                 self.path = self.folder / f"{secrets.token_hex(16)}.upload"
-                self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+                self.descriptor = os.open(
+                    self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
+                )
             for part in parts:
                 self.digest.update(part)
                 view = memoryview(part)
@@ -220,10 +231,14 @@ class _Reader:
     async def finish(self) -> Upload:
         """The whole. Raises Invalid when there is no file."""
         segment, size = self.file, self.spool.size
-        if segment is None or (not size and not segment.filename):  # a form's empty file input looks so
+        if segment is None or (
+            not size and not segment.filename
+        ):  # a form's empty file input looks so
             raise invalid(next(iter(self.names)), "A file is required")
         sha256, content = await self.spool.finish()
-        spooled = Spooled(clean_name(file_name(segment) or ""), segment.content_type or "", sha256, size, content)
+        spooled = Spooled(
+            clean_name(file_name(segment) or ""), segment.content_type or "", sha256, size, content
+        )
         return Upload(spooled, ImmutableMultiDict(self.fields))
 
     def _begin(self, segment: MultipartSegment) -> None:

@@ -28,15 +28,22 @@ SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
 log = logging.getLogger(__name__)
 
 
-async def store(database: Database, blobs: Blobs, cache: Cache, outcomes: Sequence[Outcome]) -> None:
+async def store(
+    database: Database, blobs: Blobs, cache: Cache, outcomes: Sequence[Outcome]
+) -> None:
     """Make every outcome true at most once: blobs first, then all rows and events in one transaction.
 
-    An outcome whose row has gone, has moved to another version or is already ready changes nothing.
+    An outcome whose row has gone, has moved to another version or is already ready changes
+    nothing.
     """
     written = await _write(database, blobs, outcomes)
     async with database.session() as session:
         current = await _lock(session, outcomes)
-        changed = [image for outcome in outcomes if (image := await _apply(session, current, outcome, written))]
+        changed = [
+            image
+            for outcome in outcomes
+            if (image := await _apply(session, current, outcome, written))
+        ]
         keys = [cache_key(image.id) for image in changed]
         await cache.fence(keys)
         await session.commit()
@@ -55,13 +62,17 @@ def _report(image: Image) -> None:
     log.warning("image %d failed: %s: %s", image.id, reason, detail)
 
 
-async def _write(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) -> dict[int, list[dict[str, Any]]]:
+async def _write(
+    database: Database, blobs: Blobs, outcomes: Sequence[Outcome]
+) -> dict[int, list[dict[str, Any]]]:
     """Write the renditions of each outcome under fresh keys: outcome's identity -> rendition records."""
     records: dict[int, list[dict[str, Any]]] = {}
     pictures: list[tuple[str, Rendition]] = []
     for outcome in outcomes:
         if isinstance(outcome, StoreImage):
-            keys = new_keys("images", [f"{r.name}.{SUFFIXES[r.format]}" for r in outcome.renditions])
+            keys = new_keys(
+                "images", [f"{r.name}.{SUFFIXES[r.format]}" for r in outcome.renditions]
+            )
             keyed = list(zip(keys, outcome.renditions, strict=True))
             records[id(outcome)] = [_record(key, rendition) for key, rendition in keyed]
             pictures += keyed
@@ -85,12 +96,17 @@ def _record(key: str, rendition: Rendition) -> dict[str, Any]:
 async def _lock(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int, Image]:
     """The rows concerned, locked in one order so that two archivers never wait for each other in a circle."""
     ids = {outcome.image_id for outcome in outcomes}
-    rows = await session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id).with_for_update())
+    rows = await session.scalars(
+        select(Image).where(Image.id.in_(ids)).order_by(Image.id).with_for_update()
+    )
     return {image.id: image for image in rows}
 
 
 async def _apply(
-    session: AsyncSession, current: dict[int, Image], outcome: Outcome, written: dict[int, list[dict[str, Any]]]
+    session: AsyncSession,
+    current: dict[int, Image],
+    outcome: Outcome,
+    written: dict[int, list[dict[str, Any]]],
 ) -> Image | None:
     image = current.get(outcome.image_id)
     if image is None or image.version != outcome.version or image.status == READY:
@@ -112,4 +128,6 @@ async def _apply(
 def _announce(session: AsyncSession, image: Image, type_: str, traceparent: str | None) -> None:
     image.sequence += 1
     image.updated_at = utcnow()
-    outbox.record(session, type_, events.subject(image.id), image.sequence, events.state(image), traceparent)
+    outbox.record(
+        session, type_, events.subject(image.id), image.sequence, events.state(image), traceparent
+    )

@@ -35,5 +35,7 @@ def state(image: Image) -> dict[str, Any]:
         "status": image.status,
         "version": image.version,
         "error": image.error,
-        "renditions": [{key: value for key, value in r.items() if key != "blob"} for r in image.renditions],
+        "renditions": [
+            {key: value for key, value in r.items() if key != "blob"} for r in image.renditions
+        ],
     }

@@ -55,8 +55,9 @@ async def offer(queue: Queue, job: ProcessImage) -> bool:
 async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
     """Send again the job of every row that is still queued although its job is on neither queue; how many were sent.
 
-    Jobs leave a queue only when they are done and queues are read in order, so a row that was offered before the oldest
-    outstanding job of either queue has lost its own. Rows behind that job are still waiting for their turn.
+    Jobs leave a queue only when they are done and queues are read in order, so a row that was
+    offered before the oldest outstanding job of either queue has lost its own. Rows behind that
+    job are still waiting for their turn.
     """
     now = utcnow()
     before = now - timedelta(seconds=settings.reconcile_seconds)

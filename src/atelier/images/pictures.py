@@ -39,7 +39,9 @@ def named(image: Cached, name: str) -> Picture:
     raise NotFound("This image has no such rendition.")
 
 
-async def respond(request: Request, resources: Resources, image: Cached, picture: Picture) -> Response:
+async def respond(
+    request: Request, resources: Resources, image: Cached, picture: Picture
+) -> Response:
     """The file, whole or in part, as the request's conditions ask."""
     return picture_response(
         request,
@@ -51,14 +53,20 @@ async def respond(request: Request, resources: Resources, image: Cached, picture
     )
 
 
-async def _content(resources: Resources, picture: Picture) -> bytes | Path | ProxiedFile | RemoteBlob:
+async def _content(
+    resources: Resources, picture: Picture
+) -> bytes | Path | ProxiedFile | RemoteBlob:
     accel = resources.settings.accel_prefix
-    if picture.size > resources.settings.cache_item_limit or (accel and resources.blobs.path(picture.blob)):
+    if picture.size > resources.settings.cache_item_limit or (
+        accel and resources.blobs.path(picture.blob)
+    ):
         return content_of(resources.blobs, picture.blob, picture.size, accel)
     content = resources.memory.get(picture.blob)
     if content is None:
         content = await resources.cache.get_or_load(
-            f"blob:{picture.blob}", lambda: resources.blobs.get(picture.blob), resources.settings.cache_seconds
+            f"blob:{picture.blob}",
+            lambda: resources.blobs.get(picture.blob),
+            resources.settings.cache_seconds,
         )
         if content is None:
             raise NotFound("The content is gone.")
@@ -79,4 +87,6 @@ def _require_success(image: Cached) -> None:
 
 
 def _not_ready() -> NotFound:
-    return NotFound("The picture is still being processed.", slug="not-ready", retry_after=RETRY_SECONDS)
+    return NotFound(
+        "The picture is still being processed.", slug="not-ready", retry_after=RETRY_SECONDS
+    )

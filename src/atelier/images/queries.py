@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atelier.errors import NotFound
-from atelier.images.records import COLUMNS, SELECT_ONE, Cached, cache_key, cached, decode_cached, encode_cached, record
+from atelier.images.records import (
+    COLUMNS,
+    SELECT_ONE,
+    Cached,
+    cache_key,
+    cached,
+    decode_cached,
+    encode_cached,
+    record,
+)
 
 if TYPE_CHECKING:
     from atelier.cache import Cache
@@ -24,7 +33,9 @@ class Filters:
     q: str | None = None
 
 
-async def find(database: Database, cache: Cache, *, owner_id: int, image_id: int, seconds: int) -> Cached:
+async def find(
+    database: Database, cache: Cache, *, owner_id: int, image_id: int, seconds: int
+) -> Cached:
     """An image of this owner. Raises NotFound for anybody else's as for one that does not exist."""
 
     async def load() -> bytes | None:
@@ -46,7 +57,10 @@ async def page(
     for clause, value in _clauses(filters, before):
         values.append(value)
         where.append(clause.replace("?", f"${len(values)}"))
-    query = f"SELECT {COLUMNS} FROM images WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT {int(limit)}"
+    query = (
+        f"SELECT {COLUMNS} FROM images WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT "
+        f"{int(limit)}"
+    )
     return [record(row) for row in await database.fetch(query, *values)]
 
 
@@ -59,5 +73,7 @@ def _clauses(filters: Filters, before: int | None) -> list[tuple[str, Any]]:
     if filters.tag is not None:
         clauses.append(("tags @> ARRAY[?]", filters.tag))
     if filters.q is not None:
-        clauses.append(("(title ILIKE ? OR description ILIKE ?)", f"%{filters.q.translate(LIKE_SPECIALS)}%"))
+        clauses.append(
+            ("(title ILIKE ? OR description ILIKE ?)", f"%{filters.q.translate(LIKE_SPECIALS)}%")
+        )
     return clauses

@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from atelier.images.models import Image
 
 COLUMNS = (
-    "id, owner_id, title, description, tags, blob, format, media_type, width, height, size, sha256, metadata, "
+    "id, owner_id, title, description, tags, blob, format, media_type, width, height, size, "
+    "sha256, metadata, "
     "status, error, renditions, version, sequence, received_at, updated_at"
 )
 SELECT_ONE = f"SELECT {COLUMNS} FROM images WHERE id = any($1::bigint[])"
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png"}
-FAVOURITES = ("captioned", "upright", "original")  # what `GET /api/images/{id}` serves: the first of these that exists
+FAVOURITES = (
+    "captioned",
+    "upright",
+    "original",
+)  # what `GET /api/images/{id}` serves: the first of these that exists
 HIDDEN = frozenset({"blob"})
 
 
@@ -94,7 +99,8 @@ def record(row: Any) -> dict[str, Any]:
         "error": row["error"] and orjson.Fragment(row["error"]),
         "metadata": orjson.Fragment(row["metadata"]),
         "renditions": [
-            {key: value for key, value in r.items() if key not in HIDDEN} | {"url": f"{url}/renditions/{r['name']}"}
+            {key: value for key, value in r.items() if key not in HIDDEN}
+            | {"url": f"{url}/renditions/{r['name']}"}
             for r in renditions
         ],
         "url": url,
@@ -103,7 +109,9 @@ def record(row: Any) -> dict[str, Any]:
 
 def row_of(image: Image) -> dict[str, Any]:
     """An ORM object as the driver would give its row."""
-    row = {column: getattr(image, column) for column in COLUMNS.split(", ") if column != "metadata"}
+    row = {
+        column: getattr(image, column) for column in COLUMNS.split(", ") if column != "metadata"
+    }
     return row | {
         "metadata": orjson.dumps(image.details),
         "renditions": orjson.dumps(image.renditions),
@@ -115,7 +123,8 @@ def cached(row: Any) -> Cached:
     """The compact form of `row`."""
     files = [Picture("original", row["blob"], row["media_type"], row["size"])]
     files += [
-        Picture(r["name"], r["blob"], MEDIA_TYPES[r["format"]], r["size"]) for r in orjson.loads(row["renditions"])
+        Picture(r["name"], r["blob"], MEDIA_TYPES[r["format"]], r["size"])
+        for r in orjson.loads(row["renditions"])
     ]
     error = orjson.loads(row["error"]) if row["error"] else {}
     return Cached(

@@ -32,14 +32,20 @@ if TYPE_CHECKING:
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
 UPLOAD = "POST /api/images"
-INLINE_DEPTH = 100  # jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
+# Jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
+INLINE_DEPTH = 100
 FULL_RETRY_SECONDS = 5  # a full queue moves by hundreds in that time
 
 router = APIRouter(prefix="/api/images", tags=["images"])
-Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The image.", examples=[42])]
+Id = Annotated[
+    int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The image.", examples=[42])
+]
 
 PICTURE: dict[int | str, dict[str, Any]] = SAME | {
-    200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+    200: {
+        "description": "The picture.",
+        "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    },
     206: {"description": "The part of the picture that Range asked for."},
 }
 FORM = {
@@ -93,8 +99,10 @@ async def rendition(
             max_length=50,
             json_schema_extra={"pattern": NAME},  # said, not enforced: any other name is a 404
             description=(
-                "A name in the record's `renditions`, or `original`: the sizes of the settings, `gray`, `captioned` "
-                "(with a description), `upright` (without one, when the original lies on its side)."
+                "A name in the record's `renditions`, or `original`: the sizes of the settings, "
+                "`gray`, `captioned` "
+                "(with a description), `upright` (without one, when the original lies on its "
+                "side)."
             ),
             examples=["500x500", "gray", "captioned", "original"],
         ),
@@ -115,9 +123,12 @@ async def index(
     res: Res,
     page: Page,
     status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
-    tag: Annotated[str | None, Query(max_length=texts.TAG_LIMIT, description="Only images with this tag.")] = None,
+    tag: Annotated[
+        str | None, Query(max_length=texts.TAG_LIMIT, description="Only images with this tag.")
+    ] = None,
     q: Annotated[
-        str | None, Query(max_length=200, description="Only images with this in title or description.")
+        str | None,
+        Query(max_length=200, description="Only images with this in title or description."),
     ] = None,
 ) -> Response:
     """List my pictures.
@@ -147,13 +158,17 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
     settings = res.settings
     async with receive(request, settings, FILE_PARTS, service.WORDS) as received:
         words = _words(received, settings)
-        original = service.Original(received.file.content, received.file.sha256, received.file.size)
+        original = service.Original(
+            received.file.content, received.file.sha256, received.file.size
+        )
         mark = fingerprint(original.sha256, words.title, words.description, words.tags)
         hours = settings.idempotency_hours
         async with once(res.database, scope(user.user_id, UPLOAD), key, mark, hours=hours) as run:
             if run.replay:
                 return run.replay
-            small = original.content if isinstance(original.content, bytes) and not crowded else None
+            small = (
+                original.content if isinstance(original.content, bytes) and not crowded else None
+            )
             image = await service.create(
                 res.database,
                 res.blobs,
@@ -173,7 +188,9 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
     responses=responses(400, 401, 404, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
-async def change(request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res) -> Response:
+async def change(
+    request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res
+) -> Response:
     """Change a picture's title, description or tags.
 
     What is left out stays. A new description makes a new caption; until then the old one is
@@ -188,7 +205,9 @@ async def change(request: Request, image_id: Id, body: ImageChange, user: Curren
     responses=responses(400, 401, 404, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
-async def replace(request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res) -> Response:
+async def replace(
+    request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res
+) -> Response:
     """Replace a picture's title, description and tags.
 
     A new description makes a new caption; until then the old one is served.
@@ -209,14 +228,21 @@ async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> 
     409 `not-failed` for a picture that has not failed.
     """
     image = await service.retry(
-        res.database, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
+        res.database,
+        res.cache,
+        owner_id=user.user_id,
+        image_id=image_id,
+        expected=if_match(request),
     )
     await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))
     return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
 
 
 @router.delete(
-    "/{image_id}", status_code=204, responses=responses(400, 401, 404, 412, 422, 503), openapi_extra=ON_MATCH
+    "/{image_id}",
+    status_code=204,
+    responses=responses(400, 401, 404, 412, 422, 503),
+    openapi_extra=ON_MATCH,
 )
 async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete a picture.
@@ -224,7 +250,12 @@ async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) ->
     Its record, its original and its renditions.
     """
     await service.delete(
-        res.database, res.blobs, res.cache, owner_id=user.user_id, image_id=image_id, expected=if_match(request)
+        res.database,
+        res.blobs,
+        res.cache,
+        owner_id=user.user_id,
+        image_id=image_id,
+        expected=if_match(request),
     )
     return Response(status_code=204)
 
@@ -239,14 +270,20 @@ async def _picture(request: Request, image_id: int, user: Principal, res: Resour
     return await pictures.respond(request, res, image, pictures.favourite(image))
 
 
-async def _rendition(request: Request, image_id: int, name: str, user: Principal, res: Resources) -> Response:
+async def _rendition(
+    request: Request, image_id: int, name: str, user: Principal, res: Resources
+) -> Response:
     image = await _find(res, user.user_id, image_id)
     return await pictures.respond(request, res, image, pictures.named(image, name))
 
 
 async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
     return await queries.find(
-        res.database, res.cache, owner_id=owner_id, image_id=image_id, seconds=res.settings.cache_seconds
+        res.database,
+        res.cache,
+        owner_id=owner_id,
+        image_id=image_id,
+        seconds=res.settings.cache_seconds,
     )
 
 
@@ -261,7 +298,9 @@ async def _require_room(res: Resources) -> int:
         return 0
     if depth >= res.settings.queue_limit:
         raise Unavailable(
-            "Too many pictures are waiting to be processed.", slug="queue-full", retry_after=FULL_RETRY_SECONDS
+            "Too many pictures are waiting to be processed.",
+            slug="queue-full",
+            retry_after=FULL_RETRY_SECONDS,
         )
     return depth
 
@@ -282,13 +321,19 @@ def _words(received: Upload, settings: Settings) -> service.Words:
 def _keep(run: Run) -> Any:
     async def keep(session: AsyncSession, image: Image) -> None:
         location = {"Location": f"/api/images/{image.id}", "ETag": f'"{image.sequence}"'}
-        await run.keep(session, Response(dumps(record(row_of(image))), 201, location, "application/json"))
+        await run.keep(
+            session, Response(dumps(record(row_of(image))), 201, location, "application/json")
+        )
 
     return keep
 
 
 async def _change(
-    request: Request, res: Resources, owner_id: int, image_id: int, body: ImageChange | ImageReplacement
+    request: Request,
+    res: Resources,
+    owner_id: int,
+    image_id: int,
+    body: ImageChange | ImageReplacement,
 ) -> Response:
     words = service.Words(
         title=None if body.title is None else texts.title(body.title),
@@ -298,7 +343,12 @@ async def _change(
         tags=None if body.tags is None else texts.tags(body.tags),
     )
     image, again = await service.change(
-        res.database, res.cache, owner_id=owner_id, image_id=image_id, words=words, expected=if_match(request)
+        res.database,
+        res.cache,
+        owner_id=owner_id,
+        image_id=image_id,
+        words=words,
+        expected=if_match(request),
     )
     if again:
         await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))

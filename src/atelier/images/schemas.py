@@ -50,12 +50,15 @@ class ImageRecord(BaseModel):
     description: str = Field(examples=["С начала фазы запрещающего сигнала прошло: 7 секунд"])
     tags: list[str] = Field(examples=[["traffic", "night"]])
     file_path: str = Field(
-        description="Key of the original in the blob store.", examples=["images/3f/9a…/original.jpg"]
+        description="Key of the original in the blob store.",
+        examples=["images/3f/9a…/original.jpg"],
     )
     uploaded_at: datetime
     received_at: datetime
     format: str = Field(examples=["JPEG"])
-    resolution: str = Field(description="Width x height as displayed, in pixels.", examples=["640x480"])
+    resolution: str = Field(
+        description="Width x height as displayed, in pixels.", examples=["640x480"]
+    )
     width: int = Field(examples=[640])
     height: int = Field(examples=[480])
     size: int = Field(description="Bytes of the original.", examples=[81356])
@@ -74,9 +77,16 @@ class ImageForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture; also accepted as `image`.")
-    description: Description = Field("", description="Becomes the caption; counted in characters after NFC.")
-    title: Annotated[str, _words(maxLength=TITLE_LIMIT)] = Field("", description="Left out: the file's name.")
+    file: bytes = Field(
+        json_schema_extra={"format": "binary"},
+        description="The picture; also accepted as `image`.",
+    )
+    description: Description = Field(
+        "", description="Becomes the caption; counted in characters after NFC."
+    )
+    title: Annotated[str, _words(maxLength=TITLE_LIMIT)] = Field(
+        "", description="Left out: the file's name."
+    )
     tags: Tags = Field([], description="Repeated, or separated by commas.")
 
 
@@ -84,7 +94,9 @@ class ImageChange(BaseModel):
     """What PATCH may change; a field left out stays."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", json_schema_extra={"examples": [{"title": "Crossing at dusk"}]}
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"title": "Crossing at dusk"}]},
     )
 
     title: Kept[Title] = None
@@ -98,7 +110,11 @@ class ImageReplacement(BaseModel):
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
-        json_schema_extra={"examples": [{"title": "Crossing", "description": "Seven seconds", "tags": ["traffic"]}]},
+        json_schema_extra={
+            "examples": [
+                {"title": "Crossing", "description": "Seven seconds", "tags": ["traffic"]}
+            ]
+        },
     )
 
     title: Title

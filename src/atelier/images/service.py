@@ -55,9 +55,18 @@ _HALF_MISSING = """
     WHERE NOT blob = any($1::text[])
       AND EXISTS (SELECT FROM jsonb_array_elements(renditions) AS r WHERE r ->> 'blob' = any($1::text[]))
 """
-INTENT = timedelta(hours=1)  # far above the time in which an upload that has been received is committed
+INTENT = timedelta(
+    hours=1
+)  # far above the time in which an upload that has been received is committed
 WORDS = ("title", "description", "tags")
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tiff"}
+EXTENSIONS = {
+    "JPEG": "jpg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "BMP": "bmp",
+    "TIFF": "tiff",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,8 @@ async def create(
 ) -> Image:
     """Keep an upload: probe it, put it on disk, then commit its row and `image.created`.
 
-    Raises Unsupported for what is not a picture and Invalid for one that is too large. The job is the caller's to send.
+    Raises Unsupported for what is not a picture and Invalid for one that is too large. The job is
+    the caller's to send.
     """
     received_at = utcnow()
     seen = await asyncio.to_thread(_probe, original.content, Limits(pixels=settings.pixel_limit))
@@ -104,7 +114,9 @@ async def create(
             await session.flush()
         except IntegrityError as error:
             raise Unauthenticated("The account is gone.") from error
-        outbox.record(session, events.CREATED, events.subject(image.id), image.sequence, events.state(image))
+        outbox.record(
+            session, events.CREATED, events.subject(image.id), image.sequence, events.state(image)
+        )
         await garbage.claim(session, [key])
         await before_commit(session, image)
         await session.commit()
@@ -115,7 +127,9 @@ def _probe(content: bytes | Path, limits: Limits) -> Probe:
     return probe(content if isinstance(content, bytes) else content.read_bytes(), limits)
 
 
-def _new_image(owner_id: int, key: str, original: Original, seen: Probe, words: Words, received_at: datetime) -> Image:
+def _new_image(
+    owner_id: int, key: str, original: Original, seen: Probe, words: Words, received_at: datetime
+) -> Image:
     return Image(
         owner_id=owner_id,
         title=words.title,
@@ -149,17 +163,25 @@ def _as_stored(value: Any) -> Any:
 
 
 async def change(
-    database: Database, cache: Cache, *, owner_id: int, image_id: int, words: Words, expected: Callable[[str], bool]
+    database: Database,
+    cache: Cache,
+    *,
+    owner_id: int,
+    image_id: int,
+    words: Words,
+    expected: Callable[[str], bool],
 ) -> tuple[Image, bool]:
     """Change the words of a picture; the row, and whether it must be rendered anew because its description changed.
 
-    Words that are already so change nothing: no event, the same entity tag. `expected` judges the present entity tag
-    (If-Match); False raises PreconditionFailed.
+    Words that are already so change nothing: no event, the same entity tag. `expected` judges the
+    present entity tag (If-Match); False raises PreconditionFailed.
     """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
         given = {field: value for field in WORDS if (value := getattr(words, field)) is not None}
-        changed = {field: value for field, value in given.items() if value != getattr(image, field)}
+        changed = {
+            field: value for field, value in given.items() if value != getattr(image, field)
+        }
         if not changed:
             return image, False
         for field, value in changed.items():
@@ -170,13 +192,21 @@ async def change(
 
 
 async def retry(
-    database: Database, cache: Cache, *, owner_id: int, image_id: int, expected: Callable[[str], bool]
+    database: Database,
+    cache: Cache,
+    *,
+    owner_id: int,
+    image_id: int,
+    expected: Callable[[str], bool],
 ) -> Image:
     """Have a failed picture processed anew; the job is the caller's to send. Raises Conflict for one that has not."""
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
         if image.status != FAILED:
-            raise Conflict(f"This image is {image.status}; only a failed one can be retried.", slug="not-failed")
+            raise Conflict(
+                f"This image is {image.status}; only a failed one can be retried.",
+                slug="not-failed",
+            )
         await _update(session, cache, image, again=True)
     await cache.drop([cache_key(image.id)])
     return image
@@ -199,14 +229,27 @@ async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: b
     now = utcnow()
     image.sequence, image.updated_at = image.sequence + 1, now
     if again:
-        image.version, image.status, image.error, image.offered_at = image.version + 1, QUEUED, None, now
-    outbox.record(session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image))
+        image.version, image.status, image.error, image.offered_at = (
+            image.version + 1,
+            QUEUED,
+            None,
+            now,
+        )
+    outbox.record(
+        session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image)
+    )
     await cache.fence([cache_key(image.id)])
     await session.commit()
 
 
 async def delete(
-    database: Database, blobs: Blobs, cache: Cache, *, owner_id: int, image_id: int, expected: Callable[[str], bool]
+    database: Database,
+    blobs: Blobs,
+    cache: Cache,
+    *,
+    owner_id: int,
+    image_id: int,
+    expected: Callable[[str], bool],
 ) -> None:
     """Delete a picture: row, files and cache. A kill at any point leaves nothing that is not collected later."""
     async with database.session() as session:
@@ -214,24 +257,31 @@ async def delete(
         keys = _keys(image)
         await garbage.discard(session, keys)
         image_sequence = image.sequence + 1
-        outbox.record(session, events.DELETED, events.subject(image.id), image_sequence, events.state(image))
+        outbox.record(
+            session, events.DELETED, events.subject(image.id), image_sequence, events.state(image)
+        )
         await session.delete(image)
         await cache.fence([cache_key(image_id)])
         await session.commit()
     await cache.drop([cache_key(image_id)])
-    await garbage.remove(database, blobs, keys)  # were we killed before this line, the collector would do it
+    await garbage.remove(
+        database, blobs, keys
+    )  # were we killed before this line, the collector would do it
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:
     """Delete every picture of one owner within the caller's transaction; the files become garbage with its commit.
 
-    In one statement, however many there are. Cached records need no fence: only their owner could ask for them.
+    In one statement, however many there are. Cached records need no fence: only their owner could
+    ask for them.
     """
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(text(_FORGET), {"owner": owner_id})
 
 
-async def _mine(session: AsyncSession, owner_id: int, image_id: int, expected: Callable[[str], bool]) -> Image:
+async def _mine(
+    session: AsyncSession, owner_id: int, image_id: int, expected: Callable[[str], bool]
+) -> Image:
     image = await session.scalar(
         select(Image).where(Image.id == image_id, Image.owner_id == owner_id).with_for_update()
     )

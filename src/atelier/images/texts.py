@@ -21,7 +21,12 @@ def title(text: str) -> str:
 
 def description(text: str, limit: int) -> str:
     """A description of at most `limit` Unicode characters after NFC; newlines are kept, written as LF."""
-    return _bounded(_clean(text.replace("\r\n", "\n").replace("\r", "\n"), "description"), "description", 0, limit)
+    return _bounded(
+        _clean(text.replace("\r\n", "\n").replace("\r", "\n"), "description"),
+        "description",
+        0,
+        limit,
+    )
 
 
 def tags(texts: Iterable[str]) -> list[str]:
@@ -35,7 +40,10 @@ def tags(texts: Iterable[str]) -> list[str]:
 
 def _clean(text: str, field: str) -> str:
     text = unicodedata.normalize("NFC", text)
-    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT for character in text):
+    if any(
+        unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT
+        for character in text
+    ):
         raise _invalid(field, "Control characters are not allowed")
     return text
 

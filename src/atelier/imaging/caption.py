@@ -1,7 +1,8 @@
 """Lays out a caption: white text on a black field as wide as the picture, wrapped by words; draws no picture.
 
-A field never widens the picture. Where a letter is wider than the field, the whole caption is set smaller until the
-widest letter fits; below MIN_SIZE nothing is legible, and letters are cut off at the field's edge instead.
+A field never widens the picture. Where a letter is wider than the field, the whole caption is set
+smaller until the widest letter fits; below MIN_SIZE nothing is legible, and letters are cut off at
+the field's edge instead.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from atelier.imaging.typeface import Extent, Typeface, clusters, typeface
 if TYPE_CHECKING:
     from atelier.imaging.pixels import Pixels
 
-# Sizes in pixels; below four no letter can be told from another, beyond the largest one glyph is a picture of its own.
+# Sizes in pixels; below four no letter can be told from another, beyond the largest one glyph is a
+# picture of its own.
 MIN_SIZE, MAX_SIZE = 4, 512
 TAB_COLUMNS = 4
 NEWLINES = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -50,24 +52,34 @@ def caption_field(
 ) -> Pixels:
     """Draws a caption on a field of shape (height, width): 255 is white text, 0 the black around it.
 
-    The height is that of the wrapped lines and the padding around them. `size` is in pixels, `font` the path of a font
-    file or None for the bundled one, `index` the place of the font in a collection.
+    The height is that of the wrapped lines and the padding around them. `size` is in pixels,
+    `font` the path of a font file or None for the bundled one, `index` the place of the font in a
+    collection.
 
     Raises:
         Invalid: the size is none, or the font cannot be loaded.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
-        raise Invalid(f"The size of a caption is {MIN_SIZE} to {MAX_SIZE} pixels, not {size}.", slug="bad-size")
+        raise Invalid(
+            f"The size of a caption is {MIN_SIZE} to {MAX_SIZE} pixels, not {size}.",
+            slug="bad-size",
+        )
     paragraphs = clean(text)
     face = _fitting(paragraphs, width, size, partial(typeface, font, index=index))
     padding = _padding(width, face.size)
-    lines = [line for paragraph in paragraphs for line in wrap(paragraph, face, width - 2 * padding)]
+    lines = [
+        line for paragraph in paragraphs for line in wrap(paragraph, face, width - 2 * padding)
+    ]
     heights = [_height(line, face) for line in lines]
-    field = np.zeros((sum(above + below for above, below in heights) + 2 * padding, width), np.uint8)
+    field = np.zeros(
+        (sum(above + below for above, below in heights) + 2 * padding, width), np.uint8
+    )
     top = padding
     for line, (above, below) in zip(lines, heights, strict=True):
         left = width - padding - line.extent.width if line.rtl else padding
-        face.draw(field, max(left, padding) - line.extent.left, top + above, line.text, rtl=line.rtl)
+        face.draw(
+            field, max(left, padding) - line.extent.left, top + above, line.text, rtl=line.rtl
+        )
         top += above + below
     return field
 
@@ -75,7 +87,9 @@ def caption_field(
 def clean(text: str) -> list[str]:
     """Splits text into paragraphs of what can be drawn: NFC, tabs as spaces, no control or hidden characters."""
     text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
-    return ["".join(filter(_drawable, line.expandtabs(TAB_COLUMNS))) for line in NEWLINES.split(text)]
+    return [
+        "".join(filter(_drawable, line.expandtabs(TAB_COLUMNS))) for line in NEWLINES.split(text)
+    ]
 
 
 def _drawable(char: str) -> bool:
@@ -139,7 +153,9 @@ def _fitting(
     while True:
         face = load(size)
         room = width - 2 * _padding(width, size)
-        letters = {c for text in paragraphs for c in (text if all(map(plain, text)) else clusters(text))}
+        letters = {
+            c for text in paragraphs for c in (text if all(map(plain, text)) else clusters(text))
+        }
         widest = max((face.extent(letter).width for letter in letters), default=0)
         if widest <= room or size == MIN_SIZE:
             return face

@@ -48,6 +48,8 @@ def plain(char: str) -> bool:
 def needs_shaping(text: str) -> bool:
     """Whether letters or marks of a text join, combine, change places or run right to left."""
     return any(
-        not plain(char) and unicodedata.category(char)[0] in "LM" and ord(char) not in VARIATION_SELECTORS
+        not plain(char)
+        and unicodedata.category(char)[0] in "LM"
+        and ord(char) not in VARIATION_SELECTORS
         for char in text
     )

@@ -12,7 +12,8 @@ from atelier.imaging.identify.metadata import profile_name
 if TYPE_CHECKING:
     from atelier.imaging.pixels import Pixels
 
-# Profiles whose tone curve is that of sRGB: grey made from their pixels is right without a conversion.
+# Profiles whose tone curve is that of sRGB: grey made from their pixels is right without a
+# conversion.
 SRGB_CURVE = ("Display P3", "sRGB")
 
 

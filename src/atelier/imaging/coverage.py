@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BUNDLED_FONT = Path(__file__).with_name("fonts") / "DejaVuSans.ttf"
-# What is never drawn by itself: controls, hidden formats, halves of pairs, line ends; and the selectors of variants.
+# What is never drawn by itself: controls, hidden formats, halves of pairs, line ends; and the
+# selectors of variants.
 UNDRAWN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 # (platform, encoding) of the tables of all of Unicode, then of its first 65,536 characters.
@@ -50,7 +51,9 @@ def coverage(path: Path | None, index: int = 0) -> Coverage:
 
 
 def _drawn(char: str) -> bool:
-    return unicodedata.category(char) not in UNDRAWN and not any(ord(char) in selectors for selectors in SELECTORS)
+    return unicodedata.category(char) not in UNDRAWN and not any(
+        ord(char) in selectors for selectors in SELECTORS
+    )
 
 
 def _ranges(font: bytes, index: int) -> Iterator[range]:
@@ -70,7 +73,9 @@ def _table(font: bytes, index: int) -> int:
     """Where the `cmap` of a font, or of one in a collection, begins."""
     head = struct.unpack_from(">L", font, 12 + 4 * index)[0] if font[:4] == b"ttcf" else 0
     (count,) = struct.unpack_from(">H", font, head + 4)
-    tables = (struct.unpack_from(">4s4xL", font, head + 12 + 16 * number) for number in range(count))
+    tables = (
+        struct.unpack_from(">4s4xL", font, head + 12 + 16 * number) for number in range(count)
+    )
     return next((int(offset) for tag, offset in tables if tag == b"cmap"), len(font))
 
 
@@ -81,11 +86,14 @@ def _segments(font: bytes, at: int) -> Iterator[range]:
     for number in range(count):
         place = ends + 2 * number
         end, start, delta, offset = (
-            struct.unpack_from(">H", font, place + skip)[0] for skip in (0, twice + 2, 2 * twice + 2, 3 * twice + 2)
+            struct.unpack_from(">H", font, place + skip)[0]
+            for skip in (0, twice + 2, 2 * twice + 2, 3 * twice + 2)
         )
         glyphs = place + 3 * twice + 2 + offset
         for code in range(start, end + 1):
-            raw = struct.unpack_from(">H", font, glyphs + 2 * (code - start))[0] if offset else code
+            raw = (
+                struct.unpack_from(">H", font, glyphs + 2 * (code - start))[0] if offset else code
+            )
             if (raw or not offset) and (raw + delta) & 0xFFFF:
                 yield range(code, code + 1)
 

@@ -1,8 +1,9 @@
 """The direction of a paragraph, and of lines that are cut out of one.
 
-The layout engine orders each line by the Unicode Bidirectional Algorithm (UAX #9), but sees the line alone, whereas
-the algorithm resolves directions in the whole paragraph before it is broken. Marks at a line's edges stand for what
-the engine does not see. Brackets whose pair stands on another line are taken for single ones.
+The layout engine orders each line by the Unicode Bidirectional Algorithm (UAX #9), but sees the
+line alone, whereas the algorithm resolves directions in the whole paragraph before it is broken.
+Marks at a line's edges stand for what the engine does not see. Brackets whose pair stands on
+another line are taken for single ones.
 """
 
 from __future__ import annotations

@@ -50,12 +50,18 @@ def _blob_type() -> int:
 
 def embed_profile(jpeg: bytes, icc: bytes) -> bytes:
     """Splices a profile into a JPEG right behind its JFIF segment (ICC.1:2010, annex B.4)."""
-    chunks = [icc[start : start + ICC_SEGMENT_BYTES] for start in range(0, len(icc), ICC_SEGMENT_BYTES)]
+    chunks = [
+        icc[start : start + ICC_SEGMENT_BYTES] for start in range(0, len(icc), ICC_SEGMENT_BYTES)
+    ]
     if not chunks or len(chunks) > ICC_MAX_SEGMENTS:
         return jpeg
     place = 4 + int.from_bytes(jpeg[4:6]) if jpeg[2:4] == b"\xff\xe0" else 2
     segments = b"".join(
-        b"\xff\xe2" + (len(chunk) + 16).to_bytes(2) + b"ICC_PROFILE\0" + bytes((number, len(chunks))) + chunk
+        b"\xff\xe2"
+        + (len(chunk) + 16).to_bytes(2)
+        + b"ICC_PROFILE\0"
+        + bytes((number, len(chunks)))
+        + chunk
         for number, chunk in enumerate(chunks, 1)
     )
     return jpeg[:place] + segments + jpeg[place:]

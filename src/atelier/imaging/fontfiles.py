@@ -1,7 +1,7 @@
 """Finds the file of a font that is installed on this machine by the font's name.
 
-Looks into the files themselves rather than asking fontconfig, which slim containers lack and which always answers,
-with another font where it does not know the name.
+Looks into the files themselves rather than asking fontconfig, which slim containers lack and which
+always answers, with another font where it does not know the name.
 """
 
 from __future__ import annotations
@@ -47,11 +47,17 @@ def folders() -> tuple[Path, ...]:
         found = [home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts")]
     elif sys.platform == "win32":
         local = Path(os.environ.get("LOCALAPPDATA", home / "AppData/Local"))
-        found = [local / "Microsoft/Windows/Fonts", Path(os.environ.get("WINDIR", "C:/Windows"), "Fonts")]
+        found = [
+            local / "Microsoft/Windows/Fonts",
+            Path(os.environ.get("WINDIR", "C:/Windows"), "Fonts"),
+        ]
     else:
         own = os.environ.get("XDG_DATA_HOME") or home / ".local/share"
         shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
-        found = [home / ".fonts", *(Path(data, "fonts") for data in (own, *shared.split(":")) if data)]
+        found = [
+            home / ".fonts",
+            *(Path(data, "fonts") for data in (own, *shared.split(":")) if data),
+        ]
     return (*(folder for folder in found if folder.is_dir()), BUNDLED_FONT.parent)
 
 

@@ -17,9 +17,9 @@ INT64_MAX = 2**63 - 1
 def magic_number(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
     """Sums (row + 1) * (column + 1) * pixel and divides by the number of pixels.
 
-    `pixels` has the shape (height, width) or (height, width, channels); the result has one value per channel, in
-    the channels' order, and one value for grey. The sum is that of integers of any size, so the order of adding does
-    not show.
+    `pixels` has the shape (height, width) or (height, width, channels); the result has one value
+    per channel, in the channels' order, and one value for grey. The sum is that of integers of any
+    size, so the order of adding does not show.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not pixels.size:
         raise ValueError("a magic number needs 8-bit pixels")
@@ -35,8 +35,9 @@ def magic_number(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
 def _weighted_rows(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The sum of (row + 1) * flat[row].
 
-    With row = FOLD_ROWS * block + rest the weights part into one of the block and one of the rest, and each part needs
-    plain sums first, for which cv2 has the fastest loop there is: a third of the time of BLAS, and always exact.
+    With row = FOLD_ROWS * block + rest the weights part into one of the block and one of the rest,
+    and each part needs plain sums first, for which cv2 has the fastest loop there is: a third of
+    the time of BLAS, and always exact.
     """
     height, width = flat.shape
     blocks = height // FOLD_ROWS
@@ -44,7 +45,9 @@ def _weighted_rows(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
     tail = np.arange(len(whole) + 1, height + 1)
     total: NDArray[np.int64] = np.einsum("x,xy->y", tail, flat[len(whole) :])
     if blocks:
-        rests = cv2.reduce(whole.reshape(blocks, -1), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(FOLD_ROWS, width)
+        rests = cv2.reduce(whole.reshape(blocks, -1), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(
+            FOLD_ROWS, width
+        )
         sums = np.empty((blocks, width), np.int32)
         for block, rows in enumerate(whole.reshape(blocks, FOLD_ROWS, width)):
             cv2.reduce(rows, 0, cv2.REDUCE_SUM, dst=sums[block : block + 1], dtype=cv2.CV_32S)

@@ -14,10 +14,25 @@ from atelier.imaging.identify.headers import Header
 from atelier.imaging.pixels import BUFFERS, Pixels
 
 # Warnings of libjpeg that leave every pixel in place; cameras and old editors cause them.
-HARMLESS_WARNINGS = ("extraneous bytes", "Invalid SOS parameters", "Unknown Adobe color transform", "JFIF")
+HARMLESS_WARNINGS = (
+    "extraneous bytes",
+    "Invalid SOS parameters",
+    "Unknown Adobe color transform",
+    "JFIF",
+)
 SIZE_DIFFERS = "The picture is not of the size that its header says."
 # Everything that Pillow has been seen to raise on damaged files.
-PILLOW_ERRORS = (OSError, ValueError, TypeError, IndexError, KeyError, SyntaxError, RuntimeError, MemoryError, EOFError)
+PILLOW_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+)
 
 
 @dataclass(slots=True)
@@ -37,13 +52,16 @@ class Raster:
         return self.pixels.shape[2] in (2, 4)
 
 
-def decode(picture: bytes, header: Header, *, spare_rows: int = 0, exact: bool = True, divisor: int = 1) -> Raster:
+def decode(
+    picture: bytes, header: Header, *, spare_rows: int = 0, exact: bool = True, divisor: int = 1
+) -> Raster:
     """Decodes a picture whose header has passed the limits.
 
-    The pixels lie in a buffer of the thread, followed by `spare_rows` rows that the caller may write on. Without
-    `exact`, colours of subsampled JPEGs are replicated instead of interpolated: right for what is shrunk afterwards.
-    A JPEG comes at its size over `divisor` (1, 2, 4 or 8; rounded up), which saves most of its inverse transform;
-    the other formats know no such thing and come whole.
+    The pixels lie in a buffer of the thread, followed by `spare_rows` rows that the caller may
+    write on. Without `exact`, colours of subsampled JPEGs are replicated instead of interpolated:
+    right for what is shrunk afterwards. A JPEG comes at its size over `divisor` (1, 2, 4 or 8;
+    rounded up), which saves most of its inverse transform; the other formats know no such thing
+    and come whole.
 
     Raises:
         BadPicture: the decoder refused it.
@@ -60,7 +78,9 @@ def _jpeg(picture: bytes, header: Header, spare_rows: int, divisor: int, *, exac
     canvas = BUFFERS.take("decode", rows + spare_rows, columns, header.channels)
     least = {"min_height": rows, "min_width": columns} if divisor > 1 else {}
     try:
-        pixels = simplejpeg.decode_jpeg(picture, space, fastupsample=not exact, buffer=canvas, **least)
+        pixels = simplejpeg.decode_jpeg(
+            picture, space, fastupsample=not exact, buffer=canvas, **least
+        )
     except ValueError as error:
         if not any(warning in str(error) for warning in HARMLESS_WARNINGS):
             raise BadPicture(str(error)) from error
@@ -75,7 +95,13 @@ def _bmp(picture: bytes) -> Pixels:
 
     try:
         with Image.open(io.BytesIO(picture), formats=["BMP", "DIB"]) as image:
-            mode = image.mode if image.mode in ("L", "RGB", "RGBA") else "L" if image.mode == "1" else "RGB"
+            mode = (
+                image.mode
+                if image.mode in ("L", "RGB", "RGBA")
+                else "L"
+                if image.mode == "1"
+                else "RGB"
+            )
             pixels = np.asarray(image.convert(mode))
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise BadPicture(str(error)) from error
@@ -89,9 +115,15 @@ def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
         image = _open_vips(picture, header)
         if (image.width, image.height) != (header.width, header.height):
             raise BadPicture(SIZE_DIFFERS)
-        icc = header.icc if image.interpretation in ("srgb", "rgb", "rgb16", "b-w", "grey16") else b""
+        icc = (
+            header.icc
+            if image.interpretation in ("srgb", "rgb", "rgb16", "b-w", "grey16")
+            else b""
+        )
         image = _eight_bits(image)
-        pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, image.bands)
+        pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(
+            image.height, image.width, image.bands
+        )
     except VipsError as error:
         raise BadPicture(_reason(error)) from error
     return _opaque(pixels), icc

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class Recipe:
     """Which renditions to make of a picture.
 
-    Each of `sizes` is "WIDTHxHEIGHT" in pixels and also the name of its rendition. `caption_font` is the
-    path of a TrueType or OpenType file, or None for the one that comes with the package, and
-    `caption_index` the place of the font in a collection. In a job, `caption_font` is what the
+    Each of `sizes` is "WIDTHxHEIGHT" in pixels and also the name of its rendition. `caption_font`
+    is the path of a TrueType or OpenType file, or None for the one that comes with the package,
+    and `caption_index` the place of the font in a collection. In a job, `caption_font` is what the
     sender's settings call the font: only the process that draws looks for its file.
     """
 

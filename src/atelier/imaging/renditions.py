@@ -24,8 +24,9 @@ QUALITY, QUALITY_FULL = 80, 90
 def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list[Rendition]:
     """Makes every rendition that the recipe asks for.
 
-    Sizes come first, in the recipe's order, then `gray`, then `captioned` (with a caption) or `upright` (without one,
-    when the stored pixels are not upright). Opaque pictures become JPEG, others PNG.
+    Sizes come first, in the recipe's order, then `gray`, then `captioned` (with a caption) or
+    `upright` (without one, when the stored pixels are not upright). Opaque pictures become JPEG,
+    others PNG.
 
     Raises:
         NotAnImage, TooManyPixels, BadPicture: see atelier.imaging.errors.
@@ -54,7 +55,9 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
         if field is not None:
             made.append(_captioned(raster, turn, field))
         elif turn != 1:
-            made.append(_rendition("upright", upright(raster.pixels, turn), QUALITY_FULL, raster.icc))
+            made.append(
+                _rendition("upright", upright(raster.pixels, turn), QUALITY_FULL, raster.icc)
+            )
     except cv2.error as error:
         raise BadPicture(str(error)) from error
     return made
@@ -84,7 +87,10 @@ def _targets(header: Header, turn: int, sizes: tuple[str, ...]) -> dict[str, tup
     """The exact (width, height) of every size, as the pixels are stored."""
     boxes = {name: parse_size(name) for name in sizes}
     sideways = turn in SIDEWAYS
-    return {name: fit(header.width, header.height, box[::-1] if sideways else box) for name, box in boxes.items()}
+    return {
+        name: fit(header.width, header.height, box[::-1] if sideways else box)
+        for name, box in boxes.items()
+    }
 
 
 def _divisor(header: Header, turn: int, sizes: tuple[str, ...]) -> int:
@@ -111,7 +117,11 @@ def _sizes(recipe: Recipe, header: Header, raster: Raster, turn: int) -> list[Re
     levels = [_level(header, raster)]
     made: dict[str, Rendition] = {}
     for name, target in sorted(targets.items(), key=lambda item: item[1], reverse=True):
-        enough = [lv for lv in levels if lv.pixels.shape[1] >= 2 * target[0] and lv.pixels.shape[0] >= 2 * target[1]]
+        enough = [
+            lv
+            for lv in levels
+            if lv.pixels.shape[1] >= 2 * target[0] and lv.pixels.shape[0] >= 2 * target[1]
+        ]
         source = min(enough or levels[:1], key=lambda level: level.pixels.size)
         if not raster.alpha:
             source = source.down_to(target)

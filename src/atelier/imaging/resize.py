@@ -1,8 +1,9 @@
 """Shrinks pixels: exact 2x2 averages down to twice the target, Lanczos for the rest.
 
-A 2x2 average is the cheapest good filter there is and Lanczos hides what it costs; cv2's LINEAR and CUBIC alias
-beyond a shrink of two and are not used. Every picture carries its exact (fractional) size, so that odd sides, of
-which a 2x2 average loses a row, do not shift what is drawn.
+A 2x2 average is the cheapest good filter there is and Lanczos hides what it costs; cv2's LINEAR
+and CUBIC alias beyond a shrink of two and are not used. Every picture carries its exact
+(fractional) size, so that odd sides, of which a 2x2 average loses a row, do not shift what is
+drawn.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
         image = image.resize(1 / across, vscale=1 / down, kernel="lanczos3")
     if channels in (2, 4):
         image = image.unpremultiply().cast("uchar")
-    return np.frombuffer(image.write_to_memory(), np.uint8).reshape(image.height, image.width, channels)
+    return np.frombuffer(image.write_to_memory(), np.uint8).reshape(
+        image.height, image.width, channels
+    )
 
 
 def _lanczos_of_part(level: Level, size: tuple[int, int]) -> Pixels:
@@ -83,4 +86,6 @@ def _lanczos_of_part(level: Level, size: tuple[int, int]) -> Pixels:
 
     pixels = cv2.copyMakeBorder(level.pixels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)
     box = (0.0, 0.0, level.width, level.height)
-    return np.atleast_3d(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box)))
+    return np.atleast_3d(
+        np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box))
+    )

@@ -17,8 +17,8 @@ from atelier.imaging.raster import decode
 from atelier.imaging.recipe import Limits
 
 QUALITY = 80
-# The EXIF orientation that equals first showing upright what has orientation N, then turning it 90 degrees
-# counter-clockwise: one pass over the pixels instead of two.
+# The EXIF orientation that equals first showing upright what has orientation N, then turning it 90
+# degrees counter-clockwise: one pass over the pixels instead of two.
 COUNTER_CLOCKWISE = {1: 8, 2: 5, 3: 6, 4: 7, 5: 4, 6: 1, 7: 2, 8: 3}
 
 
@@ -27,8 +27,9 @@ def transform(
 ) -> tuple[bytes, tuple[float, ...]]:
     """Makes a picture upright, turns it 90 degrees counter-clockwise, halves its sides (rounded down, at least 1).
 
-    Returns the JPEG and the magic number of the pixels that went into it: one value per channel in RGB order, or one
-    for grey. Transparent pictures are laid on white. A colour profile is carried along, other metadata is not.
+    Returns the JPEG and the magic number of the pixels that went into it: one value per channel in
+    RGB order, or one for grey. Transparent pictures are laid on white. A colour profile is carried
+    along, other metadata is not.
 
     Raises:
         NotAnImage, TooManyPixels, BadPicture: see atelier.imaging.errors.

@@ -1,8 +1,9 @@
 """Measures and draws single lines of text in one font at one size; knows nothing of paragraphs or pictures.
 
-Most captions consist of letters that neither join nor combine: their glyphs are drawn once and kept as cells. What
-needs more (right-to-left, combining marks, Indic scripts) goes to raqm, which Pillow has where it
-finds libfribidi. Without that library everything is drawn as cells, from left to right.
+Most captions consist of letters that neither join nor combine: their glyphs are drawn once and
+kept as cells. What needs more (right-to-left, combining marks, Indic scripts) goes to raqm, which
+Pillow has where it finds libfribidi. Without that library everything is drawn as cells, from left
+to right.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Typeface:
             right, bottom = max(right, pen, pen_right), max(bottom, cell.top + rows)
         return Extent(left, top, right, bottom)
 
-    def draw(self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool = False) -> None:
+    def draw(
+        self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool = False
+    ) -> None:
         """Draws one line with its origin at (x, y); what lies outside the field is cut off."""
         if self.shaped and _needs_layout(text, rtl=rtl):
             _draw_shaped(field, x, y, text, self.shaped, _direction(rtl=rtl))
@@ -159,7 +162,9 @@ def _font_bytes(path: str | None) -> bytes:
     try:
         return (Path(path) if path else BUNDLED_FONT).read_bytes()
     except OSError as error:
-        raise Invalid(f"The font of the caption cannot be read: {error.strerror}.", slug="bad-font") from error
+        raise Invalid(
+            f"The font of the caption cannot be read: {error.strerror}.", slug="bad-font"
+        ) from error
 
 
 @lru_cache(maxsize=32)
@@ -172,13 +177,17 @@ def typeface(path: str | None, size: int, index: int = 0) -> Typeface:
     try:
         return Typeface(_font_bytes(path), size, index)
     except OSError as error:
-        raise Invalid("The font of the caption is not one that FreeType reads.", slug="bad-font") from error
+        raise Invalid(
+            "The font of the caption is not one that FreeType reads.", slug="bad-font"
+        ) from error
 
 
 def require_typeface(path: Path, size: int, index: int = 0) -> None:
     """Raises Invalid when captions cannot be set in this font at this size."""
     if not path.is_file():  # a pipe or a device would never end
-        raise Invalid("there is no such file" if not path.exists() else "it is not a file", slug="bad-font")
+        raise Invalid(
+            "there is no such file" if not path.exists() else "it is not a file", slug="bad-font"
+        )
     try:
         face = Typeface(path.read_bytes(), size, index)
     except OSError as error:

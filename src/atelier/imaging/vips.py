@@ -1,6 +1,7 @@
 """libvips, set up for strangers' files: one thread, no cache, no loader that its authors distrust.
 
-Imported at the first decode that needs it and no earlier: libvips hangs in a child forked after its first use.
+Imported at the first decode that needs it and no earlier: libvips hangs in a child forked after
+its first use.
 """
 
 from __future__ import annotations

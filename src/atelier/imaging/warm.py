@@ -29,7 +29,13 @@ def warm_up(caption_font: str | None = None, caption_index: int = 0) -> None:
         caption_font=caption_font,
         caption_index=caption_index,
     )
-    for mode, kind in (("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGBA", "PNG"), ("RGB", "BMP"), ("RGB", "TIFF")):
+    for mode, kind in (
+        ("RGB", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("RGBA", "PNG"),
+        ("RGB", "BMP"),
+        ("RGB", "TIFF"),
+    ):
         buffer = io.BytesIO()
         Image.new(mode, (3, 3)).save(buffer, kind, icc_profile=profile)
         render(recipe, buffer.getvalue())

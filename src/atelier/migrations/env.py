@@ -25,7 +25,9 @@ TURN_SECONDS = 0.2  # between two looks whether another migrator is done
 
 def render(kind: str, item: object, _context: object) -> str | Literal[False]:
     """Write our own column types as what they are in the database: a migration must outlive the class."""
-    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+    return (
+        "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
+    )
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -37,8 +39,8 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 def run() -> None:
     """Migrate online, one migrator at a time, each step a transaction. Raises Unavailable when tables stay in use.
 
-    A statement that waits for a table makes everybody wait behind it, so none waits long: its step is rolled back and
-    tried again.
+    A statement that waits for a table makes everybody wait behind it, so none waits long: its step
+    is rolled back and tried again.
     """
     url = make_url(config.attributes["url"]).set(drivername="postgresql+psycopg")
     with create_engine(url, poolclass=NullPool, hide_parameters=True).connect() as connection:
@@ -51,24 +53,29 @@ def run() -> None:
             compare_type=True,
             render_item=render,
             include_name=ours,
-            transaction_per_migration=True,  # a step may leave its transaction, to make an index concurrently
+            # a step may leave its transaction, to make an index concurrently
+            transaction_per_migration=True,
         )
         try:
             with context.begin_transaction():
                 context.run_migrations()
         except OperationalError as error:
             if isinstance(error.orig, LockNotAvailable):
-                raise Unavailable("tables are in use by long transactions (pg_stat_activity); run it again") from error
+                raise Unavailable(
+                    "tables are in use by long transactions (pg_stat_activity); run it again"
+                ) from error
             raise
 
 
 def take_turn(connection: Connection) -> None:
     """Be the only migrator until the connection ends.
 
-    By asking again and again: who waits in a statement holds a snapshot, and an index that is made concurrently by the
-    migrator before him would wait for him.
+    By asking again and again: who waits in a statement holds a snapshot, and an index that is made
+    concurrently by the migrator before him would wait for him.
     """
-    while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({locks.MIGRATION})").scalar():
+    while not connection.exec_driver_sql(
+        f"SELECT pg_try_advisory_lock({locks.MIGRATION})"
+    ).scalar():
         connection.rollback()
         time.sleep(TURN_SECONDS)
 

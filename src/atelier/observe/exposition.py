@@ -1,7 +1,8 @@
 """What this process measures, for Prometheus, and how several processes of one port show the metrics of all of them.
 
-Knows no role and no protocol. Each process writes a snapshot beside the others'; whoever is asked shows every fresh
-one, told apart by the label `worker`, so that a process that is gone disappears instead of turning counters back.
+Knows no role and no protocol. Each process writes a snapshot beside the others'; whoever is asked
+shows every fresh one, told apart by the label `worker`, so that a process that is gone disappears
+instead of turning counters back.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ SNAPSHOT_SECONDS = 2  # how old what one process shows of another may be
 STALE_SECONDS = 15  # a process that has not written for so long is gone
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # a series beside each counter that nobody asks for
-REGISTRY = CollectorRegistry()  # of this process; what a role does not do has no samples and is not shown
+REGISTRY = (
+    CollectorRegistry()
+)  # of this process; what a role does not do has no samples and is not shown
 ProcessCollector(registry=REGISTRY)
 Info("atelier_build", "Version of Atelier and of Python.", registry=REGISTRY).info(
     {"version": version("atelier"), "python": platform.python_version()}
@@ -160,7 +163,9 @@ def _merge(everybody: Iterable[tuple[str, Iterable[Metric]]]) -> list[Metric]:
     merged: dict[str, Metric] = {}
     for worker, families in everybody:
         for family in families:
-            into = merged.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            into = merged.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
             for sample in family.samples:
                 into.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
     return list(merged.values())

@@ -1,6 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` of a role that is no web server, on a port of its own.
 
-Alive means that the role's loops came round lately, ready that what it depends on answers. Knows neither.
+Alive means that the role's loops came round lately, ready that what it depends on answers. Knows
+neither.
 """
 
 from __future__ import annotations
@@ -28,13 +29,23 @@ Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
 MEASURE_SECONDS = 1.0  # between two measurements of one process
-LOOK_SECONDS = 15.0  # between two looks at dependencies that nobody asks for; as often as Prometheus comes
-STUCK_SECONDS = 120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
+LOOK_SECONDS = (
+    15.0  # between two looks at dependencies that nobody asks for; as often as Prometheus comes
+)
+STUCK_SECONDS = (
+    120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
+)
 HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
 CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
 CONNECTIONS = 32  # at once; one more is closed unanswered
 JSON, PROBLEM = b"application/json", b"application/problem+json"
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +120,9 @@ class HealthServer:
     def _alive(self) -> Answer:
         stuck = self._beats.stuck(self._stuck_seconds)
         if stuck:
-            return _problem(503, f"Not come round for {self._stuck_seconds:g} s: {', '.join(stuck)}.")
+            return _problem(
+                503, f"Not come round for {self._stuck_seconds:g} s: {', '.join(stuck)}."
+            )
         return Answer(200, JSON, b'{"status":"ok"}')
 
     async def _ready(self) -> Answer:
@@ -127,7 +140,11 @@ class HealthServer:
                 async with asyncio.timeout(CLIENT_SECONDS):
                     head = await _head(reader)
                 method, _, rest = head.partition(" ")
-                answer = await self.answer(method, rest.partition(" ")[0].partition("?")[0]) if head else _BAD
+                answer = (
+                    await self.answer(method, rest.partition(" ")[0].partition("?")[0])
+                    if head
+                    else _BAD
+                )
                 async with asyncio.timeout(CLIENT_SECONDS):
                     writer.write(_wire(answer, with_body=method != "HEAD"))
                     await writer.drain()
@@ -143,7 +160,9 @@ async def _head(reader: asyncio.StreamReader) -> str:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
-        await reader.read(2 * HEAD_BYTES)  # what lies there unread would turn our answer into a reset
+        await reader.read(
+            2 * HEAD_BYTES
+        )  # what lies there unread would turn our answer into a reset
         return ""
     line = head.partition(b"\r\n")[0].decode("latin-1")
     return line if line.endswith(("HTTP/1.1", "HTTP/1.0")) else ""
@@ -152,11 +171,21 @@ async def _head(reader: asyncio.StreamReader) -> str:
 def _wire(answer: Answer, *, with_body: bool) -> bytes:
     status = b"HTTP/1.1 %d %b\r\n" % (answer.status, REASONS[answer.status].encode())
     form = b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.media_type, len(answer.body))
-    return status + form + b"cache-control: no-store\r\nconnection: close\r\n\r\n" + answer.body * with_body
+    return (
+        status
+        + form
+        + b"cache-control: no-store\r\nconnection: close\r\n\r\n"
+        + answer.body * with_body
+    )
 
 
 def _problem(status: int, detail: str, **more: object) -> Answer:
-    body = {"type": "about:blank", "title": REASONS[status], "status": status, "detail": detail} | more
+    body = {
+        "type": "about:blank",
+        "title": REASONS[status],
+        "status": status,
+        "detail": detail,
+    } | more
     return Answer(status, PROBLEM, orjson.dumps(body))
 
 
@@ -171,12 +200,18 @@ class PortTaken(AtelierError):
 
 def taken(host: str, port: int, setting: str) -> PortTaken:
     """The sentence for a port that is not ours."""
-    return PortTaken(f"Port {port} of {host} is taken by another program: choose another {setting}.")
+    return PortTaken(
+        f"Port {port} of {host} is taken by another program: choose another {setting}."
+    )
 
 
-def bind(host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT") -> socket.socket:
+def bind(
+    host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT"
+) -> socket.socket:
     """A socket bound to an address, for several processes if they `share` it. Raises PortTaken and AtelierError."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener = socket.socket(
+        socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM
+    )
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if share:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -202,8 +237,8 @@ async def listening(
 ) -> AsyncIterator[None]:
     """Answer on `metrics_port`, if there is one, while inside. `processes` of one role share the port and show all.
 
-    `listener` is a socket that is bound to it already, `registries` hold more metrics than every role has, and `before`
-    is awaited before metrics are shown.
+    `listener` is a socket that is bound to it already, `registries` hold more metrics than every
+    role has, and `before` is awaited before metrics are shown.
     """
     if settings.metrics_port is None:
         yield
@@ -211,7 +246,9 @@ async def listening(
     listener = listener or bind(settings.host, settings.metrics_port, share=processes > 1)
     folder = settings.data / "metrics" / str(settings.metrics_port) if processes > 1 else None
     exposition = Exposition(REGISTRY, *registries, folder=folder)
-    vitals = HealthServer(exposition, checks, STUCK_SECONDS + settings.decode_seconds, before=before)
+    vitals = HealthServer(
+        exposition, checks, STUCK_SECONDS + settings.decode_seconds, before=before
+    )
     server = await asyncio.start_server(vitals.serve, sock=listener, limit=HEAD_BYTES)
     log.info("metrics and health on %s port %d", settings.host, listener.getsockname()[1])
     try:

@@ -1,6 +1,7 @@
 """Standard logging to the console and to `<data>/logs/<role>.log`: one line shape, request ids, no secrets.
 
-Knows no role and no framework; `uvicorn`, `celery` and `django` log through the root logger that is set up here.
+Knows no role and no framework; `uvicorn`, `celery` and `django` log through the root logger that
+is set up here.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, no
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")  # as a client may choose one
-trace_id: ContextVar[str] = ContextVar("trace_id", default="")  # 32 hex digits while a span is open
+trace_id: ContextVar[str] = ContextVar(
+    "trace_id", default=""
+)  # 32 hex digits while a span is open
 
 QUIET = (
     "uvicorn",
@@ -65,12 +68,21 @@ _AFTER_VALUES = (
     r"|\" is out of range|\Z)"
 )
 
-# What to look for, what to put in its place, and the marks of which a text, case-folded, holds one wherever the search
-# finds something. Most lines hold none, and the searches cost as much as all the rest of a line. No mark holds an i:
-# a search without case takes the dotless one for it, folding does not.
+# What to look for, what to put in its place, and the marks of which a text, case-folded, holds one
+# wherever the search finds something. Most lines hold none, and the searches cost as much as all
+# the rest of a line. No mark holds an i: a search without case takes the dotless one for it,
+# folding does not.
 REDACTIONS = (
-    (re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"), "***", ("eyj", "eyk")),  # a JSON Web Token
-    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{20,}", re.IGNORECASE), r"\1 ***", ("bearer", "bas")),
+    (
+        re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
+        "***",
+        ("eyj", "eyk"),
+    ),  # a JSON Web Token
+    (
+        re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{20,}", re.IGNORECASE),
+        r"\1 ***",
+        ("bearer", "bas"),
+    ),
     (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@", ("://",)),
     (
         re.compile(
@@ -87,7 +99,11 @@ REDACTIONS = (
         r"\1***",
         ("[parameters", "detail:", "context:", "line ", "invalid input ", "literal: ", "out of "),
     ),
-    (re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""), "<bytes>", ("b'", 'b"')),
+    (
+        re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}'|"(?:[^"\\]|\\.){64,}")"""),
+        "<bytes>",
+        ("b'", 'b"'),
+    ),
     (re.compile(rf"[A-Za-z0-9+/_=-]{{{BLOB_CHARACTERS},}}"), "<data>", ("",)),
 )
 
@@ -129,7 +145,11 @@ def known_secrets(settings: Settings) -> tuple[str, ...]:
     """The secret, the keys of S3 and the passwords inside URLs; not those so short that they are words of any line."""
     urls = [settings.database_url, settings.redis_url, settings.amqp_url, settings.otlp_url]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
-    whole = [one.get_secret_value() for one in (settings.secret, settings.s3_access_key, settings.s3_secret_key) if one]
+    whole = [
+        one.get_secret_value()
+        for one in (settings.secret, settings.s3_access_key, settings.s3_secret_key)
+        if one
+    ]
     found = {*whole, *passwords, *map(unquote, passwords)}
     return tuple(secret for secret in found if len(secret) >= SECRET_CHARACTERS)
 
@@ -220,8 +240,12 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
 
     def _open(self) -> TextIOWrapper:
         """As an engine's: people's addresses are nothing for other users of the machine."""
-        opened = open(  # noqa: SIM115 - the handler closes it
-            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_private
+        opened = open(
+            self.baseFilename,
+            self.mode,
+            encoding=self.encoding,
+            errors=self.errors,
+            opener=_private,
         )
         return cast("TextIOWrapper", opened)
 
@@ -273,7 +297,9 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     """
     skip_lookups()
     redact = Redactor(known_secrets(settings))
-    formatter = JsonFormatter(redact, role) if settings.log_format == "json" else TextFormatter(redact)
+    formatter = (
+        JsonFormatter(redact, role) if settings.log_format == "json" else TextFormatter(redact)
+    )
     handlers: list[logging.Handler] = [ConsoleHandler(cast("TextIO | None", console))]
     problem = None
     try:
@@ -282,7 +308,9 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     except OSError as error:
         problem = error
     _install(handlers, formatter, settings.log_level)
-    logging.getLogger("django.request").setLevel(logging.ERROR)  # its 4xx are lines of the access log already
+    logging.getLogger("django.request").setLevel(
+        logging.ERROR
+    )  # its 4xx are lines of the access log already
     _report_unhandled()
     if problem:
         logging.getLogger(__name__).warning("no log file, console only: %s", problem)
@@ -296,7 +324,9 @@ def _install(handlers: list[logging.Handler], formatter: logging.Formatter, leve
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
-    root.setLevel(max(logging.INFO, logging.getLevelName(level)))  # DEBUG is for our own code: libraries log values
+    root.setLevel(
+        max(logging.INFO, logging.getLevelName(level))
+    )  # DEBUG is for our own code: libraries log values
     logging.getLogger("atelier").setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -313,7 +343,9 @@ def _report_unhandled() -> None:
     log = logging.getLogger("atelier.unhandled")
     logging.captureWarnings(capture=True)
 
-    def of_main(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    def of_main(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
         if issubclass(kind, KeyboardInterrupt):
             sys.__excepthook__(kind, error, traceback)
         else:
@@ -322,7 +354,8 @@ def _report_unhandled() -> None:
     def of_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
             log.critical(
-                "unhandled exception in a thread", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+                "unhandled exception in a thread",
+                exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
             )
 
     def of_finaliser(args: sys.UnraisableHookArgs) -> None:

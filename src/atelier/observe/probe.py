@@ -1,7 +1,7 @@
 """`atelier probe`: whether the role on this machine is ready, asked with nothing but a socket.
 
-Containers run it every few seconds, so it imports next to nothing and the environment is enough for it. It checks the
-names of settings there, and their values only when nobody answers.
+Containers run it every few seconds, so it imports next to nothing and the environment is enough
+for it. It checks the names of settings there, and their values only when nobody answers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def from_environment() -> int | None:
     port = value("ATELIER_METRICS_PORT") or value("ATELIER_PORT") or "8000"
     if not port.isdecimal():
         return None
-    status, said = find(value("ATELIER_HOST") or "127.0.0.1", int(port), value("ATELIER_DATA") or "data")
+    status, said = find(
+        value("ATELIER_HOST") or "127.0.0.1", int(port), value("ATELIER_DATA") or "data"
+    )
     return _tell(status, said) if status else None
 
 
@@ -75,7 +77,9 @@ def _noted(folder: str) -> int | None:
 
 
 def _has_unknown() -> bool:
-    names = [name for name in os.environ if name.upper().startswith("ATELIER_") and os.environ[name]]
+    names = [
+        name for name in os.environ if name.upper().startswith("ATELIER_") and os.environ[name]
+    ]
     return any(name not in SETTINGS and not name.startswith("ATELIER_TEST_") for name in names)
 
 
@@ -89,11 +93,15 @@ def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
     end = time.monotonic() + DEADLINE_SECONDS
     try:
         with socket.create_connection((host, port), DEADLINE_SECONDS) as connection:
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            connection.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+            )
             answer = b""
             while len(answer) < ANSWER_BYTES and (data := connection.recv(ANSWER_BYTES)):
                 answer += data
-                connection.settimeout(max(0.001, end - time.monotonic()))  # zero would mean something else
+                connection.settimeout(
+                    max(0.001, end - time.monotonic())
+                )  # zero would mean something else
     except OSError as error:
         return 0, f"no answer from {host}:{port}: {error}"
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -1,6 +1,7 @@
 """Spans of OpenTelemetry, sent by OTLP when `otlp_url` is set; else every call here is a look at one variable.
 
-A span's place in its trace travels as W3C `traceparent`: in requests, jobs, outbox rows and events. Knows none of them.
+A span's place in its trace travels as W3C `traceparent`: in requests, jobs, outbox rows and
+events. Knows none of them.
 """
 
 from __future__ import annotations
@@ -37,9 +38,15 @@ def start(role: str, settings: Settings) -> None:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    names = {"service.name": f"atelier-{role}", "service.namespace": "atelier", "service.version": version("atelier")}
+    names = {
+        "service.name": f"atelier-{role}",
+        "service.namespace": "atelier",
+        "service.version": version("atelier"),
+    }
     url = settings.otlp_url.get_secret_value().rstrip("/")
-    exporter = OTLPSpanExporter(endpoint=url if url.endswith(PATH) else url + PATH, timeout=EXPORT_SECONDS)
+    exporter = OTLPSpanExporter(
+        endpoint=url if url.endswith(PATH) else url + PATH, timeout=EXPORT_SECONDS
+    )
     _State.provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
     _State.provider.add_span_processor(
         BatchSpanProcessor(exporter, max_queue_size=QUEUED, schedule_delay_millis=DELAY_MS)
@@ -61,7 +68,11 @@ def on() -> bool:
 
 @contextmanager
 def span(
-    name: str, kind: str = "INTERNAL", *, parent: str | None = None, attributes: Mapping[str, Any] | None = None
+    name: str,
+    kind: str = "INTERNAL",
+    *,
+    parent: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """A span around what is done inside, below `parent` (a traceparent) or else the present span; None when off."""
     if _State.tracer is None:
@@ -72,8 +83,11 @@ def span(
     made = _State.tracer.start_span(name, _context(parent), SpanKind[kind], attributes)
     token = trace_id.set(f"{made.get_span_context().trace_id:032x}")
     try:
-        # A failure is named by its kind alone: messages hold data of people and passwords, which the log can hide.
-        with use_span(made, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        # A failure is named by its kind alone: messages hold data of people and passwords, which
+        # the log can hide.
+        with use_span(
+            made, end_on_exit=True, record_exception=False, set_status_on_exception=False
+        ):
             try:
                 yield made
             except Exception as error:
@@ -112,7 +126,11 @@ def traceparent() -> str | None:
 
 def _traceparent(made: Any) -> str | None:
     at = made.get_span_context()
-    return f"00-{at.trace_id:032x}-{at.span_id:016x}-{int(at.trace_flags):02x}" if at.is_valid else None
+    return (
+        f"00-{at.trace_id:032x}-{at.span_id:016x}-{int(at.trace_flags):02x}"
+        if at.is_valid
+        else None
+    )
 
 
 def _context(parent: str | None) -> Any:

@@ -52,7 +52,9 @@ class Terms:
 class Consumer:
     """Runs `handler` on lists of at most `at_once` jobs, in `concurrency` runners."""
 
-    def __init__(self, group: Group, terms: Terms, handler: BatchHandler, on_dead: OnDead | None) -> None:
+    def __init__(
+        self, group: Group, terms: Terms, handler: BatchHandler, on_dead: OnDead | None
+    ) -> None:
         self._group = group
         self._terms = terms
         self._handler = handler
@@ -71,7 +73,10 @@ class Consumer:
         refund = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._acknowledge()), tasks.create_task(self._reader.keep())]
+                background = [
+                    tasks.create_task(self._acknowledge()),
+                    tasks.create_task(self._reader.keep()),
+                ]
                 feed = tasks.create_task(self._feed())
                 runners = [tasks.create_task(self._work()) for _ in range(self._terms.concurrency)]
                 await stop.wait()
@@ -130,9 +135,15 @@ class Consumer:
         if isinstance(error, Unavailable):
             JOBS.labels(self._group.stream, "put-off").inc(len(jobs))
             for job in jobs:
-                await self._again(job, error.retry_after or self._terms.backoff, job.deliveries - 1, error)
+                await self._again(
+                    job, error.retry_after or self._terms.backoff, job.deliveries - 1, error
+                )
         elif len(jobs) > 1:
-            log.warning("a batch of %d jobs failed (%s); trying them one by one", len(jobs), type(error).__name__)
+            log.warning(
+                "a batch of %d jobs failed (%s); trying them one by one",
+                len(jobs),
+                type(error).__name__,
+            )
             for job in jobs:
                 await self._run([job])
         else:
@@ -162,7 +173,12 @@ class Consumer:
                 await self._on_dead(job, reason)
             await self._group.bury(job, self._terms.dead, reason, self._terms.dead_limit)
         except Exception as error:
-            await self._again(job, pause(job.deliveries, self._terms.backoff, self._group.lease), job.deliveries, error)
+            await self._again(
+                job,
+                pause(job.deliveries, self._terms.backoff, self._group.lease),
+                job.deliveries,
+                error,
+            )
         else:
             JOBS.labels(self._group.stream, "dead").inc()
             self._reader.held.discard(job.id)
@@ -201,7 +217,9 @@ class Consumer:
         while not self._ready.empty():
             unstarted += self._ready.get_nowait() or ()
         if unstarted:
-            await self._reader.put_off([Postponed(job.id, 0, job.deliveries - 1) for job in unstarted])
+            await self._reader.put_off(
+                [Postponed(job.id, 0, job.deliveries - 1) for job in unstarted]
+            )
 
     async def _leave(self, *, refund: bool) -> None:
         try:
@@ -211,7 +229,10 @@ class Consumer:
                 await self._reader.leave(refund=refund)
         except TROUBLE as error:
             log.warning(
-                "%d jobs of %s not acknowledged; they come again: %s", len(self._done), self._group.stream, error
+                "%d jobs of %s not acknowledged; they come again: %s",
+                len(self._done),
+                self._group.stream,
+                error,
             )
 
 

@@ -1,6 +1,7 @@
 """A consumer group on one stream: what a worker does with its entries, one round trip each.
 
-Knows no handlers, no attempts and no dead letters. Every method raises redis.exceptions.RedisError.
+Knows no handlers, no attempts and no dead letters. Every method raises
+redis.exceptions.RedisError.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class Postponed(NamedTuple):
 
 def is_lost(error: BaseException) -> bool:
     """Whether the error says that the stream or its group is gone (FLUSHALL, an engine that lost its data)."""
-    return isinstance(error, ResponseError) and ("NOGROUP" in str(error) or "no longer exists" in str(error))
+    return isinstance(error, ResponseError) and (
+        "NOGROUP" in str(error) or "no longer exists" in str(error)
+    )
 
 
 class Group:
@@ -44,7 +47,9 @@ class Group:
     Unless the stream is `shared` with other groups, an entry that is done leaves it.
     """
 
-    def __init__(self, redis: Redis, stream: str, name: str, lease: float, *, shared: bool = False) -> None:
+    def __init__(
+        self, redis: Redis, stream: str, name: str, lease: float, *, shared: bool = False
+    ) -> None:
         self._redis = redis
         self.stream = stream
         self.name = name
@@ -65,11 +70,17 @@ class Group:
         answer: Any = await self._redis.xreadgroup(
             self.name, consumer, {self.stream: ">"}, count=count, block=round(wait * 1000)
         )
-        return [Entry(entry.decode(), fields[BODY], 1) for _, entries in answer or () for entry, fields in entries]
+        return [
+            Entry(entry.decode(), fields[BODY], 1)
+            for _, entries in answer or ()
+            for entry, fields in entries
+        ]
 
     async def claim(self, consumer: str, count: int) -> list[Entry]:
         """Up to `count` entries that are due again, oldest first."""
-        taken = await scripts.CLAIM(self._redis, (self.stream,), self.name, consumer, self._lease, count)
+        taken = await scripts.CLAIM(
+            self._redis, (self.stream,), self.name, consumer, self._lease, count
+        )
         return [Entry(entry.decode(), body, deliveries) for entry, body, deliveries in taken]
 
     async def beat(self, consumer: str, ids: Sequence[str]) -> int:
@@ -82,7 +93,9 @@ class Group:
         for entry in entries:
             idle = max(0, self._lease - round(entry.seconds * 1000))
             arguments += (entry.id, idle, entry.deliveries)
-        await scripts.PUT_OFF(self._redis, (self.stream,), self.name, consumer, scripts.WAITING, *arguments)
+        await scripts.PUT_OFF(
+            self._redis, (self.stream,), self.name, consumer, scripts.WAITING, *arguments
+        )
 
     async def leave(self, consumer: str, *, refund: bool) -> int:
         """Make all that a consumer holds due at once and forget its name; `refund` takes back the last delivery."""

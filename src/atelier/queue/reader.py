@@ -17,7 +17,8 @@ from atelier.retry import Outage
 
 log = logging.getLogger("atelier.queue")
 
-POLL = 0.5  # seconds between looks for entries that are due again, and the longest wait of one blocking read
+# Seconds between looks for entries that are due again, and the longest wait of one blocking read
+POLL = 0.5
 BEATS = 3  # heartbeats in one lease
 TROUBLE = (RedisError, OSError)
 
@@ -39,7 +40,9 @@ class Reader:
         """Entries that are due again, else new ones; none when none came in a while or the engine is in trouble."""
         try:
             await self._enter()
-            entries = await self._claim() or await self._group.read(self._consumer, self._count, POLL)
+            entries = await self._claim() or await self._group.read(
+                self._consumer, self._count, POLL
+            )
         except TROUBLE as error:
             await self._recover(error)
             return []
@@ -70,7 +73,9 @@ class Reader:
         if not is_lost(error):
             await self.outage.failed(error)
             return
-        log.warning("stream %s has lost its group %s; making it anew", self._group.stream, self._group.name)
+        log.warning(
+            "stream %s has lost its group %s; making it anew", self._group.stream, self._group.name
+        )
         try:
             await self._group.create()
         except TROUBLE as failure:
@@ -100,7 +105,10 @@ class Reader:
             await self._group.leave(self._consumer, refund=refund)
         except TROUBLE as error:
             if not is_lost(error):
-                log.warning("stream %s could not be left; what was held comes after a lease", self._group.stream)
+                log.warning(
+                    "stream %s could not be left; what was held comes after a lease",
+                    self._group.stream,
+                )
 
 
 async def end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -1,7 +1,8 @@
 """The queue's steps that must be one step, as Lua. Uses only commands that Redis 6.2 and every Valkey have.
 
-A group's entry is *due* when it has been idle for a lease. A heartbeat makes the idle time 0; putting an entry off sets
-it, under the name of a consumer that does not exist, so that the rest of the lease is the pause.
+A group's entry is *due* when it has been idle for a lease. A heartbeat makes the idle time 0;
+putting an entry off sets it, under the name of a consumer that does not exist, so that the rest of
+the lease is the pause.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 return {first and first[1] or false, redis.call('TIME')}
 """)
 
-# (stream) group, consumer, lease, count -> {id, body, deliveries}... of what was due and is the consumer's now
+# (stream) group, consumer, lease, count -> {id, body, deliveries}... of what was due and is the
+# consumer's now
 CLAIM = Script("""
 local taken = {}
 for _, due in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', ARGV[4])) do
@@ -72,7 +74,8 @@ end
 return held
 """)
 
-# (stream) group, consumer, waiting, (id, idle, deliveries)...: entries wait, if they are still the consumer's
+# (stream) group, consumer, waiting, (id, idle, deliveries)...: entries wait, if they are still the
+# consumer's
 PUT_OFF = Script("""
 for i = 4, #ARGV, 3 do
   if redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1] then
@@ -82,7 +85,8 @@ for i = 4, #ARGV, 3 do
 end
 """)
 
-# (stream) group, consumer, waiting, lease, refund: everything of the consumer is due, and its name goes
+# (stream) group, consumer, waiting, lease, refund: everything of the consumer is due, and its name
+# goes
 LEAVE = Script("""
 local count = 0
 repeat
@@ -133,7 +137,8 @@ end
 return letters
 """)
 
-# (stream, dead) limit, id -> the new id, '' when there is no such letter, nil when there is no room
+# (stream, dead) limit, id -> the new id, '' when there is no such letter, nil when there is no
+# room
 RESEND = Script("""
 local entry = redis.call('XRANGE', KEYS[2], ARGV[2], ARGV[2])[1]
 if not entry then return '' end

@@ -39,9 +39,10 @@ class DeadLetter(NamedTuple):
 class Queue:
     """The queue `name`: at most `limit` outstanding jobs, each delivered at most `attempts` times.
 
-    A consumer that has not been heard of for `lease` seconds loses its jobs to others. A failed job comes again after
-    `backoff` seconds, doubling up to a lease. `dead_limit` dead letters are kept. Every method but `consume` and
-    `consume_batches` raises Unavailable when the engine does not answer.
+    A consumer that has not been heard of for `lease` seconds loses its jobs to others. A failed
+    job comes again after `backoff` seconds, doubling up to a lease. `dead_limit` dead letters are
+    kept. Every method but `consume` and `consume_batches` raises Unavailable when the engine does
+    not answer.
     """
 
     def __init__(
@@ -113,7 +114,9 @@ class Queue:
         first, (seconds, microseconds) = await self._call(scripts.OLDEST, (self.name,))
         if first is None:
             return 0.0
-        return max(0.0, int(seconds) + int(microseconds) / 1e6 - sent_time(first.decode()).timestamp())
+        return max(
+            0.0, int(seconds) + int(microseconds) / 1e6 - sent_time(first.decode()).timestamp()
+        )
 
     async def consume(
         self,
@@ -127,10 +130,10 @@ class Queue:
     ) -> None:
         """Run `handler` on each job until `stop`, `concurrency` at once, reading `batch` ahead.
 
-        `consumer` is unique among the living; a restarted process that has its old name gets its old jobs back at once.
-        A job is acknowledged when the handler returns. Reject makes it a dead letter at once; Unavailable puts it off
-        and does not count as an attempt; any other error does. `on_dead(job, reason)` is awaited before a job is given
-        up.
+        `consumer` is unique among the living; a restarted process that has its old name gets its
+        old jobs back at once. A job is acknowledged when the handler returns. Reject makes it a
+        dead letter at once; Unavailable puts it off and does not count as an attempt; any other
+        error does. `on_dead(job, reason)` is awaited before a job is given up.
         """
 
         async def each(jobs: list[Job]) -> None:
@@ -153,7 +156,9 @@ class Queue:
 
     async def dead(self, limit: int) -> list[DeadLetter]:
         """The newest dead letters."""
-        return [_letter(found) for found in await self._call(scripts.DEAD, (self._dead_name,), limit)]
+        return [
+            _letter(found) for found in await self._call(scripts.DEAD, (self._dead_name,), limit)
+        ]
 
     async def resend(self, letter: str) -> bool:
         """Send the dead letter with this id again; False when there is none. Raises QueueFull."""
@@ -172,11 +177,17 @@ class Queue:
         return int(await self._call(scripts.PURGE, (self._dead_name,)))
 
     def _consumer(
-        self, handler: BatchHandler, consumer: str, sizes: tuple[int, int, int], on_dead: OnDead | None
+        self,
+        handler: BatchHandler,
+        consumer: str,
+        sizes: tuple[int, int, int],
+        on_dead: OnDead | None,
     ) -> Consumer:
         read_ahead, at_once, concurrency = sizes
         if min(read_ahead, concurrency) < 1 or consumer in {"", scripts.WAITING}:
-            raise ValueError(f"batch and concurrency must be positive, and a consumer's name not {consumer!r}")
+            raise ValueError(
+                f"batch and concurrency must be positive, and a consumer's name not {consumer!r}"
+            )
         group = Group(self._redis, self.name, GROUP, self._lease)
         terms = Terms(
             consumer=consumer,
@@ -190,7 +201,9 @@ class Queue:
         )
         return Consumer(group, terms, handler, on_dead)
 
-    async def _call(self, script: scripts.Script, keys: tuple[str, ...], *args: scripts.Argument) -> Any:
+    async def _call(
+        self, script: scripts.Script, keys: tuple[str, ...], *args: scripts.Argument
+    ) -> Any:
         try:
             return await script(self._redis, keys, *args)
         except OutOfMemoryError as error:

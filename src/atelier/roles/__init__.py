@@ -30,7 +30,9 @@ types = Few()  # of events: whoever may write to the bus makes up new ones
 log = logging.getLogger("atelier")
 
 
-def run_role(name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> int:
+def run_role(
+    name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
+) -> int:
     """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`; the exit code."""
     logs.setup(name, settings)
     count_errors()
@@ -90,8 +92,9 @@ def freeze() -> None:
 def worker_name(role: str, settings: Settings) -> Iterator[str]:
     """This worker's name on its queue: host, role and the lowest number that no living worker here has.
 
-    A worker that takes a dead one's place takes its name too, and with it at once the jobs it held. A socket in Linux's
-    abstract namespace holds the number; the kernel frees it with the process.
+    A worker that takes a dead one's place takes its name too, and with it at once the jobs it
+    held. A socket in Linux's abstract namespace holds the number; the kernel frees it with the
+    process.
     """
     host = socket.gethostname()
     if sys.platform != "linux":

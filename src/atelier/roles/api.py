@@ -83,7 +83,9 @@ def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 def listen(settings: Settings) -> socket.socket:
     """The listening socket; several API processes share one port when the settings say so."""
-    listener = bind(settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT")
+    listener = bind(
+        settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT"
+    )
     if not settings.port:
         log.info("port %d of %s is free and taken", listener.getsockname()[1], settings.host)
     return listener
@@ -97,7 +99,9 @@ def build(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sweep(spool_folder(settings))
-        following = asyncio.create_task(revocations.follow(resources.redis, resources.authenticator))
+        following = asyncio.create_task(
+            revocations.follow(resources.redis, resources.authenticator)
+        )
         freeze()
         log.info("api is up")
         systemd.ready()

@@ -40,7 +40,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     blobs = bootstrap.open_blobs(settings)
     archiver = Archiver(database, blobs, cache)
-    checks: dict[str, health.Check] = {"database": database.ping, "redis": redis.ping, "blobs": blobs.probe}
+    checks: dict[str, health.Check] = {
+        "database": database.ping,
+        "redis": redis.ping,
+        "blobs": blobs.probe,
+    }
     queue = bootstrap.store_queue(settings, redis)
     try:
         with worker_name("archiver", settings) as name:
@@ -81,7 +85,9 @@ class Archiver:
         outcome = _read(job)
         if outcome is not None:
             log.error("image %d is given up: %s", outcome.image_id, reason)
-            failure = messages.RejectImage(outcome.image_id, outcome.version, "not-stored", NOT_STORED)
+            failure = messages.RejectImage(
+                outcome.image_id, outcome.version, "not-stored", NOT_STORED
+            )
             await archive.store(self._database, self._blobs, self._cache, [failure])
 
 

@@ -1,6 +1,7 @@
 """What waits, over all processes: jobs, uploads, events, garbage. Relays measure it when they are asked for metrics.
 
-The counts stop at a limit, so that a backlog of millions costs no more to look at than a large one.
+The counts stop at a limit, so that a backlog of millions costs no more to look at than a large
+one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ COUNTED = 100_000  # rows of one kind; more are this many
 
 
 def _waiting(table: str) -> str:
-    rows = f"(SELECT offered_at FROM {table} WHERE status = 'queued' ORDER BY offered_at LIMIT {COUNTED})"
+    rows = (
+        f"(SELECT offered_at FROM {table} WHERE status = 'queued' ORDER BY offered_at LIMIT "
+        f"{COUNTED})"
+    )
     age = "coalesce(extract(epoch FROM clock_timestamp() - min(offered_at)), 0)"
     return f"(SELECT ARRAY[count(*), {age}]::float8[] FROM {rows} AS waiting) AS {table}"
 

@@ -41,9 +41,15 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     servicer = BookServicer(database, tail)
     following = asyncio.create_task(revocations.follow(redis, authenticator))
     try:
-        server = Server(authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1)
+        server = Server(
+            authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1
+        )
         port = server.listen(settings.host, settings.grpc_port)
-        checks: dict[str, health.Check] = {"database": database.ping, "redis": redis.ping, "bus": bus.ping}
+        checks: dict[str, health.Check] = {
+            "database": database.ping,
+            "redis": redis.ping,
+            "bus": bus.ping,
+        }
         async with (
             health.listening(settings, checks, processes=settings.grpc_workers),
             asyncio.TaskGroup() as tasks,

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-_moving_in = threading.Lock()  # a round that is cancelled goes on in its thread; the next one must not overtake it
+_moving_in = (
+    threading.Lock()
+)  # a round that is cancelled goes on in its thread; the next one must not overtake it
 
 
 async def offer(settings: Settings) -> int:

@@ -33,7 +33,11 @@ def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, 
     from atelier.files.mount import Mount
     from atelier.files.urls import PREFIXES
 
-    django = Mount(get_wsgi_application(), authenticate=authenticator.authenticate, spool=spool_folder(settings))
+    django = Mount(
+        get_wsgi_application(),
+        authenticate=authenticator.authenticate,
+        spool=spool_folder(settings),
+    )
     return Elsewhere(django, PREFIXES), django
 
 

@@ -66,7 +66,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         on_end=lambda reason: SANDBOX_ENDS.labels(reason).inc(),
     )
     blobs = bootstrap.open_blobs(settings)
-    checks: dict[str, health.Check] = {"redis": redis.ping, "bus": bus.ping, "blobs": partial(require_store, blobs)}
+    checks: dict[str, health.Check] = {
+        "redis": redis.ping,
+        "bus": bus.ping,
+        "blobs": partial(require_store, blobs),
+    }
     processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
     queue = bootstrap.process_queue(settings, redis)
     try:
@@ -99,7 +103,9 @@ async def require_store(blobs: Blobs) -> None:
 class Processor:
     """Renders one job at a time per sandbox child."""
 
-    def __init__(self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue) -> None:
+    def __init__(
+        self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue
+    ) -> None:
         self._attempts = settings.job_attempts
         self._captions = Captions(settings)
         self._limits = Limits(pixels=settings.pixel_limit)
@@ -110,7 +116,12 @@ class Processor:
     async def process(self, job: Job) -> None:
         """Render a picture and send what came of it. Raises what another attempt may mend."""
         message = _read(job)
-        with tracing.span("process", "CONSUMER", parent=message.traceparent, attributes={"image.id": message.image_id}):
+        with tracing.span(
+            "process",
+            "CONSUMER",
+            parent=message.traceparent,
+            attributes={"image.id": message.image_id},
+        ):
             await self._process(job, message)
 
     async def _process(self, job: Job, message: ProcessImage) -> None:
@@ -119,7 +130,9 @@ class Processor:
         except DecodeFailed as failure:
             if job.deliveries < self._attempts:
                 raise
-            outcome = messages.RejectImage(message.image_id, message.version, failure.slug, failure.detail)
+            outcome = messages.RejectImage(
+                message.image_id, message.version, failure.slug, failure.detail
+            )
         if outcome is not None:
             await self._send(outcome)
 
@@ -131,11 +144,17 @@ class Processor:
             return
         log.error("image %d is given up: %s", message.image_id, reason)
         detail = f"it could not be processed in {self._attempts} attempts"
-        await self._send(messages.RejectImage(message.image_id, message.version, "not-processed", detail))
+        await self._send(
+            messages.RejectImage(message.image_id, message.version, "not-processed", detail)
+        )
 
     async def _render(self, message: ProcessImage) -> Outcome | None:
         try:
-            picture = message.picture if message.picture is not None else await self._blobs.get(message.blob)
+            picture = (
+                message.picture
+                if message.picture is not None
+                else await self._blobs.get(message.blob)
+            )
         except NotFound:
             await require_store(self._blobs)
             return None  # deleted since: there is no row left to tell
@@ -144,11 +163,17 @@ class Processor:
             with tracing.span("render"):
                 renditions = await self._sandbox.call(recipe, picture, self._limits)
         except (Invalid, Unsupported) as refusal:
-            return messages.RejectImage(message.image_id, message.version, refusal.slug, refusal.detail)
+            return messages.RejectImage(
+                message.image_id, message.version, refusal.slug, refusal.detail
+            )
         for flaw in self._captions.flaws(recipe.caption):
             log.warning("image %d: %s", message.image_id, flaw)
         return messages.StoreImage(
-            message.image_id, message.version, message.description, message.received_at, tuple(renditions)
+            message.image_id,
+            message.version,
+            message.description,
+            message.received_at,
+            tuple(renditions),
         )
 
     async def _send(self, outcome: Outcome) -> None:
@@ -157,7 +182,9 @@ class Processor:
         while True:
             try:
                 await self._store.send(body)
-            except QueueFull:  # wait for the archiver and take nothing meanwhile, rather than render twice
+            except (
+                QueueFull
+            ):  # wait for the archiver and take nothing meanwhile, rather than render twice
                 patience -= FULL_PAUSE
                 if patience <= 0:
                     raise

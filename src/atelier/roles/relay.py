@@ -84,13 +84,17 @@ def periodics(
             min(OFTEN, settings.reconcile_seconds),
             offer_lost_files,
         ),
-        Periodic("offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images),
+        Periodic(
+            "offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images
+        ),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
         Periodic("collect garbage", OFTEN, collect_garbage),
         Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
         Periodic("prune the outbox", HOURLY, prune_outbox),
         Periodic(
-            "purge idempotency keys", HOURLY, partial(idempotency_keys.purge, database, settings.idempotency_hours)
+            "purge idempotency keys",
+            HOURLY,
+            partial(idempotency_keys.purge, database, settings.idempotency_hours),
         ),
         Periodic("purge sessions", HOURLY, partial(families.purge, database)),
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
-# Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not known).
+# Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not
+# known).
 REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
 
 log = logging.getLogger("atelier")
@@ -29,7 +30,8 @@ log = logging.getLogger("atelier")
 async def require_own(settings: Settings) -> None:
     """Mark a store that is new as this database's. Raises WrongStore for one that is another's.
 
-    What does not answer is no reason not to start: the role will wait for it, and the collector asks again by itself.
+    What does not answer is no reason not to start: the role will wait for it, and the collector
+    asks again by itself.
     """
     try:
         await claim(settings)

@@ -48,14 +48,22 @@ def status_of(error: Exception) -> Status:
     code = next((CODES[kind] for kind in type(known).__mro__ if kind in CODES), None)
     if known is None or code is None:
         return _unexpected(error)
-    return Status(code=code.value[0], message=known.detail or known.title, details=map(_packed, _details(known)))
+    return Status(
+        code=code.value[0],
+        message=known.detail or known.title,
+        details=map(_packed, _details(known)),
+    )
 
 
 def _details(error: AtelierError) -> list[Message]:
-    found: list[Message] = [details.ErrorInfo(reason=error.slug.upper().replace("-", "_"), domain=DOMAIN)]
+    found: list[Message] = [
+        details.ErrorInfo(reason=error.slug.upper().replace("-", "_"), domain=DOMAIN)
+    ]
     if isinstance(error, Invalid) and error.errors:
         fields = [
-            details.BadRequest.FieldViolation(field=".".join(map(str, e["loc"])), description=e["msg"])
+            details.BadRequest.FieldViolation(
+                field=".".join(map(str, e["loc"])), description=e["msg"]
+            )
             for e in error.errors
         ]
         found.append(details.BadRequest(field_violations=fields))
@@ -74,7 +82,10 @@ def _unexpected(error: Exception) -> Status:
         message="Something went wrong on our side",
         details=map(
             _packed,
-            [details.ErrorInfo(reason="INTERNAL_ERROR", domain=DOMAIN), details.RequestInfo(request_id=error_id)],
+            [
+                details.ErrorInfo(reason="INTERNAL_ERROR", domain=DOMAIN),
+                details.RequestInfo(request_id=error_id),
+            ],
         ),
     )
 
@@ -84,7 +95,9 @@ def _dependency_error(error: Exception) -> AtelierError | None:
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(UNSTORABLE):
         return Invalid("A value cannot be stored or looked for: a NUL character.")
-    if state.startswith(AWAY) or isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError):
+    if state.startswith(AWAY) or isinstance(
+        error, OSError | TimeoutError | asyncpg.InterfaceError
+    ):
         log.warning("answered unavailable: %r", error)
         return Unavailable("The database is not reachable.", retry_after=RETRY_SECONDS)
     return None

@@ -76,7 +76,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
         guarded = wrap(behaviour, path)
         make = getattr(grpc, f"{arity}_rpc_method_handler")
         return cast(
-            "Handler", make(guarded, handler.request_deserializer, _or_ready(handler.response_serializer or bytes))
+            "Handler",
+            make(
+                guarded,
+                handler.request_deserializer,
+                _or_ready(handler.response_serializer or bytes),
+            ),
         )
 
     def _unary(self, behaviour: Behaviour, path: str) -> Behaviour:
@@ -107,7 +112,9 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 value = self._begin(context)
                 caller.set(await self._authenticator.authenticate(value))
                 with streams.track_inprogress():
-                    await self._while_welcome(asyncio.ensure_future(behaviour(request, context)), value)
+                    await self._while_welcome(
+                        asyncio.ensure_future(behaviour(request, context)), value
+                    )
             except Exception as error:
                 await _abort(context, error)
             finally:

@@ -1,6 +1,7 @@
 """Page tokens and page sizes by AIP-158, newest first by id. Knows no table.
 
-A token is opaque to clients and belongs to the method and the filters it was made for; sizes may change on the way.
+A token is opaque to clients and belongs to the method and the filters it was made for; sizes may
+change on the way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import struct
 from atelier.errors import Invalid
 
 DEFAULT_SIZE, MAX_SIZE = 50, 1000  # of one page
-_TOKEN = struct.Struct(">q6s")  # the id below which the page begins, the digest of method and filters
+_TOKEN = struct.Struct(
+    ">q6s"
+)  # the id below which the page begins, the digest of method and filters
 
 
 def page_size(asked: int) -> int:
@@ -32,9 +35,13 @@ def read_token(token: str, *query: str) -> int | None:
     if not token:
         return None
     try:
-        before, digest = _TOKEN.unpack(base64.b64decode(token.encode(errors="replace") + b"=", b"-_", validate=True))
+        before, digest = _TOKEN.unpack(
+            base64.b64decode(token.encode(errors="replace") + b"=", b"-_", validate=True)
+        )
     except (ValueError, struct.error):
-        raise _invalid("page_token", "is not a token of ours; take it from the page before") from None
+        raise _invalid(
+            "page_token", "is not a token of ours; take it from the page before"
+        ) from None
     if digest != _digest(query):
         raise _invalid("page_token", "belongs to another list or other filters")
     return int(before)

@@ -22,14 +22,17 @@ KIB = 1024
 RECEIVE_BYTES = 256 * KIB  # of one message from a client: ours are small
 SEND_BYTES = 4 * 1024 * KIB  # what clients take unless told otherwise
 METADATA_BYTES = 16 * KIB
-CONCURRENT_CALLS = 4_000  # at once in one process, open streams included; RESOURCE_EXHAUSTED beyond
+CONCURRENT_CALLS = (
+    4_000  # at once in one process, open streams included; RESOURCE_EXHAUSTED beyond
+)
 CHECK_SECONDS = 2.0  # between looks whether what we depend on is there
 OPTIONS: dict[str, int] = {
     "grpc.max_receive_message_length": RECEIVE_BYTES,
     "grpc.max_send_message_length": SEND_BYTES,
     "grpc.max_metadata_size": METADATA_BYTES,
     "grpc.absolute_max_metadata_size": METADATA_BYTES,
-    # Streams that are quiet for long: find out when the client's machine has gone, and let clients do the same.
+    # Streams that are quiet for long: find out when the client's machine has gone, and let clients
+    # do the same.
     "grpc.keepalive_time_ms": 60_000,
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.keepalive_permit_without_calls": 1,
@@ -53,7 +56,9 @@ class Server:
         door = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
         options = OPTIONS | {"grpc.so_reuseport": int(share_port)}
         self._server = grpc.aio.server(
-            interceptors=(door,), options=list(options.items()), maximum_concurrent_rpcs=CONCURRENT_CALLS
+            interceptors=(door,),
+            options=list(options.items()),
+            maximum_concurrent_rpcs=CONCURRENT_CALLS,
         )
         self._health = health.aio.HealthServicer()
         self._names = ("", *services)
@@ -61,18 +66,24 @@ class Server:
         for add in services.values():
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        reflection.enable_server_reflection(
+            (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
 
     def listen(self, host: str, port: int) -> int:
         """Bind; the port. Raises PortTaken and AtelierError."""
-        bind(host, port, share=self._shares, setting="ATELIER_GRPC_PORT").close()  # gRPC keeps the reason to itself
+        bind(
+            host, port, share=self._shares, setting="ATELIER_GRPC_PORT"
+        ).close()  # gRPC keeps the reason to itself
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             return self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise AtelierError(f"cannot listen on {address}") from error
 
-    async def serve(self, stop: asyncio.Event, check: Callable[[], Awaitable[object]], grace_seconds: float) -> None:
+    async def serve(
+        self, stop: asyncio.Event, check: Callable[[], Awaitable[object]], grace_seconds: float
+    ) -> None:
         """Answer until `stop`; then take no more calls, and give those under way `grace_seconds`.
 
         Health says SERVING while `check` does not raise.

@@ -1,6 +1,7 @@
 """One decoding process as its parent sees it: start it, call it, tell why it died. It trusts nothing that it hears.
 
-Start it in a thread that lives as long as the child shall: the kernel ties the child's life to that thread.
+Start it in a thread that lives as long as the child shall: the kernel ties the child's life to
+that thread.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_BOOT = "import sys; sys.path += sys.argv[3:]; from atelier.sandbox.inside import main; main(*sys.argv[1:3])"
+_BOOT = (
+    "import sys; sys.path += sys.argv[3:]; from atelier.sandbox.inside import main; "
+    "main(*sys.argv[1:3])"
+)
 _STDERR = 4_096
 """Bytes of the child's standard error that are kept, from its end."""
 
@@ -230,7 +234,9 @@ class Child(Generic[T]):
         return DecodeTimeout(f"Decoding took longer than {self._plan.seconds:g} s.")
 
     def _hungry(self) -> DecodeMemory:
-        return DecodeMemory(f"Decoding needs more than {self._plan.memory // 2**20} MiB of memory.")
+        return DecodeMemory(
+            f"Decoding needs more than {self._plan.memory // 2**20} MiB of memory."
+        )
 
     def _listen(self) -> None:
         """Keep the end of what the child writes to standard error."""
@@ -259,17 +265,30 @@ class Child(Generic[T]):
         """Let the kernel end a call that outlives even us (a stopped parent kills nobody)."""
         if sys.platform != "linux":
             return
-        clock = (~self._process.pid << 3) | 2  # CPUCLOCK_SCHED of that process, as clock_getcpuclockid(3) makes it
+        clock = (
+            ~self._process.pid << 3
+        ) | 2  # CPUCLOCK_SCHED of that process, as clock_getcpuclockid(3) makes it
         with suppress(OSError):
             soft = math.ceil(time.clock_gettime(clock) + self._plan.seconds) + 1
-            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+            resource.prlimit(
+                self._process.pid, resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY)
+            )
 
 
 def _spawn(plan: Plan[Any], theirs: socket.socket) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     descriptor = theirs.fileno()
     return subprocess.Popen(  # noqa: S603 - our own interpreter, our own code
-        [sys.executable, "-I", "-c", _BOOT, str(os.getpid()), str(descriptor), *plan.path, plan.own_path],
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            _BOOT,
+            str(os.getpid()),
+            str(descriptor),
+            *plan.path,
+            plan.own_path,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """What a process gives up before it touches untrusted content: privileges, memory, files, its life after its parent.
 
 Knows nothing of what the process is for. Off Linux only the limits remain that POSIX knows.
-RLIMIT_NPROC is left alone: it counts all processes of the user, so it would refuse our own threads; seccomp
-refuses new processes instead.
+RLIMIT_NPROC is left alone: it counts all processes of the user, so it would refuse our own
+threads; seccomp refuses new processes instead.
 """
 
 from __future__ import annotations

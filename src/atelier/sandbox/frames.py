@@ -1,9 +1,10 @@
 """Values over a Unix socket between two processes that do not trust each other: msgpack, with big bytes beside it.
 
-A frame is a prefix (length of the head, number of blobs), the blobs' lengths, the head, the blobs. Bytes of BLOB or
-more leave the head and are received straight into their final object, so each is copied once into the kernel and
-once out of it: 15 us for 60 KB, 0.4 ms for 4 MB, 40 ms for 50 MB. (A memfd saves nothing while the receiver must
-own `bytes`, and a shared mapping lets the sender change what the receiver has already checked.) Nothing is unpickled.
+A frame is a prefix (length of the head, number of blobs), the blobs' lengths, the head, the blobs.
+Bytes of BLOB or more leave the head and are received straight into their final object, so each is
+copied once into the kernel and once out of it: 15 us for 60 KB, 0.4 ms for 4 MB, 40 ms for 50 MB.
+(A memfd saves nothing while the receiver must own `bytes`, and a shared mapping lets the sender
+change what the receiver has already checked.) Nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What runs inside the sandbox: load one function, warm it up, give up everything else, then serve calls.
 
-The parent starts it as a fresh interpreter (`main`), never by import; it knows neither who calls nor how often.
-Nothing can be imported or opened after the warm-up, so what the function needs later must be touched there.
+The parent starts it as a fresh interpreter (`main`), never by import; it knows neither who calls
+nor how often. Nothing can be imported or opened after the warm-up, so what the function needs
+later must be touched there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from atelier.sandbox import confinement
 from atelier.sandbox.frames import Channel
 
 OUT_OF_MEMORY = re.compile(
-    r"failed to allocate|out of memory|insufficient ?memory|cannot allocate|can't allocate|bad_alloc|MemoryError",
+    r"failed to allocate|out of memory|insufficient ?memory|cannot allocate|can't "
+    r"allocate|bad_alloc|MemoryError",
     re.IGNORECASE,
 )
 """What GLib, libvips, OpenCV, libc, C++ and Python say when RLIMIT_AS stops them."""
@@ -103,7 +105,10 @@ class Target:
         """Turn builtins into what the function takes; TypeError or ValidationError when they do not fit."""
         if not self.required <= len(arguments) <= len(self.types):
             raise TypeError(f"{len(arguments)} arguments for {len(self.types)} parameters")
-        return [msgspec.convert(value, kind) for value, kind in zip(arguments, self.types, strict=False)]
+        return [
+            msgspec.convert(value, kind)
+            for value, kind in zip(arguments, self.types, strict=False)
+        ]
 
 
 def answer(target: Target, arguments: list[Any]) -> Reply:
@@ -113,7 +118,9 @@ def answer(target: Target, arguments: list[Any]) -> Reply:
     except (msgspec.ValidationError, TypeError) as error:
         return Reply("misused", detail=str(error))
     try:
-        return Reply("done", value=msgspec.to_builtins(target.function(*values), builtin_types=(bytes,)))
+        return Reply(
+            "done", value=msgspec.to_builtins(target.function(*values), builtin_types=(bytes,))
+        )
     except AtelierError as error:
         if isinstance(error.__cause__, MemoryError) or OUT_OF_MEMORY.search(error.detail):
             return Reply("memory")
@@ -122,13 +129,19 @@ def answer(target: Target, arguments: list[Any]) -> Reply:
         return Reply("memory")
     except Exception as error:
         trace = "".join(traceback.format_exception(error))[-_TRACE:]
-        status: Literal["memory", "failed"] = "memory" if OUT_OF_MEMORY.search(str(error)) else "failed"
+        status: Literal["memory", "failed"] = (
+            "memory" if OUT_OF_MEMORY.search(str(error)) else "failed"
+        )
         return Reply(status, detail=trace)
 
 
 def _kinds(error: AtelierError) -> list[str]:
     """Name the error's class and its bases, nearest first: the parent may know only one of them."""
-    return [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__ if issubclass(kind, AtelierError)]
+    return [
+        f"{kind.__module__}.{kind.__qualname__}"
+        for kind in type(error).__mro__
+        if issubclass(kind, AtelierError)
+    ]
 
 
 def _touch(target: Target, order: Order) -> None:

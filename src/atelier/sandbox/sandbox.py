@@ -1,9 +1,10 @@
 """Run one function on untrusted content in confined children: a bomb, a hang or a crash fails that call alone.
 
-A `Sandbox` keeps `children` processes, each with a thread that starts it, hands it one call at a time and replaces it
-when it dies, grows or gets old. It knows nothing of pictures: the target is any importable function whose arguments
-and result msgspec can carry (dataclasses, Structs, builtins, bytes). Children outlive calls, so code that takes one
-over could see the calls after it, within that child, until it is replaced; it can reach nothing else.
+A `Sandbox` keeps `children` processes, each with a thread that starts it, hands it one call at a
+time and replaces it when it dies, grows or gets old. It knows nothing of pictures: the target is
+any importable function whose arguments and result msgspec can carry (dataclasses, Structs,
+builtins, bytes). Children outlive calls, so code that takes one over could see the calls after it,
+within that child, until it is replaced; it can reach nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from atelier.sandbox.child import Child, NotReady, Plan
 from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout
 from atelier.sandbox.seccomp import seccomp_available
 
-__all__ = ["DecodeCrashed", "DecodeFailed", "DecodeMemory", "DecodeTimeout", "Sandbox", "seccomp_available"]
+__all__ = [
+    "DecodeCrashed",
+    "DecodeFailed",
+    "DecodeMemory",
+    "DecodeTimeout",
+    "Sandbox",
+    "seccomp_available",
+]
 
 T = TypeVar("T")
 
@@ -47,12 +55,13 @@ class _Job(Generic[T]):
 class Sandbox(Generic[T]):
     """A pool of children that run `target` ("module:qualname"), whose result is of type `returns`.
 
-    `seconds` bound one call from the moment a child takes it, `memory` bytes what it may add to an idle child's
-    address space, `answer` bytes its result. `warm_up` names a function that a child calls with `warm_up_args` before
-    it is confined: it must import and open all that the target will ever need. `path` lists folders in which children
-    find modules beside the installed ones. A child is replaced after `calls` calls or when its resident size has
-    grown by `growth` bytes; `on_end` is told why each replaced child ended, from any thread. Make one per process,
-    after any fork; use it from any thread or event loop.
+    `seconds` bound one call from the moment a child takes it, `memory` bytes what it may add to an
+    idle child's address space, `answer` bytes its result. `warm_up` names a function that a child
+    calls with `warm_up_args` before it is confined: it must import and open all that the target
+    will ever need. `path` lists folders in which children find modules beside the installed ones.
+    A child is replaced after `calls` calls or when its resident size has grown by `growth` bytes;
+    `on_end` is told why each replaced child ended, from any thread. Make one per process, after
+    any fork; use it from any thread or event loop.
     """
 
     def __init__(
@@ -92,8 +101,9 @@ class Sandbox(Generic[T]):
     async def call(self, *arguments: object) -> T:
         """Run the function; being cancelled frees the child by killing it.
 
-        DecodeTimeout, DecodeMemory, DecodeCrashed or plain DecodeFailed say how this content failed; an AtelierError
-        that the function raised comes back as its kind; Unavailable means that no child can be had (try later).
+        DecodeTimeout, DecodeMemory, DecodeCrashed or plain DecodeFailed say how this content
+        failed; an AtelierError that the function raised comes back as its kind; Unavailable means
+        that no child can be had (try later).
         """
         job = self._submit(arguments)
         try:
@@ -129,7 +139,10 @@ class Sandbox(Generic[T]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -228,10 +241,13 @@ def _fail(jobs: deque[_Job[T]], reason: str) -> None:
 class _Minder(threading.Thread, Generic[T]):
     """The thread that starts one child after the other and speaks with it.
 
-    The kernel kills a child when the thread that started it ends (PR_SET_PDEATHSIG), hence a thread that stays.
+    The kernel kills a child when the thread that started it ends (PR_SET_PDEATHSIG), hence a
+    thread that stays.
     """
 
-    def __init__(self, plan: Plan[T], line: _Line[T], number: int, on_end: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, plan: Plan[T], line: _Line[T], number: int, on_end: Callable[[str], None] | None
+    ) -> None:
         super().__init__(name=f"sandbox-{number}", daemon=True)
         self._plan = plan
         self._line = line
@@ -285,7 +301,10 @@ class _Minder(threading.Thread, Generic[T]):
                 child.kill()
         try:
             if not child.start():
-                _log.warning("the decoder runs without seccomp: this machine or kernel has none that we know")
+                _log.warning(
+                    "the decoder runs without seccomp: this machine or kernel has none that we "
+                    "know"
+                )
         except BaseException:
             child.close()
             raise
@@ -329,7 +348,9 @@ class _Minder(threading.Thread, Generic[T]):
     def _recover(self, reason: Exception, failures: int) -> None:
         if self._stopping:
             return
-        _log.error("a decoder does not start: %s", reason, exc_info=not isinstance(reason, NotReady))
+        _log.error(
+            "a decoder does not start: %s", reason, exc_info=not isinstance(reason, NotReady)
+        )
         self._line.give_up()
         self._nap(min(2.0**failures, _PATIENCE))
 

@@ -1,13 +1,15 @@
 """A seccomp filter for a process that only computes: after `install` it can reach nothing but what it already holds.
 
-An allow-list, because its callers do nothing after warm-up but compute, allocate, wait, start threads and talk over
-one socket; a deny-list would have to name every way out, today's and the next kernel's. It stays stable across glibc
-versions since what is refused is refused softly: system calls of the unified numbering (from 424: clone3, openat2,
-io_uring, pidfd_*, ...) are answered ENOSYS, upon which libraries fall back to the older call, all others EPERM.
+An allow-list, because its callers do nothing after warm-up but compute, allocate, wait, start
+threads and talk over one socket; a deny-list would have to name every way out, today's and the
+next kernel's. It stays stable across glibc versions since what is refused is refused softly:
+system calls of the unified numbering (from 424: clone3, openat2, io_uring, pidfd_*, ...) are
+answered ENOSYS, upon which libraries fall back to the older call, all others EPERM.
 
-Opening files is refused even for reading, as the process has its parent's user id and so could read its parent's
-secrets (/proc/PARENT/environ, key files): whatever is needed from disk must be loaded before. No memory becomes
-executable any more. x86_64 and aarch64 on Linux; `seccomp_available` says whether it can be installed here.
+Opening files is refused even for reading, as the process has its parent's user id and so could
+read its parent's secrets (/proc/PARENT/environ, key files): whatever is needed from disk must be
+loaded before. No memory becomes executable any more. x86_64 and aarch64 on Linux;
+`seccomp_available` says whether it can be installed here.
 """
 
 from __future__ import annotations
@@ -91,11 +93,25 @@ _X86_64 = Machine(
             201,
             100,
             98,
-        ),  # clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage
+            # clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage
+        ),
         *(7, 271, 23, 270),  # poll ppoll select pselect6
-        *(13, 14, 15, 131, 219),  # rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
+        *(
+            13,
+            14,
+            15,
+            131,
+            219,
+        ),  # rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
         *(39, 186, 24, 204, 309, 99),  # getpid gettid sched_yield sched_getaffinity getcpu sysinfo
-        *(218, 273, 334, 318, 60, 231),  # set_tid_address set_robust_list rseq getrandom exit exit_group
+        *(
+            218,
+            273,
+            334,
+            318,
+            60,
+            231,
+        ),  # set_tid_address set_robust_list rseq getrandom exit exit_group
     ),
 )
 # Numbers from <asm-generic/unistd.h>.
@@ -130,9 +146,29 @@ _AARCH64 = Machine(
             165,
         ),  # clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday times getrusage
         *(73, 72),  # ppoll pselect6
-        *(134, 135, 139, 132, 128),  # rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
-        *(172, 178, 124, 123, 168, 179),  # getpid gettid sched_yield sched_getaffinity getcpu sysinfo
-        *(96, 99, 293, 278, 93, 94),  # set_tid_address set_robust_list rseq getrandom exit exit_group
+        *(
+            134,
+            135,
+            139,
+            132,
+            128,
+        ),  # rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack restart_syscall
+        *(
+            172,
+            178,
+            124,
+            123,
+            168,
+            179,
+        ),  # getpid gettid sched_yield sched_getaffinity getcpu sysinfo
+        *(
+            96,
+            99,
+            293,
+            278,
+            93,
+            94,
+        ),  # set_tid_address set_robust_list rseq getrandom exit exit_group
     ),
 )
 MACHINES = {"x86_64": _X86_64, "aarch64": _AARCH64}
@@ -179,10 +215,28 @@ def assemble(machine: Machine, pid: int) -> bytes:
     for number in machine.allowed:
         code += [_op(_EQUAL, number, 0, 1), allow]
     for number in machine.executable:
-        code += [_op(_EQUAL, number, 0, 4), _argument(2), _op(_ANY_BIT, _PROT_EXEC, 1, 0), allow, refuse]
-    code += [_op(_EQUAL, machine.clone, 0, 4), _argument(0), _op(_ANY_BIT, _CLONE_THREAD, 0, 1), allow, refuse]
+        code += [
+            _op(_EQUAL, number, 0, 4),
+            _argument(2),
+            _op(_ANY_BIT, _PROT_EXEC, 1, 0),
+            allow,
+            refuse,
+        ]
+    code += [
+        _op(_EQUAL, machine.clone, 0, 4),
+        _argument(0),
+        _op(_ANY_BIT, _CLONE_THREAD, 0, 1),
+        allow,
+        refuse,
+    ]
     # abort() and raise() signal the process itself, so that a crash is seen as what it is.
-    code += [_op(_EQUAL, machine.tgkill, 0, 4), _argument(0), _op(_EQUAL, pid, 0, 1), allow, refuse]
+    code += [
+        _op(_EQUAL, machine.tgkill, 0, 4),
+        _argument(0),
+        _op(_EQUAL, pid, 0, 1),
+        allow,
+        refuse,
+    ]
     return b"".join([*code, refuse])
 
 

@@ -29,7 +29,9 @@ def require_font(settings: Settings) -> FontFile:
         require_typeface(font.path, settings.caption_size, font.index)
     except (AtelierError, OSError) as error:
         reason = error.detail if isinstance(error, AtelierError) else error.strerror
-        raise SettingsError(f"caption_font: {settings.caption_font} cannot be used: {reason}") from error
+        raise SettingsError(
+            f"caption_font: {settings.caption_font} cannot be used: {reason}"
+        ) from error
     return font
 
 

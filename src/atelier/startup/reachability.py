@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5
 NO_URL = "this is no URL: in a password write / ? # @ : % as %2F %3F %23 %40 %3A %25"
-_ADDRESSED = re.compile(r"^(.* failed: )?(FATAL: +)?(Error -?\d+ connecting to \S+\. |\[Errno -?\d+\] )?")
+_ADDRESSED = re.compile(
+    r"^(.* failed: )?(FATAL: +)?(Error -?\d+ connecting to \S+\. |\[Errno -?\d+\] )?"
+)
 RABBITMQ_PORT, REDIS_PORT, POSTGRES_PORT = 5672, 6379, 5432
 
 
@@ -96,7 +98,9 @@ def greet_rabbitmq(settings: Settings, url: str) -> None:
         except aio_pika.exceptions.AMQPError as error:
             if isinstance(error, OSError):
                 raise
-            raise OSError("it closed the connection, perhaps there is no such virtual host") from None
+            raise OSError(
+                "it closed the connection, perhaps there is no such virtual host"
+            ) from None
         await connection.close()
 
     with _said(settings, "amqp_url", "RabbitMQ") as say:
@@ -119,7 +123,9 @@ def _said(settings: Settings, setting: str, server: str) -> Iterator[_Sentence]:
         name = f"{settings.spelled(setting)}: " if chosen else ""
         if str(error) == NO_URL:
             raise Unavailable(f"{name}{NO_URL}.") from None
-        raise Unavailable(f"{name}{server} at {sentence.address} cannot be used: {_reason(error)}.") from None
+        raise Unavailable(
+            f"{name}{server} at {sentence.address} cannot be used: {_reason(error)}."
+        ) from None
 
 
 def _address_of(url: str, default: int) -> str:

@@ -38,8 +38,8 @@ class State(Enum):
 class Base64Json:
     """Takes the body piece by piece, gives the bytes of the field, and in the end the other fields.
 
-    Only so much of JSON is understood here as finds the field; the rest is parsed when it is whole, with an empty
-    string in the field's place.
+    Only so much of JSON is understood here as finds the field; the rest is parsed when it is
+    whole, with an empty string in the field's place.
     """
 
     def __init__(self, name: str) -> None:
@@ -76,7 +76,9 @@ class Base64Json:
             raise _invalid([], "A JSON object is needed")
         given = fields.pop(self._name, None)
         if not self._found:
-            raise _invalid([self._name], REQUIRED if given is None else "A base64 string is needed")
+            raise _invalid(
+                [self._name], REQUIRED if given is None else "A base64 string is needed"
+            )
         if (
             given is None or given
         ):  # a name that is given twice: the later value counts everywhere else, so neither may count here
@@ -180,7 +182,10 @@ class Base64:
         return plain, tail
 
     def _bad(self) -> Invalid:
-        return _invalid([self._name], "Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)")
+        return _invalid(
+            [self._name],
+            "Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)",
+        )
 
 
 def _character(escape: re.Match[bytes]) -> bytes:
@@ -188,4 +193,6 @@ def _character(escape: re.Match[bytes]) -> bytes:
 
 
 def _invalid(place: list[str], message: str) -> Invalid:
-    return Invalid("Some values are not acceptable.", errors=[{"loc": ["body", *place], "msg": message}])
+    return Invalid(
+        "Some values are not acceptable.", errors=[{"loc": ["body", *place], "msg": message}]
+    )

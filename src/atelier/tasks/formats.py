@@ -1,6 +1,7 @@
 """Which image format some bytes are, by what they begin with; names and claimed media types are not looked at.
 
-An allow-list: whatever is not on it is no image. Nothing is decoded, so nothing can be too large to be looked at.
+An allow-list: whatever is not on it is no image. Nothing is decoded, so nothing can be too large
+to be looked at.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 from atelier.errors import Unsupported
 
-HEAD_BYTES = 64 * 1024  # of a file that are looked at; comments before an SVG's root element may be long
+HEAD_BYTES = (
+    64 * 1024
+)  # of a file that are looked at; comments before an SVG's root element may be long
 
 
 class Format(NamedTuple):
@@ -119,7 +122,10 @@ PATTERNS: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), found)
     for pattern, found in (
         (rb"RIFF....WEBPVP8[ LX]", WEBP),
-        (rb"BM.{12}(?:\x0c|\x10|\x28|\x34|\x38|\x40|\x6c|\x7c)\0\0\0", BMP),  # the size of a header that exists
+        (
+            rb"BM.{12}(?:\x0c|\x10|\x28|\x34|\x38|\x40|\x6c|\x7c)\0\0\0",
+            BMP,
+        ),  # the size of a header that exists
         (rb"\0\0\x01\0[^\0]\0.{2}[\0\xff].{12}", ICO),
         (rb"\0\0\x02\0[^\0]\0.{2}[\0\xff].{12}", CUR),
         (rb"\x0a[\0\x02-\x05][\0\x01][\x01\x02\x04\x08].{60}\0", PCX),
@@ -155,14 +161,19 @@ GENERAL = frozenset({b"mif1", b"mif2", b"msf1"})
 JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 JP2_BRANDS = {b"jp2 ": JP2, b"jpx ": JPX, b"jpm ": JPM, b"jph ": JPH}
 BRANDS_LIMIT = 32  # of one file that are looked at
-TGA_FOOTER = b"TRUEVISION-XFILE.\0"  # the last bytes of a TGA; an older one has nothing to know it by
+TGA_FOOTER = (
+    b"TRUEVISION-XFILE.\0"  # the last bytes of a TGA; an older one has nothing to know it by
+)
 TAIL_BYTES = len(TGA_FOOTER)
 
 _SVG_PROLOG = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w.-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*", re.DOTALL
+    rb"(?:\xef\xbb\xbf)?(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w.-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*",
+    re.DOTALL,
 )
 _SVG_ROOT = re.compile(rb"<(?:([A-Za-z_][\w.-]*):)?svg(?=[\s>/])([^>]*)")
-_SVG_NAMESPACE = re.compile(rb"""\sxmlns(?::([\w.-]+))?\s*=\s*["']http://www\.w3\.org/2000/svg["']""")
+_SVG_NAMESPACE = re.compile(
+    rb"""\sxmlns(?::([\w.-]+))?\s*=\s*["']http://www\.w3\.org/2000/svg["']"""
+)
 
 
 def identify(head: bytes, tail: bytes = b"") -> Format:
@@ -196,7 +207,11 @@ def _brand(head: bytes) -> Format | None:
     brands = [head[8:12], *(head[place : place + 4] for place in range(16, end - 3, 4))]
     if brands[0] not in BRANDS:
         return None
-    special = brands[0] if brands[0] not in GENERAL else next((b for b in brands if b in BRANDS.keys() - GENERAL), b"")
+    special = (
+        brands[0]
+        if brands[0] not in GENERAL
+        else next((b for b in brands if b in BRANDS.keys() - GENERAL), b"")
+    )
     return BRANDS[special or brands[0]]
 
 
@@ -207,4 +222,8 @@ def _svg(head: bytes) -> Format | None:
     if root is None:
         return None
     prefix, attributes = root.groups()
-    return SVG if any(bound == (prefix or b"") for bound in _SVG_NAMESPACE.findall(attributes)) else None
+    return (
+        SVG
+        if any(bound == (prefix or b"") for bound in _SVG_NAMESPACE.findall(attributes))
+        else None
+    )

@@ -1,7 +1,8 @@
 """Handing tasks out: take, and with a lease renew, release, complete, expire. Each is one statement.
 
-A lease's token is the number of the event that began it: it grows with every hand-out and is void after the next event,
-so a late holder can harm nobody. Statements run on whatever `Fetch` is given: alone, or in a caller's transaction.
+A lease's token is the number of the event that began it: it grows with every hand-out and is void
+after the next event, so a late holder can harm nobody. Statements run on whatever `Fetch` is
+given: alone, or in a caller's transaction.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
 
-PATIENCE_SECONDS = 5.0  # for which a take waits while every free task is locked by others who may yet give it back
+# For which a take waits while every free task is locked by others who may yet give it back
+PATIENCE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1
 EXPIRE_LIMIT = 1000  # leases ended by one statement
 
-# SKIP LOCKED: no taker waits for another. What follows ($1, true, $3) and is of $1 are its free tasks above $3. Put so,
-# only one index has this order, and no statistics talk the planner into another, along which it would have to
-# step over all that was ever taken.
+# SKIP LOCKED: no taker waits for another. What follows ($1, true, $3) and is of $1 are its free
+# tasks above $3. Put so, only one index has this order, and no statistics talk the planner into
+# another, along which it would have to step over all that was ever taken.
 TAKE = f"""
     WITH candidate AS MATERIALIZED (
         SELECT id FROM tasks WHERE (owner_id, free, id) > ($1, true, $3) AND owner_id <= $1
@@ -66,7 +68,9 @@ _EXPIRE = f"""
 """
 
 _HELD = "WHERE id = $1 AND owner_id = $2 AND sequence = $3 AND leased_until > clock_timestamp()"
-_RENEW = f"UPDATE tasks SET leased_until = clock_timestamp() + $4::interval {_HELD} RETURNING {COLUMNS}"
+_RENEW = (
+    f"UPDATE tasks SET leased_until = clock_timestamp() + $4::interval {_HELD} RETURNING {COLUMNS}"
+)
 _RELEASE = f"""
     WITH freed AS (UPDATE tasks {_FREED} {_HELD} RETURNING *), announced AS (
         {events.announce(events.RELEASED, "freed", reason="released")}
@@ -97,7 +101,8 @@ class LeaseLost(Conflict):
 async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta | None) -> Row:
     """The oldest free task of this owner, theirs from now on, or until the lease ends. Raises NoFreeTask.
 
-    That there is none is only said when none is to be seen: others that are locked just then may come free again.
+    That there is none is only said when none is to be seen: others that are locked just then may
+    come free again.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = FIRST_PAUSE_SECONDS
@@ -116,7 +121,9 @@ async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta
         if left is None or not (left["free"] or left["overdue"]):
             raise NoFreeTask
         if time.monotonic() > deadline:
-            raise Unavailable("The last free tasks are just being handed out or deleted.", retry_after=1)
+            raise Unavailable(
+                "The last free tasks are just being handed out or deleted.", retry_after=1
+            )
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -126,7 +133,9 @@ async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: ti
     return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
 
 
-async def release(fetch: Fetch, floors: Watermarks, owner_id: int, task_id: int, token: int) -> Row:
+async def release(
+    fetch: Fetch, floors: Watermarks, owner_id: int, task_id: int, token: int
+) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
     row = await _held(fetch, _RELEASE, owner_id, task_id, token)
     floors.forget(owner_id)
@@ -150,7 +159,11 @@ def inside(session: AsyncSession) -> Fetch:
     """A `Fetch` in the transaction of `session`."""
 
     async def fetch(statement: str, *values: object) -> Row | None:
-        result = (await (await session.connection()).exec_driver_sql(statement, values)).mappings().first()
+        result = (
+            (await (await session.connection()).exec_driver_sql(statement, values))
+            .mappings()
+            .first()
+        )
         return None if result is None else dict(result)
 
     return fetch
@@ -161,7 +174,9 @@ async def _expire(fetch: Fetch, owner_id: int | None) -> int:
     return int(row["freed"]) if row else 0
 
 
-async def _held(fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, *more: timedelta) -> Row:
+async def _held(
+    fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, *more: timedelta
+) -> Row:
     row = await fetch(statement, task_id, owner_id, token, *more)
     if row is not None:
         return row

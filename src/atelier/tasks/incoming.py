@@ -50,7 +50,10 @@ async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tupl
         if len(values) > 1:
             raise invalid(META, "Given twice")
         file = received.file
-        yield Picture(file.content, file.sha256, file.size), _meta({META: values[0]} if values else {})
+        yield (
+            Picture(file.content, file.sha256, file.size),
+            _meta({META: values[0]} if values else {}),
+        )
 
 
 @asynccontextmanager

@@ -30,10 +30,16 @@ class Task(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        # Somebody's free tasks stand together in it, oldest first, and so do those that are taken: decision 31.
+        # Somebody's free tasks stand together in it, oldest first, and so do those that are taken:
+        # decision 31.
         Index("ix_tasks_owner_id_free_id", "owner_id", "free", "id"),
-        Index("ix_tasks_leased_until", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
-        # A take steps over what was taken since the last vacuum: let that not depend on the table's size.
+        Index(
+            "ix_tasks_leased_until",
+            "leased_until",
+            postgresql_where=text("leased_until IS NOT NULL"),
+        ),
+        # A take steps over what was taken since the last vacuum: let that not depend on the
+        # table's size.
         {
             "postgresql_with": {
                 "autovacuum_vacuum_scale_factor": 0,
@@ -52,5 +58,6 @@ class TaskTotal(Base):
     shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     created: Mapped[int] = mapped_column(BigInteger)
 
-    # Half of the page stays empty for the next versions of its rows: an update that finds room touches no index.
+    # Half of the page stays empty for the next versions of its rows: an update that finds room
+    # touches no index.
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)

@@ -16,7 +16,8 @@ MAX_ID = 2**63 - 1
 
 # All shards in one snapshot: a sum that was true at one moment.
 _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
-# As for hand-outs, in words that fit one index only: a walk along another might pass everything there is.
+# As for hand-outs, in words that fit one index only: a walk along another might pass everything
+# there is.
 PAGE = f"""
     SELECT {COLUMNS} FROM tasks
     WHERE (owner_id, free, id) < ($1, $4, coalesce($2, {MAX_ID})) AND (owner_id, free, id) > ($1, $4, 0)

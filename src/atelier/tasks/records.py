@@ -8,7 +8,10 @@ from typing import Any
 
 from atelier.http.encoding import dumps
 
-COLUMNS = "id, owner_id, meta, free, taken_at, leased_until, blob, format, media_type, size, sequence, created_at"
+COLUMNS = (
+    "id, owner_id, meta, free, taken_at, leased_until, blob, format, media_type, size, "
+    "sequence, created_at"
+)
 SELECT_ONE = f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])"
 
 # The blobs that rows refer to, for `atelier check`.
@@ -23,7 +26,11 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
         "free": row["free"],
         "taken_at": row["taken_at"],
         "created_at": row["created_at"],
-        "image": {"url": f"/api/tasks/{row['id']}/image", "format": row["format"], "size": row["size"]},
+        "image": {
+            "url": f"/api/tasks/{row['id']}/image",
+            "format": row["format"],
+            "size": row["size"],
+        },
     }
 
 

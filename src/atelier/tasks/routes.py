@@ -26,17 +26,30 @@ from atelier.tasks.formats import SVG
 from atelier.tasks.handout import Fetch, Row
 from atelier.tasks.incoming import incoming
 from atelier.tasks.records import etag, leased, record
-from atelier.tasks.schemas import Holding, NewTask, Renewal, TakenTask, Taking, TaskForm, TaskRecord, TotalCreated
+from atelier.tasks.schemas import (
+    Holding,
+    NewTask,
+    Renewal,
+    TakenTask,
+    Taking,
+    TaskForm,
+    TaskRecord,
+    TotalCreated,
+)
 from atelier.tasks.watermarks import Watermarks
 
 CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"
 RELEASE = "POST /api/tasks/{task_id}/release"
 COMPLETE = "POST /api/tasks/{task_id}/complete"
-UNSEEN = {"Cache-Control": "no-store"}  # what is handed out is handed out once, not to whoever asks a cache next
+UNSEEN = {
+    "Cache-Control": "no-store"
+}  # what is handed out is handed out once, not to whoever asks a cache next
 
 router = APIRouter(tags=["tasks"])
-Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The task.", examples=[42])]
+Id = Annotated[
+    int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The task.", examples=[42])
+]
 
 
 async def reached(request: Request) -> Watermarks:
@@ -77,7 +90,9 @@ HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 
 @router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
-async def take_free_task(request: Request, floors: Reached, user: CurrentUser, res: Res, key: Key = None) -> Response:
+async def take_free_task(
+    request: Request, floors: Reached, user: CurrentUser, res: Res, key: Key = None
+) -> Response:
     """Take my oldest free task.
 
     It is taken for good. A GET should change nothing: use `POST /api/tasks/take`.
@@ -88,7 +103,9 @@ async def take_free_task(request: Request, floors: Reached, user: CurrentUser, r
 
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
-async def take(floors: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None) -> Response:
+async def take(
+    floors: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None
+) -> Response:
     """Take my oldest free task.
 
     It is taken for good, or for the time of a lease. No two requests get the same task.
@@ -96,7 +113,9 @@ async def take(floors: Reached, user: CurrentUser, res: Res, body: Taking | None
     return await _take(res, floors, user.user_id, key, body.lease_seconds if body else None)
 
 
-@router.get("/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True)
+@router.get(
+    "/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True
+)
 @router.get("/api/tasks/total_created", response_model=TotalCreated, responses=responses(401))
 async def total_created(user: CurrentUser, res: Res) -> Response:
     """Count the tasks ever created.
@@ -106,8 +125,16 @@ async def total_created(user: CurrentUser, res: Res) -> Response:
     return json_response({"total_tasks_created": await queries.total_created(res.database)})
 
 
-@router.get("/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME, deprecated=True)
-@router.get("/api/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME)
+@router.get(
+    "/tasks/{task_id}",
+    response_model=TaskRecord,
+    responses=READ,
+    openapi_extra=UNLESS_SAME,
+    deprecated=True,
+)
+@router.get(
+    "/api/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME
+)
 async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """Get a task.
 
@@ -124,7 +151,9 @@ async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Re
     openapi_extra=IN_PART,
     deprecated=True,
 )
-@router.get("/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE, openapi_extra=IN_PART)
+@router.get(
+    "/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE, openapi_extra=IN_PART
+)
 async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """Get the picture of a task.
 
@@ -136,26 +165,34 @@ async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> R
         request,
         content_of(res.blobs, row["blob"], row["size"], res.settings.accel_prefix),
         media_type=row["media_type"],
-        etag=name.partition("-")[0],  # blobs never change under their key, and its random part is theirs alone
+        etag=name.partition("-")[
+            0
+        ],  # blobs never change under their key, and its random part is theirs alone
         modified=row["created_at"],
         filename=f"task-{task_id}.{name.rpartition('.')[2]}",
         attachment=row["media_type"] == SVG.media_type,
     )
 
 
-@router.get("/tasks", response_model=list[TaskRecord], responses=responses(401, 422), deprecated=True)
+@router.get(
+    "/tasks", response_model=list[TaskRecord], responses=responses(401, 422), deprecated=True
+)
 @router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 422))
 async def index(
     user: CurrentUser,
     res: Res,
     page: Page,
-    free: Annotated[bool | None, Query(description="Only tasks that are free, or that are not.")] = None,
+    free: Annotated[
+        bool | None, Query(description="Only tasks that are free, or that are not.")
+    ] = None,
 ) -> Response:
     """List my tasks.
 
     Newest first, in pages.
     """
-    records = await queries.page(res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch)
+    records = await queries.page(
+        res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch
+    )
     return page.response(records)
 
 
@@ -225,7 +262,9 @@ async def release(
 
 
 @router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
-async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key: Key = None) -> Response:
+async def complete(
+    task_id: Id, body: Holding, user: CurrentUser, res: Res, key: Key = None
+) -> Response:
     """Complete a leased task.
 
     The work is done and the task stays taken for good. 409 when the lease has ended.
@@ -238,14 +277,18 @@ async def complete(task_id: Id, body: Holding, user: CurrentUser, res: Res, key:
     return await _once(res, user.user_id, COMPLETE, key, mark, work)
 
 
-@router.delete("/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH, deprecated=True)
+@router.delete(
+    "/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH, deprecated=True
+)
 @router.delete("/api/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH)
 async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
     """Delete a task.
 
     Its picture goes with it. The counter of created tasks stays as it is.
     """
-    await service.delete(res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request))
+    await service.delete(
+        res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request)
+    )
     return Response(status_code=204)
 
 
@@ -254,18 +297,27 @@ async def _take(
 ) -> Response:
     lease = None if lease_seconds is None else timedelta(seconds=lease_seconds)
     mark = fingerprint(lease_seconds)
-    return await _once(res, owner_id, TAKE, key, mark, lambda fetch: handout.take(fetch, floors, owner_id, lease))
+    return await _once(
+        res, owner_id, TAKE, key, mark, lambda fetch: handout.take(fetch, floors, owner_id, lease)
+    )
 
 
 async def _once(
-    res: Resources, owner_id: int, operation: str, key: str | None, mark: bytes, work: Callable[[Fetch], Awaitable[Row]]
+    res: Resources,
+    owner_id: int,
+    operation: str,
+    key: str | None,
+    mark: bytes,
+    work: Callable[[Fetch], Awaitable[Row]],
 ) -> Response:
     """`work` in one statement, or under a key in one transaction with its answer, kept for whoever asks again."""
     if key is None:
         return _handed(await work(res.database.fetchrow))
     hours = res.settings.idempotency_hours
     async with res.database.session() as session:
-        run = await within(res.database, session, scope(owner_id, operation), key, mark, hours=hours)
+        run = await within(
+            res.database, session, scope(owner_id, operation), key, mark, hours=hours
+        )
         if run.replay:
             return run.replay
         answer = _handed(await work(handout.inside(session)))

@@ -32,7 +32,9 @@ class TaskRecord(BaseModel):
 class Lease(BaseModel):
     """Until when a task is its taker's."""
 
-    token: int = Field(description="Proves the lease; grows with every hand-out of the task.", examples=[2])
+    token: int = Field(
+        description="Proves the lease; grows with every hand-out of the task.", examples=[2]
+    )
     expires_at: datetime
 
 
@@ -47,7 +49,9 @@ class TaskForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: bytes = Field(json_schema_extra={"format": "binary"}, description="The picture, of any image format.")
+    image: bytes = Field(
+        json_schema_extra={"format": "binary"}, description="The picture, of any image format."
+    )
     meta: str = Field(max_length=10_000, description="Any text.")
 
 
@@ -56,11 +60,16 @@ class NewTask(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"image": "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=", "meta": "Is it red?"}]},
+        json_schema_extra={
+            "examples": [
+                {"image": "R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs=", "meta": "Is it red?"}
+            ]
+        },
     )
 
     image: str = Field(
-        description="The picture, of any image format, as base64.", json_schema_extra={"contentEncoding": "base64"}
+        description="The picture, of any image format, as base64.",
+        json_schema_extra={"contentEncoding": "base64"},
     )
     meta: str = Field(max_length=10_000, description="Any text.")
 
@@ -68,17 +77,24 @@ class NewTask(BaseModel):
 class Taking(BaseModel):
     """How to take a task."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": [{"lease_seconds": 600}]})
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"lease_seconds": 600}]}
+    )
 
     lease_seconds: int | None = Field(
-        None, ge=1, le=LEASE_LIMIT_SECONDS, description="Take it for so long only; left out: for good."
+        None,
+        ge=1,
+        le=LEASE_LIMIT_SECONDS,
+        description="Take it for so long only; left out: for good.",
     )
 
 
 class Holding(BaseModel):
     """The proof of a lease."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra={"examples": [{"token": 2}]})
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"token": 2}]}
+    )
 
     token: int = Field(ge=1, le=TOKEN_LIMIT)
 

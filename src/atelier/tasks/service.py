@@ -1,7 +1,8 @@
 """What people do with their tasks, but for working on them: create, delete. One use case, one transaction.
 
-Knows no HTTP; dependencies are arguments. A user's counter grows in the transaction that makes the task, after which
-nothing lowers it; the sum of all counters is kept beside it, in as many rows as there are shards.
+Knows no HTTP; dependencies are arguments. A user's counter grows in the transaction that makes the
+task, after which nothing lowers it; the sum of all counters is kept beside it, in as many rows as
+there are shards.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.records import COLUMNS
 
-INTENT = timedelta(hours=1)  # far above the time in which an image that has been received is committed
-SHARDS = 64  # rows of the total: creators meet on one of them only when they are the same user, or one time in 64
+INTENT = timedelta(
+    hours=1
+)  # far above the time in which an image that has been received is committed
+# Rows of the total: creators meet on one of them only when they are the same user, or one time in
+# 64
+SHARDS = 64
 FORGET_ROWS = 10_000  # tasks deleted by one statement: none may run into the statement timeout
 
-# The user's row before the total's, here as when an account is deleted: whoever waits, waits for nobody who waits.
+# The user's row before the total's, here as when an account is deleted: whoever waits, waits for
+# nobody who waits.
 _CREATE = f"""
     WITH owner AS (
         UPDATE users SET tasks_created = tasks_created + 1 WHERE id = $1 RETURNING id
@@ -93,7 +99,16 @@ async def create(
     await blobs.put(key, picture.content)
     async with database.session() as session:
         await garbage.claim(session, [key])
-        values = owner_id, meta, key, found.name, found.media_type, picture.size, picture.sha256, created_at
+        values = (
+            owner_id,
+            meta,
+            key,
+            found.name,
+            found.media_type,
+            picture.size,
+            picture.sha256,
+            created_at,
+        )
         row = await inside(session)(_CREATE, *values)
         if row is None:
             raise Unauthenticated("The account is gone.")
@@ -112,7 +127,12 @@ def _identify(content: bytes | Path) -> Format:
 
 
 async def delete(
-    database: Database, blobs: Blobs, *, owner_id: int, task_id: int, expected: Callable[[str], bool]
+    database: Database,
+    blobs: Blobs,
+    *,
+    owner_id: int,
+    task_id: int,
+    expected: Callable[[str], bool],
 ) -> None:
     """Delete a task and its image. A kill at any point leaves nothing that is not collected later.
 
@@ -123,7 +143,9 @@ async def delete(
         await garbage.discard(session, [task.blob])
         await session.execute(_DELETE, {"id": task_id})
         await session.commit()
-    await garbage.remove(database, blobs, [task.blob])  # were we killed before this line, the collector would do it
+    await garbage.remove(
+        database, blobs, [task.blob]
+    )  # were we killed before this line, the collector would do it
 
 
 _DELETE = text(f"""
@@ -132,8 +154,12 @@ _DELETE = text(f"""
 """)
 
 
-async def _mine(session: AsyncSession, owner_id: int, task_id: int, expected: Callable[[str], bool]) -> Task:
-    task = await session.scalar(select(Task).where(Task.id == task_id, Task.owner_id == owner_id).with_for_update())
+async def _mine(
+    session: AsyncSession, owner_id: int, task_id: int, expected: Callable[[str], bool]
+) -> Task:
+    task = await session.scalar(
+        select(Task).where(Task.id == task_id, Task.owner_id == owner_id).with_for_update()
+    )
     if task is None:
         raise NotFound("There is no such task.")
     if not expected(str(task.sequence)):
@@ -144,7 +170,8 @@ async def _mine(session: AsyncSession, owner_id: int, task_id: int, expected: Ca
 async def forget(session: AsyncSession, owner_id: int) -> None:
     """Delete every task of one owner, and their count from the total, within the caller's transaction.
 
-    The images become garbage with its commit. The caller holds the lock of the user's row, so no task is added.
+    The images become garbage with its commit. The caller holds the lock of the user's row, so no
+    task is added.
     """
     fetch = inside(session)
     while (row := await fetch(_FORGET, owner_id)) and row["gone"]:

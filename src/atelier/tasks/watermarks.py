@@ -1,14 +1,16 @@
 """From which task on a hand-out looks for a free one, so that it need not step over all that were taken before.
 
-What was taken stays in the index until the next vacuum; at thousands of takes per second, stepping over that soon costs
-more than the take. Knows no database: it remembers, for a moment and in one process, how far looking got.
+What was taken stays in the index until the next vacuum; at thousands of takes per second, stepping
+over that soon costs more than the take. Knows no database: it remembers, for a moment and in one
+process, how far looking got.
 """
 
 from __future__ import annotations
 
 import time
 
-LIFE_SECONDS = 0.25  # then one take looks from the beginning again: what was given back waits no longer than that
+# Then one take looks from the beginning again: what was given back waits no longer than that
+LIFE_SECONDS = 0.25
 OWNERS = 10_000  # remembered at once; beyond, all are forgotten and learnt anew
 
 

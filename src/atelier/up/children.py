@@ -55,7 +55,14 @@ class Pauses:
 class Child:
     """A role's process, and its successors."""
 
-    def __init__(self, name: str, role: Role, environment: Mapping[str, str], console: Console, guard: Reaper) -> None:
+    def __init__(
+        self,
+        name: str,
+        role: Role,
+        environment: Mapping[str, str],
+        console: Console,
+        guard: Reaper,
+    ) -> None:
         self.name = name
         self.role = role
         self.last_line = ""
@@ -82,7 +89,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self._environment,
-            start_new_session=True,  # Ctrl-C in the terminal is for us: we stop the roles before the engines
+            # Ctrl-C in the terminal is for us: we stop the roles before the engines
+            start_new_session=True,
             preexec_fn=follow_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call, no locks taken
         )
         self._guard.add(process.pid)
@@ -109,9 +117,13 @@ class Child:
                 return
             worked = worked or lifetime >= HEALTHY_SECONDS
             if code == USAGE_ERROR and not worked:
-                raise RoleFailed(f"{self.name} cannot start: {self.last_line.removeprefix('atelier: ')}")
+                raise RoleFailed(
+                    f"{self.name} cannot start: {self.last_line.removeprefix('atelier: ')}"
+                )
             pause = pauses.after(lifetime)
-            log.warning("%s ended (%s); it starts again in %.1f s", self.name, describe(code), pause)
+            log.warning(
+                "%s ended (%s); it starts again in %.1f s", self.name, describe(code), pause
+            )
             await asyncio.sleep(pause)
 
     async def stop(self) -> None:
@@ -124,7 +136,9 @@ class Child:
         deadline = asyncio.get_running_loop().time() + self.role.drain_seconds
         while process.poll() is None:
             if asyncio.get_running_loop().time() > deadline:
-                log.warning("%s did not stop in %.0f s and is killed", self.name, self.role.drain_seconds)
+                log.warning(
+                    "%s did not stop in %.0f s and is killed", self.name, self.role.drain_seconds
+                )
                 self.kill()
                 deadline = float("inf")
             await asyncio.sleep(WATCH_SECONDS)
@@ -144,7 +158,9 @@ class Child:
     async def _read(self, process: subprocess.Popen[bytes]) -> None:
         stream = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(stream)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, process.stdout)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: protocol, process.stdout
+        )
         rest = b""
         try:
             while data := await stream.read(READ_BYTES):

@@ -14,7 +14,9 @@ async def is_healthy(host: str, port: int) -> bool:
         async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
             reader, writer = await asyncio.open_connection(host, port)
             try:
-                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                writer.write(
+                    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                )
                 status = await reader.readline()
             finally:
                 writer.close()

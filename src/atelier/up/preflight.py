@@ -26,7 +26,13 @@ SECRET_LENGTH = 48  # random bytes
 DISK_BYTES = 64 * 1024 * 1024  # less than this is a full disk: engines need room to recover
 LOCK_PATIENCE_SECONDS = 5
 LAST_PORT = 65535
-MEASURED = ("processor", "archiver", "relay", "grpc", "files")  # roles with a port for metrics, in its order
+MEASURED = (
+    "processor",
+    "archiver",
+    "relay",
+    "grpc",
+    "files",
+)  # roles with a port for metrics, in its order
 
 
 def take_folder(folder: Path) -> int:
@@ -39,7 +45,10 @@ def take_folder(folder: Path) -> int:
     except OSError as error:
         raise from_os_error(error, folder) from error
     if free < DISK_BYTES:
-        raise DiskFull(f"The disk of {folder} has {free // 1024**2} MiB left; Atelier needs {DISK_BYTES // 1024**2}.")
+        raise DiskFull(
+            f"The disk of {folder} has {free // 1024**2} MiB left; Atelier needs "
+            f"{DISK_BYTES // 1024**2}."
+        )
     return take_lock(folder / LOCK, folder, LOCK_PATIENCE_SECONDS)
 
 
@@ -55,7 +64,9 @@ def free_port(host: str, port: int, setting: str) -> int:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise taken(host, port, setting) from error
-        raise AtelierError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        raise AtelierError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}."
+        ) from error
 
 
 def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
@@ -69,7 +80,9 @@ def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
             lost[option] = port
     if len(lost) > 1:
         numbers, options = " and ".join(map(str, lost.values())), " and another ".join(lost)
-        raise PortTaken(f"Ports {numbers} of {host} are taken by other programs: choose another {options}.")
+        raise PortTaken(
+            f"Ports {numbers} of {host} are taken by other programs: choose another {options}."
+        )
     for option, port in lost.items():
         raise taken(host, port, option)
     return free
@@ -78,7 +91,10 @@ def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
 def require_two_ports(settings: Settings) -> None:
     """Raises PortTaken when HTTP and gRPC shall listen on the same port."""
     if settings.port == settings.grpc_port != 0:
-        raise PortTaken(f"port and grpc_port are both {settings.port}: choose another --port or another --grpc-port.")
+        raise PortTaken(
+            f"port and grpc_port are both {settings.port}: choose another --port or another "
+            "--grpc-port."
+        )
 
 
 def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
@@ -90,9 +106,14 @@ def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
     served = {settings.port: "the API", settings.grpc_port: "gRPC"}
     if ports[-1] > LAST_PORT or (clash := served.keys() & set(ports) - {0}):
         reason = (
-            f"{served[clash.pop()]} listens on one of them" if ports[-1] <= LAST_PORT else "there are no such ports"
+            f"{served[clash.pop()]} listens on one of them"
+            if ports[-1] <= LAST_PORT
+            else "there are no such ports"
         )
-        raise PortTaken(f"ATELIER_METRICS_PORT asks for ports {first} to {ports[-1]}, but {reason}: choose another.")
+        raise PortTaken(
+            f"ATELIER_METRICS_PORT asks for ports {first} to {ports[-1]}, but {reason}: choose "
+            "another."
+        )
     wanted = [(name, port) for name, port in zip(MEASURED, ports, strict=True) if name in roles]
     return {name: free_port(settings.host, port, "ATELIER_METRICS_PORT") for name, port in wanted}
 

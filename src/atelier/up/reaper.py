@@ -1,6 +1,7 @@
 """A process that outlives a killed supervisor just long enough to end the children of its roles.
 
-The kernel ends the roles themselves with their parent, but not what they started; each role is a process group.
+The kernel ends the roles themselves with their parent, but not what they started; each role is a
+process group.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ NAME = "atelier-guard"
 class Reaper:
     """Knows the groups that live. Make it before any thread: it forks.
 
-    It holds the lock of the data folder until it has done its work, so a next start finds nothing of the last one.
+    It holds the lock of the data folder until it has done its work, so a next start finds nothing
+    of the last one.
     """
 
     def __init__(self) -> None:

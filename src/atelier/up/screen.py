@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)  # ANSI foregrounds that read on dark and on light
+COLOURS = (
+    36,
+    33,
+    32,
+    35,
+    34,
+    96,
+    93,
+    92,
+    95,
+    94,
+)  # ANSI foregrounds that read on dark and on light
 LABEL_WIDTH = 10
 FIRST_USER = """curl -H 'Content-Type: application/json' -d '{"email": "you@example.org", "password": "a long one"}' """
 
@@ -68,7 +79,11 @@ def address(settings: Settings) -> str:
 
 
 def show_start(
-    console: Console, settings: Settings, names: set[str], notes: list[str], vitals: Mapping[str, int]
+    console: Console,
+    settings: Settings,
+    names: set[str],
+    notes: list[str],
+    vitals: Mapping[str, int],
 ) -> None:
     """The start screen: where everything is, what to do first, how to stop."""
     if console.plain:
@@ -81,11 +96,20 @@ def show_start(
     if "grpc" in names:
         rows.append(("gRPC", f"{settings.host}:{settings.grpc_port}"))
     if vitals:
-        rows.append(("Metrics", "  ".join([f"{url}/metrics", *(f"{name}:{port}" for name, port in vitals.items())])))
+        rows.append(
+            (
+                "Metrics",
+                "  ".join(
+                    [f"{url}/metrics", *(f"{name}:{port}" for name, port in vitals.items())]
+                ),
+            )
+        )
     rows += [("Data", str(settings.data)), ("Logs", str(settings.logs_folder))]
     rows += [("First user", f"{FIRST_USER}{url}/api/users"), ("Stop", "Ctrl-C (twice: at once)")]
     text = io.StringIO()
-    terminal = Terminal(file=text, force_terminal=console.colour, width=10_000)  # never break a line that gets copied
+    terminal = Terminal(
+        file=text, force_terminal=console.colour, width=10_000
+    )  # never break a line that gets copied
     grid = Table.grid(padding=(0, 2))
     for name, value in rows + [("Note", note) for note in notes]:
         grid.add_row(f"  [bold]{name}[/bold]", terminal.render_str(value, markup=False))

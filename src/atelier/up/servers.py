@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
 from atelier.up.engines.errors import FolderBusy
-from atelier.up.engines.process import PATIENCE_SECONDS, POLL_SECONDS, START_SECONDS, STOP_SECONDS, trim_log
+from atelier.up.engines.process import (
+    PATIENCE_SECONDS,
+    POLL_SECONDS,
+    START_SECONDS,
+    STOP_SECONDS,
+    trim_log,
+)
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -59,7 +65,10 @@ class Server:
             self.engine.check()
             if asyncio.get_running_loop().time() > deadline:
                 self.engine.halt()
-                raise EngineError(f"{self.engine.name} is not ready after {START_SECONDS} s (see {self.engine.log}).")
+                raise EngineError(
+                    f"{self.engine.name} is not ready after {START_SECONDS} s (see "
+                    f"{self.engine.log})."
+                )
             await asyncio.sleep(POLL_SECONDS)
 
     async def keep(self) -> None:

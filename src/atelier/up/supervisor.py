@@ -21,7 +21,13 @@ from atelier.startup.reachability import require_servers
 from atelier.up.children import Child, RoleFailed, describe
 from atelier.up.engines import running
 from atelier.up.health import is_healthy
-from atelier.up.preflight import free_ports, keep_secret, require_two_ports, take_folder, vitals_ports
+from atelier.up.preflight import (
+    free_ports,
+    keep_secret,
+    require_two_ports,
+    take_folder,
+    vitals_ports,
+)
 from atelier.up.readiness import Readiness
 from atelier.up.reaper import Reaper
 from atelier.up.screen import Console, Labelled, address, show_start
@@ -32,7 +38,9 @@ log = logging.getLogger("atelier.up")
 
 HEALTH_SECONDS = 0.05  # between looks at an API that is starting
 FIRST_SECONDS = 5  # that the API may take before the other roles start beside it
-IMPATIENT_SECONDS = 30  # after which we say that it has not answered yet, or which other role is not up
+IMPATIENT_SECONDS = (
+    30  # after which we say that it has not answered yet, or which other role is not up
+)
 
 
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
@@ -118,7 +126,9 @@ class Supervisor:
             await self._run_before(self._prepare, environment)
         children = [child for role in self._roles for child in self._copies(role, environment)]
         self._children += children
-        kept = [server.keep() for server in self._servers.values()] + [self._keep(child) for child in children]
+        kept = [server.keep() for server in self._servers.values()] + [
+            self._keep(child) for child in children
+        ]
         await _all(*kept, self._announce(children))
 
     async def _keep(self, child: Child) -> None:
@@ -137,7 +147,11 @@ class Supervisor:
         count = role.copies(self._settings)
         if role.name in self._vitals:
             environment = environment | {f"{PREFIX}METRICS_PORT": str(self._vitals[role.name])}
-        names = [role.name] if count == 1 else [f"{role.name}-{number}" for number in range(1, count + 1)]
+        names = (
+            [role.name]
+            if count == 1
+            else [f"{role.name}-{number}" for number in range(1, count + 1)]
+        )
         return [Child(name, role, environment, self._console, self._guard) for name in names]
 
     async def _run_before(self, role: Role, environment: dict[str, str]) -> None:
@@ -145,13 +159,20 @@ class Supervisor:
         self._children.append(child)
         code = await child.run_once()
         if code:
-            raise RoleFailed(f"{role.name} failed ({describe(code)}): {child.last_line.removeprefix('atelier: ')}")
+            raise RoleFailed(
+                f"{role.name} failed ({describe(code)}): "
+                f"{child.last_line.removeprefix('atelier: ')}"
+            )
         log.info("%s is done", role.name)
 
     def _environment(self) -> dict[str, str]:
         """What the roles must know: our choices, and the URLs of what we started."""
         settings = self._settings
-        ours = {"DATA": str(settings.data), "PORT": str(settings.port), "GRPC_PORT": str(settings.grpc_port)}
+        ours = {
+            "DATA": str(settings.data),
+            "PORT": str(settings.port),
+            "GRPC_PORT": str(settings.grpc_port),
+        }
         ours |= {name.upper(): url for name, url in self._urls().items()}
         if settings.secret is None:
             ours["SECRET"] = keep_secret(settings.data)
@@ -169,7 +190,9 @@ class Supervisor:
         while "api" in names and not await is_healthy(self._settings.host, self._settings.port):
             if patient and asyncio.get_running_loop().time() - began > IMPATIENT_SECONDS:
                 patient = False
-                log.warning("the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS)
+                log.warning(
+                    "the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS
+                )
             await asyncio.sleep(HEALTH_SECONDS)
         late = await _late([child for child in children if child.role.door])
         self._served.set()
@@ -204,7 +227,9 @@ class Supervisor:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:  # nohup means: go on
+            if (
+                signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP
+            ):  # nohup means: go on
                 loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:

@@ -24,11 +24,26 @@ class Role:
 
 
 def _atelier(name: str) -> tuple[str, ...]:
-    return ("-P", "-m", "atelier", name)  # -P: a folder called `atelier` in the working directory is not ours
+    return (
+        "-P",
+        "-m",
+        "atelier",
+        name,
+    )  # -P: a folder called `atelier` in the working directory is not ours
 
 
-FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--loglevel", "INFO")  # no screenful about itself
-MIGRATE = Role("migrate", _atelier("migrate"))  # a process of its own: its libraries need not stay in our memory
+FILES = (
+    "celery",
+    "--quiet",
+    "-A",
+    "atelier.files",
+    "worker",
+    "--loglevel",
+    "INFO",
+)  # no screenful about itself
+MIGRATE = Role(
+    "migrate", _atelier("migrate")
+)  # a process of its own: its libraries need not stay in our memory
 
 ROLES = (
     Role("api", _atelier("api"), copies=lambda settings: settings.api_workers, door=True),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class StandIn:
     """Serves one request after the other, `service` seconds each, and none before `free`, a moment of the loop."""
 
-    def __init__(self, service: float = 0.0, answer: Callable[[str], tuple[int, bytes]] | None = None) -> None:
+    def __init__(
+        self, service: float = 0.0, answer: Callable[[str], tuple[int, bytes]] | None = None
+    ) -> None:
         self.service, self.free = service, 0.0
         self.answer = answer or (lambda _: (200, b"{}"))
         self.asked: list[str] = []
@@ -32,7 +34,10 @@ class StandIn:
                 self.free = max(self.free, loop.time()) + self.service
                 await asyncio.sleep(self.free - loop.time())
                 status, body = self.answer(target)
-                writer.write(f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+                writer.write(
+                    f"HTTP/1.1 {status} Said\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                    + body
+                )
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

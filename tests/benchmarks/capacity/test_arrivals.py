@@ -47,7 +47,9 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 @pytest.mark.parametrize("capacity", [20, 100, 300])
-def test_the_knee_of_a_server_of_known_capacity(capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_knee_of_a_server_of_known_capacity(
+    capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that serves so many requests a second, one after the other, is found to carry about that many."""
     found, loop = search.Found(), Loop()
     monkeypatch.setattr(arrivals, "time", SimpleNamespace(monotonic=loop.time))
@@ -172,13 +174,19 @@ async def test_a_client_that_is_behind_says_so() -> None:
 
 def test_what_was_saturated_is_named() -> None:
     """A process at one core, a full disk and a full machine are each named with what can be done."""
-    made = Trial(100, 1, 100, 60, arrivals.quantiles([1.0]), 0, {"200": 60}, 0, broken="p95 1000 ms")
-    made.usage = Usage(cores={"api": 0.97}, busiest={"api": 0.97}, client=0.1, machine=0.5, disk=0.95, allowed=2)
+    made = Trial(
+        100, 1, 100, 60, arrivals.quantiles([1.0]), 0, {"200": 60}, 0, broken="p95 1000 ms"
+    )
+    made.usage = Usage(
+        cores={"api": 0.97}, busiest={"api": 0.97}, client=0.1, machine=0.5, disk=0.95, allowed=2
+    )
     said = " ".join(verdict.saturated(made, 0.25))
     assert "`api`: one process used 0.97 of a core" in said
     assert "api_workers" in said
     assert "disk" in said
-    made.usage = Usage(cores={"api": 1.0, "postgres": 0.6}, client=0.3, machine=0.98, allowed=2, others=0.6)
+    made.usage = Usage(
+        cores={"api": 1.0, "postgres": 0.6}, client=0.3, machine=0.98, allowed=2, others=0.6
+    )
     said = " ".join(verdict.saturated(made, 0.25))
     assert "all cores of the machine" in said
     assert "other programs 0.60" in said
@@ -186,7 +194,9 @@ def test_what_was_saturated_is_named() -> None:
     assert "nothing that can be seen" in verdict.saturated(made, 0.25)[0]
 
 
-@pytest.mark.parametrize(("drain", "broken"), [(0.4, ""), (1.4, ""), (1.6, "a backlog of 30 grew")])
+@pytest.mark.parametrize(
+    ("drain", "broken"), [(0.4, ""), (1.4, ""), (1.6, "a backlog of 30 grew")]
+)
 def test_a_growing_backlog_breaks_a_rate(drain: float, broken: str) -> None:
     """Uploads within every limit are too many when the pipeline needs long after the last of them."""
     fine = arrivals.quantiles([0.1])

@@ -12,7 +12,9 @@ ATELIER = b'{"info":{"title":"Atelier","version":"9.9"}}'
 NOT_READY = b'{"title":"Not ready","detail":"Not ready: redis."}'
 
 
-@pytest.mark.parametrize("url", ["http://192.0.2.7:8000", "http://[2001:db8::1]", "http://0.0.0.0:8000"])
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.7:8000", "http://[2001:db8::1]", "http://0.0.0.0:8000"]
+)
 async def test_another_machine_is_refused(url: str) -> None:
     """An address that is not loopback gets nothing, and the refusal names the option that would allow it."""
     with pytest.raises(Refused, match="--allow-remote"):
@@ -33,7 +35,9 @@ async def test_nobody_listens() -> None:
         await admit(Endpoint(url), allow_remote=False)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"info":{"title":"Something else"}}', b'{"info":7}'])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"{}", b'{"info":{"title":"Something else"}}', b'{"info":7}']
+)
 async def test_something_else_is_refused(body: bytes) -> None:
     """A server that is not Atelier gets two questions and no load."""
     server = StandIn(answer=lambda _: (200, body))

@@ -63,7 +63,10 @@ def left(instance: Instance) -> dict[str, int]:
     url = orjson.loads((instance.data / "engines.json").read_bytes())["database_url"]
     with psycopg.connect(url) as connection:
         tables = ("users", "images", "books", "tasks", "files")
-        return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}  # type: ignore[index]
+        return {
+            name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+            for name in tables
+        }  # type: ignore[index]
 
 
 def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) -> None:
@@ -75,7 +78,9 @@ def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) ->
     out, err = process.communicate(timeout=2 * PATIENCE_SECONDS)
     report = msgspec.json.decode(out, type=Report)
     assert [measured.name for measured in report.operations] == names
-    all_held = all(measured.knee for measured in report.operations)  # not on a machine that has no time
+    all_held = all(
+        measured.knee for measured in report.operations
+    )  # not on a machine that has no time
     assert process.returncode == (0 if all_held else 1), err
     assert 0 < report.measuring_seconds < report.seconds
     for measured in report.operations:
@@ -106,7 +111,9 @@ def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path) -> Non
     assert set(left(instance).values()) == {0}
 
 
-def test_an_interruption_while_signing_up_leaves_no_user(instance: Instance, tmp_path: Path) -> None:
+def test_an_interruption_while_signing_up_leaves_no_user(
+    instance: Instance, tmp_path: Path
+) -> None:
     """However early it is stopped, no user stays."""
     process = command(instance, tmp_path / "out", "--mix", "read")
     with pytest.raises(subprocess.TimeoutExpired):

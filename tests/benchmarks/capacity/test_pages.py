@@ -12,13 +12,17 @@ from benchmarks.capacity.verdict import is_lower_bound
 MACHINE = Machine(2, "A processor", 4.0, "Linux 6", "CPython 3.11", {}, 0.05, {"api": 1}, {})
 
 
-def trial(rate: float, *, broken: str = "", cores: float = 1.0, client: float = 0.2, others: float = 0.0) -> Trial:
+def trial(
+    rate: float, *, broken: str = "", cores: float = 1.0, client: float = 0.2, others: float = 0.0
+) -> Trial:
     """A second at `rate`, in which the server used so many cores."""
     usage = Usage(seconds=1, cores={"api": cores}, client=client, machine=0.5, others=others)
     return Trial(rate, 1, round(rate), rate, Quantiles(1, 2, 3), 0.1, {}, 0, None, broken, usage)
 
 
-def measured(name: str, rate: float, *, cores: float = 1.0, above: float = 1.05, others: float = 0.0) -> Measured:
+def measured(
+    name: str, rate: float, *, cores: float = 1.0, above: float = 1.05, others: float = 0.0
+) -> Measured:
     """An operation that carries `rate`; `above` times as much broke."""
     held = trial(rate, cores=cores, others=others)
     broke = trial(above * rate, broken="p95 900 ms")
@@ -36,7 +40,10 @@ def figures(*operations: Measured, began: str = "2026-01-01T00:00:00+00:00") -> 
         (measured("read", 100), False),
         (measured("read", 100, above=1.6), True),
         (Measured("read", "", [trial(100)], trial(100), certain=False, saturated=[]), True),
-        (Measured("read", "", [trial(100, broken="p95")], None, certain=False, saturated=[]), False),
+        (
+            Measured("read", "", [trial(100, broken="p95")], None, certain=False, saturated=[]),
+            False,
+        ),
         (
             Measured(
                 "read",
@@ -59,7 +66,9 @@ def test_lower_bounds(made: Measured, *, bound: bool) -> None:
 def test_the_headline_names_the_file_service_first_and_marks_lower_bounds() -> None:
     """Uploads and lists of files come before the rest; a rate that is a lower bound says so."""
     names = {"files": 60, "files-list": 900, "mix": 1000, "read": 13_000, "upload": 87}
-    made = [measured(name, rate, above=1.6 if name == "read" else 1.05) for name, rate in names.items()]
+    made = [
+        measured(name, rate, above=1.6 if name == "read" else 1.05) for name, rate in names.items()
+    ]
     said = " ".join(pages.answer({2: figures(*made)}).split())
     assert "**60** uploads a second (`upload/`" in said
     assert "**900** lists of files (`files/`" in said
@@ -79,7 +88,11 @@ def test_what_others_disturbed_is_called_preliminary() -> None:
 def test_growth_says_what_the_figures_say() -> None:
     """More than double, less than double, cheaper, dearer: each operation is counted as it is."""
     one = figures(measured("list", 100), measured("take", 100), measured("mix", 100))
-    two = figures(measured("list", 150, cores=1.8), measured("take", 300, cores=1.8), measured("mix", 201, cores=1.9))
+    two = figures(
+        measured("list", 150, cores=1.8),
+        measured("take", 300, cores=1.8),
+        measured("mix", 201, cores=1.9),
+    )
     said = " ".join(pages.growth({1: one, 2: two}).split())
     assert "grows by a factor of 1.5 (`list`) to 3.0 (`take`)" in said
     assert "in 2 of 3 operations it grows by more than the number of cores" in said
@@ -91,7 +104,9 @@ def test_growth_says_what_the_figures_say() -> None:
 def test_a_later_run_is_told_with_its_own_moment_and_load() -> None:
     """An operation that was measured again says when, and what else the machine did then."""
     kept = figures(measured("read", 100), measured("take", 100))
-    kept.runs.extend(figures(measured("take", 90, others=0.4), began="2026-02-03T04:05:06+00:00").runs)
+    kept.runs.extend(
+        figures(measured("take", 90, others=0.4), began="2026-02-03T04:05:06+00:00").runs
+    )
     said = " ".join(pages.machine({2: kept}).split())
     assert "`take` was measured later, on 2 cores at 2026-02-03 04:05 UTC" in said
     assert "at most 0.40 cores" in said
@@ -99,7 +114,8 @@ def test_a_later_run_is_told_with_its_own_moment_and_load() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "word"), [(1000, "because a request takes less CPU"), (300, "something other than CPU was full")]
+    ("rate", "word"),
+    [(1000, "because a request takes less CPU"), (300, "something other than CPU was full")],
 )
 def test_division_and_measurement_are_compared(rate: float, word: str) -> None:
     """What a machine promises by division stands beside what it carried, with the reason."""

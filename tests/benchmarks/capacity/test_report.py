@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from benchmarks.capacity import plot, report
-from benchmarks.capacity.results import Machine, Measured, Quantiles, Ready, Report, Trial, Usage, quantiles
+from benchmarks.capacity.results import (
+    Machine,
+    Measured,
+    Quantiles,
+    Ready,
+    Report,
+    Trial,
+    Usage,
+    quantiles,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,21 +30,53 @@ SVG = "{http://www.w3.org/2000/svg}"
 def trial(rate: float, *, broken: str = "", ready: Ready | None = None) -> Trial:
     latency = Quantiles(rate / 10, rate / 5, rate / 4)
     usage = Usage(seconds=2, cores={"api": 0.5, "postgres": 0.3}, client=0.2)
-    return Trial(rate, 2, int(2 * rate), rate, latency, 0.1, {"200": int(2 * rate)}, 0, ready, broken, usage)
+    return Trial(
+        rate, 2, int(2 * rate), rate, latency, 0.1, {"200": int(2 * rate)}, 0, ready, broken, usage
+    )
 
 
 def example() -> Report:
     held, broke = trial(400), trial(420, broken="p95 900 ms <&>")
-    read = Measured("read", "one record", [held, broke], held, certain=True, saturated=["`api`: one process"])
+    read = Measured(
+        "read", "one record", [held, broke], held, certain=True, saturated=["`api`: one process"]
+    )
     ready = trial(40, ready=Ready(38.5, Quantiles(60, 90, 120), 3))
-    upload = Measured("upload", "a picture", [ready], ready, certain=False, saturated=[], ended="the time was used up")
-    nothing = Measured("mix", "a blend", [trial(1, broken="p95 300 ms")], None, certain=False, saturated=[])
+    upload = Measured(
+        "upload",
+        "a picture",
+        [ready],
+        ready,
+        certain=False,
+        saturated=[],
+        ended="the time was used up",
+    )
+    nothing = Measured(
+        "mix", "a blend", [trial(1, broken="p95 300 ms")], None, certain=False, saturated=[]
+    )
     empty = Measured("take", "cut off", [], None, certain=False, saturated=[])
     machine = Machine(
-        2, "A processor", 4.0, "Linux 6", "CPython 3.11", {"uvicorn": "1"}, 0.05, {"api": 1}, {"sizes": "9x9"}
+        2,
+        "A processor",
+        4.0,
+        "Linux 6",
+        "CPython 3.11",
+        {"uvicorn": "1"},
+        0.05,
+        {"api": 1},
+        {"sizes": "9x9"},
     )
     operations = [read, upload, nothing, empty]
-    return Report("http://127.0.0.1:1", "1.0", "2026-01-01T00:00:00+00:00", 9, 250, 2000, 80_000, machine, operations)
+    return Report(
+        "http://127.0.0.1:1",
+        "1.0",
+        "2026-01-01T00:00:00+00:00",
+        9,
+        250,
+        2000,
+        80_000,
+        machine,
+        operations,
+    )
 
 
 def test_the_report_is_whole(tmp_path: Path) -> None:
@@ -76,7 +117,10 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
     least = "at least 40.0/s (38.5 ready/s)"
     assert report.text(made).splitlines() == [
         "p95 within 250 ms, uploads ready within 2000 ms:",
-        f"  read         {'400/s':>34}   p50/p95/p99 40.0 / 80.0 / 100 ms, server 2.00 ms CPU each",
+        (
+            f"  read         {'400/s':>34}   p50/p95/p99 40.0 / 80.0 / 100 ms, server 2.00 ms CPU "
+            "each"
+        ),
         "               api: one process",
         f"  upload       {least:>34}   p50/p95/p99 4.0 / 8.0 / 10.0 ms, server 20.00 ms CPU each",
         f"  mix          {'not even the lowest rate':>34}",
@@ -92,14 +136,28 @@ def test_the_terminal_shows_only_what_was_measured() -> None:
 def test_any_values_can_be_drawn(values: list[float]) -> None:
     """Whatever was measured: a mark for each rate, hollow where it broke, and the knee is told."""
     trials = [
-        Trial(rate, 1, 1, value, Quantiles(value, value, value), 0, {}, 0, broken="" if held else "p95")
+        Trial(
+            rate,
+            1,
+            1,
+            value,
+            Quantiles(value, value, value),
+            0,
+            {},
+            0,
+            broken="" if held else "p95",
+        )
         for held, (rate, value) in enumerate(zip(range(1, len(values) + 1), values, strict=True))
     ]
     knee = trials[-1] if trials else None
     measured = Measured("a <name> & more", "about", trials, knee, certain=True, saturated=[])
     root = ET.fromstring(plot.svg(measured, 250))  # noqa: S314 - our own
     assert root.find(f"{SVG}title") is not None
-    marks = [use.get("style", "") for use in root.iter(f"{SVG}use") if "stroke: #" in use.get("style", "")]
+    marks = [
+        use.get("style", "")
+        for use in root.iter(f"{SVG}use")
+        if "stroke: #" in use.get("style", "")
+    ]
     drawn = [style for style in marks if any(colour in style for colour in plot.COLOURS)]
     assert len(drawn) == 4 * len(values)
     assert len([style for style in drawn if "fill: #ffffff" in style]) == 4 * min(1, len(values))

@@ -79,7 +79,9 @@ def test_trials_stay_within_time_and_requests() -> None:
         late.trial(100)
 
 
-@pytest.mark.parametrize(("text", "value"), [("60s", 60), ("250ms", 0.25), ("5m", 300), ("1.5h", 5400), ("90", 90)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("60s", 60), ("250ms", 0.25), ("5m", 300), ("1.5h", 5400), ("90", 90)]
+)
 def test_durations(text: str, value: float) -> None:
     """Durations are written with a unit, or in seconds."""
     assert seconds(text) == value

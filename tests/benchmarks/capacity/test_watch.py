@@ -46,7 +46,9 @@ def test_the_cpu_of_a_busy_process_is_seen() -> None:
         "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
         "print('done', flush=True); input()"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as busy:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as busy:
         assert busy.stdout
         assert busy.stdin
         assert busy.stdout.readline() == b"done\n"

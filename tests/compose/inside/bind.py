@@ -14,8 +14,12 @@ async def main() -> None:
     assert amqp_url is not None
     async with await aio_pika.connect(amqp_url.get_secret_value()) as connection:
         channel = await connection.channel()
-        exchange = await channel.declare_exchange("atelier.events", aio_pika.ExchangeType.TOPIC, durable=True)
-        queue = await channel.declare_queue("test.events", durable=True, arguments={"x-queue-type": "quorum"})
+        exchange = await channel.declare_exchange(
+            "atelier.events", aio_pika.ExchangeType.TOPIC, durable=True
+        )
+        queue = await channel.declare_queue(
+            "test.events", durable=True, arguments={"x-queue-type": "quorum"}
+        )
         await queue.bind(exchange, "#")
 
 

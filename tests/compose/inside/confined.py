@@ -35,6 +35,10 @@ found = {
     "root_is_writable": written(),
     "filters": filters,
     "captions_laid_out": features.check_feature("raqm"),
-    "database": [name for name in ("sqlalchemy", "asyncpg", "psycopg", "django", "fastapi") if find_spec(name)],
+    "database": [
+        name
+        for name in ("sqlalchemy", "asyncpg", "psycopg", "django", "fastapi")
+        if find_spec(name)
+    ],
 }
 print(json.dumps(found))

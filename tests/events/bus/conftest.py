@@ -94,7 +94,11 @@ async def streams_lab(redis_url: str) -> AsyncIterator[Lab]:
 
     async def dead(service: str) -> list[bytes]:
         letters = await direct.xrange(f"{prefix}.events:dead")
-        return [fields[b"body"] for _, fields in letters if fields[b"reason"].startswith(f"{service}: ".encode())]
+        return [
+            fields[b"body"]
+            for _, fields in letters
+            if fields[b"reason"].startswith(f"{service}: ".encode())
+        ]
 
     yield Lab(proxy, lambda **options: StreamsBus(client, prefix=prefix, **options), inject, dead)
     await proxy.cut()
@@ -109,7 +113,9 @@ async def rabbit_lab(amqp_url: str) -> AsyncIterator[Lab]:
     proxy = Proxy(lambda: asyncio.open_connection(parts.hostname, parts.port or 5672))
     await proxy.mend()
     prefix = f"test-{secrets.token_hex(6)}"
-    address = parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl()
+    address = parts._replace(
+        netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+    ).geturl()
     direct = await aio_pika.connect(amqp_url)
     channel = await direct.channel()
 

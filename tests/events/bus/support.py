@@ -28,7 +28,12 @@ def event(kind: str = "image.created", number: int = 1) -> Event:
 
 
 async def take(
-    bus: Bus, count: int, service: str = "one", patterns: Sequence[str] = ("#",), *, ack: bool = True
+    bus: Bus,
+    count: int,
+    service: str = "one",
+    patterns: Sequence[str] = ("#",),
+    *,
+    ack: bool = True,
 ) -> list[Event]:
     """The next events of a service, over a subscription of its own."""
     taken: list[Event] = []

@@ -41,11 +41,15 @@ async def test_events_arrive_whole_and_in_order(lab: Lab) -> None:
         (["#"], ["image.created", "book.created", "image.deleted", "tick"]),
     ],
 )
-async def test_a_service_gets_what_its_patterns_cover(lab: Lab, patterns: list[str], expected: list[str]) -> None:
+async def test_a_service_gets_what_its_patterns_cover(
+    lab: Lab, patterns: list[str], expected: list[str]
+) -> None:
     """Only events whose type matches a pattern are delivered, each once though two patterns match."""
     bus = lab.bus()
     await bus.declare("one", patterns)
-    await bus.publish([event(kind) for kind in ("image.created", "book.created", "image.deleted", "tick")])
+    await bus.publish(
+        [event(kind) for kind in ("image.created", "book.created", "image.deleted", "tick")]
+    )
     taken = await take(bus, len(expected), patterns=patterns)
     assert [each.type for each in taken] == expected
 
@@ -212,7 +216,9 @@ async def test_a_broken_connection_is_mended_while_publishing(lab: Lab) -> None:
     assert await take(bus, 2) == [first, second]
 
 
-async def test_a_subscription_outlives_an_outage(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_subscription_outlives_an_outage(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
     """After an outage the same subscription goes on; the outage is logged once, not with each try."""
     bus, publisher = lab.bus(), lab.bus()
     await bus.declare("one", ["#"])

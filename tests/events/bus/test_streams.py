@@ -65,7 +65,9 @@ async def test_young_events_stay_for_services_to_come(redis: Redis) -> None:
     assert [each.sequence for each in await take(bus, MANY + 1, "late")] == list(range(MANY + 1))
 
 
-async def test_a_service_that_stays_away_cannot_fill_the_memory(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_service_that_stays_away_cannot_fill_the_memory(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
     """Above the limit the oldest events go although they are not acknowledged, and the log says so."""
     bus = bus_of(redis, limit=200)
     await bus.declare("gone", ["#"])
@@ -110,7 +112,9 @@ async def test_a_killed_subscriber_s_events_go_to_the_next(redis: Redis) -> None
 
 
 @pytest.mark.parametrize(("noted", "asked", "answer"), [(None, 7, 0), (5, 7, 5), (9, 7, 7)])
-async def test_the_bus_knows_how_much_it_still_has(redis: Redis, noted: int | None, asked: int, answer: int) -> None:
+async def test_the_bus_knows_how_much_it_still_has(
+    redis: Redis, noted: int | None, asked: int, answer: int
+) -> None:
     """A fresh or wiped stream has nothing; else it has what was noted, and never more than was confirmed."""
     bus = bus_of(redis)
     assert await bus.confirmed(asked) == NOTHING

@@ -18,7 +18,17 @@ from PIL import Image, ImageCms
 from atelier.imaging import BadPicture, Limits, NotAnImage, TooManyPixels
 from atelier.imaging.errors import BadPicture as Bad
 from atelier.imaging.identify import probe
-from tests.imaging.pictures import PHOTOS, WATERFALL, chunk, deep, exif, photo, png_header, saved, waterfall
+from tests.imaging.pictures import (
+    PHOTOS,
+    WATERFALL,
+    chunk,
+    deep,
+    exif,
+    photo,
+    png_header,
+    saved,
+    waterfall,
+)
 
 GPS = {1: "S", 2: (33.0, 51.0, 24.5), 3: "W", 4: (70.0, 30.0, 0.0), 5: b"\x01", 6: 12.5}
 SHOT = {
@@ -46,7 +56,12 @@ SHOT = {
 def test_format_comes_from_the_bytes(kind: str, media_type: str) -> None:
     """Every format we decode is told by its first bytes, with its size and media type."""
     found = probe(saved(waterfall(size=(31, 17)), kind))
-    assert (found.format, found.media_type, found.width, found.height) == (kind, media_type, 31, 17)
+    assert (found.format, found.media_type, found.width, found.height) == (
+        kind,
+        media_type,
+        31,
+        17,
+    )
     assert (found.orientation, found.frames) == (1, 1)
 
 
@@ -116,7 +131,10 @@ def test_a_header_cut_short_is_a_bad_picture(kind: str) -> None:
         png_header(60_000, 60_000),
         png_header(65_001, 1),
         png_header(2**31, 2**31),
-        b"GIF89a" + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0) + b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0),
+        b"GIF89a"
+        + struct.pack("<HHBBB", 65_535, 65_535, 0, 0, 0)
+        + b"\x2c"
+        + struct.pack("<HHHHB", 0, 0, 1, 1, 0),
         b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 50_000, -50_000, 1, 24) + bytes(24),
         b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 8, 8, 65_500, 65_500, 3) + bytes(9),
         b"RIFF\x16\0\0\0WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff\xff\x00\xff\xff\x00",
@@ -131,7 +149,13 @@ def test_a_pixel_bomb_is_refused_by_its_header(data: bytes) -> None:
 
 def test_a_tiff_whose_tile_is_a_bomb_is_refused() -> None:
     """A small TIFF of enormous tiles would make its decoder allocate one."""
-    entries = [(256, 4, 1, 8), (257, 4, 1, 8), (258, 3, 1, 8), (322, 4, 1, 60_000), (323, 4, 1, 60_000)]
+    entries = [
+        (256, 4, 1, 8),
+        (257, 4, 1, 8),
+        (258, 3, 1, 8),
+        (322, 4, 1, 60_000),
+        (323, 4, 1, 60_000),
+    ]
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     with pytest.raises(TooManyPixels):
         probe(b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + bytes(4))
@@ -175,7 +199,9 @@ def test_metadata_names_the_colour_profile(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP"])
 def test_metadata_tells_the_resolution(kind: str) -> None:
     """Dots per inch are told whatever unit the file uses."""
-    assert probe(saved(waterfall(), kind, dpi=(300, 300))).metadata["dpi"] == pytest.approx([300, 300], abs=0.5)
+    assert probe(saved(waterfall(), kind, dpi=(300, 300))).metadata["dpi"] == pytest.approx(
+        [300, 300], abs=0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,7 +257,9 @@ def jsonb_safe(value: Any) -> bool:
     return value is None or abs(value) < 2**63
 
 
-@pytest.mark.parametrize("text", ["a\0b", "\x07bell", "x" * 5_000, "\ud800", "caf\u00e9", "\u202etxt.exe"])
+@pytest.mark.parametrize(
+    "text", ["a\0b", "\x07bell", "x" * 5_000, "\ud800", "caf\u00e9", "\u202etxt.exe"]
+)
 def test_strings_of_strangers_are_tamed(text: str) -> None:
     """NUL, control characters, lone surrogates and endless strings do not get into the metadata."""
     raw = text.encode("utf-8", "surrogatepass")
@@ -258,12 +286,17 @@ def test_numbers_of_strangers_are_tamed(value: bytes) -> None:
 @pytest.mark.parametrize("parts", [(91.0, 0.0, 0.0), (0.0, 6000.0, 0.0)])
 def test_a_place_off_the_globe_is_left_out(parts: tuple[float, ...]) -> None:
     """Latitudes beyond the poles are not handed on."""
-    assert "gps" not in probe(saved(waterfall(), "JPEG", exif=exif({}, gps={**GPS, 2: parts}))).metadata
+    assert (
+        "gps"
+        not in probe(saved(waterfall(), "JPEG", exif=exif({}, gps={**GPS, 2: parts}))).metadata
+    )
 
 
 def test_metadata_is_bounded_in_all() -> None:
     """What does not fit into the limit is dropped, the essentials are kept."""
-    data = saved(waterfall(), "JPEG", exif=exif({271: "m" * 190, 272: "n" * 190, 315: "a" * 190}, SHOT, GPS))
+    data = saved(
+        waterfall(), "JPEG", exif=exif({271: "m" * 190, 272: "n" * 190, 315: "a" * 190}, SHOT, GPS)
+    )
     found = probe(data, Limits(metadata=200)).metadata
     assert len(json.dumps(found, ensure_ascii=False).encode()) <= 200
     assert found["mode"] == "RGB"
@@ -277,7 +310,11 @@ def test_a_profile_that_inflates_without_end_is_cut() -> None:
 
 def test_directories_that_loop_end() -> None:
     """A TIFF whose pages point at one another is counted once round."""
-    page = struct.pack("<H", 2) + struct.pack("<HHII", 256, 4, 1, 9) + struct.pack("<HHII", 257, 4, 1, 9)
+    page = (
+        struct.pack("<H", 2)
+        + struct.pack("<HHII", 256, 4, 1, 9)
+        + struct.pack("<HHII", 257, 4, 1, 9)
+    )
     assert probe(b"II*\0\x08\0\0\0" + page + struct.pack("<I", 8)).frames == 1
 
 
@@ -288,7 +325,9 @@ def test_probing_loads_no_imaging_library() -> None:
         "print(sorted({'PIL', 'cv2', 'numpy', 'pyvips', 'simplejpeg'} & set(sys.modules)))"
     )
     picture = str(PHOTOS / "Landscape_6.jpg")
-    done = subprocess.run([sys.executable, "-c", code, picture], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, picture], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -301,7 +340,16 @@ SAMPLES = [
     saved(waterfall(size=(31, 17)), "GIF"),
     saved(waterfall(size=(31, 17)), "BMP"),
 ]
-MAGICS = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0"]
+MAGICS = [
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF\0\0\0\0WEBP",
+    b"GIF89a",
+    b"BM",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+]
 
 
 def only_our_errors(data: bytes) -> None:
@@ -331,7 +379,9 @@ def test_noise_behind_a_magic_gives_our_errors_only(magic: bytes, rest: bytes) -
     edits=st.lists(st.tuples(st.integers(0, 600), st.binary(min_size=1, max_size=8)), max_size=6),
     cut=st.none() | st.integers(0, 800),
 )
-def test_damaged_headers_give_our_errors_only(sample: bytes, edits: list[tuple[int, bytes]], cut: int | None) -> None:
+def test_damaged_headers_give_our_errors_only(
+    sample: bytes, edits: list[tuple[int, bytes]], cut: int | None
+) -> None:
     """A real file with bytes overwritten or cut off gives safe metadata or one of our three errors."""
     data = bytearray(sample)
     for place, patch in edits:

@@ -55,7 +55,9 @@ def test_keeps_rows_over_a_kill(postgres: Callable[..., Engine]) -> None:
     assert ask(postgres().url, "SELECT answer FROM kept") == 42
 
 
-async def test_both_drivers_understand_the_url(postgres: Callable[..., Engine], folder: Path) -> None:
+async def test_both_drivers_understand_the_url(
+    postgres: Callable[..., Engine], folder: Path
+) -> None:
     """psycopg and asyncpg connect by the same text, also with spaces, quotes and other alphabets in the path."""  # noqa: D403
     url = postgres(folder / "a b+c%20'кухня'" / "postgres").url
     assert ask(url, "SELECT 1") == 1
@@ -71,7 +73,9 @@ def test_serves_a_private_socket_only(postgres: Callable[..., Engine]) -> None:
     assert stat.S_IMODE(engine.folder.stat().st_mode) == 0o700
 
 
-def test_a_path_longer_than_a_socket_address(postgres: Callable[..., Engine], folder: Path) -> None:
+def test_a_path_longer_than_a_socket_address(
+    postgres: Callable[..., Engine], folder: Path
+) -> None:
     """Clients get a short way to it; it stays the same over restarts."""
     first = postgres(folder / ("x" * 120) / "postgres")
     assert ask(first.url, "SELECT 1") == 1
@@ -93,7 +97,9 @@ def test_is_durable_unless_told_otherwise(postgres: Callable[..., Engine], folde
     assert ask(postgres(folder / "loose", durable=False).url, "SHOW fsync") == "off"
 
 
-def test_tells_no_secrets_to_its_processes(postgres: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tells_no_secrets_to_its_processes(
+    postgres: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Our environment, secrets and PG* variables included, is not its."""
     monkeypatch.setenv("ATELIER_SECRET", "s" * 40)
     monkeypatch.setenv("PGPORT", "7777")
@@ -138,10 +144,17 @@ def test_a_server_that_was_started_by_hand(postgres: Callable[..., Engine]) -> N
     first = postgres()
     first.stop()
     status = first.folder.stat()
-    user = {"user": status.st_uid, "group": status.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    user = (
+        {"user": status.st_uid, "group": status.st_gid, "extra_groups": []}
+        if os.geteuid() == 0
+        else {}
+    )
     options = ["-c", "listen_addresses=", "-c", "unix_socket_directories=."]
     with subprocess.Popen(
-        [find_postgres() / "postgres", "-D", first.folder, *options], cwd="/", stderr=subprocess.DEVNULL, **user
+        [find_postgres() / "postgres", "-D", first.folder, *options],
+        cwd="/",
+        stderr=subprocess.DEVNULL,
+        **user,
     ) as other:
         first.process = other
         first.is_ready = lambda: "ready" in pid_text(first.folder)
@@ -170,7 +183,9 @@ def test_another_version_of_the_data(postgres: Callable[..., Engine]) -> None:
     first = postgres()
     first.stop()
     (first.folder / "PG_VERSION").write_text("15\n")
-    with pytest.raises(EngineVersionMismatch, match=r"PostgreSQL 15, but .* is 18\..*ATELIER_POSTGRES_BIN"):
+    with pytest.raises(
+        EngineVersionMismatch, match=r"PostgreSQL 15, but .* is 18\..*ATELIER_POSTGRES_BIN"
+    ):
         postgres()
     (first.folder / "PG_VERSION").write_text("18\n")
     assert ask(postgres().url, "SELECT 1") == 1
@@ -185,7 +200,9 @@ def test_a_broken_cluster_is_explained(postgres: Callable[..., Engine]) -> None:
         postgres()
 
 
-def test_a_draft_of_a_killed_start_is_replaced(postgres: Callable[..., Engine], folder: Path) -> None:
+def test_a_draft_of_a_killed_start_is_replaced(
+    postgres: Callable[..., Engine], folder: Path
+) -> None:
     """Half an initdb, left by kill -9, does not stand in the way."""
     (folder / "postgres.new" / "base").mkdir(parents=True)
     (folder / "postgres.new" / "PG_VERSION").write_text("18\n")

@@ -12,7 +12,14 @@ import pytest
 
 from atelier.up.engines import EngineError
 from atelier.up.engines.errors import FolderInUse
-from atelier.up.engines.process import LOG_BYTES, command_line, lock_folder, open_log, start_time, trim_log
+from atelier.up.engines.process import (
+    LOG_BYTES,
+    command_line,
+    lock_folder,
+    open_log,
+    start_time,
+    trim_log,
+)
 from atelier.up.engines.sockets import reachable
 from tests.waiting import PATIENCE_SECONDS, gone
 
@@ -37,7 +44,9 @@ time.sleep(3600)
 
 def test_a_child_dies_with_its_parent() -> None:
     """Kill -9 of the parent, and the child is gone."""
-    with subprocess.Popen([sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout
         child = int(parent.stdout.readline())
         assert start_time(child)
@@ -47,7 +56,9 @@ def test_a_child_dies_with_its_parent() -> None:
 
 def test_a_child_whose_parent_is_gone_already_dies_at_once() -> None:
     """The kernel sends no signal for what happened before the wish."""
-    code = "from atelier.up.engines import die_with_parent; die_with_parent(parent=1); print('alive')"
+    code = (
+        "from atelier.up.engines import die_with_parent; die_with_parent(parent=1); print('alive')"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout == b""
@@ -84,16 +95,23 @@ def test_a_lock_lives_as_long_as_those_who_inherit_it(tmp_path: Path) -> None:
     os.close(lock_folder(tmp_path / "data", patience_seconds=PATIENCE_SECONDS))
 
 
-OWNER = "import sys, time; from pathlib import Path; from atelier.up.engines.process import lock_folder\n"
+OWNER = (
+    "import sys, time; from pathlib import Path; from atelier.up.engines.process import "
+    "lock_folder\n"
+)
 OWNER += "lock_folder(Path(sys.argv[1])); print('locked', flush=True); time.sleep(3600)"
 
 
 def test_a_living_owner_is_named_at_once(tmp_path: Path) -> None:
     """There is nothing to wait for."""
-    with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path / "data"], stdout=subprocess.PIPE) as owner:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, tmp_path / "data"], stdout=subprocess.PIPE
+    ) as owner:
         assert owner.stdout
         owner.stdout.readline()
-        with pytest.raises(FolderInUse, match=rf"another running instance \(process {owner.pid}\)"):
+        with pytest.raises(
+            FolderInUse, match=rf"another running instance \(process {owner.pid}\)"
+        ):
             lock_folder(tmp_path / "data", patience_seconds=3600)
         owner.kill()
 

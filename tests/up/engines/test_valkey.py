@@ -51,7 +51,13 @@ def test_is_a_queue_and_not_a_cache(valkey: Callable[..., Engine]) -> None:
     """It appends, syncs every second, refuses rather than forgets, and listens on no port."""
     with Redis.from_url(valkey().url) as client:
         found = client.config_get("appendonly", "appendfsync", "maxmemory-policy", "port", "save")
-    wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "port": "0", "save": ""}
+    wanted = {
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "maxmemory-policy": "noeviction",
+        "port": "0",
+        "save": "",
+    }
     assert found == wanted
 
 

@@ -1,7 +1,7 @@
 """`atelier backup`: rows and blobs of one moment, while everything goes on. docs/howto/backup.md has the reasoning.
 
-Order: hold the blobs (no deletion removes one), then the snapshot of the rows, then the blobs these refer to, then the
-manifest. Whatever an earlier run has copied is not copied again.
+Order: hold the blobs (no deletion removes one), then the snapshot of the rows, then the blobs
+these refer to, then the manifest. Whatever an earlier run has copied is not copied again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 SAY_EVERY = 10_000  # blobs between two lines on the console
 SHOWN = 20  # keys printed per finding
-# Digest and key of every blob that a row refers to, as `sha256sum` writes them, sorted as Python sorts.
+# Digest and key of every blob that a row refers to, as `sha256sum` writes them, sorted as Python
+# sorts.
 _WANTED = f"""
     SELECT coalesce(max(sha256), '{UNKNOWN}') || '  ' || key FROM ({ROWS}) AS rows
     GROUP BY key ORDER BY key COLLATE "C"
@@ -86,22 +87,34 @@ def main(settings: Settings, folder: Path, keep: int | None) -> int:
     except OSError as error:
         raise from_os_error(error, shelf.folder) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise BackupError(f"lost the database ({error}): start again, what was copied is kept") from error
+        raise BackupError(
+            f"lost the database ({error}): start again, what was copied is kept"
+        ) from error
     console.print(f"{made}: {kept.total} blobs ({kept.new} new), {kept.size / 1024**2:.1f} MiB")
     for name, found in (("missing", kept.missing), ("corrupt", kept.corrupt)):
         if found:
-            console.print(f"{len(found)} {name} in the store, see `atelier check --deep`: {', '.join(found[:SHOWN])}")
+            console.print(
+                f"{len(found)} {name} in the store, see `atelier check --deep`: "
+                f"{', '.join(found[:SHOWN])}"
+            )
     secret = settings.spelled("secret") if settings.secret else settings.data.absolute() / SECRET
-    console.print(f"Not inside: the secret that signs tokens ({secret}), settings, Redis. Keep the secret elsewhere.")
+    console.print(
+        f"Not inside: the secret that signs tokens ({secret}), settings, Redis. Keep the secret "
+        "elsewhere."
+    )
     return int(bool(kept.missing or kept.corrupt))
 
 
 def _refuse_inside(settings: Settings, folder: Path) -> None:
     """Raise BackupError for a folder that is lost together with what is in it."""
-    for name, place in (("data folder", settings.data), ("folder of blobs", settings.blobs_folder)):
+    for name, place in (
+        ("data folder", settings.data),
+        ("folder of blobs", settings.blobs_folder),
+    ):
         if place is not None and folder.resolve().is_relative_to(place.resolve()):
             raise BackupError(
-                f"{folder.resolve()} is inside the {name} {place.resolve()}: a backup there is lost with it; "
+                f"{folder.resolve()} is inside the {name} {place.resolve()}: a backup there is "
+                "lost with it; "
                 "choose a folder elsewhere, best on another disk"
             )
 
@@ -114,9 +127,13 @@ async def _make(settings: Settings, shelf: Archive, console: Console) -> tuple[P
         now = utcnow()
         draft = shelf.draft(now)
         rows = await _rows(connection, url, draft)
-        console.print(f"{sum(table.rows for table in rows.tables)} rows of {len(rows.tables)} tables")
+        console.print(
+            f"{sum(table.rows for table in rows.tables)} rows of {len(rows.tables)} tables"
+        )
         kept = await _blobs(settings, shelf, draft, console)
-        await connection.execute("SELECT 1")  # the same connection still: nothing was removed meanwhile
+        await connection.execute(
+            "SELECT 1"
+        )  # the same connection still: nothing was removed meanwhile
     finally:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await connection.close()
@@ -137,7 +154,9 @@ async def _make(settings: Settings, shelf: Archive, console: Console) -> tuple[P
 async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
     await tables.no_migration(connection)
     if not is_current(url):
-        raise BackupError("the database does not have the schema of this version: run `atelier migrate` first")
+        raise BackupError(
+            "the database does not have the schema of this version: run `atelier migrate` first"
+        )
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rows = Rows(
             postgres=await connection.fetchval("SHOW server_version"),

@@ -1,11 +1,13 @@
 """The folder of backups: whole ones, unfinished ones, and the blobs they share. Knows no database and no store.
 
     FOLDER/blobs/                  every blob of every backup, by key; written once, never changed
-    FOLDER/20261121T133000Z/       one backup: manifest.json, blobs.sha256 (`sha256sum -c` reads it), tables/*.copy.gz
-    FOLDER/20261121T140000Z.part/  one that was killed: never restored, removed by the next that succeeds
+    FOLDER/20261121T133000Z/       one backup: manifest.json, blobs.sha256 (`sha256sum -c` reads
+    it), tables/*.copy.gz FOLDER/20261121T140000Z.part/  one that was killed: never restored,
+    removed by the next that succeeds
 
-The manifest is written last and the folder gets its name after that, so a name without `.part` is a whole backup. Every
-blob is on the list of a backup, whole or not, before it is copied: nothing here is ever without an owner.
+The manifest is written last and the folder gets its name after that, so a name without `.part` is
+a whole backup. Every blob is on the list of a backup, whole or not, before it is copied: nothing
+here is ever without an owner.
 """
 
 from __future__ import annotations
@@ -97,12 +99,18 @@ class Archive:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise BackupError(f"another backup is being made in {self.folder}: wait for it") from None
+                raise BackupError(
+                    f"another backup is being made in {self.folder}: wait for it"
+                ) from None
             yield
 
     def whole(self) -> list[Path]:
         """The whole backups, oldest first."""
-        return sorted(path.parent for path in self.folder.glob(f"*/{MANIFEST}") if not _unfinished(path.parent))
+        return sorted(
+            path.parent
+            for path in self.folder.glob(f"*/{MANIFEST}")
+            if not _unfinished(path.parent)
+        )
 
     def pick(self, name: str | None) -> Path:
         """One backup by name, else the newest."""
@@ -110,7 +118,9 @@ class Archive:
         if not whole:
             raise BackupError(f"{self.folder} holds no whole backup")
         if name is not None and name not in whole:
-            raise BackupError(f"no whole backup {name} in {self.folder}; there are: {', '.join(whole)}")
+            raise BackupError(
+                f"no whole backup {name} in {self.folder}; there are: {', '.join(whole)}"
+            )
         return whole[name] if name else list(whole.values())[-1]
 
     def draft(self, now: datetime) -> Path:
@@ -119,7 +129,9 @@ class Archive:
             name = now.astimezone(UTC).strftime(NAME)
             draft = self.folder / f"{name}{UNFINISHED}"
             if not draft.exists() and not (self.folder / name).exists():
-                draft.mkdir(0o700)  # whoever may enter the folder itself: password hashes and sessions are in it
+                draft.mkdir(
+                    0o700
+                )  # whoever may enter the folder itself: password hashes and sessions are in it
                 (draft / TABLES).mkdir()
                 return draft
             now += timedelta(seconds=1)
@@ -128,7 +140,13 @@ class Archive:
         """Make a draft a whole backup, on disk when this returns."""
         (draft / WANTED).unlink()
         (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-        for path in [*(draft / TABLES).iterdir(), draft / LIST, draft / MANIFEST, draft / TABLES, draft]:
+        for path in [
+            *(draft / TABLES).iterdir(),
+            draft / LIST,
+            draft / MANIFEST,
+            draft / TABLES,
+            draft,
+        ]:
             fsync(path)
         target = draft.rename(draft.with_suffix(""))
         fsync(self.folder)
@@ -136,7 +154,9 @@ class Archive:
 
     def unfinished(self) -> list[Path]:
         """What killed backups have left."""
-        return [path for path in sorted(self.folder.iterdir()) if path.is_dir() and _unfinished(path)]
+        return [
+            path for path in sorted(self.folder.iterdir()) if path.is_dir() and _unfinished(path)
+        ]
 
     def demote(self, backup: Path) -> None:
         """From here on it is not whole any more: the first step of its removal."""
@@ -164,7 +184,9 @@ def read_manifest(backup: Path) -> Manifest:
         raw = (backup / MANIFEST).read_bytes()
         found = msgspec.json.decode(raw, type=dict).get("format")
         if isinstance(found, int) and found > FORMAT:
-            raise BackupError(f"{backup} was made by a newer Atelier (form {found}, known here: {FORMAT})")
+            raise BackupError(
+                f"{backup} was made by a newer Atelier (form {found}, known here: {FORMAT})"
+            )
         return msgspec.json.decode(raw, type=Manifest)
     except (OSError, msgspec.MsgspecError) as error:
         raise BackupError(f"the manifest of {backup} cannot be read: {error}") from error

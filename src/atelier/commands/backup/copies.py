@@ -17,7 +17,8 @@ from atelier.errors import NotFound
 if TYPE_CHECKING:
     from atelier.blobs import Blobs
 
-AT_ONCE = 16  # as many as the directory store has threads: most of the time is waiting for a disk or a network
+# As many as the directory store has threads: most of the time is waiting for a disk or a network
+AT_ONCE = 16
 
 
 class Wanted(NamedTuple):
@@ -43,14 +44,19 @@ class Copy(NamedTuple):
         return None not in {self.expected, self.sha256} and self.sha256 != self.expected
 
 
-async def copy(source: Blobs, target: Blobs, scratch: Path, wanted: Iterable[Wanted]) -> AsyncIterator[Copy]:
+async def copy(
+    source: Blobs, target: Blobs, scratch: Path, wanted: Iterable[Wanted]
+) -> AsyncIterator[Copy]:
     """Copy what the target lacks, and say for each blob what is there now, in the order in which it was wanted.
 
-    `scratch` is a folder for blobs on their way. A copy in the target that is corrupt is made anew.
+    `scratch` is a folder for blobs on their way. A copy in the target that is corrupt is made
+    anew.
     """
     todo = iter(wanted)
     while window := list(islice(todo, AT_ONCE)):
-        for made in await asyncio.gather(*(_one(source, target, scratch, each) for each in window)):
+        for made in await asyncio.gather(
+            *(_one(source, target, scratch, each) for each in window)
+        ):
             yield made
 
 
@@ -72,7 +78,9 @@ async def _one(source: Blobs, target: Blobs, scratch: Path, wanted: Wanted) -> C
 async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
     """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read. Raises NotFound."""
     digest, size = hashlib.sha256(), 0
-    descriptor, name = tempfile.mkstemp(".upload", dir=scratch)  # so named, it is swept when we are killed
+    descriptor, name = tempfile.mkstemp(
+        ".upload", dir=scratch
+    )  # so named, it is swept when we are killed
     try:
         with os.fdopen(descriptor, "wb") as file:
             async for piece in source.stream(key):

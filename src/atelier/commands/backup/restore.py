@@ -1,8 +1,9 @@
 """`atelier restore`: a backup into an empty house that is not running. Refuses whatever is not empty.
 
-Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs; then all rows in one
-transaction, which gives the schema its revision; then the migrations since. Killed before that transaction, what is
-there does not start: `atelier migrate` refuses tables without a revision.
+Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs;
+then all rows in one transaction, which gives the schema its revision; then the migrations since.
+Killed before that transaction, what is there does not start: `atelier migrate` refuses tables
+without a revision.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from rich.console import Console
 from atelier import bootstrap
 from atelier.blobs import Blobs, ownership
 from atelier.commands.backup import copies, tables
-from atelier.commands.backup.archive import LIST, Archive, BackupError, Manifest, lines, read_manifest, verify
+from atelier.commands.backup.archive import (
+    LIST,
+    Archive,
+    BackupError,
+    Manifest,
+    lines,
+    read_manifest,
+    verify,
+)
 from atelier.commands.migrate import knows, migrate, reach
 from atelier.database import Database
 from atelier.errors import Unavailable
@@ -53,8 +62,13 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
     except OSError as error:
         raise from_os_error(error, shelf.folder) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise BackupError(f"the database failed ({error}): empty the target and start again") from error
-    console.print(f"{backup.name} is restored: {manifest.blobs} blobs, events up to position {manifest.position}.")
+        raise BackupError(
+            f"the database failed ({error}): empty the target and start again"
+        ) from error
+    console.print(
+        f"{backup.name} is restored: {manifest.blobs} blobs, events up to position "
+        f"{manifest.position}."
+    )
     console.print("Start it, then run `atelier check --deep`.")
     if settings.secret is None and not (settings.data / "secret").exists():
         console.print("There is no secret: a new one will be made. Refresh tokens stay valid.")
@@ -79,16 +93,22 @@ def _database(settings: Settings) -> Iterator[str]:
         os.close(lock)
 
 
-async def _fill(settings: Settings, url: str, shelf: Archive, backup: Path, manifest: Manifest) -> None:
+async def _fill(
+    settings: Settings, url: str, shelf: Archive, backup: Path, manifest: Manifest
+) -> None:
     store, scratch = bootstrap.open_blobs(settings), settings.incoming_folder
     os.makedirs(scratch, exist_ok=True)  # noqa: PTH103 - nobody else waits for this loop
     connection = await tables.connect(url)
     try:
         await _refuse_what_is_there(settings, connection, store)
-        await asyncio.to_thread(reach, url, manifest.alembic, max(manifest.django))  # Django refuses to in a loop
+        await asyncio.to_thread(
+            reach, url, manifest.alembic, max(manifest.django)
+        )  # Django refuses to in a loop
         await connection.execute("DELETE FROM alembic_version")
         await _blobs(bootstrap.open_store(settings, shelf.blobs), backup, store, scratch)
-        await tables.read(connection, backup, manifest.tables, manifest.sequences, manifest.alembic)
+        await tables.read(
+            connection, backup, manifest.tables, manifest.sequences, manifest.alembic
+        )
     finally:
         await connection.close()
 
@@ -107,10 +127,14 @@ async def _blobs(copied: Blobs, backup: Path, store: Blobs, scratch: Path) -> No
     async for made in copies.copy(copied, store, scratch, wanted):
         if made.sha256 is None or made.corrupt:
             state = "missing from" if made.sha256 is None else "corrupt in"
-            raise BackupError(f"{made.key} is {state} the backup: restore another backup, from another disk")
+            raise BackupError(
+                f"{made.key} is {state} the backup: restore another backup, from another disk"
+            )
 
 
-async def _refuse_what_is_there(settings: Settings, connection: asyncpg.Connection, store: Blobs) -> None:
+async def _refuse_what_is_there(
+    settings: Settings, connection: asyncpg.Connection, store: Blobs
+) -> None:
     """Nothing is overwritten, whatever the operator says: he empties what is to be replaced."""
     found = []
     if await tables.columns(connection):
@@ -120,7 +144,8 @@ async def _refuse_what_is_there(settings: Settings, connection: asyncpg.Connecti
         break
     if keys := await _redis_keys(settings):
         found.append(
-            f"Redis holds {keys} (it may know rows that the backup does not: FLUSHDB, or another --data folder)"
+            f"Redis holds {keys} (it may know rows that the backup does not: FLUSHDB, or another "
+            "--data folder)"
         )
     if found:
         raise BackupError(f"the target is not empty: {'; '.join(found)}")
@@ -129,12 +154,18 @@ async def _refuse_what_is_there(settings: Settings, connection: asyncpg.Connecti
 async def _redis_keys(settings: Settings) -> str:
     """What is left of another house in Redis: jobs, cached records, positions of the event bus."""
     if settings.redis_url is None:
-        return "the data of an embedded Valkey" if any((settings.data / "valkey").glob("appendonlydir/*")) else ""
+        return (
+            "the data of an embedded Valkey"
+            if any((settings.data / "valkey").glob("appendonlydir/*"))
+            else ""
+        )
     redis = bootstrap.open_redis(settings)
     try:
         count = await redis.dbsize()
     except RedisError as error:
-        raise Unavailable("Redis does not answer: whether it knows rows of another house must be looked at") from error
+        raise Unavailable(
+            "Redis does not answer: whether it knows rows of another house must be looked at"
+        ) from error
     finally:
         await redis.aclose()
     return f"{count} keys" if count else ""

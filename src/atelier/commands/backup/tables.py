@@ -48,7 +48,8 @@ _IDENTITIES = """
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
     WHERE c.relname = any($1) AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> ''
 """
-# The house that the backup was made of may live on: with its name this one could be led to its store, and remove blobs.
+# The house that the backup was made of may live on: with its name this one could be led to its
+# store, and remove blobs.
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
 
@@ -102,13 +103,19 @@ async def sequences(connection: asyncpg.Connection) -> list[Sequence]:
     """Where identities go on. Read after the rows: sequences know no snapshot, and must not be behind them."""
     found = []
     for row in await connection.fetch(_IDENTITIES, OURS):
-        last, called = await connection.fetchrow(f"SELECT last_value, is_called FROM {row['sequence']}")
+        last, called = await connection.fetchrow(
+            f"SELECT last_value, is_called FROM {row['sequence']}"
+        )
         found.append(Sequence(row["name"], row["column"], last, called))
     return found
 
 
 async def read(
-    connection: asyncpg.Connection, backup: Path, tables: list[Table], numbers: list[Sequence], revision: str
+    connection: asyncpg.Connection,
+    backup: Path,
+    tables: list[Table],
+    numbers: list[Sequence],
+    revision: str,
 ) -> None:
     """Fill empty tables of the backup's shape, all of them or none, and give the database a name of its own.
 
@@ -121,13 +128,24 @@ async def read(
         await connection.execute(f"TRUNCATE {', '.join(found)}")
         for table in tables:
             with gzip.open(table_file(backup, table.name)) as file:
-                status = await connection.copy_to_table(table.name, columns=table.columns, source=file)
+                status = await connection.copy_to_table(
+                    table.name, columns=table.columns, source=file
+                )
             if _count(status) != table.rows:
-                raise BackupError(f"{_count(status)} rows of {table.name} were read, not {table.rows}")
+                raise BackupError(
+                    f"{_count(status)} rows of {table.name} were read, not {table.rows}"
+                )
         for row in await connection.fetch(_IDENTITIES, list(found)):
-            number = next(each for each in numbers if (each.table, each.column) == (row["name"], row["column"]))
+            number = next(
+                each
+                for each in numbers
+                if (each.table, each.column) == (row["name"], row["column"])
+            )
             await connection.execute(
-                "SELECT setval($1::text::regclass, $2, $3)", row["sequence"], number.last, number.called
+                "SELECT setval($1::text::regclass, $2, $3)",
+                row["sequence"],
+                number.last,
+                number.called,
             )
         if Instance.__tablename__ in found:  # else a migration will make it
             await connection.execute(_RENAME)

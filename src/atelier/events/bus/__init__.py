@@ -1,6 +1,7 @@
 """The event bus as a port: events go out confirmed and come in to each service at least once.
 
-Knows events' envelope only. Patterns are AMQP's: words between dots, `*` for one word, `#` for any number of them.
+Knows events' envelope only. Patterns are AMQP's: words between dots, `*` for one word, `#` for any
+number of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import Protocol
 from atelier.events.messages import Event
 
 PREFIX = "atelier"
-DELIVERIES = 20  # of one event to one service before it is a dead letter; a restart of the service costs one, too
+# Of one event to one service before it is a dead letter; a restart of the service costs one, too
+DELIVERIES = 20
 DEAD_LIMIT = 10_000  # dead letters kept
 SEEN_LIMIT = 10_000  # event ids remembered by a subscription
 RETRY_AFTER = 5  # seconds
@@ -26,8 +28,8 @@ NOTHING = -1  # no position: not even those before the first
 class Delivery:
     """An event in a service's hands: it comes again unless it is acknowledged.
 
-    `nack` gives it back, to come again after a pause that grows with its deliveries. `ack` raises Unavailable when the
-    bus does not answer.
+    `nack` gives it back, to come again after a pause that grows with its deliveries. `ack` raises
+    Unavailable when the bus does not answer.
     """
 
     event: Event
@@ -50,16 +52,20 @@ class Bus(Protocol):
     async def confirmed(self, position: int) -> int:
         """How much of what was confirmed up to `position` the bus still has: less when it has lost its end.
 
-        NOTHING when it is new or was wiped: what was confirmed but has no position yet is gone as well.
+        NOTHING when it is new or was wiped: what was confirmed but has no position yet is gone as
+        well.
         """
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:
         """Make the service's durable queue, so that it misses nothing that is published before it subscribes."""
 
-    def subscribe(self, service: str, patterns: Sequence[str], *, stop: asyncio.Event) -> AsyncIterator[Delivery]:
+    def subscribe(
+        self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
+    ) -> AsyncIterator[Delivery]:
         """The service's events that match a pattern, until `stop`; goes on by itself after an outage of the bus.
 
-        An event that this subscription has acknowledged is not delivered again when it comes a second time.
+        An event that this subscription has acknowledged is not delivered again when it comes a
+        second time.
         """
 
     async def dead_letters(self, services: Iterable[str]) -> int:
@@ -92,7 +98,9 @@ class Seen:
 
 def matches(patterns: Sequence[str], event_type: str) -> bool:
     """Whether one of the patterns covers an event type."""
-    return any(_covers(tuple(pattern.split(".")), tuple(event_type.split("."))) for pattern in patterns)
+    return any(
+        _covers(tuple(pattern.split(".")), tuple(event_type.split("."))) for pattern in patterns
+    )
 
 
 @cache

@@ -1,6 +1,7 @@
 """The event bus on RabbitMQ: a durable topic exchange, one quorum queue per service, publisher confirms.
 
-Reconnects by itself: aio-pika's robust channels would acknowledge a message on a channel that never saw it.
+Reconnects by itself: aio-pika's robust channels would acknowledge a message on a channel that
+never saw it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ TIMEOUT = 10.0  # seconds to connect, and for the confirms of one flight
 TRIES = 3
 TRY_PAUSE = 0.5  # seconds between tries
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before an event that was given back comes again
-TROUBLE = (AMQPError, ChannelInvalidStateError, OSError)  # OSError holds ConnectionError and TimeoutError
+TROUBLE = (
+    AMQPError,
+    ChannelInvalidStateError,
+    OSError,
+)  # OSError holds ConnectionError and TimeoutError
 
 
 class RabbitBus:
@@ -74,7 +79,9 @@ class RabbitBus:
         except TROUBLE as error:
             raise _unavailable() from error
 
-    async def subscribe(self, service: str, patterns: Sequence[str], *, stop: asyncio.Event) -> AsyncIterator[Delivery]:
+    async def subscribe(
+        self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
+    ) -> AsyncIterator[Delivery]:
         """Consume the service's queue, over a connection of its own."""
         outage, hands = Outage(log, "the event bus"), _Hands(patterns)
         try:
@@ -93,7 +100,11 @@ class RabbitBus:
             hands.drop()
 
     async def _consume(
-        self, connection: AbstractConnection, service: str, patterns: Sequence[str], stop: asyncio.Event
+        self,
+        connection: AbstractConnection,
+        service: str,
+        patterns: Sequence[str],
+        stop: asyncio.Event,
     ) -> AsyncIterator[AbstractIncomingMessage]:
         channel = await connection.channel()
         await channel.set_qos(PREFETCH)
@@ -103,7 +114,9 @@ class RabbitBus:
         """Ask over a channel of its own: a queue that somebody has made otherwise closes the one that asks."""
         try:
             async with asyncio.timeout(TIMEOUT), await self._aside() as channel:
-                return sum([await self._topology.dead_letters(channel, service) for service in services])
+                return sum(
+                    [await self._topology.dead_letters(channel, service) for service in services]
+                )
         except TROUBLE as error:
             raise _unavailable() from error
 
@@ -127,7 +140,10 @@ class RabbitBus:
         try:
             async with asyncio.timeout(TIMEOUT):
                 await self._open()
-                sent = [self._exchange.publish(_message(event), event.type, mandatory=False) for event in events]
+                sent = [
+                    self._exchange.publish(_message(event), event.type, mandatory=False)
+                    for event in events
+                ]
                 results = await asyncio.gather(*sent, return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException):
@@ -166,9 +182,13 @@ class _Topology:
 
     async def exchange(self, channel: AbstractChannel) -> AbstractExchange:
         """Where every event enters."""
-        return await channel.declare_exchange(f"{self._prefix}.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        return await channel.declare_exchange(
+            f"{self._prefix}.events", aio_pika.ExchangeType.TOPIC, durable=True
+        )
 
-    async def queue(self, channel: AbstractChannel, service: str, patterns: Sequence[str]) -> AbstractQueue:
+    async def queue(
+        self, channel: AbstractChannel, service: str, patterns: Sequence[str]
+    ) -> AbstractQueue:
         """The service's queue, bound to its patterns and with a place for its dead letters."""
         events = await self.exchange(channel)
         dead = await self._dead(channel, service)
@@ -178,7 +198,8 @@ class _Topology:
             arguments={
                 "x-queue-type": "quorum",
                 "x-delivery-limit": self._deliveries,
-                "x-dead-letter-exchange": "",  # the default exchange: straight to the queue of this name
+                # the default exchange: straight to the queue of this name
+                "x-dead-letter-exchange": "",
                 "x-dead-letter-routing-key": dead.name,
             },
         )
@@ -192,7 +213,9 @@ class _Topology:
 
     async def _dead(self, channel: AbstractChannel, service: str) -> AbstractQueue:
         name = f"{self._prefix}.{service}.dead"
-        return await channel.declare_queue(name, durable=True, arguments={"x-max-length": DEAD_LIMIT})
+        return await channel.declare_queue(
+            name, durable=True, arguments={"x-max-length": DEAD_LIMIT}
+        )
 
 
 async def _inbox(

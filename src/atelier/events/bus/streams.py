@@ -1,6 +1,7 @@
 """The event bus on a Redis stream, for an installation without RabbitMQ: one stream, one consumer group per service.
 
-Confirmed means written to the engine's append-only file; when that is forced to disk is its `appendfsync`.
+Confirmed means written to the engine's append-only file; when that is forced to disk is its
+`appendfsync`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from atelier.errors import Unavailable
-from atelier.events.bus import DEAD_LIMIT, DELIVERIES, NOTHING, PREFIX, RETRY_AFTER, Delivery, Seen, matches
+from atelier.events.bus import (
+    DEAD_LIMIT,
+    DELIVERIES,
+    NOTHING,
+    PREFIX,
+    RETRY_AFTER,
+    Delivery,
+    Seen,
+    matches,
+)
 from atelier.events.messages import Event
 from atelier.queue import scripts
 from atelier.queue.group import Entry, Group, Postponed
@@ -29,12 +39,16 @@ from atelier.retry import pause, retry
 
 log = logging.getLogger("atelier.bus")
 
-LEASE = 10.0  # seconds without a heartbeat after which a service's event goes to its next one after a kill
+# Seconds without a heartbeat after which a service's event goes to its next one after a kill
+LEASE = 10.0
 READ_AHEAD = 64  # events
 TRIES = 3
 TRY_PAUSE = 0.2  # seconds between tries
-FIRST_PAUSE = 0.1  # seconds before an event that was given back comes again; doubles with each delivery
-KEEP = 86_400  # seconds that an event stays for services that come later, however many have acknowledged it
+FIRST_PAUSE = (
+    0.1  # seconds before an event that was given back comes again; doubles with each delivery
+)
+# Seconds that an event stays for services that come later, however many have acknowledged it
+KEEP = 86_400
 LIMIT = 500_000  # events (some 250 MB) that a service that stays away can make the stream hold
 TRIM_EVERY = 60.0  # seconds
 _NOTE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
@@ -80,7 +94,8 @@ class StreamsBus:
     async def note(self, position: int) -> None:
         """Keep it beside the stream: what wipes the one or cuts the end off its file does so with the other.
 
-        Only over what was there last: after a wipe in between, the events just confirmed are gone as well.
+        Only over what was there last: after a wipe in between, the events just confirmed are gone
+        as well.
         """
         try:
             await self._redis.eval(_NOTE, 1, self._noted, self._expected, position)
@@ -104,9 +119,13 @@ class StreamsBus:
         except TROUBLE as error:
             raise _unavailable() from error
 
-    async def subscribe(self, service: str, patterns: Sequence[str], *, stop: asyncio.Event) -> AsyncIterator[Delivery]:
+    async def subscribe(
+        self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
+    ) -> AsyncIterator[Delivery]:
         """Read the service's group; it begins with the oldest event there is."""
-        subscription = _Subscription(self._redis, self._group(service), self._dead, patterns, self._deliveries)
+        subscription = _Subscription(
+            self._redis, self._group(service), self._dead, patterns, self._deliveries
+        )
         keep = asyncio.create_task(subscription.reader.keep())
         try:
             while not stop.is_set():
@@ -159,7 +178,9 @@ class StreamsBus:
         await self._redis.xtrim(self._stream, minid="{}-{}".format(*oldest), approximate=True)
         cut = await self._redis.xtrim(self._stream, maxlen=self._limit, approximate=True)
         if cut:
-            log.warning("the event stream was full: its %d oldest events are gone before their time", cut)
+            log.warning(
+                "the event stream was full: its %d oldest events are gone before their time", cut
+            )
 
     async def _floor(self, group: dict[str, Any]) -> tuple[int, int]:
         """The first entry that the group may still ask for."""
@@ -170,7 +191,9 @@ class StreamsBus:
 class _Subscription:
     """One process's share of a service's events."""
 
-    def __init__(self, redis: Redis, group: Group, dead: str, patterns: Sequence[str], deliveries: int) -> None:
+    def __init__(
+        self, redis: Redis, group: Group, dead: str, patterns: Sequence[str], deliveries: int
+    ) -> None:
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.reader = Reader(group, consumer, READ_AHEAD)
         self._redis = redis

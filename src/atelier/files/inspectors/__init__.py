@@ -1,6 +1,7 @@
 """What files are and what is in them: bytes in, plain data out. Knows no Django, no file system, no network.
 
-To teach Atelier another kind: add it to `table.PROCESSORS`, to `models.Kind` (with a migration), and to `detect`.
+To teach Atelier another kind: add it to `table.PROCESSORS`, to `models.Kind` (with a migration),
+and to `detect`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ MIB = 1024 * 1024
 ENTRIES = 100_000
 NAMES = 100  # of entries that a result shows
 VERIFIED_BYTES = 128 * MIB  # unpacked in all, to see whether sizes and checksums are true
-BOMB_BYTES, BOMB_RATIO = 64 * MIB, 200  # more than both is a bomb: deflate gets 1032 at best, text about 10
+BOMB_BYTES, BOMB_RATIO = (
+    64 * MIB,
+    200,
+)  # more than both is a bomb: deflate gets 1032 at best, text about 10
 CENTRAL_RECORD = b"PK\x01\x02"
 CHUNK_BYTES = 256 * 1024
 LZMA_MEMORY = 128 * MIB  # of a dictionary; xz -9 needs 65
@@ -60,7 +63,9 @@ def inspect(task: Task, data: bytes) -> Inspection:
         if task.content_type == "application/zip":
             return _zip(data)
         if task.content_type == "application/x-tar":
-            return Inspection("archive", task.content_type, {"format": "tar"} | _tar(io.BytesIO(data), len(data)))
+            return Inspection(
+                "archive", task.content_type, {"format": "tar"} | _tar(io.BytesIO(data), len(data))
+            )
         return _compressed(task.content_type, data)
     except BROKEN as error:
         raise BadArchive("The archive ends too early, or what is in it cannot be read.") from error
@@ -120,7 +125,13 @@ def _tar(source: Any, size: int) -> dict[str, Any]:
             refuse_bomb(unpacked, size)
             if len(names) < NAMES:
                 names.append(clean(member.name))
-    return {"entries": entries, "folders": folders, "links": links, "unpacked_size": unpacked, "names": names}
+    return {
+        "entries": entries,
+        "folders": folders,
+        "links": links,
+        "unpacked_size": unpacked,
+        "names": names,
+    }
 
 
 def _compressed(content_type: str, data: bytes) -> Inspection:
@@ -134,7 +145,11 @@ def _compressed(content_type: str, data: bytes) -> Inspection:
         return Inspection("archive", TAR_TYPES[content_type], result)
     while stream.read(CHUNK_BYTES):
         pass
-    return Inspection("archive", content_type, {"format": format_, "entries": 1, "unpacked_size": stream.unpacked})
+    return Inspection(
+        "archive",
+        content_type,
+        {"format": format_, "entries": 1, "unpacked_size": stream.unpacked},
+    )
 
 
 OPENERS: dict[str, Callable[[], Any]] = {

@@ -9,7 +9,13 @@ from typing import Any
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
-from atelier.files.inspectors.detect import HEAD_BYTES, SAMPLE_CHARACTERS, decoded, delimiter, guess_encoding
+from atelier.files.inspectors.detect import (
+    HEAD_BYTES,
+    SAMPLE_CHARACTERS,
+    decoded,
+    delimiter,
+    guess_encoding,
+)
 from atelier.files.inspectors.text import decode, encoding_of
 
 FIELD_CHARACTERS = 1024 * 1024  # a longer field means that a quote was never closed
@@ -21,8 +27,12 @@ def inspect(task: Task, data: bytes) -> Inspection:
     """The shape of a table, or the error of one that cannot be read to its end."""
     encoding = encoding_of(data)
     head = data[:HEAD_BYTES]
-    sample = decoded(head, guess_encoding(head, whole=len(data) <= HEAD_BYTES) or "latin-1")[:SAMPLE_CHARACTERS]
-    separator = delimiter(sample, whole=len(sample) < SAMPLE_CHARACTERS and len(data) <= HEAD_BYTES) or ","
+    sample = decoded(head, guess_encoding(head, whole=len(data) <= HEAD_BYTES) or "latin-1")[
+        :SAMPLE_CHARACTERS
+    ]
+    separator = (
+        delimiter(sample, whole=len(sample) < SAMPLE_CHARACTERS and len(data) <= HEAD_BYTES) or ","
+    )
     result = {"encoding": encoding, "delimiter": separator} | _shape(
         lines(decode(data, encoding, "replace")), separator
     )
@@ -59,7 +69,9 @@ def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
     except csv.Error as problem:
         error = f"line {reader.line_num}: {problem}"
     columns = widths.most_common(1)[0][0] if widths else 0
-    header = [clean(name) for name in first[:HEADER_COLUMNS]] if _is_header(first, second) else None
+    header = (
+        [clean(name) for name in first[:HEADER_COLUMNS]] if _is_header(first, second) else None
+    )
     return {
         "valid": error is None,
         "error": error,
@@ -72,7 +84,12 @@ def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
 
 def _is_header(first: list[str], second: list[str]) -> bool:
     """Names are there, differ, and are no numbers; and something follows them."""
-    return bool(second) and all(first) and len(set(first)) == len(first) and not any(map(_number, first))
+    return (
+        bool(second)
+        and all(first)
+        and len(set(first)) == len(first)
+        and not any(map(_number, first))
+    )
 
 
 def _number(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Which kind a file is, by its first bytes: never by its name, nor by what its sender calls it.
 
-Cheap enough for a web process: it compares, decodes and splits a few kilobytes, and parses nothing that can be nested.
+Cheap enough for a web process: it compares, decodes and splits a few kilobytes, and parses nothing
+that can be nested.
 """
 
 from __future__ import annotations
@@ -71,7 +72,11 @@ def detect(head: bytes, *, whole: bool) -> Found:
 
 def _is_bmp(head: bytes) -> bool:
     """`BM` alone begins many words: the reserved field is zero and the header's size one of those that exist."""
-    return head[:2] == b"BM" and head[6:10] == bytes(4) and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+    return (
+        head[:2] == b"BM"
+        and head[6:10] == bytes(4)
+        and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+    )
 
 
 def is_tar(head: bytes) -> bool:
@@ -93,7 +98,11 @@ def guess_encoding(head: bytes, *, whole: bool) -> str | None:
             return encoding
     wide = _wide(head)
     if wide is not None:
-        return wide if _decodes(head, wide, whole=whole) and not _WIDE_CONTROLS.search(decoded(head, wide)) else None
+        return (
+            wide
+            if _decodes(head, wide, whole=whole) and not _WIDE_CONTROLS.search(decoded(head, wide))
+            else None
+        )
     strange = len(head) - len(head.translate(None, _CONTROLS))
     if b"\0" in head or strange > len(head) * STRANGE_SHARE:
         return None
@@ -129,7 +138,9 @@ def _decodes(head: bytes, encoding: str, *, whole: bool) -> bool:
 
 def decoded(head: bytes, encoding: str) -> str:
     """The beginning of a text; what cannot be decoded does not matter here."""
-    return codecs.getincrementaldecoder("latin-1" if encoding == "8-bit" else encoding)("replace").decode(head)
+    return codecs.getincrementaldecoder("latin-1" if encoding == "8-bit" else encoding)(
+        "replace"
+    ).decode(head)
 
 
 def _kind_of_text(text: str, *, whole: bool) -> Found:

@@ -15,7 +15,9 @@ def inspect(task: Task, data: bytes) -> Inspection:
     """Raises NotAnImage, TooManyPixels, BadPicture."""
     limits = Limits(pixels=task.pixels)
     seen = probe(data, limits)
-    (made,) = [each for each in render(Recipe((SIZE,), gray=False), data, limits) if each.name == SIZE]
+    (made,) = [
+        each for each in render(Recipe((SIZE,), gray=False), data, limits) if each.name == SIZE
+    ]
     thumbnail = Picture(made.data, MEDIA_TYPES[made.format], made.width, made.height)
     result = {
         "format": seen.format,

@@ -13,23 +13,42 @@ from atelier.files.inspectors.text import decode, encoding_of
 KEYS = 100  # of an object that a result shows
 NODES = 1_000_000  # that are looked at for depth and types
 LINES_TYPE = "application/x-ndjson"
-TYPES = {dict: "object", list: "array", str: "string", int: "number", float: "number", bool: "boolean"}
+TYPES = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+}
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
     """The shape of a document, or its first error."""
     encoding = encoding_of(data)
-    utf8 = data if encoding == "utf-8" else "".join(decode(data, encoding, "replace")).encode("utf-8", "replace")
+    utf8 = (
+        data
+        if encoding == "utf-8"
+        else "".join(decode(data, encoding, "replace")).encode("utf-8", "replace")
+    )
     about = {"encoding": encoding}
     try:
         value = orjson.loads(utf8)
     except orjson.JSONDecodeError as error:
         records = _records(utf8)
         if records:
-            return Inspection("json", LINES_TYPE, about | {"valid": True, "format": "lines", "records": records})
+            return Inspection(
+                "json", LINES_TYPE, about | {"valid": True, "format": "lines", "records": records}
+            )
         place = {"line": error.lineno, "column": error.colno}
-        return Inspection("json", task.content_type, about | {"valid": False, "error": clean(error.msg)} | place)
-    shape = {"valid": True, "format": "document", "type": _type(value)} | _members(value) | _depth(value)
+        return Inspection(
+            "json", task.content_type, about | {"valid": False, "error": clean(error.msg)} | place
+        )
+    shape = (
+        {"valid": True, "format": "document", "type": _type(value)}
+        | _members(value)
+        | _depth(value)
+    )
     return Inspection("json", task.content_type, about | shape)
 
 
@@ -54,7 +73,10 @@ def _members(value: object) -> dict[str, Any]:
     if isinstance(value, dict):
         return {"length": len(value), "keys": [clean(key) for key in list(value)[:KEYS]]}
     if isinstance(value, list):
-        return {"length": len(value), "element_types": sorted({_type(item) for item in value[:NODES]})}
+        return {
+            "length": len(value),
+            "element_types": sorted({_type(item) for item in value[:NODES]}),
+        }
     return {}
 
 

@@ -1,7 +1,7 @@
 """Documents that are zip archives inside: which program's they are, and what they say about themselves.
 
-Their XML is read only when it is small, UTF-8 and free of declarations of types and entities, which no office
-program writes and every XML bomb needs.
+Their XML is read only when it is small, UTF-8 and free of declarations of types and entities,
+which no office program writes and every XML bomb needs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def describe(archive: zipfile.ZipFile) -> Document | None:
     if MIMETYPE in names:
         named = _small(archive, MIMETYPE).decode("ascii", "replace").strip()
         if named.startswith(NAMED) and named.isprintable():
-            return Document(named[:100], {"format": clean(named.rpartition(".")[2], 40)} | _facts(archive, names))
+            return Document(
+                named[:100],
+                {"format": clean(named.rpartition(".")[2], 40)} | _facts(archive, names),
+            )
     return None
 
 
@@ -73,6 +76,14 @@ def _small(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         with archive.open(name) as entry:
             data = entry.read(XML_BYTES + 1)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError, ValueError):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+    ):
         return b""
     return data if len(data) <= XML_BYTES else b""

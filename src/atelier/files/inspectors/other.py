@@ -12,7 +12,9 @@ UNKNOWN = "application/octet-stream"
 
 def inspect(task: Task, data: bytes) -> Inspection:
     """The likeliest format, if any is likely."""
-    best = max(_matches(data), key=lambda match: (match.confidence, bool(match.mime_type)), default=None)
+    best = max(
+        _matches(data), key=lambda match: (match.confidence, bool(match.mime_type)), default=None
+    )
     content_type = best.mime_type if best and best.mime_type else UNKNOWN
     result = {
         "description": clean(best.name) if best else "",

@@ -43,7 +43,10 @@ def inspect(task: Task, data: bytes) -> Inspection:
 
 def _about(reader: PdfReader) -> dict[str, Any]:
     about: Mapping[str, Any] = reader.metadata or {}
-    found = {name: clean(str(about.get(f"/{name.capitalize()}") or "")) for name in ("title", "author", "producer")}
+    found = {
+        name: clean(str(about.get(f"/{name.capitalize()}") or ""))
+        for name in ("title", "author", "producer")
+    }
     return {name: value or None for name, value in found.items()}
 
 

@@ -20,7 +20,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Outbox",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("event_id", models.UUIDField(default=uuid.uuid4)),
                 ("type", models.TextField()),
                 ("subject", models.TextField()),
@@ -33,7 +38,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="File",
             fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
                 ("owner_id", models.BigIntegerField()),
                 ("file", models.FileField(max_length=255, unique=True, upload_to="")),
                 ("thumbnail", models.TextField(null=True)),
@@ -45,7 +55,9 @@ class Migration(migrations.Migration):
                 ("processed", models.BooleanField(default=False)),
                 (
                     "status",
-                    models.TextField(choices=[(name, name.capitalize()) for name in STATUSES], default="queued"),
+                    models.TextField(
+                        choices=[(name, name.capitalize()) for name in STATUSES], default="queued"
+                    ),
                 ),
                 ("result", models.JSONField(null=True)),
                 ("error", models.JSONField(null=True)),
@@ -60,19 +72,29 @@ class Migration(migrations.Migration):
                 "db_table": "files",
                 "indexes": [
                     models.Index("owner_id", models.F("id").desc(), name="ix_files_owner_id_id"),
-                    models.Index("offered_at", name="ix_files_offered_at", condition=models.Q(status="queued")),
+                    models.Index(
+                        "offered_at",
+                        name="ix_files_offered_at",
+                        condition=models.Q(status="queued"),
+                    ),
                 ],
                 "constraints": [
-                    models.CheckConstraint(condition=models.Q(status__in=STATUSES), name="ck_files_status"),
-                    models.CheckConstraint(condition=models.Q(kind__in=KINDS), name="ck_files_kind"),
                     models.CheckConstraint(
-                        condition=models.Q(processed=models.Q(status="processed")), name="ck_files_processed"
+                        condition=models.Q(status__in=STATUSES), name="ck_files_status"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(kind__in=KINDS), name="ck_files_kind"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(processed=models.Q(status="processed")),
+                        name="ck_files_processed",
                     ),
                 ],
             },
         ),
         migrations.RunSQL(
-            "ALTER TABLE files ADD CONSTRAINT fk_files_owner_id_users FOREIGN KEY (owner_id) REFERENCES users (id)",
+            "ALTER TABLE files ADD CONSTRAINT fk_files_owner_id_users FOREIGN KEY (owner_id) "
+            "REFERENCES users (id)",
             "ALTER TABLE files DROP CONSTRAINT fk_files_owner_id_users",
         ),
     )

@@ -1,6 +1,7 @@
 """Tells an image's format, size and kind from its header bytes; nothing here decodes a pixel or imports a library.
 
-The formats are an allow-list: whatever does not start like one of them is no image, whatever its name says.
+The formats are an allow-list: whatever does not start like one of them is no image, whatever its
+name says.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _jpeg(data: bytes) -> Header:
     profile: dict[int, bytes] = {}
     for marker, payload in _jpeg_segments(data):
         if marker in START_OF_FRAME and not header.mode:
-            header.bits, header.height, header.width, header.channels = struct.unpack_from(">BHHB", payload)
+            header.bits, header.height, header.width, header.channels = struct.unpack_from(
+                ">BHHB", payload
+            )
             header.mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(header.channels, "")
             if not header.mode:
                 raise BadPicture(f"A JPEG of {header.channels} components.")
@@ -120,7 +123,9 @@ def _png(data: bytes) -> Header:
     mode, channels = PNG_MODES.get(colour, ("", 0))
     if not mode:
         raise BadPicture(f"A PNG of colour type {colour}.")
-    header = Header("PNG", width, height, "1" if mode == "L" and bits == 1 else mode, bits, channels=channels)
+    header = Header(
+        "PNG", width, height, "1" if mode == "L" and bits == 1 else mode, bits, channels=channels
+    )
     place = 33
     for _ in range(MAX_CHUNKS):
         if place + 8 > len(data):
@@ -203,7 +208,10 @@ def _gif(data: bytes) -> Header:
                 break
             header.frames += 1
             left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, place + 1)
-            header.width, header.height = max(header.width, left + wide), max(header.height, top + high)
+            header.width, header.height = (
+                max(header.width, left + wide),
+                max(header.height, top + high),
+            )
             place += 11 + _gif_table(flags)
         elif data[place] == GIF_EXTENSION:
             place += 2
@@ -230,7 +238,15 @@ def _gif_skip(data: bytes, place: int) -> int:
 
 
 BMP_OS2_HEADER, BMP_INFO_HEADERS = 12, (16, 40, 52, 56, 64, 108, 124)
-BMP_MODES = {1: ("1", 1), 2: ("P", 1), 4: ("P", 1), 8: ("P", 1), 16: ("RGB", 3), 24: ("RGB", 3), 32: ("RGB", 3)}
+BMP_MODES = {
+    1: ("1", 1),
+    2: ("P", 1),
+    4: ("P", 1),
+    8: ("P", 1),
+    16: ("RGB", 3),
+    24: ("RGB", 3),
+    32: ("RGB", 3),
+}
 
 
 def _bmp(data: bytes) -> Header:
@@ -267,13 +283,19 @@ def _tiff(data: bytes) -> Header:
     bits = tiff.number(tags.get(TIFF_BITS), 1)
     if samples > MAX_SAMPLES:
         raise BadPicture(f"A TIFF of {samples} samples a pixel.")
-    header = Header("TIFF", tiff.number(tags.get(TIFF_WIDTH)), tiff.number(tags.get(TIFF_HEIGHT)), mode, bits)
+    header = Header(
+        "TIFF", tiff.number(tags.get(TIFF_WIDTH)), tiff.number(tags.get(TIFF_HEIGHT)), mode, bits
+    )
     header.channels = samples
-    header.mode = "1" if bits == 1 and mode == "L" else mode + "A" * bool(TIFF_EXTRA in tags and mode)
+    header.mode = (
+        "1" if bits == 1 and mode == "L" else mode + "A" * bool(TIFF_EXTRA in tags and mode)
+    )
     header.frames = tiff.count_directories()
     header.exif = data
     header.icc = tiff.raw(tags.get(TIFF_PROFILE), MAX_PROFILE_BYTES)
-    header.tags["tile"] = tiff.number(tags.get(TIFF_TILE_WIDTH)) * tiff.number(tags.get(TIFF_TILE_HEIGHT))
+    header.tags["tile"] = tiff.number(tags.get(TIFF_TILE_WIDTH)) * tiff.number(
+        tags.get(TIFF_TILE_HEIGHT)
+    )
     x, y = (tiff.numbers(tags.get(tag)) for tag in (TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION))
     per_inch = {2: 1.0, 3: 2.54}.get(tiff.number(tags.get(TIFF_UNIT), 2))
     header.dpi = (x[0] * per_inch, y[0] * per_inch) if x and y and per_inch else None

@@ -1,6 +1,7 @@
 """Turns what a file says about its picture into a small JSON-safe dict: camera, time, place, profile.
 
-The values come from strangers and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no infinity, bounded lengths.
+The values come from strangers and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no
+infinity, bounded lengths.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ STRINGS = {
     "lens_make": 42035,
     "lens": 42036,
 }
-NUMBERS = {"exposure_s": 33434, "f_number": 33437, "iso": 34855, "focal_length_mm": 37386, "focal_length_35mm": 41989}
+NUMBERS = {
+    "exposure_s": 33434,
+    "f_number": 33437,
+    "iso": 34855,
+    "focal_length_mm": 37386,
+    "focal_length_35mm": 41989,
+}
 DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED, OFFSET_ORIGINAL = 36867, 36868, 306, 36881
 DEGREES_LATITUDE, DEGREES_LONGITUDE = 90, 180
 # Orientations that swap width and height.
@@ -47,7 +54,11 @@ def orientation(header: Header) -> int:
 
 def describe(header: Header, limit: int) -> dict[str, Any]:
     """Collects the metadata; what is beyond `limit` bytes of JSON is dropped, the least needed first."""
-    found: dict[str, Any] = {"mode": header.mode, "bit_depth": header.bits, "frames": header.frames}
+    found: dict[str, Any] = {
+        "mode": header.mode,
+        "bit_depth": header.bits,
+        "frames": header.frames,
+    }
     if header.dpi and all(math.isfinite(value) and 0 < value < 1e6 for value in header.dpi):
         found["dpi"] = [round(value, 2) for value in header.dpi]
     if header.icc:
@@ -63,8 +74,12 @@ def _exif(data: bytes) -> dict[str, Any]:
     try:
         tiff = Tiff.open(data)
         main, _ = tiff.directory(tiff.first)
-        shot, _ = tiff.directory(place) if (place := tiff.number(main.get(EXIF_DIRECTORY))) else ({}, 0)
-        where, _ = tiff.directory(place) if (place := tiff.number(main.get(GPS_DIRECTORY))) else ({}, 0)
+        shot, _ = (
+            tiff.directory(place) if (place := tiff.number(main.get(EXIF_DIRECTORY))) else ({}, 0)
+        )
+        where, _ = (
+            tiff.directory(place) if (place := tiff.number(main.get(GPS_DIRECTORY))) else ({}, 0)
+        )
         tags = {**shot, **main}
         found = {"exif": _camera(tiff, tags), "gps": _position(tiff, where)}
     except (NotTiff, struct.error, OverflowError):
@@ -88,7 +103,11 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
         text = _string(tiff, tags.get(tag))
         day, _, time = text.partition(" ")
         parts = [*day.replace("-", ":").split(":"), *time.split(":")]
-        if len(parts) == 6 and all(part.isascii() and part.isdigit() for part in parts) and int(parts[0]):
+        if (
+            len(parts) == 6
+            and all(part.isascii() and part.isdigit() for part in parts)
+            and int(parts[0])
+        ):
             year, month, date, hour, minute, second = (part.zfill(2)[:4] for part in parts)
             return f"{year.zfill(4)}-{month}-{date}T{hour}:{minute}:{second}" + _offset(tiff, tags)
     return ""
@@ -96,7 +115,9 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
 
 def _offset(tiff: Tiff, tags: dict[int, Entry]) -> str:
     text = _string(tiff, tags.get(OFFSET_ORIGINAL))
-    valid = len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()
+    valid = (
+        len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()
+    )
     return text if valid and text.isascii() else ""
 
 
@@ -108,7 +129,9 @@ def _position(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, float]:
     found = {"latitude": latitude, "longitude": longitude}
     altitude = tiff.numbers(tags.get(6))
     if altitude and math.isfinite(altitude[0]) and abs(altitude[0]) < 1e5:
-        found["altitude_m"] = round(-altitude[0] if tiff.number(tags.get(5)) == 1 else altitude[0], 2)
+        found["altitude_m"] = round(
+            -altitude[0] if tiff.number(tags.get(5)) == 1 else altitude[0], 2
+        )
     return found
 
 
@@ -116,7 +139,9 @@ def _degrees(tiff: Tiff, side: Entry | None, value: Entry | None, limit: int) ->
     parts = tiff.numbers(value)[:3]
     if not parts or not all(math.isfinite(part) and part >= 0 for part in parts):
         return None
-    degrees = sum(float(part) / divisor for part, divisor in zip(parts, (1, 60, 3600), strict=False))
+    degrees = sum(
+        float(part) / divisor for part, divisor in zip(parts, (1, 60, 3600), strict=False)
+    )
     if degrees > limit:
         return None
     return round(-degrees if _string(tiff, side).upper() in ("S", "W") else degrees, 7)

@@ -40,9 +40,8 @@ def probe(data: bytes, limits: Limits | None = None) -> Probe:
     """Identifies a picture.
 
     Raises:
-        NotAnImage: not a format that can be decoded here (SVG, PDF and EPS are none, whatever their name).
-        TooManyPixels: larger than `limits`.
-        BadPicture: the header is damaged.
+        NotAnImage: not a format that can be decoded here (SVG, PDF and EPS are none, whatever
+        their name). TooManyPixels: larger than `limits`. BadPicture: the header is damaged.
     """
     limits = limits or Limits()
     header = read_header(data)
@@ -52,7 +51,9 @@ def probe(data: bytes, limits: Limits | None = None) -> Probe:
     if turn in SIDEWAYS:
         width, height = height, width
     metadata = describe(header, limits.metadata)
-    return Probe(header.format, MEDIA_TYPES[header.format], width, height, turn, header.frames, metadata)
+    return Probe(
+        header.format, MEDIA_TYPES[header.format], width, height, turn, header.frames, metadata
+    )
 
 
 def check(header: Header, limits: Limits) -> None:
@@ -60,5 +61,6 @@ def check(header: Header, limits: Limits) -> None:
     pixels = max(header.width * header.height, header.tags.get("tile", 0))
     if pixels > limits.pixels or max(header.width, header.height) > limits.side:
         raise TooManyPixels(
-            f"{header.width}x{header.height} pixels; the limit is {limits.pixels} in all and {limits.side} a side."
+            f"{header.width}x{header.height} pixels; the limit is {limits.pixels} in all and "
+            f"{limits.side} a side."
         )

@@ -1,7 +1,7 @@
 """Reads the directories of TIFF, which EXIF uses too: tags and their values, never pixels.
 
-Written for hostile bytes: every count and offset is bounded, a loop of directories ends, and what cannot be read is
-absent.
+Written for hostile bytes: every count and offset is bounded, a loop of directories ends, and what
+cannot be read is absent.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ class Tiff:
             tag, kind, values = struct.unpack_from(self.order + entry_code, self.data, place)
             tags.setdefault(tag, (kind, values, place + size - width))
         end = start + count * size
-        after = struct.unpack_from(self.order + next_code, self.data, end)[0] if end + width <= len(self.data) else 0
+        after = (
+            struct.unpack_from(self.order + next_code, self.data, end)[0]
+            if end + width <= len(self.data)
+            else 0
+        )
         return tags, after
 
     def count_directories(self) -> int:
@@ -107,8 +111,12 @@ class Tiff:
         size = count * TYPES[kind][1]
         width = 8 if self.big else 4
         if size > width:
-            (place,) = struct.unpack_from(self.order + ("Q" if self.big else "I"), self.data, place)
-        return self.data[place : place + min(size, limit)] if place + size <= len(self.data) else b""
+            (place,) = struct.unpack_from(
+                self.order + ("Q" if self.big else "I"), self.data, place
+            )
+        return (
+            self.data[place : place + min(size, limit)] if place + size <= len(self.data) else b""
+        )
 
     def numbers(self, entry: Entry | None) -> list[Value]:
         """A value as numbers; a rational is one float, and one over zero is left out."""

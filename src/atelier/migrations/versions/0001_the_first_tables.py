@@ -14,7 +14,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Writers notify only while the relay sleeps, which they see by its advisory lock: see atelier.events.outbox.
+# Writers notify only while the relay sleeps, which they see by its advisory lock: see
+# atelier.events.outbox.
 WAKE_FUNCTION = """
 CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -47,22 +48,36 @@ def upgrade() -> None:
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("status", sa.SmallInteger(), nullable=True),
-        sa.Column("headers", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "headers", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("locked_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("state in ('running', 'done')", name=op.f("ck_idempotency_keys_state")),
         sa.PrimaryKeyConstraint("scope", "key", name=op.f("pk_idempotency_keys")),
     )
-    op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"], unique=False)
+    op.create_index(
+        op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"], unique=False
+    )
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("event_id", sa.UUID(as_uuid=False), server_default=sa.text("gen_random_uuid()"), nullable=False),
+        sa.Column(
+            "event_id",
+            sa.UUID(as_uuid=False),
+            server_default=sa.text("gen_random_uuid()"),
+            nullable=False,
+        ),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
-        sa.Column("time", sa.DateTime(timezone=True), server_default=sa.text("clock_timestamp()"), nullable=False),
+        sa.Column(
+            "time",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
         sa.Column("data", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -76,9 +91,19 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("position IS NOT NULL"),
     )
-    op.create_index("ix_outbox_unsent", "outbox", ["id"], unique=False, postgresql_where=sa.text("position IS NULL"))
     op.create_index(
-        "uq_outbox_position", "outbox", ["position"], unique=True, postgresql_where=sa.text("position IS NOT NULL")
+        "ix_outbox_unsent",
+        "outbox",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("position IS NULL"),
+    )
+    op.create_index(
+        "uq_outbox_position",
+        "outbox",
+        ["position"],
+        unique=True,
+        postgresql_where=sa.text("position IS NOT NULL"),
     )
     op.create_index("uq_outbox_subject_sequence", "outbox", ["subject", "sequence"], unique=True)
     op.create_table(
@@ -116,22 +141,32 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("metadata", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "error", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("renditions", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("sequence", sa.Integer(), nullable=False),
         sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("offered_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint("status in ('queued', 'ready', 'failed')", name=op.f("ck_images_status")),
+        sa.CheckConstraint(
+            "status in ('queued', 'ready', 'failed')", name=op.f("ck_images_status")
+        ),
         sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name=op.f("fk_images_owner_id_users")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
         sa.UniqueConstraint("blob", name=op.f("uq_images_blob")),
     )
     op.create_index(
-        "ix_images_offered_at", "images", ["offered_at"], unique=False, postgresql_where=sa.text("status = 'queued'")
+        "ix_images_offered_at",
+        "images",
+        ["offered_at"],
+        unique=False,
+        postgresql_where=sa.text("status = 'queued'"),
     )
-    op.create_index("ix_images_owner_id_id", "images", ["owner_id", sa.literal_column("id DESC")], unique=False)
+    op.create_index(
+        "ix_images_owner_id_id", "images", ["owner_id", sa.literal_column("id DESC")], unique=False
+    )
     op.create_index("ix_images_tags", "images", ["tags"], unique=False, postgresql_using="gin")
     op.create_table(
         "refresh_families",
@@ -142,12 +177,19 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_refresh_families_user_id_users"), ondelete="CASCADE"
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_refresh_families_user_id_users"),
+            ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refresh_families")),
     )
-    op.create_index(op.f("ix_refresh_families_expires_at"), "refresh_families", ["expires_at"], unique=False)
-    op.create_index(op.f("ix_refresh_families_user_id"), "refresh_families", ["user_id"], unique=False)
+    op.create_index(
+        op.f("ix_refresh_families_expires_at"), "refresh_families", ["expires_at"], unique=False
+    )
+    op.create_index(
+        op.f("ix_refresh_families_user_id"), "refresh_families", ["user_id"], unique=False
+    )
     op.execute(WAKE_FUNCTION)
     op.execute(WAKE_TRIGGER)
 
@@ -158,14 +200,24 @@ def downgrade() -> None:
     op.drop_table("refresh_families")
     op.drop_index("ix_images_tags", table_name="images", postgresql_using="gin")
     op.drop_index("ix_images_owner_id_id", table_name="images")
-    op.drop_index("ix_images_offered_at", table_name="images", postgresql_where=sa.text("status = 'queued'"))
+    op.drop_index(
+        "ix_images_offered_at", table_name="images", postgresql_where=sa.text("status = 'queued'")
+    )
     op.drop_table("images")
     op.drop_table("users")
     op.drop_table("relay_position")
     op.drop_index("uq_outbox_subject_sequence", table_name="outbox")
-    op.drop_index("uq_outbox_position", table_name="outbox", postgresql_where=sa.text("position IS NOT NULL"))
-    op.drop_index("ix_outbox_unsent", table_name="outbox", postgresql_where=sa.text("position IS NULL"))
-    op.drop_index("ix_outbox_type_position", table_name="outbox", postgresql_where=sa.text("position IS NOT NULL"))
+    op.drop_index(
+        "uq_outbox_position", table_name="outbox", postgresql_where=sa.text("position IS NOT NULL")
+    )
+    op.drop_index(
+        "ix_outbox_unsent", table_name="outbox", postgresql_where=sa.text("position IS NULL")
+    )
+    op.drop_index(
+        "ix_outbox_type_position",
+        table_name="outbox",
+        postgresql_where=sa.text("position IS NOT NULL"),
+    )
     op.drop_table("outbox")
     op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")

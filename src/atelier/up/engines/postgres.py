@@ -13,7 +13,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from atelier.up.engines.binaries import find_postgres
-from atelier.up.engines.errors import DiskFull, EngineError, EngineVersionMismatch, FolderInUse, from_log, from_os_error
+from atelier.up.engines.errors import (
+    DiskFull,
+    EngineError,
+    EngineVersionMismatch,
+    FolderInUse,
+    from_log,
+    from_os_error,
+)
 from atelier.up.engines.location import Home, find_home
 from atelier.up.engines.process import (
     PATIENCE_SECONDS,
@@ -35,7 +42,8 @@ NEW_CLUSTER_BYTES = 128 * 1024 * 1024  # initdb and the first write-ahead segmen
 
 OPTIONS = {
     "listen_addresses": "",  # no TCP
-    "unix_socket_directories": ".",  # its own folder, 0700; relative, so the limit on socket paths does not apply
+    # its own folder, 0700; relative, so the limit on socket paths does not apply
+    "unix_socket_directories": ".",
     "unix_socket_permissions": "0700",
     "port": "5432",
     "max_connections": "200",  # every role's pool, and a test run
@@ -46,10 +54,15 @@ OPTIONS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",  # statements and the values in error details are people's data
+    # statements and the values in error details are people's data
+    "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
-FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}  # for tests only
+FORGETFUL = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}  # for tests only
 
 
 def start_postgres(
@@ -63,7 +76,12 @@ def start_postgres(
 ) -> Engine:
     """Start it on `folder` (made when missing, with an empty database `atelier`) and wait until it answers."""
     engine = launch_postgres(
-        folder, binaries=binaries, user=user, log=log, durable=durable, patience_seconds=patience_seconds
+        folder,
+        binaries=binaries,
+        user=user,
+        log=log,
+        durable=durable,
+        patience_seconds=patience_seconds,
     )
     engine.wait_ready()
     return engine
@@ -80,8 +98,9 @@ def launch_postgres(
 ) -> Engine:
     """Start it without waiting. Raises an EngineError that says what to do.
 
-    `binaries` is the folder of its programs; `user` runs it when we are root; not `durable` means no fsync at all.
-    As root the data may live elsewhere than in `folder`: see `Engine.folder` and `Engine.notes`.
+    `binaries` is the folder of its programs; `user` runs it when we are root; not `durable` means
+    no fsync at all. As root the data may live elsewhere than in `folder`: see `Engine.folder` and
+    `Engine.notes`.
     """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow the operator's links
     log = log or folder.with_name(f"{folder.name}.log")
@@ -107,7 +126,12 @@ def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
     arguments += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
     try:
         process = spawn(
-            arguments, cwd=Path("/"), output=output, lock=lock, death_signal=signal.SIGINT, account=home.account
+            arguments,
+            cwd=Path("/"),
+            output=output,
+            lock=lock,
+            death_signal=signal.SIGINT,
+            account=home.account,
         )
     finally:
         os.close(output)
@@ -144,7 +168,9 @@ def _create(home: Home, lock: int, *, durable: bool) -> None:
 
 def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
     locale = ["--locale=C.UTF-8"]
-    if _major(home.version) >= BUILTIN_LOCALE_SINCE:  # the same order and case on every system and after its upgrades
+    if (
+        _major(home.version) >= BUILTIN_LOCALE_SINCE
+    ):  # the same order and case on every system and after its upgrades
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     sync = [] if durable else ["--no-sync"]
     fixed = ["-U", USER, "-A", "trust", "-E", "UTF8", "-k", "--no-instructions"]
@@ -156,8 +182,8 @@ def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
 def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> None:
     """Run one of its programs to the end.
 
-    It follows us into death, and it and its own children hold the lock: the next start does not clear the draft away
-    under a program that still writes there.
+    It follows us into death, and it and its own children hold the lock: the next start does not
+    clear the draft away under a program that still writes there.
     """
     options = home.account.popen_options() if home.account else {}
     done = subprocess.run(  # noqa: S603 - programs we looked up
@@ -182,7 +208,8 @@ def _check_version(home: Home) -> None:
     found = (home.folder / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
     if found != str(_major(home.version)):
         raise EngineVersionMismatch(
-            f"{home.folder} was written by PostgreSQL {found}, but {home.binaries} is {home.version}: "
+            f"{home.folder} was written by PostgreSQL {found}, but {home.binaries} is "
+            f"{home.version}: "
             f"set ATELIER_POSTGRES_BIN to a PostgreSQL {found}, or back up with the version that "
             "wrote it and restore that (docs/howto/upgrade.md)."
         )
@@ -204,14 +231,19 @@ def _clear_stale_pid(folder: Path) -> None:
     with suppress(FileNotFoundError):
         pid = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
         if pid.isdecimal() and _serves(int(pid), folder):
-            raise FolderInUse(f"{folder} is served by a PostgreSQL that was started by other means (process {pid}).")
+            raise FolderInUse(
+                f"{folder} is served by a PostgreSQL that was started by other means (process "
+                f"{pid})."
+            )
         path.unlink()
 
 
 def _serves(pid: int, folder: Path) -> bool:
     """Whether this process is a postmaster of `folder`: by its working directory, or its arguments if hidden."""
     arguments = command_line(pid)
-    if not arguments or not Path(arguments[0].split()[0]).name.startswith(("postgres", "postmaster")):
+    if not arguments or not Path(arguments[0].split()[0]).name.startswith(
+        ("postgres", "postmaster")
+    ):
         return False
     try:
         return Path(f"/proc/{pid}/cwd").samefile(folder)
@@ -222,7 +254,9 @@ def _serves(pid: int, folder: Path) -> bool:
 def _is_ready(folder: Path, pid: int) -> bool:
     """What `pg_ctl -w` looks at: the eighth line of `postmaster.pid`."""
     try:
-        lines = (folder / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            (folder / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
+        )
     except OSError:
         return False
     return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"

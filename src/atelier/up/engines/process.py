@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 PR_SET_NAME = 15  # the same
-POLL_SECONDS = 0.01  # between looks at an engine that is starting; both take less than half a second
+POLL_SECONDS = (
+    0.01  # between looks at an engine that is starting; both take less than half a second
+)
 START_SECONDS = 120  # crash recovery of a large database may take a while
 STOP_SECONDS = 30  # a fast shutdown writes one checkpoint
 PATIENCE_SECONDS = 60  # for an engine that is still shutting down after its supervisor was killed
@@ -36,8 +38,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def die_with_parent(signum: int = signal.SIGKILL, parent: int | None = None) -> None:
     """Ask the kernel to send `signum` to this process when the thread that made it ends.
 
-    Call it first thing in a child. With `parent`, its expected parent's pid, a child whose parent died before the call
-    dies at once. Changing the user id clears the wish, so change it before.
+    Call it first thing in a child. With `parent`, its expected parent's pid, a child whose parent
+    died before the call dies at once. Changing the user id clears the wish, so change it before.
     """
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
@@ -90,8 +92,8 @@ def lock_folder(folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int
 def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int:
     """Lock the file that stands for `folder`, return its descriptor; an engine that inherits it holds it to its end.
 
-    Waits for engines whose starter is gone (they are shutting down), then raises FolderBusy; raises FolderInUse at once
-    when the starter lives.
+    Waits for engines whose starter is gone (they are shutting down), then raises FolderBusy;
+    raises FolderInUse at once when the starter lives.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -125,9 +127,13 @@ def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
         except BlockingIOError:
             owner = _living_owner(descriptor)
             if owner not in (None, os.getpid()):
-                raise FolderInUse(f"{folder} is in use by another running instance (process {owner}).") from None
+                raise FolderInUse(
+                    f"{folder} is in use by another running instance (process {owner})."
+                ) from None
             if time.monotonic() > deadline:
-                raise FolderBusy(f"{folder} is still in use by an earlier instance's engine.") from None
+                raise FolderBusy(
+                    f"{folder} is still in use by an earlier instance's engine."
+                ) from None
             time.sleep(POLL_SECONDS)
         else:
             return
@@ -213,7 +219,8 @@ def clean_environment() -> dict[str, str]:
 def open_log(path: Path) -> tuple[int, int]:
     """A descriptor that appends to the log, and its present size.
 
-    A file and not a pipe: an engine must never wait for a reader, nor lose its voice when the reader dies.
+    A file and not a pipe: an engine must never wait for a reader, nor lose its voice when the
+    reader dies.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,7 +241,13 @@ def trim_log(path: Path) -> None:
 
 
 def spawn(
-    arguments: Sequence[str | Path], *, cwd: Path, output: int, lock: int, death_signal: int, account: Account | None
+    arguments: Sequence[str | Path],
+    *,
+    cwd: Path,
+    output: int,
+    lock: int,
+    death_signal: int,
+    account: Account | None,
 ) -> subprocess.Popen[bytes]:
     """Start an engine in a session of its own: Ctrl-C in a terminal must reach the supervisor alone."""
     return subprocess.Popen(  # noqa: S603 - paths of engines we looked up

@@ -16,7 +16,8 @@ SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing zero
 def reachable(folder: Path, name: str) -> Path:
     """The folder, or a link to it in a short private directory when `folder/name` does not fit a socket address.
 
-    Engines bind the bare name from inside their folder, so only clients meet the limit; connect() follows links.
+    Engines bind the bare name from inside their folder, so only clients meet the limit; connect()
+    follows links.
     """
     if len(os.fsencode(folder / name)) <= SOCKET_PATH_BYTES:
         return folder
@@ -45,6 +46,11 @@ def _private_directory() -> Path:
         with suppress(OSError):
             path.mkdir(mode=0o700, exist_ok=True)
             status = path.lstat()
-            if path.is_dir() and not path.is_symlink() and status.st_uid == os.geteuid() and not status.st_mode & 0o077:
+            if (
+                path.is_dir()
+                and not path.is_symlink()
+                and status.st_uid == os.geteuid()
+                and not status.st_mode & 0o077
+            ):
                 return path
     return Path(tempfile.mkdtemp(prefix="atelier-"))

@@ -26,14 +26,19 @@ OPTIONS = {
     "loglevel": "warning",
     "save": "",  # the append-only file holds everything
     "appendonly": "yes",
-    "appendfsync": "everysec",  # a crash of the machine loses at most a second of hints; rows are the truth
+    # a crash of the machine loses at most a second of hints; rows are the truth
+    "appendfsync": "everysec",
     "maxmemory-policy": "noeviction",  # a queue must refuse, not forget
     "databases": "64",  # one for each worker of a test run
 }
 
 
 def start_valkey(
-    folder: Path, *, binary: Path | None = None, log: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
+    folder: Path,
+    *,
+    binary: Path | None = None,
+    log: Path | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
     """Start it on `folder` (made when missing) and wait until it answers."""
     engine = launch_valkey(folder, binary=binary, log=log, patience_seconds=patience_seconds)
@@ -42,7 +47,11 @@ def start_valkey(
 
 
 def launch_valkey(
-    folder: Path, *, binary: Path | None = None, log: Path | None = None, patience_seconds: float = PATIENCE_SECONDS
+    folder: Path,
+    *,
+    binary: Path | None = None,
+    log: Path | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
     """Start it without waiting. Raises EngineMissing, FolderInUse, FolderUnusable or DiskFull."""
     program = find_valkey(binary)
@@ -62,7 +71,14 @@ def launch_valkey(
                 program,
                 *(part for key, value in OPTIONS.items() for part in (f"--{key}", value)),
             ]
-            process = spawn(arguments, cwd=folder, output=output, lock=lock, death_signal=signal.SIGTERM, account=None)
+            process = spawn(
+                arguments,
+                cwd=folder,
+                output=output,
+                lock=lock,
+                death_signal=signal.SIGTERM,
+                account=None,
+            )
         finally:
             os.close(output)
     except OSError as error:
