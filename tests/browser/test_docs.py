@@ -56,7 +56,7 @@ def pictures(instance: Instance) -> dict[str, Shown]:
     task = client.post("/api/tasks", files=files, data={"meta": "Wet?"}).json()
     file = client.post("/api/upload/", files={"file": ("w.jpg", content)}).json()
     file = inspected(client, file["url"])
-    made = {each["name"]: each for each in settled(client, image["id"], SECONDS)["renditions"]}
+    made = {each["name"]: each for each in settled(client, image["id"])["renditions"]}
     original, thumbnail = {"width": 640, "height": 480}, file["result"]["thumbnail"]
     sizes = (made["captioned"], made["100x100"], original, thumbnail)
     values = (
