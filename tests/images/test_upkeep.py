@@ -132,7 +132,9 @@ async def test_a_repair_mends_what_can_be_mended(
         sorted([rendition, lost["file_path"]]),
         sorted([orphan, "notes/mine"]),
     )
-    assert await repair(settings, database, report) == Mended(images=1, files=0, orphans=1)
+    assert await repair(
+        settings, database, missing=report.missing, orphaned=report.orphaned
+    ) == Mended(images=1, files=0, orphans=1)
     await backdate(database, 7200)
     async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
         assert await reoffer(settings, database, redis) == 1

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.errors import NotFound
 from atelier.imaging.coverage import BUNDLED_FONT, coverage
 from atelier.imaging.fontfiles import BUNDLED, FontFile, find, folders, read
 from atelier.imaging.typeface import typeface
@@ -102,10 +101,10 @@ def test_the_bundled_font_has_a_name_too(install: Install) -> None:
 def test_a_name_that_no_font_has_is_refused(name: str, install: Install) -> None:
     """Never another font in its place; the folders that were searched are named."""
     folder = install("a.ttf", called(ONE)).parent
-    with pytest.raises(NotFound) as refusal:
+    with pytest.raises(FileNotFoundError) as refusal:
         find(name)
-    assert str(folder) in refusal.value.detail
-    assert str(BUNDLED_FONT.parent) not in refusal.value.detail
+    assert str(folder) in refusal.value.strerror
+    assert str(BUNDLED_FONT.parent) not in refusal.value.strerror
 
 
 def test_what_is_no_font_is_passed_over(install: Install) -> None:

@@ -197,7 +197,7 @@ def test_warnings_are_lines_too(setup: Callable[..., Written]) -> None:
 UNHANDLED = """
 import asyncio, gc, sys, threading
 from pathlib import Path
-from atelier import logs
+from atelier.observe import logs
 from atelier.settings import Settings
 logs.setup("api", Settings(data=Path(sys.argv[1])))
 def fail(): raise RuntimeError("nobody caught " + sys.argv[2])

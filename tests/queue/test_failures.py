@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LONG = 10 * PATIENCE_SECONDS  # a lease that no test awaits
 SHORT = 0.6  # a lease that tests wait for
 KEPT = 2.0  # a lease that living consumers keep, also where their loop comes round late
-WORKER = Path(__file__).with_name("queue_worker.py")
+WORKER = Path(__file__).with_name("worker.py")
 
 
 class Worker:

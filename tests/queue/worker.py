@@ -1,4 +1,4 @@
-"""A worker process for the queue's tests: `queue_worker.py URL QUEUE CONSUMER LEASE BATCH`.
+"""A worker process for the queue's tests: `worker.py URL QUEUE CONSUMER LEASE BATCH`.
 
 The body of a job says what to do; each beginning and end is a line on standard output.
 """

@@ -44,7 +44,7 @@ import asyncio, logging, sys
 from redis.asyncio import Redis
 from atelier.events.bus.rabbitmq import RabbitBus
 from atelier.events.bus.streams import StreamsBus
-from atelier import carrier as relay
+from atelier.events import relay
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 

@@ -6,6 +6,7 @@ always answers, with another font where it does not know the name.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
-from atelier.errors import NotFound
 from atelier.imaging.coverage import BUNDLED_FONT
 
 SUFFIXES = frozenset((".ttf", ".otf", ".ttc", ".otc"))
@@ -71,7 +71,7 @@ def _home() -> Path:
 def find(name: str) -> FontFile:
     """The font of this name, whatever the case: a family, a family and a style, or a file without its suffix.
 
-    Of a family the regular style is taken. Raises NotFound.
+    Of a family the regular style is taken. Raises FileNotFoundError.
     """
     return _find(name, folders())
 
@@ -82,7 +82,8 @@ def _find(name: str, places: tuple[Path, ...]) -> FontFile:
     named = [(rank, font) for font in fonts if (rank := _rank(font, name)) is not None]
     if not named:
         looked = ", ".join(map(str, places[:-1])) or "no folder of fonts"
-        raise NotFound(f"there is no such file, and no font of that name in {looked}")
+        reason = f"there is no such file, and no font of that name in {looked}"
+        raise FileNotFoundError(errno.ENOENT, reason)
     return min(named, key=lambda found: found[0])[1]  # the first of equal ones
 
 

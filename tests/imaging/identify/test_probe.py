@@ -15,9 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from atelier.imaging import BadPicture, Limits, NotAnImage, TooManyPixels
+from atelier.imaging import BadPicture, Limits, NotAnImage, TooManyPixels, probe
 from atelier.imaging.errors import BadPicture as Bad
-from atelier.imaging.identify import probe
 from tests.imaging.pictures import (
     PHOTOS,
     WATERFALL,
