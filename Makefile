@@ -20,7 +20,7 @@ define resolve
 	@sed -i 's|$(1)/requirements|requirements|' $(1)/requirements-*.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
+.PHONY: help up install test coverage test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,11 @@ test: $(VENV)/.dev $(VENV)/.pips ## Run the tests (ARGS="tests/queue -x" for som
 
 compose-test: $(VENV)/.dev ## Build the containers, bring compose.yaml up, use it, kill its parts, bring it down (needs Docker)
 	$(BIN)/python -m pytest -m compose tests/compose -x $(ARGS)
+
+coverage: $(VENV)/.dev $(VENV)/.pips ## Lines and branches that the tests run, subprocesses counted, by slice (ARGS="tests/files" for some)
+	@rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report= $(or $(ARGS),-n 2); status=$$?; \
+	  $(BIN)/python -m scripts.coverage && exit $$status
 
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -75,4 +75,4 @@ def test_only_commands_that_end_change_a_pooled_connection() -> None:
         for path in source.rglob("*.py")
         if ".acquire()" in path.read_text()
     }
-    assert taken <= {"roles/check.py", "classify/cluster.py"}  # the latter takes a semaphore
+    assert taken <= {"commands/check.py", "classify/cluster.py"}  # the latter takes a semaphore
