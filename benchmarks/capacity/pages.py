@@ -13,7 +13,7 @@ from benchmarks.capacity.blocks import filled, table
 from benchmarks.capacity.operations import ABOUT
 from benchmarks.capacity.results import Report, Trial
 from benchmarks.capacity.sweep import ROOT, Figures, kept
-from benchmarks.capacity.verdict import STRANGERS, is_lower_bound
+from benchmarks.capacity.verdict import is_disturbed, is_lower_bound
 
 PAGE = ROOT / "docs" / "discussions" / "capacity.md"
 PLOTS = ROOT / "docs" / "images" / "capacity"
@@ -22,9 +22,8 @@ FINE = 0.005
 """Milliseconds below which a cost is not shown."""
 
 BOUND = (
-    "≥ marks a lower bound: no rate close above was seen to break before the time or the "
-    "requests\n"
-    "of the run were used up, or the client was the limit.\n"
+    "≥ marks a lower bound: the time or the requests of the run were used up before a rate close\n"
+    "above broke, the client was the limit, or other programs used the machine.\n"
 )
 
 COMFORT = 0.7
@@ -80,12 +79,7 @@ def answer(runs: dict[int, Figures]) -> str:
 def _reserve(runs: dict[int, Figures]) -> str:
     """What has to be said of figures from a machine that others used."""
     names = _names(runs)
-    knees = {name: [figures.measured(name).knee for figures in runs.values()] for name in names}
-    others = {
-        name: max((knee.usage.others for knee in each if knee), default=0.0)
-        for name, each in knees.items()
-    }
-    disturbed = [name for name in names if others[name] > STRANGERS]
+    disturbed = _disturbed(runs)
     if not disturbed:
         return ""
     which = (
@@ -94,9 +88,23 @@ def _reserve(runs: dict[int, Figures]) -> str:
         else _listed(disturbed) + _be(disturbed)
     )
     return (
-        f"\n**{which} preliminary:** other programs used up to {max(others.values()):.1f} cores\n"
+        f"\n**{which} preliminary:** other programs used up to {_others(runs, disturbed):.1f} cores\n"
         "of the machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
     )
+
+
+def _disturbed(runs: dict[int, Figures]) -> list[str]:
+    """Operations that were measured beside other programs, with any number of cores."""
+    kept = runs.values()
+    return [
+        name for name in _names(runs) if any(is_disturbed(each.measured(name)) for each in kept)
+    ]
+
+
+def _others(runs: dict[int, Figures], names: list[str]) -> float:
+    """The most cores that other programs used while these operations broke or held."""
+    found = [figures.measured(name) for figures in runs.values() for name in names]
+    return max(trial.usage.others for each in found for trial in (each.knee, each.above) if trial)
 
 
 def machine(runs: dict[int, Figures]) -> str:
@@ -131,11 +139,12 @@ def _when(runs: dict[int, Report]) -> str:
         for cores, run in runs.items()
     ]
     busy = [f"{run.machine.busy_before or 0:.0%}" for run in runs.values()]
-    knees = [each.knee for run in runs.values() for each in run.operations if each.knee]
-    others = max((knee.usage.others for knee in knees), default=0.0)
+    found = [each for run in runs.values() for each in run.operations]
+    near = [trial for each in found for trial in (each.knee, each.above) if trial]
+    others = max((trial.usage.others for trial in near), default=0.0)
     return (
         f"{', '.join(dates)};\n  other programs used {', '.join(busy)} of the machine before "
-        f"and at most {others:.2f} cores at the rates found"
+        f"and at most {others:.2f} cores around the rates found"
     )
 
 
@@ -160,19 +169,28 @@ def growth(runs: dict[int, Figures]) -> str:
     """How the rates grow from the fewest cores to the most, and what a request costs there."""
     least, most = min(runs), max(runs)
     few, many = runs[least], runs[most]
+    left_out = _disturbed(runs)
     names = [name for name in _names(runs) if few.measured(name).knee and many.measured(name).knee]
-    if least == most or not names:
+    names = [name for name in names if name not in left_out]
+    if least == most:
         return f"The rates were measured on {cores_of(least)} only.\n"
+    if not names:
+        return "How rates grow cannot be said: other programs used the machine.\n"
     factors = {name: _knee(many, name).rate / _knee(few, name).rate for name in names}
     slow, fast = min(names, key=factors.__getitem__), max(names, key=factors.__getitem__)
     beyond = [name for name in names if factors[name] > most / least]
     return (
         f"With {cores_of(least)} for the server, the client has a core of its own; with\n"
-        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate "
-        "grows by a factor of "
-        f"{factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f}\n(`{fast}`); in {len(beyond)} of "
-        f"{len(names)} operations it grows by more than the number of cores.\n"
-    ) + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)
+        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate grows\n"
+        f"by a factor of {factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f} (`{fast}`);\n"
+        f"in {len(beyond)} of {len(names)} operations it grows by more than the number of cores.\n"
+        + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)
+        + (
+            f"Left out, since other programs used the machine: {_listed(left_out)}.\n"
+            if left_out
+            else ""
+        )
+    )
 
 
 def _cheaper(runs: dict[int, Figures], spent: dict[str, list[float]], fast: str) -> str:

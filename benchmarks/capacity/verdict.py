@@ -58,15 +58,22 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
 def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
     """Whether the knee is only known to be at least so high.
 
-    So it is when no rate close above it was seen to break, or when the client was what was full
-    there. `p95_limit` is in seconds.
+    So it is when no rate close above it was seen to break, when the client was what was full
+    there, or when other programs took cores meanwhile. `p95_limit` is in seconds.
     """
     knee, above = measured.knee, measured.above
     if knee is None:
         return False
     if above is None or not measured.certain:
         return True
-    return above.rate / knee.rate > NEAR or client_is_full(above, p95_limit)
+    exact = above.rate / knee.rate <= NEAR
+    return not exact or client_is_full(above, p95_limit) or is_disturbed(measured)
+
+
+def is_disturbed(measured: Measured) -> bool:
+    """Whether other programs were so busy that a quiet machine may carry clearly more."""
+    seen = (measured.knee, measured.above)
+    return any(trial.usage.others > STRANGERS for trial in seen if trial)
 
 
 def client_is_full(made: Trial, p95_limit: float) -> bool:

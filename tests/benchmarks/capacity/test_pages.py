@@ -55,11 +55,12 @@ def figures(*operations: Measured, began: str = "2026-01-01T00:00:00+00:00") -> 
             ),
             True,
         ),
+        (measured("read", 100, others=0.5), True),
     ],
-    ids=["exact", "ended early", "nothing broke", "nothing held", "the client was full"],
+    ids=["exact", "early end", "nothing broke", "nothing held", "full client", "others busy"],
 )
 def test_lower_bounds(made: Measured, *, bound: bool) -> None:
-    """A rate is a lower bound unless one close above broke while the client had time left."""
+    """A rate is a lower bound unless one close above broke and the machine was the server's."""
     assert is_lower_bound(made, 0.25) is bound
 
 
@@ -98,7 +99,19 @@ def test_growth_says_what_the_figures_say() -> None:
     assert "in 2 of 3 operations it grows by more than the number of cores" in said
     assert "less CPU on 2 cores than on one core in 2 of 3" in said
     assert "`mix`: 10.00 and 9.45 ms; `take`: 10.00 and 6.00 ms" in said
+    assert "Left out" not in said
     assert "one core only" in pages.growth({1: one})
+
+
+def test_growth_leaves_out_what_others_disturbed() -> None:
+    """An operation during which other programs were busy is no measure of how rates grow."""
+    one = figures(measured("list", 100), measured("mix", 100))
+    two = figures(measured("list", 110, others=0.8), measured("mix", 190))
+    said = " ".join(pages.growth({1: one, 2: two}).split())
+    assert "factor of 1.9 (`mix`) to 1.9 (`mix`)" in said
+    assert "in 0 of 1 operations" in said
+    assert "Left out, since other programs used the machine: `list`." in said
+    assert "cannot be said" in pages.growth({1: figures(measured("list", 100)), 2: two})
 
 
 def test_a_later_run_is_told_with_its_own_moment_and_load() -> None:
