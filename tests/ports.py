@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from atelier.settings import Settings
 
 DEFAULT_PORTS = frozenset(Settings.model_fields[name].default for name in ("port", "grpc_port"))
 GUARD = Path(__file__).with_name("guard")
-LAST_PORT = 65535
+FIRST_PORT = 10_000  # above most services that a machine may run
+USUAL_EPHEMERAL_PORT = 32_768
 
 
 def free_port() -> int:
@@ -20,20 +22,27 @@ def free_port() -> int:
 
 
 def free_ports(length: int) -> list[int]:
-    """The same, several in a row."""
+    """The same, several in a row.
+
+    They lie below those that the kernel gives to whoever asks for any, clients among them: what is
+    free now is free when a program binds it seconds later.
+    """
+    end = max(first_ephemeral_port(), FIRST_PORT + 2_000)
     while True:
-        with ExitStack() as held:
-            listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            first = int(listener.getsockname()[1])
-            ports = list(range(first, first + length))
-            if ports[-1] > LAST_PORT or DEFAULT_PORTS & set(ports):
-                continue
-            try:
-                for port in ports[1:]:
-                    held.enter_context(socket.create_server(("127.0.0.1", port)))
-            except OSError:
-                continue
-        return ports
+        first = FIRST_PORT + secrets.randbelow(end - FIRST_PORT - length)
+        ports = list(range(first, first + length))
+        with ExitStack() as held, suppress(OSError):
+            for port in ports:
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return ports
+
+
+def first_ephemeral_port() -> int:
+    """Where the kernel's own choice of ports begins."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return USUAL_EPHEMERAL_PORT
 
 
 def forbid_default_ports() -> None:

@@ -31,7 +31,7 @@ def hang(what, *more):
     if stat.S_ISDIR(os.stat(what).st_mode):
         return step(what, *more)
     print("there", flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 
 setattr(os, sys.argv[2], hang)
 asyncio.run(DirectoryBlobs(Path(sys.argv[1])).put("a/b", b"x" * 100_000))

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from tests.system.conftest import running
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.system.instance import Instance
 
-PATIENCE_MS = 60_000  # for what a page is to show, however busy the machine is
+PATIENCE_MS = 1000 * PATIENCE_SECONDS
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ABSENT = f"no Chromium: install one of {', '.join(NAMES)}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import Watch
 from tests.system.instance import PASSWORD, settled
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import httpx2
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 EMAIL = "grace@example.org"
-SECONDS = 60  # for the background to process a picture
 TAGS = ["accounts", "images", "files", "tasks", "books", "health"]
 PICTURES = ("images.picture", "images.rendition", "tasks.image", "files.thumbnail")
 STEPS = ["create", "list", "get", "change", "delete"]
@@ -72,10 +71,13 @@ def pictures(instance: Instance) -> dict[str, Shown]:
 
 def inspected(client: httpx2.Client, url: str) -> dict[str, Any]:
     """The record of a file once it has been inspected."""
-    deadline = time.monotonic() + SECONDS
-    while (record := client.get(url).json())["status"] == "queued":
-        assert time.monotonic() < deadline, record
-        time.sleep(0.05)
+
+    def final() -> dict[str, Any] | None:
+        record: dict[str, Any] = client.get(url).json()
+        return record if record["status"] != "queued" else None
+
+    record = until(final)
+    assert record is not None
     return record
 
 

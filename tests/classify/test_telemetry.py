@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from atelier.classify.outcomes import Result
 from atelier.classify.telemetry import BATCH_MOST, Telemetry
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +21,7 @@ async def cut_off(telemetry: Telemetry, service: Service, *, later: int, seconds
     """End a run while its first batch is at the service and `later` more samples wait."""
     telemetry.add(SAMPLE)
     work = asyncio.create_task(telemetry.run())
-    while not await asyncio.to_thread(lambda: service.counts()["stats"]):
-        await asyncio.sleep(0.01)
+    await eventually(lambda: asyncio.to_thread(lambda: service.counts()["stats"]))
     for _ in range(later):
         telemetry.add(SAMPLE)
     work.cancel()
@@ -33,7 +33,7 @@ def test_the_end_waits_for_the_batch_under_way(start_service: Callable[..., Serv
     """A batch that the service has but has not answered is waited for, then the rest is sent."""
     service = start_service("--stats-latency", "0.5")
     telemetry = Telemetry(f"{service.url}/stats")
-    asyncio.run(cut_off(telemetry, service, later=BATCH_MOST + 1, seconds=60))
+    asyncio.run(cut_off(telemetry, service, later=BATCH_MOST + 1, seconds=PATIENCE_SECONDS))
     assert (telemetry.sent, telemetry.dropped) == (BATCH_MOST + 2, 0)
     assert service.counts()["stats"] == BATCH_MOST + 2
 

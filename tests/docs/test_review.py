@@ -19,6 +19,7 @@ from PIL import Image
 
 from atelier.imaging.magic import magic_number
 from tests.classify.tool import Service, photo
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ def run(script: ModuleType, folder: Path, url: str) -> tuple[int, list[Any]]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     assert "Traceback" not in ended.stderr, ended.stderr
     return ended.returncode, [json.loads(line) for line in output.read_bytes().splitlines()]

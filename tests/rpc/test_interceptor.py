@@ -20,7 +20,7 @@ from atelier.rpc.interceptor import Interceptor, caller
 from tests.books.support import SECRET, sign_in
 from tests.logged import logging_to
 from tests.rpc.support import Books, details, refused
-from tests.waiting import patience
+from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -229,9 +229,7 @@ async def test_a_stream_that_its_client_leaves_is_logged_as_cancelled(
     assert await watch.read() == b"a"
     assert access_lines(caplog) == []
     watch.cancel()
-    async with asyncio.timeout(20):
-        while not access_lines(caplog):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: access_lines(caplog))
     assert access_lines(caplog) == ["127.0.0.1 gRPC /test/watch CANCELLED"]
 
 

@@ -15,6 +15,7 @@ from atelier.imaging.fontfiles import FontFile
 from atelier.settings import Settings, SettingsError
 from atelier.startup.fonts import require_font
 from tests.imaging.fonts import called
+from tests.waiting import finished
 
 
 def make(folder: Path, kind: str) -> Path:
@@ -95,9 +96,7 @@ def test_a_role_does_not_start_with_a_bad_font(tmp_path: Path, role: str) -> Non
     environment = {"PATH": os.environ["PATH"], "ATELIER_CAPTION_FONT": str(path)}
     environment["ATELIER_REDIS_URL"] = "redis://127.0.0.1:1"
     command = [sys.executable, "-m", "atelier", role, "--data", str(data)]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    done = finished(command, env=environment)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         f"atelier: caption_font: {path} cannot be used: it is not a font that FreeType reads"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +12,10 @@ import orjson
 import pytest
 
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
+from tests.ports import free_port
 from tests.system.conftest import running
-from tests.system.instance import PASSWORD, free_port, settled
+from tests.system.instance import PASSWORD, settled
+from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tests.system.instance import Instance
 
 PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,12 @@ def instance() -> Iterator[Instance]:
 def line(instance: Instance, role: str, words: str) -> str:
     """The line of a role's log file that has these words, without its time; waits for it."""
     path = instance.data / "logs" / f"{role}.log"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        found = [entry for entry in path.read_text().splitlines() if words in entry]
-        if found:
-            assert len(found) == 1, found
-            return found[0].split(" ", 1)[1]
-        assert time.monotonic() < deadline, path.read_text()[-4000:]
-        time.sleep(0.05)
+
+    def entries() -> list[str]:
+        return [entry for entry in path.read_text().splitlines() if words in entry]
+
+    (found,) = until(entries, path.read_text)
+    return found.split(" ", 1)[1]
 
 
 def test_why_a_picture_failed_is_in_the_log(instance: Instance) -> None:
@@ -73,7 +71,7 @@ def test_a_call_is_in_the_access_log(instance: Instance) -> None:
     port = orjson.loads((instance.data / "engines.json").read_bytes())["grpc_port"]
     with closing(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
-        books.ListBooks(books_pb2.ListBooksRequest(), metadata=metadata, timeout=30)
+        books.ListBooks(books_pb2.ListBooksRequest(), metadata=metadata, timeout=PATIENCE_SECONDS)
     method = "/atelier.books.v1.BookService/ListBooks"
     said = line(instance, "grpc", "[call-17")
     expected = f"INFO atelier.access [call-17] 127.0.0.1 gRPC {method} OK "

@@ -43,7 +43,7 @@ def serve() -> None:
 
 def ask() -> None:
     """Both engines answer."""
-    with psycopg.connect(os.environ["ATELIER_DATABASE_URL"], connect_timeout=5) as connection:
+    with psycopg.connect(os.environ["ATELIER_DATABASE_URL"], connect_timeout=60) as connection:
         connection.execute("INSERT INTO visits DEFAULT VALUES")
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(unquote(urlsplit(os.environ["ATELIER_REDIS_URL"]).path))
