@@ -38,7 +38,7 @@ compose-test: $(VENV)/.dev ## Build the containers, bring compose.yaml up, use i
 
 coverage: $(VENV)/.dev $(VENV)/.pips ## Lines and branches that the tests run, subprocesses counted, by slice (ARGS="tests/files" for some)
 	@rm -f .coverage .coverage.*
-	$(BIN)/python -m pytest --cov --cov-report= $(or $(ARGS),-n 2); status=$$?; \
+	$(BIN)/python -m pytest --cov --cov-report= $(or $(ARGS),-n 2 --cov-fail-under=70); status=$$?; \
 	  $(BIN)/python -m scripts.coverage && exit $$status
 
 test-slow: $(VENV)/.dev ## Run the tests that take minutes

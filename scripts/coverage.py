@@ -1,52 +1,78 @@
-"""Print how much of each slice the last run with coverage saw: lines and branches together.
-
-Reads `.coverage`, and the files beside it that processes which were ended late have left.
-"""
+"""What share of lines and branches the last run of `make coverage` has met, for each slice."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ("src", "atelier")
+from coverage import Coverage
 
-
-def coverage(*arguments: str) -> None:
-    """Run the tool; what it says of files that cannot be read goes to standard error."""
-    command = [sys.executable, "-m", "coverage", *arguments]
-    subprocess.run(command, cwd=ROOT, check=False, stdout=sys.stderr)  # noqa: S603 - our own words
+SOURCE = Path(__file__).parents[1] / "src" / "atelier"
 
 
-def main() -> None:
-    """A table in Markdown: the slice or folder, its statements and branches, the share seen."""
-    if list(ROOT.glob(".coverage.*")):
-        coverage("combine", "--append", "--quiet")
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        coverage("json", "--quiet", "-o", str(report))
-        files = json.loads(report.read_bytes())["files"]
-    total: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for path, found in files.items():
-        parts = Path(path).parts
-        if PACKAGE[1] not in parts:
-            continue
-        inside = parts[parts.index(PACKAGE[1]) + 1 :]
-        summary = found["summary"]
-        seen = summary["covered_lines"] + summary["covered_branches"]
-        every = summary["num_statements"] + summary["num_branches"]
-        for name in (inside[0], "all"):
-            total[name][0] += seen
-            total[name][1] += every
-    print("| | statements and branches | seen |")  # noqa: T201 - the answer
-    print("|---|---|---|")  # noqa: T201 - the answer
-    for name, (seen, every) in sorted(total.items(), key=lambda item: (item[0] == "all", item[0])):
-        print(f"| {name} | {every} | {100 * seen / (every or 1):.0f} % |")  # noqa: T201 - the answer
+class Met(NamedTuple):
+    """Statements and branches, those that were met and all that there are."""
+
+    lines: int = 0
+    all_lines: int = 0
+    branches: int = 0
+    all_branches: int = 0
+
+    def plus(self, other: Met) -> Met:
+        """The sums."""
+        return Met(*(one + more for one, more in zip(self, other, strict=True)))
+
+    def row(self, name: str) -> str:
+        """A line of a Markdown table, in per cent; the last column counts lines and branches alike."""
+        both = self.lines + self.branches, self.all_lines + self.all_branches
+        figures = (self.lines, self.all_lines), (self.branches, self.all_branches), both
+        shares = " | ".join(f"{100 * met / of:.0f} %" if of else "" for met, of in figures)
+        return f"| {name} | {shares} |"
+
+
+def slice_of(path: Path) -> str:
+    """The folder or module of `atelier` in which a file is."""
+    return path.resolve().relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def by_slice() -> dict[str, Met]:
+    """What the last run has left: its data file, and those of processes that ended after it."""
+    coverage = Coverage()
+    coverage.load()
+    coverage.combine()
+    coverage.save()
+    with tempfile.NamedTemporaryFile() as file:
+        coverage.json_report(outfile=file.name)
+        files = json.load(file)["files"]
+    found: dict[str, Met] = defaultdict(Met)
+    for name, measured in files.items():
+        counts = measured["summary"]
+        met = Met(
+            counts["covered_lines"],
+            counts["num_statements"],
+            counts["covered_branches"],
+            counts["num_branches"],
+        )
+        key = slice_of(Path(name))
+        found[key] = found[key].plus(met)
+    return {name: met for name, met in sorted(found.items()) if met.all_lines}
+
+
+def main() -> int:
+    """Print the table."""
+    found = by_slice()
+    total = Met()
+    rows = ["| slice | lines | branches | both |", "|---|---:|---:|---:|"]
+    for name, met in found.items():
+        rows.append(met.row(name))
+        total = total.plus(met)
+    sys.stdout.write("\n".join([*rows, total.row("**all**"), ""]))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
