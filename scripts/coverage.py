@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 from coverage import Coverage
+from coverage.exceptions import CoverageWarning
 
 SOURCE = Path(__file__).parents[1] / "src" / "atelier"
 
@@ -43,7 +45,9 @@ def by_slice() -> dict[str, Met]:
     """What the last run has left: its data file, and those of processes that ended after it."""
     coverage = Coverage()
     coverage.load()
-    coverage.combine()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoverageWarning)  # files that kill -9 left half-written
+        coverage.combine()
     coverage.save()
     with tempfile.NamedTemporaryFile() as file:
         coverage.json_report(outfile=file.name)
