@@ -51,6 +51,15 @@ def in_hand(broker: Engine) -> int:
         return int(redis.hlen("unacked"))
 
 
+def is_waited_for(settings: Settings) -> bool:
+    """Whether somebody waits for a row: the job has not only come, a process works on it."""
+    waiting = """
+        SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+    """
+    with psycopg.connect(bootstrap.database_url(settings)) as connection:
+        return connection.execute(waiting).fetchone() is not None
+
+
 @pytest.mark.parametrize("places", ["1", "2"])
 async def test_a_worker_outlives_its_broker(
     ada: Person, elsewhere: Settings, broker: Engine, tmp_path: Path, places: str
@@ -60,7 +69,7 @@ async def test_a_worker_outlives_its_broker(
     with psycopg.connect(bootstrap.database_url(elsewhere)) as holder:
         holder.execute("SELECT FROM files WHERE id = %s FOR UPDATE", (record["id"],))
         with celery(elsewhere, log, "--concurrency", places, "-n", "survivor@%h") as worker:
-            until(lambda: in_hand(broker) == 1, log.read_text)
+            until(lambda: in_hand(broker) == 1 and is_waited_for(elsewhere), log.read_text)
             broker.process.kill()
             broker.process.wait()
             holder.rollback()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,7 @@ class House:
             user=self.uid,
             group=self.uid,
             extra_groups=None if self.uid is None else [],
+            preexec_fn=hear_hangups,  # noqa: PLW1509 - one system call, no locks taken
         )
         if wait:
             until(lambda: self.is_up() or self.process.poll() is not None)
@@ -107,6 +109,11 @@ class House:
                 self.process.kill()
                 self.process.wait()
         self.log.close()
+
+
+def hear_hangups() -> None:
+    """What nohup would take away: the tests may run under it, and `atelier up` inherits it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def parents() -> dict[int, int]:
