@@ -159,7 +159,7 @@ def restore(
         str | None, typer.Option("--at", help="Name of the backup; none: the newest.")
     ] = None,
 ) -> None:
-    """Restore a backup into an empty house that is not running."""
+    """Restore a backup into an empty instance that is not running."""
     from atelier.commands.backup.restore import main as run
 
     raise typer.Exit(run(_settings(data), folder, at))

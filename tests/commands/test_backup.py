@@ -1,4 +1,4 @@
-"""Backup and restore: rows and blobs of one moment, whole or not at all, into an empty house only."""
+"""Backup and restore: rows and blobs of one moment, whole or not at all, into an empty instance only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house's bearer tokens, for DRF: verified by `atelier.auth`, or already by the API that embeds this slice."""
+"""Atelier's bearer tokens, for DRF: verified by `atelier.auth`, or already by the API that embeds this slice."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Where Django meets the house: from Atelier's settings to Django's, and the adapters that views and jobs use.
+"""Sets Django up from Atelier's settings, and holds the adapters that views and jobs use.
 
-Django is one per process, and so is this. Whoever embeds the slice calls `move_in`; alone, the
-environment decides.
+Django is one per process, and so is this. Call `configure(settings)` once before Django is used;
+where it was not called, the settings come from the environment.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ def configure(settings: Settings) -> Context:
     """Set Django up on these settings; again on others, the later ones count for threads that start from then on."""
     import django
 
-    house = Context(settings)
-    _given[:] = [house]
+    made = Context(settings)
+    _given[:] = [made]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     django.setup()
     setup()
-    return house
+    return made
 
 
 def context() -> Context:
@@ -80,9 +80,9 @@ def context() -> Context:
 
 
 def setup() -> None:
-    """Point Django at the house's database and Celery at its broker; a URL that is missing is missed when it is needed.
+    """Point Django at the instance's database, and Celery at its broker.
 
-    Commands such as `django-admin makemigrations` need neither.
+    A missing URL is an error only when it is needed: `django-admin makemigrations` needs neither.
     """
     from atelier.files import celery_app
 

@@ -57,7 +57,7 @@ class File(models.Model):
     offered_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        """Names as the rest of the house has them."""
+        """Constraints and indexes are named as Alembic names them."""
 
         db_table = "files"
         indexes = (

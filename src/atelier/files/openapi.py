@@ -135,7 +135,7 @@ class Operation(AutoSchema):
 
 
 class Bearer(OpenApiAuthenticationExtension):
-    """The scheme under which the whole document knows the house's tokens."""
+    """The scheme under which the whole document knows bearer tokens."""
 
     target_class = "atelier.files.authentication.BearerAuthentication"
     name = "bearer"

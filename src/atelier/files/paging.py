@@ -1,4 +1,4 @@
-"""Keyset paging for DRF, as everywhere in the house: bare arrays, newest first, the next page in `Link`."""
+"""Keyset paging for DRF, as in FastAPI's lists: bare arrays, newest first, the next page in `Link`."""
 
 from __future__ import annotations
 

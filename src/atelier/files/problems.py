@@ -1,4 +1,4 @@
-"""Errors as problem+json for Django and DRF: the same documents as everywhere in the house."""
+"""Errors as problem+json for Django and DRF: the same documents as from FastAPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Django's settings: what never changes. Database, blobs and secret come from Atelier's own settings (`house.py`)."""
+"""Django's settings: what never changes. Those of the instance come by `django_setup`."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ GARBAGE = Gauge(
 )
 EVENTS_DEAD = Gauge(
     "atelier_event_dead_letters",
-    "Events that subscribers of this house gave up and the bus keeps.",
+    "Events that subscribers of this instance gave up and the bus keeps.",
     registry=RELAY,
 )
 MEASURED = Gauge(

@@ -1,4 +1,4 @@
-"""`atelier relay`: carries events to the bus and keeps house: offers lost jobs again, removes what nobody needs."""
+"""`atelier relay`: sends events to the bus and runs the periodic duties: offers lost jobs again, removes what nobody needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Carry events and keep house until `stop`."""
+    """Send events and run the periodic duties until `stop`."""
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
@@ -62,7 +62,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def periodics(
     settings: Settings, database: Database, blobs: Blobs, process: Queue, store: Queue
 ) -> tuple[Periodic, ...]:
-    """Every periodic work of this house."""
+    """The periodic duties."""
 
     async def offer_lost_images() -> None:
         async with database.session() as session:

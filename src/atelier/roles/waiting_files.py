@@ -1,4 +1,4 @@
-"""How many jobs for files wait: for who looks after the house. Knows no HTTP."""
+"""How many jobs for files wait, for the relay's metrics and `atelier doctor`. Knows no HTTP."""
 
 from __future__ import annotations
 

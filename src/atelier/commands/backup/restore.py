@@ -1,4 +1,4 @@
-"""`atelier restore`: a backup into an empty house that is not running. Refuses whatever is not empty.
+"""`atelier restore`: a backup into an empty instance that is not running. Refuses whatever is not empty.
 
 Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs;
 then all rows in one transaction, which gives the schema its revision; then the migrations since.
@@ -152,7 +152,7 @@ async def _refuse_what_is_there(
 
 
 async def _redis_keys(settings: Settings) -> str:
-    """What is left of another house in Redis: jobs, cached records, positions of the event bus."""
+    """What is left of another instance in Redis: jobs, cached records, positions of the event bus."""
     if settings.redis_url is None:
         return (
             "the data of an embedded Valkey"
@@ -164,7 +164,7 @@ async def _redis_keys(settings: Settings) -> str:
         count = await redis.dbsize()
     except RedisError as error:
         raise Unavailable(
-            "Redis does not answer: whether it knows rows of another house must be looked at"
+            "Redis does not answer: whether it knows rows of another instance must be looked at"
         ) from error
     finally:
         await redis.aclose()

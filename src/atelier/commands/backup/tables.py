@@ -48,7 +48,7 @@ _IDENTITIES = """
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
     WHERE c.relname = any($1) AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> ''
 """
-# The house that the backup was made of may live on: with its name this one could be led to its
+# The instance that the backup was made of may live on: with its name this one could be led to its
 # store, and remove blobs.
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
