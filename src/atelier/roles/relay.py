@@ -1,4 +1,7 @@
-"""`atelier relay`: sends events to the bus and runs the periodic duties: offers lost jobs again, removes what nobody needs."""
+"""`atelier relay`: sends events to the bus, and runs the periodic duties.
+
+Offers lost jobs again and removes what nothing refers to.
+"""
 
 from __future__ import annotations
 
