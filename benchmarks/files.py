@@ -1,4 +1,6 @@
-"""Files: uploads a second and files processed a second, beside plain DRF + Celery; and what the mount of Django costs.
+"""Files: uploads a second and files processed a second, beside plain DRF + Celery.
+
+And what the mount of Django costs.
 
 Both have one server process (uvicorn), one worker with two processes, the same PostgreSQL and
 Valkey, the same files. What the peer leaves out: it does not sync its files, loses jobs of a

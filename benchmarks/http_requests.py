@@ -1,4 +1,6 @@
-"""CPU per request in the server process, ours beside floors and typical peers in one run; prints a Markdown table.
+"""CPU per request in the server process, ours beside floors and typical peers in one run.
+
+Prints a Markdown table.
 
     python -m benchmarks.http_requests [ROUNDS [WORD]]
 
@@ -53,7 +55,10 @@ def form(content: bytes) -> bytes:
 
 @dataclass
 class Case:
-    """One line of the table: a server, a path, and what it is compared with. `cost` is how much work it is."""
+    """One line of the table: a server, a path, and what it is compared with.
+
+    `cost` is how much work it is.
+    """
 
     name: str
     server: str

@@ -1,4 +1,6 @@
-"""Imaging side by side with its peers and its floor: CPU per picture, peak memory, quality; prints Markdown.
+"""Imaging side by side with its peers and its floor: CPU per picture, peak memory, quality.
+
+Prints Markdown.
 
 Jobs and goals are those of docs/reference/performance.md. Every contestant is a process of its own
 that waits while the others run; rounds are interleaved, so that a busy machine hurts all alike,

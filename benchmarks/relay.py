@@ -1,4 +1,6 @@
-"""The relay side by side with its floor, the bus alone: events per second and CPU per event; prints Markdown.
+"""The relay side by side with its floor, the bus alone: events per second and CPU per event.
+
+Prints Markdown.
 
 Each round fills the outbox, times the relay from the first event to the last stamp, and publishes
 as many events to the same bus without any database. Engines are started for the run, PostgreSQL

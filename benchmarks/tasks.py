@@ -1,4 +1,6 @@
-"""Hand-out and creation of tasks: takes per second and p99 at growing numbers of tasks; prints Markdown.
+"""Hand-out and creation of tasks: takes per second and p99 at growing numbers of tasks.
+
+Prints Markdown.
 
 Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row
 that it knows, with its event), and the same hand-out without SKIP LOCKED. Engines are started for

@@ -125,7 +125,10 @@ def peer_python() -> Path | None:
 
 
 def peer(python: Path, url: str, count: int, pause: float) -> tuple[float, list[float]]:
-    """The peer's CPU microseconds per job and its latencies in milliseconds; busy without a pause."""
+    """The peer's CPU microseconds per job and its latencies in milliseconds.
+
+    Busy without a pause.
+    """
     broker = "redis+socket" + url.removeprefix("unix")
     environment = {**os.environ, "PEER_BROKER": broker, "PEER_COUNT": str(count)}
     send = [str(python), str(PEER), "send", str(pause)]

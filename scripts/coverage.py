@@ -29,7 +29,10 @@ class Met(NamedTuple):
         return Met(*(one + more for one, more in zip(self, other, strict=True)))
 
     def row(self, name: str) -> str:
-        """A line of a Markdown table, in per cent; the last column counts lines and branches alike."""
+        """A line of a Markdown table, in per cent.
+
+        The last column counts lines and branches alike.
+        """
         both = self.lines + self.branches, self.all_lines + self.all_branches
         figures = (self.lines, self.all_lines), (self.branches, self.all_branches), both
         shares = " | ".join(f"{100 * met / of:.0f} %" if of else "" for met, of in figures)

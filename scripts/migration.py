@@ -29,7 +29,10 @@ def migrated() -> Iterator[str]:
 
 
 def main(words: list[str]) -> int:
-    """With a message write the next step; without one exit with 1 when models and migrations differ."""
+    """With a message write the next step.
+
+    Without one exit with 1 when models and migrations differ.
+    """
     with migrated() as url:
         if words and words[0]:
             steps = len(

@@ -1,4 +1,7 @@
-"""Writes the OpenAPI document to standard output, as `/openapi.json` serves it. Needs no engine."""
+"""Writes the OpenAPI document to standard output, as `/openapi.json` serves it.
+
+Needs no engine.
+"""
 
 from __future__ import annotations
 

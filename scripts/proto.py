@@ -1,4 +1,6 @@
-"""Writes the Python of the .proto files to `src/atelier/proto`; with `--check` only says whether it is stale.
+"""Writes the Python of the .proto files to `src/atelier/proto`.
+
+With `--check` only says whether it is stale.
 
 protoc would import the result as `atelier.books.v1`, which is where the books slice lives: it
 moves to `atelier.proto`.
@@ -39,7 +41,10 @@ def generate() -> dict[str, str]:
 
 
 def _moved(text: str) -> str:
-    """With `atelier.X.vN` imported and named as `atelier.proto.X.vN`; names inside descriptors stay."""
+    """With `atelier.X.vN` imported and named as `atelier.proto.X.vN`.
+
+    Names inside descriptors stay.
+    """
     for path in SOURCES.glob("atelier/*/*"):
         package = ".".join(path.relative_to(SOURCES).parts)
         moved = package.replace("atelier.", "atelier.proto.", 1)

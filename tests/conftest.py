@@ -220,7 +220,10 @@ def s3() -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def amqp_url() -> str:
-    """A RabbitMQ: named by the environment, or the usual local one; skips without it, but fails under CI."""
+    """A RabbitMQ: named by the environment, or the usual local one.
+
+    Skips without it, but fails under CI.
+    """
     url = os.environ.get(AMQP_VARIABLE, AMQP_DEFAULT)
     parts = urlsplit(url)
     address = parts.hostname, parts.port or 5672

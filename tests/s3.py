@@ -1,4 +1,7 @@
-"""A real S3 server for tests: moto's, as a process of its own on a free port; what it holds ends with it."""
+"""A real S3 server for tests: moto's, as a process of its own on a free port.
+
+What it holds ends with it.
+"""
 
 from __future__ import annotations
 

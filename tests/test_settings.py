@@ -228,7 +228,10 @@ def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None
 
 
 def test_blobs_are_in_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """A path is a folder, beside which uploads are spooled; `s3://` is a bucket and a prefix, spooled for in `data`."""
+    """A path is a folder, beside which uploads are spooled.
+
+    `s3://` is a bucket and a prefix, spooled for in `data`.
+    """
     monkeypatch.setenv("HOME", str(folder))
     local = load(blobs="~/pictures")
     assert (local.store, local.incoming_folder) == (

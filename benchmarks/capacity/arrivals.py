@@ -60,7 +60,10 @@ class Limits:
 
 @dataclass(slots=True)
 class Operation:
-    """One kind of request. `fire` sends it and says its status; it is told the moment at which it should have left."""
+    """One kind of request.
+
+    `fire` sends it and says its status; it is told the moment at which it should have left.
+    """
 
     name: str
     about: str
@@ -194,7 +197,10 @@ async def _followed(follower: Follower | None) -> AsyncIterator[None]:
 
 
 async def _ready(follower: Follower | None, began: float, limits: Limits) -> Ready | None:
-    """What became of uploads, if any came; whatever is not ready in time counts with the time that it has waited."""
+    """What became of uploads, if any came.
+
+    Whatever is not ready in time counts with the time that it has waited.
+    """
     if follower is None:
         return None
     waiting, since = follower.waiting, time.monotonic()

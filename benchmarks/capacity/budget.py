@@ -1,4 +1,7 @@
-"""How long a run may take and how much it may send; each operation gets its share of what is left."""
+"""How long a run may take and how much it may send.
+
+Each operation gets its share of what is left.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class Budget:
         return self._end - time.monotonic()
 
     def trial(self, rate: float) -> float:
-        """Seconds that a trial at this rate may last; the first is always allowed. Raises Exhausted."""
+        """Seconds that a trial at this rate may last; the first is always allowed.
+
+        Raises Exhausted.
+        """
         left = self.time_left() if self._begun else max(self.time_left(), SHORTEST)
         self._begun = True
         wanted = min(max(self._share, LEAST_REQUESTS / rate, SHORTEST), LONGEST, max(left, 0.0))

@@ -58,7 +58,10 @@ def describe(watch: Watch, idle: Usage) -> Machine:
 
 
 def _strangers(watch: Watch, idle: Usage) -> float | None:
-    """The share of the machine that others than the server use; all that is used, where no server can be seen."""
+    """The share of the machine that others than the server use.
+
+    All that is used, where no server can be seen.
+    """
     if idle.machine is None or not watch.roles:
         return idle.machine
     return round(idle.others / (psutil.cpu_count() or 1), 3)

@@ -26,7 +26,10 @@ COLUMNS = (
 
 
 def write(report: Report, folder: Path) -> None:
-    """Write `capacity.json`, `capacity.md` and a plot for each operation; each is whole or not there."""
+    """Write `capacity.json`, `capacity.md` and a plot for each operation.
+
+    Each is whole or not there.
+    """
     for measured in report.operations:
         _put(folder / plot_name(measured), plot.svg(measured, report.p95_limit_ms))
     _put(folder / "capacity.md", page(report))

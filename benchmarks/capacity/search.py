@@ -1,4 +1,6 @@
-"""Finds the knee: the highest rate that holds. Knows nothing of requests, only trials that hold or break.
+"""Finds the knee: the highest rate that holds.
+
+Knows nothing of requests, only trials that hold or break.
 
 A ramp multiplies the rate until it breaks; then the gap between what held and what broke is
 halved, in proportion. A machine that others use breaks a rate now and then by itself, so the first

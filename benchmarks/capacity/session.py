@@ -101,7 +101,10 @@ class Session:
         good: tuple[int, ...] = (200,),
         tries: int = TRIES,
     ) -> Response:
-        """Ask until the answer is a good one; one that will not change, or the last of all tries, raises Unwilling."""
+        """Ask until the answer is a good one.
+
+        One that will not change, or the last of all tries, raises Unwilling.
+        """
         for left in reversed(range(tries)):
             try:
                 answer = await self.client.send(self.request(method, target, media_type, body))

@@ -1,4 +1,6 @@
-"""A stand-in of the classification service: configurable latency, errors, garbage; counts what it was asked.
+"""A stand-in of the classification service: configurable latency, errors, garbage.
+
+Counts what it was asked.
 
     python standin.py --port 9000 --latency 0.03 --fail 0.01 --garbage 0.001
 

@@ -1,4 +1,6 @@
-"""Celery on Redis as it would be set up for work that must not be lost; run by `benchmarks/work_queue.py`.
+"""Celery on Redis as it would be set up for work that must not be lost.
+
+Run by `benchmarks/work_queue.py`.
 
 Needs, in a virtual environment of its own: celery[redis]==5.7.*
 """

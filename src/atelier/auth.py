@@ -52,7 +52,10 @@ _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says. `session_id` names the refresh family; `expires` is in Unix seconds."""
+    """What a valid access token says.
+
+    `session_id` names the refresh family; `expires` is in Unix seconds.
+    """
 
     user_id: int
     session_id: str
@@ -69,7 +72,10 @@ class Principal:
 
 
 class Tokens:
-    """Issues and verifies access tokens. With several secrets (key id -> secret) the first signs and all verify."""
+    """Issues and verifies access tokens.
+
+    With several secrets (key id -> secret) the first signs and all verify.
+    """
 
     def __init__(
         self,
@@ -104,7 +110,10 @@ class Tokens:
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
 
     def verify(self, token: str) -> Claims:
-        """What `token` says. Raises Unauthenticated with the reason when it is not a valid access token of ours."""
+        """What `token` says.
+
+        Raises Unauthenticated with the reason when it is not a valid access token of ours.
+        """
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated("The token is too long.")
         try:
@@ -235,7 +244,10 @@ class Authenticator:
         return seen[1] if seen is not None and self._now() < seen[0] else None
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """The principal of an `Authorization` header (or gRPC metadata) value. Raises Unauthenticated."""
+        """The principal of an `Authorization` header (or gRPC metadata) value.
+
+        Raises Unauthenticated.
+        """
         if not authorization:
             raise Unauthenticated("Sign in first.")
         return self.known(authorization) or await self._verify(authorization)

@@ -1,4 +1,7 @@
-"""Settings to adapters: the only place that names a concrete bus or blob store. Knows no database and no role."""
+"""Settings to adapters: the only place that names a concrete bus or blob store.
+
+Knows no database and no role.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ REDIS_CONNECTIONS = 128
 
 
 def open_redis(settings: Settings) -> Redis:
-    """The queue's and the cache's engine. Retries are decided where the command is sent, not here."""
+    """The queue's and the cache's engine.
+
+    Retries are decided where the command is sent, not here.
+    """
     return Redis.from_url(
         redis_url(settings),
         max_connections=REDIS_CONNECTIONS,

@@ -145,7 +145,10 @@ def backup(
         int | None, typer.Option("--keep", min=1, help="Remove all but the newest so many.")
     ] = None,
 ) -> None:
-    """Back up rows and blobs as of one moment, while everything runs. Exit code 1 when blobs are missing or corrupt."""
+    """Back up rows and blobs as of one moment, while everything runs.
+
+    Exit code 1 when blobs are missing or corrupt.
+    """
     from atelier.commands.backup import main as run
 
     raise typer.Exit(run(_settings(data), folder, keep))
@@ -225,7 +228,10 @@ def copy_blobs(
     target: Annotated[str, typer.Argument(metavar="TO", help="A folder or s3://bucket/prefix.")],
     data: Data = None,
 ) -> None:
-    """Copy a whole store, comparing every copy; again, to go on after a stop. Exit code 1: not all is there."""
+    """Copy a whole store, comparing every copy; again, to go on after a stop.
+
+    Exit code 1: not all is there.
+    """
     from atelier.commands.blobs import copy as run
 
     raise typer.Exit(run(_settings(data), source, target))
@@ -233,7 +239,10 @@ def copy_blobs(
 
 @blobs_app.command(name="verify")
 def verify_blobs(data: Data = None) -> None:
-    """Say whether the store is this database's; one that is new becomes so. Exit code 2: it is another's."""
+    """Say whether the store is this database's; one that is new becomes so.
+
+    Exit code 2: it is another's.
+    """
     from atelier.roles.store import verify as run
 
     raise typer.Exit(run(_settings(data)))

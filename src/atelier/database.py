@@ -156,7 +156,10 @@ class Database:
         await self.fetchrow("SELECT 1")
 
     def _measure(self) -> None:
-        """Show how much of the pools is in use; the latest object of a process is the one that counts."""
+        """Show how much of the pools is in use.
+
+        The latest object of a process is the one that counts.
+        """
         transactions = cast("QueuePool", self.engine.pool)
         CONNECTIONS.labels("transactions").set_function(transactions.checkedout)
         CONNECTIONS.labels("reads").set_function(

@@ -1,4 +1,6 @@
-"""The kinds of error a client can cause or meet; each edge (HTTP, gRPC, DRF) maps them to its own codes.
+"""The kinds of error a client can cause or meet.
+
+Each edge (HTTP, gRPC, DRF) maps them to its own codes.
 
 Knows no status codes. `slug` is the stable name of a kind; an error may bring one of its own. What
 answers requests has an entry in `atelier.problem_types`.

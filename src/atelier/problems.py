@@ -99,7 +99,10 @@ def from_status(
 
 
 def unexpected(error: BaseException | None) -> Problem:
-    """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
+    """The problem of anything else.
+
+    Its traceback goes to the log, under the id that the client gets.
+    """
     error_id = secrets.token_hex(8)
     log.error("unhandled exception, error_id=%s", error_id, exc_info=error)
     slug = OTHERS[500]

@@ -70,7 +70,10 @@ class SettingsError(AtelierError):
 
 
 class Settings(BaseSettings):
-    """What an operator can choose. Sizes are in bytes and times in seconds unless the name says otherwise."""
+    """What an operator can choose.
+
+    Sizes are in bytes and times in seconds unless the name says otherwise.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
@@ -410,7 +413,10 @@ class Settings(BaseSettings):
 
 
 def store_place(text: str) -> Path | Bucket:
-    """A folder, or a bucket where it is written `s3://bucket/prefix`. Raises ValueError, which says how to write it."""
+    """A folder, or a bucket where it is written `s3://bucket/prefix`.
+
+    Raises ValueError, which says how to write it.
+    """
     if not text.startswith(S3):
         if "://" in text:
             raise ValueError("should be a folder or s3://bucket/prefix")
@@ -448,7 +454,10 @@ def config_file() -> Path:
 
 
 def load(**chosen: Any) -> Settings:
-    """The settings, `chosen` (from the command line) first. Raises SettingsError, which names keys and never values."""
+    """The settings, `chosen` (from the command line) first.
+
+    Raises SettingsError, which names keys and never values.
+    """
     unknown = sorted(
         variable for variable, name in _environment().items() if name not in Settings.model_fields
     )

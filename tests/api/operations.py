@@ -1,4 +1,7 @@
-"""Every operation of the OpenAPI document, with a request that it would take. A new operation belongs in `RULES`."""
+"""Every operation of the OpenAPI document, with a request that it would take.
+
+A new operation belongs in `RULES`.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ class Operation:
     async def send(
         self, client: httpx2.AsyncClient, values: Mapping[str, object], headers: Mapping[str, str]
     ) -> httpx2.Response:
-        """Send a request that is well-formed; `values` are those of path parameters, and an unknown one is missed."""
+        """Send a request that is well-formed.
+
+        `values` are those of path parameters, and an unknown one is missed.
+        """
         body = RULES[self.id][1]
         path = self.path.format_map(dict(values))
         return await client.request(self.method.upper(), path, headers=dict(headers), **body)

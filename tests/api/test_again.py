@@ -26,7 +26,10 @@ CREATE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("path", CREATE)
 async def test_of_many_alike_at_once_one_is_made(client: httpx2.AsyncClient, path: str) -> None:
-    """Eight requests with one key at the same moment: one new row; the others get its answer or are asked to wait."""
+    """Eight requests with one key at the same moment: one new row.
+
+    The others get its answer or are asked to wait.
+    """
     eve = await sign_up(client)
     headers = eve.headers | {"Idempotency-Key": str(uuid.uuid4())}
     answers = await asyncio.gather(
@@ -192,7 +195,10 @@ CHANGES: list[tuple[str, str, str, dict[str, Any]]] = [
 async def test_a_change_of_what_has_changed_is_refused(
     client: httpx2.AsyncClient, path: str, record: str, method: str, body: dict[str, Any]
 ) -> None:
-    """If-Match of another state, or a weak one: 412; without quotes: 400. Of the present state: done, once."""
+    """If-Match of another state, or a weak one: 412; without quotes: 400.
+
+    Of the present state: done, once.
+    """
     eve = await sign_up(client)
     things = await things_of(client, eve)
     path, record = path.format_map(things), record.format_map(things)
@@ -227,7 +233,10 @@ async def test_a_change_of_what_has_changed_is_refused(
 async def test_the_document_shows_every_condition_that_is_honoured(
     document: dict[str, Any], client: httpx2.AsyncClient
 ) -> None:
-    """If-Match on what refuses one without quotes, and on nothing else; the others on what has tags and ranges."""
+    """If-Match on what refuses one without quotes, and on nothing else.
+
+    The others on what has tags and ranges.
+    """
     eve = await sign_up(client)
     things = await things_of(client, eve) | {"user_id": eve.id}
     for operation in secured(document):

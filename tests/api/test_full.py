@@ -70,7 +70,10 @@ def engines(fresh_database_url: str, redis_url: str, redis: Redis) -> dict[str, 
 async def test_a_full_queue_takes_no_pictures(
     tmp_path: Path, engines: dict[str, str], redis: Redis
 ) -> None:
-    """Nobody processes: beyond the limit uploads are 503 with Retry-After, and all else works; then there is room."""
+    """Nobody processes: beyond the limit uploads are 503 with Retry-After, and all else works.
+
+    Then there is room.
+    """
     settings = Settings(data=tmp_path, queue_limit=3, **engines)
     async with serving(settings) as client:
         photo = {"file": ("a.jpg", PHOTO)}

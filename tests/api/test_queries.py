@@ -25,7 +25,10 @@ OF_LISTS = {
 async def test_every_operation_refuses_what_it_does_not_know(
     document: dict[str, Any], client: httpx2.AsyncClient, ada: Person, things: dict[str, object]
 ) -> None:
-    """422 names the parameter, and Ada still has all that she had; monitors may ask with words of their own."""
+    """422 names the parameter, and Ada still has all that she had.
+
+    Monitors may ask with words of their own.
+    """
     wrong = []
     for operation in every(document):
         if operation.id.startswith("health."):

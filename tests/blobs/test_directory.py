@@ -119,7 +119,10 @@ async def test_deletion_is_durable(
 
 @pytest.mark.parametrize("step", ["fsync", "link"])
 async def test_a_killed_writer_leaves_only_a_temporary_file(tmp_path: Path, step: str) -> None:
-    """A put killed before the bytes are on disk or have their name leaves no blob; what it left is swept."""
+    """A put killed before the bytes are on disk or have their name leaves no blob.
+
+    What it left is swept.
+    """
     root = tmp_path / "blobs"
     await DirectoryBlobs(root).put("a/a", b"")  # its folder is there
     writer = subprocess.Popen(

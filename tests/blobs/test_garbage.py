@@ -280,7 +280,10 @@ async def test_a_collector_passes_by_a_claim(database: Database, blobs: Director
 async def test_nothing_goes_while_a_backup_holds_it(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """Neither the collector nor a deletion removes a blob while a backup runs; afterwards the collector does."""
+    """Neither the collector nor a deletion removes a blob while a backup runs.
+
+    Afterwards the collector does.
+    """
     keys = [await intended(database, blobs) for _ in range(2)]
     await claim(database, *keys)
     await discard(database, *keys)

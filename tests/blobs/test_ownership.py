@@ -129,7 +129,10 @@ async def test_nothing_is_removed_from_a_store_of_others(
 async def test_the_commands(
     fresh_database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`blobs verify` marks a new store and refuses another's, as `check` does; `blobs adopt` takes it."""
+    """`blobs verify` marks a new store and refuses another's, as `check` does.
+
+    `blobs adopt` takes it.
+    """
     settings = Settings(data=tmp_path / "data", database_url=fresh_database_url)
     assert await asyncio.to_thread(store.verify, settings) == 0
     assert "are this database's" in capsys.readouterr().out

@@ -87,7 +87,10 @@ async def test_the_largest_id_is_not_found(books: Books) -> None:
 async def test_pages_of_any_size_hold_every_book_once(
     ada: httpx2.AsyncClient, books: Books, size: int
 ) -> None:
-    """Newest first, in pages of up to `page_size`, none twice and none missed; the last page has no token."""
+    """Newest first, in pages of up to `page_size`, none twice and none missed.
+
+    The last page has no token.
+    """
     author = uuid.uuid4().hex
     ids = [(await add(ada, author=author, title=str(number)))["id"] for number in range(7)]
     found: list[int] = []
@@ -176,7 +179,10 @@ async def test_list_then_watch_misses_nothing(
 async def test_a_broken_watch_goes_on_where_it_was(
     ada: httpx2.AsyncClient, books: Books, relaying: None
 ) -> None:
-    """Resumed after any message, the stream has no gap and no repeat; two watchers see the same."""
+    """Resumed after any message, the stream has no gap and no repeat.
+
+    Two watchers see the same.
+    """
     ids = {(await add(ada))["id"] for _ in range(10)}
     whole = books.watch(0)
     everything = await changes(whole, 10, ids)

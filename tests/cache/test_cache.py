@@ -231,7 +231,10 @@ class Scene:
         self.acknowledged = b"0"
 
     async def reader(self) -> AsyncIterator[None]:
-        """Read with a pause between reading the source and filling; what it gets is no older than when it began."""
+        """Read with a pause between reading the source and filling.
+
+        What it gets is no older than when it began.
+        """
         for _ in range(2):
             newest = self.acknowledged
             self.source.go_on.clear()
@@ -341,7 +344,10 @@ async def test_fences_expire(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_leases_expire(cache: Cache, other: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lease of a reader that died goes by itself; what that reader brings later is not kept."""
+    """The lease of a reader that died goes by itself.
+
+    What that reader brings later is not kept.
+    """
     monkeypatch.setattr(aside, "LEASE_MS", 50)
     slow, quick = Source(b"slow"), Source(b"quick")
     slow.go_on.clear()
@@ -516,7 +522,10 @@ async def test_a_full_redis(valkey: Callable[[], Engine]) -> None:
 
 
 async def test_batches() -> None:
-    """Questions of one turn are one call; those that come meanwhile wait for the next, at most so many at a time."""
+    """Questions of one turn are one call.
+
+    Those that come meanwhile wait for the next, at most so many at a time.
+    """
     calls: list[list[int]] = []
     go_on = asyncio.Event()
 

@@ -139,7 +139,10 @@ def ordered(number: int, *, begun: float | None = None, alive: float = 0.0) -> O
     ],
 )
 def test_which_chunks_are_lost(chunks: list[Ordered], life: float, numbers: list[int]) -> None:
-    """Begun and silent, or overtaken in the queue; waiting in a slow queue is not lost; at a standstill the oldest."""
+    """Begun and silent, or overtaken in the queue; waiting in a slow queue is not lost.
+
+    At a standstill the oldest.
+    """
     assert [one.number for one in lost(chunks, life, 1000.0, 60.0)] == numbers
 
 
@@ -174,7 +177,10 @@ def assert_every_picture_once(tool: Tool, report: dict[str, Any], count: int) ->
 def test_a_cluster_does_what_one_machine_does(
     tmp_path: Path, start_service: Callable[..., Service], workers: Workers
 ) -> None:
-    """Two workers share the chunks; a worker and the run are killed on the way; every picture is there once."""
+    """Two workers share the chunks; a worker and the run are killed on the way.
+
+    Every picture is there once.
+    """
     service = start_service("--latency", "0.01")
     fill(tmp_path / "many", 600)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
@@ -216,7 +222,10 @@ def test_a_worker_outlives_its_broker(
     start_service: Callable[..., Service],
     request: pytest.FixtureRequest,
 ) -> None:
-    """Redis dies while the worker's only place is taken; what is sent when it is back is done by the same worker."""
+    """Redis dies while the worker's only place is taken.
+
+    What is sent when it is back is done by the same worker.
+    """
     engine = start_valkey(tmp_path / "valkey")
     url = engine.url.replace("unix://", "redis+socket://")
     workers = Workers(url)

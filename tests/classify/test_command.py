@@ -37,7 +37,10 @@ def done(tool: Tool) -> int:
 def test_each_picture_is_sent_as_documented(
     tool: Tool, start_service: Callable[..., Service], flags: tuple[str, ...]
 ) -> None:
-    """Rotated and halved unless told not to, either or both; the service hears what the lines say."""
+    """Rotated and halved unless told not to, either or both.
+
+    The service hears what the lines say.
+    """
     heard = tool.output.with_suffix(".heard")
     service = start_service("--log", str(heard))
     code, report = tool.run(service.url, *flags)
@@ -266,7 +269,10 @@ def test_errors_and_garbage_are_tried_again(
 
 
 def test_statistics_go_beside_the_run(tool: Tool, start_service: Callable[..., Service]) -> None:
-    """Every answer is reported to the statistics service, in batches; when that fails, only the report says so."""
+    """Every answer is reported to the statistics service, in batches.
+
+    When that fails, only the report says so.
+    """
     service = start_service()
     code, report = tool.run(service.url, "--stats-url", f"{service.url}/stats")
     assert (code, report["stats"], service.counts()["stats"]) == (
@@ -293,7 +299,10 @@ def test_a_batch_under_way_at_the_end_is_posted_once(
 
 
 def test_a_full_disk_pauses_the_run(tmp_path: Path, service: Service) -> None:
-    """When there is no room the run waits and says so; when there is, it goes on where it was, line by line."""
+    """When there is no room the run waits and says so.
+
+    When there is, it goes on where it was, line by line.
+    """
     fill(tmp_path / "many", 600)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
     process = tool.start(service.url, "--json")

@@ -105,7 +105,10 @@ async def test_a_checkpoint_right_after_opening_forgets_nothing(tmp_path: Path) 
 
 
 async def test_retries_take_failures_back(tmp_path: Path) -> None:
-    """A round is about the failures only; a picture that succeeds is no failure any more, nor after a kill."""
+    """A round is about the failures only.
+
+    A picture that succeeds is no failure any more, nor after a kill.
+    """
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 3)

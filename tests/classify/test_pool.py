@@ -161,7 +161,10 @@ def strike(number: int) -> None:
 
 
 async def test_a_crash_costs_one_picture(pictures: Path) -> None:
-    """A process that dies takes the picture in its hand with it; those behind are done by the next one."""
+    """A process that dies takes the picture in its hand with it.
+
+    Those behind are done by the next one.
+    """
     errand = Errand(pictures, [f"{n:02}.jpg" for n in range(8)])
     errand.before = lambda: strike(signal.SIGSEGV) if len(errand.outcomes) == 3 else None
     found = kinds(await errand.run())

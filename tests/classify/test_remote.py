@@ -79,7 +79,10 @@ def remote(
 
 
 async def test_the_request_is_as_documented() -> None:
-    """One magic per channel, exactly; the media type; the path behind the URL's own, with its query."""
+    """One magic per channel, exactly; the media type.
+
+    The path behind the URL's own, with its query.
+    """
     async with scripted(answer()) as (script, url):
         asked, *_ = remote(f"{url}/base/?key=1")
         said = await asked.classify(PICTURE)
@@ -91,7 +94,10 @@ async def test_the_request_is_as_documented() -> None:
 
 
 async def test_a_connection_is_used_again() -> None:
-    """Requests one after the other share a connection; one that was closed meanwhile costs no try."""
+    """Requests one after the other share a connection.
+
+    One that was closed meanwhile costs no try.
+    """
     async with scripted(answer(), answer(), None, answer()) as (script, url):
         asked, *_ = remote(url, tries=1)
         for _ in range(3):
@@ -177,7 +183,10 @@ async def test_a_slow_answer_is_not_waited_for() -> None:
 
 
 async def test_an_outage_makes_pictures_wait() -> None:
-    """When the service is gone, no picture fails; when it is back, all are answered, and both is told."""
+    """When the service is gone, no picture fails.
+
+    When it is back, all are answered, and both is told.
+    """
     script = Script(None)
     server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

@@ -42,7 +42,10 @@ def advice(failures: dict[str, int]) -> list[str]:
 def test_a_retry_is_advised_only_where_it_may_mend(
     failures: dict[str, int], said: list[str]
 ) -> None:
-    """Failures of the service, the network and the disk are worth a retry; those of the file are told apart."""
+    """Failures of the service, the network and the disk are worth a retry.
+
+    Those of the file are told apart.
+    """
     assert advice(failures) == said
 
 

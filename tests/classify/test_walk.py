@@ -98,7 +98,10 @@ def test_folders_are_entered_only_when_asked(walks: Walks) -> None:
 
 
 def test_folders_that_are_not_entered_are_counted(walks: Walks) -> None:
-    """Folders of the directory count, links to some do not; the number outlives a walk that lists nothing again."""
+    """Folders of the directory count, links to some do not.
+
+    The number outlives a walk that lists nothing again.
+    """
     plant(walks.root, "a.jpg", "one/b.jpg", "two/deeper/c.jpg")
     (walks.root / "link").symlink_to("one")
     walks.settle()
@@ -150,7 +153,10 @@ def test_a_second_walk_adds_what_is_new_and_only_that(walks: Walks) -> None:
 
 
 def test_unchanged_folders_are_not_listed_again(walks: Walks) -> None:
-    """A folder whose time has not changed is trusted; its change is seen, and then it is trusted again."""
+    """A folder whose time has not changed is trusted.
+
+    Its change is seen, and then it is trusted again.
+    """
     plant(walks.root, "a.jpg", "sub/b.jpg")
     walks.settle()
     assert len(walks.walk()) == 2
@@ -182,7 +188,10 @@ def test_a_log_cut_at_any_byte_is_mended(walks: Walks, monkeypatch: pytest.Monke
 
 
 def test_noise_at_the_end_is_cut_off_and_damage_is_not(walks: Walks) -> None:
-    """A torn frame may hold anything; more of it than a crash can leave is damage, and an error."""
+    """A torn frame may hold anything.
+
+    More of it than a crash can leave is damage, and an error.
+    """
     plant(walks.root, "a.jpg")
     walks.walk()
     with walks.log.open("ab") as file:
@@ -217,7 +226,10 @@ def test_unreadable_folders_are_told_and_tried_again(walks: Walks) -> None:
 
 
 def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """The walk of nothing ends and says so; when the directory is there (a mount came back), it is listed."""
+    """The walk of nothing ends and says so.
+
+    When the directory is there (a mount came back), it is listed.
+    """
     walks = Walks(tmp_path)
     walks.root.rmdir()
     assert walks.walk() == []
@@ -231,7 +243,10 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_newcomers_are_exact_in_memory_and_on_disk(
     tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is listed and was not known, each once, whichever way it is worked out; nothing stays on disk."""
+    """What is listed and was not known, each once, whichever way it is worked out.
+
+    Nothing stays on disk.
+    """
     monkeypatch.setattr(new_names, "SPILL", spill)
     monkeypatch.setattr(new_names, "_BUFFER", 20)
     difference = NewNames(tmp_path)

@@ -306,7 +306,10 @@ def test_a_backup_says_where_the_secret_is(
 
 
 def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path) -> None:
-    """Killed in the middle it is never restored; the next one goes on with what was copied and tidies up."""
+    """Killed in the middle it is never restored.
+
+    The next one goes on with what was copied and tidies up.
+    """
     last = house.settings.blobs_folder / max(house.add(*(os.urandom(200) for _ in range(300))))
     last.rename(folder.with_name("last"))
     os.mkfifo(last)  # the backup stops there, and cannot be done before it is killed
@@ -500,7 +503,10 @@ def test_a_bucket_is_backed_up_and_filled(
     target: House,
     s3: S3Server,
 ) -> None:
-    """Blobs in S3 come into the folder, and from there into another bucket; the store is then that database's."""
+    """Blobs in S3 come into the folder, and from there into another bucket.
+
+    The store is then that database's.
+    """
     where = {"s3_endpoint": s3.url, **KEYS}
     one, two = (f"s3://{s3.bucket(f'bucket-{secrets.token_hex(4)}')}/a" for _ in range(2))
     house = House(tmp_path / "house", fresh_database_url, redis_url, blobs=one, **where)

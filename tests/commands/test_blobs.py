@@ -67,7 +67,10 @@ async def test_there_and_back(
 
 
 async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
-    """After kill -9 in the middle the target says that it is unfinished; another run copies the rest and no more."""
+    """After kill -9 in the middle the target says that it is unfinished.
+
+    Another run copies the rest and no more.
+    """
     made = await fill(DirectoryBlobs(tmp_path / "first"), MANY)
     target = s3_store(s3, "prefix")
     url = f"s3://{target._bucket}/prefix"

@@ -141,7 +141,10 @@ def test_one_port_for_two(capsys: pytest.CaptureFixture[str], folder: Path) -> N
 
 
 def test_a_secret_that_is_kept(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """What `atelier up` made is shown as a value with its place, not as none; never the value itself."""
+    """What `atelier up` made is shown as a value with its place, not as none.
+
+    Never the value itself.
+    """
     assert main(load(data=folder)) == 0
     assert "will make one" in capsys.readouterr().out
     kept = keep_secret(folder)

@@ -23,7 +23,10 @@ BUILD_SECONDS, UP_SECONDS = 3600, 1800
 
 
 class Stack:
-    """One project of Compose. Files beside compose.yaml come from COMPOSE_FILE, as Compose has it."""
+    """One project of Compose.
+
+    Files beside compose.yaml come from COMPOSE_FILE, as Compose has it.
+    """
 
     def __init__(self) -> None:
         self.http, self.grpc = free_port(), free_port()

@@ -87,7 +87,10 @@ def test_the_file_is_valid(stack: Stack) -> None:
 
 
 def test_an_upgrade_keeps_what_was_there(stack: Stack) -> None:
-    """A database at the migration before the last is migrated before the new roles start; people and data stay."""
+    """A database at the migration before the last is migrated before the new roles start.
+
+    People and data stay.
+    """
     stack.up("postgres", "redis", "rabbitmq")
     words = ("run", "--rm", "-T", "--no-deps", "migrate", "python", "-", OLD, PASSWORD)
     before, head = stack.compose(*words, given=inside("before")).split()
@@ -132,7 +135,10 @@ def test_the_broker_has_the_queues_that_are_used(stack: Stack) -> None:
 
 
 def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None:
-    """No token, a broken one: 401. The engines have no port on this machine, and metrics no way out."""
+    """No token, a broken one: 401.
+
+    The engines have no port on this machine, and metrics no way out.
+    """
     for headers in ({}, {"Authorization": ada.headers["Authorization"][:-3] + "abc"}):
         assert httpx2.get(f"{stack.url}/api/images", headers=headers).status_code == 401
     assert httpx2.get(f"{stack.url}/metrics").status_code == 404
@@ -221,7 +227,10 @@ def test_a_file_is_looked_into(ada: httpx2.Client) -> None:
 
 
 def test_large_bodies_meet_one_limit(ada: httpx2.Client) -> None:
-    """40 MiB pass the proxy's spool to the store and back; what is over the limit is a problem document."""
+    """40 MiB pass the proxy's spool to the store and back.
+
+    What is over the limit is a problem document.
+    """
     content = zlib.compress(b"") + bytes(40 * 1024 * 1024)
     record = ada.post("/api/upload/", files={"file": ("large.bin", content)}).json()
     assert ada.get(record["file"]).content == content

@@ -148,7 +148,10 @@ def test_patches_meet_something() -> None:
 
 @pytest.mark.parametrize("found", workloads(), ids=label)
 def test_pods_keep_to_the_restricted_standard(found: Manifest) -> None:
-    """Not root, nothing writable but what is mounted, no capability, no token, bounded memory; settings stay ours."""
+    """Not root, nothing writable but what is mounted, no capability, no token, bounded memory.
+
+    Settings stay ours.
+    """
     pod, only = template(found)["spec"], container(found)
     assert pod["automountServiceAccountToken"] is False
     assert (
@@ -223,7 +226,10 @@ def test_a_pod_has_time_to_drain(role: Any) -> None:
 
 
 def test_who_scales_has_no_number_of_its_own() -> None:
-    """An autoscaler and `replicas` would fight with every apply; the relay has two, one of them active."""
+    """An autoscaler and `replicas` would fight with every apply.
+
+    The relay has two, one of them active.
+    """
     scaled = of("HorizontalPodAutoscaler")
     assert scaled.keys() == NAMES - {"relay"}
     for name, found in of("Deployment").items():
@@ -306,7 +312,10 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_the_documented_probe_asks_a_port_that_answers() -> None:
-    """All pods are given `metrics_port`, which a probe prefers; the API listens on its own port alone."""
+    """All pods are given `metrics_port`, which a probe prefers.
+
+    The API listens on its own port alone.
+    """
     text = (ROOT / "docs" / "howto" / "kubernetes.md").read_text(encoding="utf-8")
     (role, port), *more = re.findall(r"exec deploy/(\w+) -- atelier probe(?: --port (\d+))?", text)
     assert not more
@@ -332,7 +341,10 @@ def test_the_example_has_no_secret() -> None:
 
 @pytest.mark.parametrize("name", ["example", "volume"])
 def test_overlays_build(name: str, tmp_path: Path) -> None:
-    """The overlay, and a house on a volume, build and fit the schemas; every name that they refer to is there."""
+    """The overlay, and a house on a volume, build and fit the schemas.
+
+    Every name that they refer to is there.
+    """
     folder = OVERLAYS / name
     if name == "volume":
         folder = tmp_path / "overlay"
@@ -361,7 +373,10 @@ def test_overlays_build(name: str, tmp_path: Path) -> None:
 
 
 def build(folder: Path) -> str:
-    """What would be applied. Needs kubectl or kustomize, which are in no Python package; skips without."""
+    """What would be applied.
+
+    Needs kubectl or kustomize, which are in no Python package; skips without.
+    """
     kubectl, kustomize = shutil.which("kubectl"), shutil.which("kustomize")
     if not kubectl and not kustomize:
         pytest.skip(

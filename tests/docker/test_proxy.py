@@ -172,7 +172,10 @@ async def test_what_nginx_sends_is_what_the_api_would_send(
 
 
 async def test_nginx_reads_the_file_itself(proxy: str) -> None:
-    """The API's answer has no bytes in it; without an nginx that knows the folder there would be none."""
+    """The API's answer has no bytes in it.
+
+    Without an nginx that knows the folder there would be none.
+    """
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.get("/proxied")).content == CONTENT
 

@@ -78,7 +78,10 @@ def graph() -> grimp.ImportGraph:
 
 
 def closure(role: str) -> set[str]:
-    """Every module that a role may come to import; of the command line only the role's own command."""
+    """Every module that a role may come to import.
+
+    Of the command line only the role's own command.
+    """
     waiting, seen = [*COMMAND, *ROOTS[role]], set()
     while waiting:
         module = waiting.pop()
@@ -110,7 +113,10 @@ def distributions() -> dict[str, list[str]]:
 
 
 def third_party(modules: Iterable[str]) -> set[str]:
-    """The distributions that modules come from; a namespace shared by several stands for those that are declared."""
+    """The distributions that modules come from.
+
+    A namespace shared by several stands for those that are declared.
+    """
     tops = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - {"atelier"}
     declared = {normal(name) for name in pyproject()["project"]["dependencies"]}
     return {each for top in tops for each in distributions()[top] if each in declared}

@@ -52,7 +52,10 @@ def run(instance: Instance, folder: Path, *lines: str) -> str:
 
 
 def test_the_page_of_images_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
-    """Every rendition that it fetches is what it says; but for the retry, which it says is refused, nothing is."""
+    """Every rendition that it fetches is what it says.
+
+    But for the retry, which it says is refused, nothing is.
+    """
     said = paste(instance, tmp_path, "images.md")
     sizes = {"captioned.jpg": (640, 503), "small.jpg": (500, 375), "original.jpg": (640, 480)}
     for name, size in sizes.items():

@@ -1,4 +1,7 @@
-"""Following the log: everything once, in order, from any position; what is gone is said to be gone."""
+"""Following the log: everything once, in order, from any position.
+
+What is gone is said to be gone.
+"""
 
 from __future__ import annotations
 
@@ -162,7 +165,10 @@ async def test_news_of_others_costs_nothing(log: Log, monkeypatch: pytest.Monkey
 
 
 async def test_positions_that_the_log_does_not_hold_are_refused(log: Log) -> None:
-    """Neither what was pruned nor what has not been yet is a place to begin; the last pruned position is one."""
+    """Neither what was pruned nor what has not been yet is a place to begin.
+
+    The last pruned position is one.
+    """
     await log.send(20)
     await log.prune(10)
     async with running(log) as tail_:

@@ -52,7 +52,10 @@ people = itertools.count()
 def settings(
     tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
 ) -> Settings:
-    """Settings of one instance for all tests of a worker; the database has rows of others' blobs, too."""
+    """Settings of one instance for all tests of a worker.
+
+    The database has rows of others' blobs, too.
+    """
     made = Settings(
         data=tmp_path_factory.mktemp("files"),
         database_url=database_url,

@@ -78,7 +78,10 @@ def settled(client: httpx2.Client, url: str) -> dict[str, Any]:
 
 
 def test_killed_workers_and_a_wiped_broker_lose_no_file(instance: Instance) -> None:
-    """200 uploads: each ends once, processed or failed with a reason; rows, blobs and events agree."""
+    """200 uploads: each ends once, processed or failed with a reason.
+
+    Rows, blobs and events agree.
+    """
     client, done, killed = instance.user(), threading.Event(), list[int]()
     trouble = threading.Thread(target=disturb, args=(instance, done, killed))
     trouble.start()

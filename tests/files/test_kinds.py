@@ -317,7 +317,10 @@ def test_pieces_give_what_the_whole_gives(encoding: str, size: int) -> None:
 
 
 def test_memory_is_flat_over_a_large_text(sandbox: Sandbox[Inspection]) -> None:
-    """A text of many pieces never has more than one of them in the decoder; words that are cut count once."""
+    """A text of many pieces never has more than one of them in the decoder.
+
+    Words that are cut count once.
+    """
     piece = b"word and word\n" * 600_000  # 8.4 MB, ending with a line
     progress, pieces = None, 12
     for number in range(pieces):

@@ -136,7 +136,10 @@ async def test_a_file_is_handed_over_not_read(
 
 
 async def test_content_that_ends_early_is_an_error(mounted: Callable[..., Mount]) -> None:
-    """The client must not take a part for the whole; also when there is no descriptor to read by."""
+    """The client must not take a part for the whole.
+
+    Also when there is no descriptor to read by.
+    """
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         start_response("200 OK", [("Content-Length", "10")])

@@ -182,7 +182,10 @@ class TestUpload:
     async def test_large_files_go_by_the_disk(
         self, ada: Person, settings: Settings, size: int
     ) -> None:
-        """Around and above the size that is kept in memory the content is what was sent; the spool is left empty."""
+        """Around and above the size that is kept in memory the content is what was sent.
+
+        The spool is left empty.
+        """
         content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
         record = await ada.upload(content)
         assert record["sha256"] == hashlib.sha256(content).hexdigest()
@@ -219,14 +222,20 @@ class TestUpload:
         ],
     )
     async def test_names_are_data(self, ada: Person, given: str, kept: str) -> None:
-        """The last part of a path, nothing invisible, bounded; the blob's key has nothing of it."""
+        """The last part of a path, nothing invisible, bounded.
+
+        The blob's key has nothing of it.
+        """
         record = await ada.upload(TEXT, given)
         assert record["name"] == kept
         file = await in_thread(_get, record["id"])
         assert "passwd" not in file.file.name
 
     async def test_the_same_key_is_answered_once(self, ada: Person) -> None:
-        """A repeated Idempotency-Key replays the first answer; with other content it is 422; a bad one, too."""
+        """A repeated Idempotency-Key replays the first answer; with other content it is 422.
+
+        A bad one, too.
+        """
         headers = {"Idempotency-Key": "k-1"}
         first = await ada.client.post(
             "/api/upload/", files={"file": ("a.txt", TEXT)}, headers=headers
@@ -404,7 +413,10 @@ class TestOne:
     async def test_content_is_left_to_the_proxy(
         self, ada: Person, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With `accel_prefix` nginx gets the address and every header; what it would judge otherwise is sent by us."""
+        """With `accel_prefix` nginx gets the address and every header.
+
+        What it would judge otherwise is sent by us.
+        """
         url = (await ada.upload(TEXT))["file"]
         whole = await ada.client.get(url)
         monkeypatch.setattr(

@@ -115,7 +115,10 @@ async def test_a_worker_takes_no_jobs_with_a_store_of_others(
 async def test_a_killed_worker_is_replaced_and_its_children_end(
     ada: Person, settings: Settings, tmp_path: Path
 ) -> None:
-    """Kill -9 of a pool process costs one attempt; kill -9 of the worker leaves no process behind."""
+    """Kill -9 of a pool process costs one attempt.
+
+    Kill -9 of the worker leaves no process behind.
+    """
     with celery(settings, tmp_path / "log", "--concurrency", "1", "-n", "mortal@%h") as process:
         (child,) = [pid for pid, words in descendants(process.pid).items() if "celery" in words]
         os.kill(child, signal.SIGKILL)
@@ -153,7 +156,10 @@ def test_a_job_of_a_killed_process_is_named(
 async def test_on_rabbitmq_jobs_go_by_a_quorum_queue(
     app: httpx2.ASGITransport, settings: Settings, amqp_url: str, tmp_path: Path, database_url: str
 ) -> None:
-    """With an AMQP URL the broker is RabbitMQ: upload, job, result; the reconciler can count what waits."""
+    """With an AMQP URL the broker is RabbitMQ: upload, job, result.
+
+    The reconciler can count what waits.
+    """
     on_rabbit = settings.model_copy(
         update={"amqp_url": type(settings)(amqp_url=amqp_url).amqp_url}
     )

@@ -1,4 +1,7 @@
-"""Settings and resources with nothing behind them but a folder; tests that need engines ask for those."""
+"""Settings and resources with nothing behind them but a folder.
+
+Tests that need engines ask for those.
+"""
 
 from __future__ import annotations
 

@@ -146,7 +146,10 @@ async def test_an_ended_session_is_refused(house: House) -> None:
 
 
 async def test_when_sessions_cannot_be_checked_the_answer_is_no_401(house: House) -> None:
-    """A client must not throw its token away because the database is restarting; what was seen lately still passes."""
+    """A client must not throw its token away because the database is restarting.
+
+    What was seen lately still passes.
+    """
     seen = house.gate.bearer()
     await house.knock(seen)
     house.gate.broken = True

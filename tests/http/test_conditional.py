@@ -250,7 +250,10 @@ async def test_records_carry_their_tag(client: httpx2.AsyncClient) -> None:
 async def test_if_match_guards_a_change(
     client: httpx2.AsyncClient, value: str | None, status: int
 ) -> None:
-    """Only who knows the present state may change it; weak tags know nothing for certain, and others are none."""
+    """Only who knows the present state may change it.
+
+    Weak tags know nothing for certain, and others are none.
+    """
     answer = await client.put("/record", headers={} if value is None else {"if-match": value})
     assert answer.status_code == status
     if status == 400:

@@ -415,7 +415,10 @@ async def test_a_key_at_the_limits_is_taken(shop: Shop, good: str) -> None:
 
 
 async def work_within(database: Database, key: str, email: str, content: bytes = CONTENT) -> bytes:
-    """A run inside one transaction with its effect, or the replay of an earlier one; the answer's body."""
+    """A run inside one transaction with its effect, or the replay of an earlier one.
+
+    The answer's body.
+    """
     async with database.session() as session:
         run = await idempotency.within(database, session, SCOPE, key, content)
         if run.replay:
@@ -429,7 +432,10 @@ async def work_within(database: Database, key: str, email: str, content: bytes =
 async def test_within_one_transaction_the_second_waits_and_replays(
     database: Database, key: str
 ) -> None:
-    """Of ten at once under one key one does the work; the others get its very answer, and none a conflict."""
+    """Of ten at once under one key one does the work.
+
+    The others get its very answer, and none a conflict.
+    """
     emails = [f"{key}-{number}" for number in range(10)]
     answers = await asyncio.gather(*(work_within(database, key, email) for email in emails))
     assert len(set(answers)) == 1

@@ -377,7 +377,10 @@ async def test_requests_are_counted_by_route(app: FastAPI, client: httpx2.AsyncC
 async def test_the_access_log(
     client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line a request: client, method, path as it was sent, status, time. No query, no health checks."""
+    """One line a request: client, method, path as it was sent, status, time.
+
+    No query, no health checks.
+    """
     with caplog.at_level(logging.INFO, "atelier.access"):
         await client.get("/things/7%0Ax?secret=1")
         await client.get("/healthz")

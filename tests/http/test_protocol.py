@@ -77,7 +77,10 @@ async def test_a_large_head_is_taken_up_to_the_limit(port: int) -> None:
     "opening", [b"GET / HTTP/1.1\r\nX-Endless: ", b"GET /"], ids=["header", "address"]
 )
 async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
-    """431 as a problem, long before memory fills; what the client goes on sending is read by nobody."""
+    """431 as a problem, long before memory fills.
+
+    What the client goes on sending is read by nobody.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(opening)
     answer = b""
@@ -137,7 +140,10 @@ async def test_the_application_hears_that_a_silent_client_was_left(impatient: in
 
 
 async def test_a_slow_answer_is_waited_for(impatient: int) -> None:
-    """While we are at work the client owes nothing; the next request on the connection is taken."""
+    """While we are at work the client owes nothing.
+
+    The next request on the connection is taken.
+    """
     request = b"POST /?slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
     last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answer = await converse(impatient, request, last)

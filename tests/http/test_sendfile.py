@@ -52,7 +52,10 @@ async def test_a_file_is_read_in_pieces(
 
 
 def test_what_is_not_in_memory_is_not_waited_for(path: Path) -> None:
-    """A read at once gives the right bytes or says that it cannot; of a pipe, which has no place, it never can."""
+    """A read at once gives the right bytes or says that it cannot.
+
+    Of a pipe, which has no place, it never can.
+    """
     descriptor, _ = open_file(path)
     assert read_cached(descriptor, 10, 5) in {CONTENT[5:15], None}
     os.close(descriptor)

@@ -47,7 +47,10 @@ def kinds(modules: dict[Path, ast.Module]) -> set[str]:
 
 
 def details(tree: ast.Module, names: set[str]) -> Iterator[tuple[int, str]]:
-    """The line and the text of each detail that is written out; values within it are `?`, which begins and ends all."""
+    """The line and the text of each detail that is written out.
+
+    Values within it are `?`, which begins and ends all.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in names and node.args:
             text = node.args[0]

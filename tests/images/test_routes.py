@@ -102,7 +102,10 @@ async def test_without_a_description_the_upright_picture_is_served(
 
 
 async def test_a_queued_picture_is_not_ready(ada: Person) -> None:
-    """Before it is processed the picture is a 404 that says so and when to come again; the original is there."""
+    """Before it is processed the picture is a 404 that says so and when to come again.
+
+    The original is there.
+    """
     record = await ada.upload()
     answer = await ada.client.get(record["url"])
     assert answer.status_code == 404
@@ -211,7 +214,10 @@ async def test_too_many_pixels_are_refused_by_the_header(ada: Person) -> None:
 async def test_signs_that_the_font_lacks_are_logged(
     ada: Person, workers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The picture is ready, with boxes; the log names the image and the signs, for who runs the instance."""
+    """The picture is ready, with boxes.
+
+    The log names the image and the signs, for who runs the instance.
+    """
     plain = await ada.settled((await ada.upload(description="Ваза, 3 см"))["id"])
     record = await ada.settled((await ada.upload(description="明朝 🏺 明"))["id"])
     assert [plain["status"], record["status"]] == ["ready", "ready"]
@@ -225,7 +231,10 @@ async def test_signs_that_the_font_lacks_are_logged(
 
 
 async def test_changing_the_description_makes_a_new_caption(ada: Person, workers: None) -> None:
-    """PATCH with a new description queues the picture again; the old picture is served until the new one is there."""
+    """PATCH with a new description queues the picture again.
+
+    The old picture is served until the new one is there.
+    """
     first = await ada.settled((await ada.upload(description="one"))["id"])
     before = (await ada.client.get(first["url"])).content
     answer = await ada.client.patch(first["url"], json={"description": "two " * 50})
@@ -338,7 +347,10 @@ async def test_bad_changes_are_invalid(ada: Person, body: object) -> None:
 
 @pytest.mark.parametrize("field", ["title", "description", "tags"])
 async def test_null_keeps_nothing_and_empties_nothing(ada: Person, field: str) -> None:
-    """It is refused with words that say how a field is kept; beside a good change nothing is changed."""
+    """It is refused with words that say how a field is kept.
+
+    Beside a good change nothing is changed.
+    """
     record = await ada.upload(title="Kept", description="Kept", tags="kept")
     answer = await ada.client.patch(record["url"], json={"title": "New", field: None})
     [error] = answer.json()["errors"]
@@ -348,7 +360,10 @@ async def test_null_keeps_nothing_and_empties_nothing(ada: Person, field: str) -
 
 
 async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
-    """What OpenAPI says of title, tags and their number is taken, one more is not; null is offered nowhere."""
+    """What OpenAPI says of title, tags and their number is taken, one more is not.
+
+    Null is offered nowhere.
+    """
     document = (await ada.client.get("/openapi.json")).json()
     shown = document["components"]["schemas"]["ImageChange"]["properties"]
     assert "null" not in str(shown)
@@ -474,7 +489,10 @@ async def test_lists_are_filtered(ada: Person, workers: None) -> None:
 async def test_an_idempotency_key_replays_the_first_answer(
     ada: Person, settings: Settings
 ) -> None:
-    """The same key and upload give the same record and one image; other content under the key is 422."""
+    """The same key and upload give the same record and one image.
+
+    Other content under the key is 422.
+    """
     headers = {"Idempotency-Key": "one"}
     first = await ada.upload(headers=headers, title="a")
     assert await ada.upload(headers=headers, title="a") == first

@@ -96,7 +96,10 @@ async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
 async def test_originals_are_read_page_by_page(
     ada: Person, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many there are, few digests are in memory at once; meanwhile no transaction holds up vacuum."""
+    """However many there are, few digests are in memory at once.
+
+    Meanwhile no transaction holds up vacuum.
+    """
     monkeypatch.setattr(checking, "PAGE", 2)
     keys = {(await ada.upload())["file_path"] for _ in range(5)}
     blobs, waiting = DirectoryBlobs(settings.blobs_folder), []
@@ -116,7 +119,10 @@ async def test_originals_are_read_page_by_page(
 async def test_a_repair_mends_what_can_be_mended(
     ada: Person, settings: Settings, database: Database, workers: None
 ) -> None:
-    """Lost renditions are made anew, orphans of ours become garbage; a lost original and strange files are left."""
+    """Lost renditions are made anew, orphans of ours become garbage.
+
+    A lost original and strange files are left.
+    """
     lost, kept = [await ada.settled((await ada.upload())["id"]) for _ in range(2)]
     blobs = DirectoryBlobs(settings.blobs_folder)
     renditions = await database.fetch(
@@ -284,7 +290,10 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
 async def test_a_missing_mount_is_no_deletion(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
-    """Where the processor sees no store at all, a job waits; in a store that is one, its picture was deleted."""
+    """Where the processor sees no store at all, a job waits.
+
+    In a store that is one, its picture was deleted.
+    """
     blobs = DirectoryBlobs(tmp_path / "mount")
     processor = Processor(settings, blobs, None, bootstrap.store_queue(settings, redis))  # type: ignore[arg-type]
     job = _Job(

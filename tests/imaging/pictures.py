@@ -28,7 +28,10 @@ def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def waterfall(mode: str = "RGB", size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """The waterfall in a mode of Pillow and a size; where the mode has alpha, it fades from top to bottom."""
+    """The waterfall in a mode of Pillow and a size.
+
+    Where the mode has alpha, it fades from top to bottom.
+    """
     with Image.open(io.BytesIO(WATERFALL)) as image:
         made = image.resize(size).convert(mode)
     if mode.endswith("A"):

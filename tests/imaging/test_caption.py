@@ -160,7 +160,10 @@ def test_grapheme_clusters(text: str, expected: list[str]) -> None:
     ],
 )
 def test_text_is_cleaned_for_drawing(text: str, expected: list[str]) -> None:
-    """Newlines of every kind part paragraphs; tabs are spaces; what cannot be seen is not drawn."""
+    """Newlines of every kind part paragraphs; tabs are spaces.
+
+    What cannot be seen is not drawn.
+    """
     assert clean(text) == expected
 
 

@@ -52,7 +52,10 @@ def made(recipe: Recipe, picture: bytes) -> dict[str, Rendition]:
 
 
 def test_a_photograph_gets_its_renditions() -> None:
-    """The sizes come in the recipe's order, then grey, then captioned; the caption stands below the picture."""
+    """The sizes come in the recipe's order, then grey, then captioned.
+
+    The caption stands below the picture.
+    """
     found = made(FULL, WATERFALL)
     assert list(found) == ["100x100", "500x500", "gray", "captioned"]
     sizes = {name: (rendition.width, rendition.height) for name, rendition in found.items()}
@@ -203,7 +206,10 @@ def test_one_bit_pictures_are_black_and_white(kind: str) -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_transparency_is_kept(mode: str, kind: str) -> None:
-    """A picture with real alpha becomes PNG with that alpha, in colour and in grey; its caption's field is opaque."""
+    """A picture with real alpha becomes PNG with that alpha, in colour and in grey.
+
+    Its caption's field is opaque.
+    """
     if kind == "TIFF" and mode == "LA":
         pytest.skip("Pillow writes no TIFF of grey with alpha")
     source = waterfall(mode)
@@ -323,7 +329,10 @@ def test_the_picture_above_a_caption_is_untouched() -> None:
 
 @pytest.mark.parametrize("caption", ["", " ", "\n\t ", "\u2003"])
 def test_a_blank_caption_is_none(caption: str) -> None:
-    """White space alone makes no caption; a picture that lies on its side gets its upright copy instead."""
+    """White space alone makes no caption.
+
+    A picture that lies on its side gets its upright copy instead.
+    """
     assert [
         r.name for r in render(Recipe((), gray=False, caption=caption), photo("Portrait_1"))
     ] == []
@@ -349,7 +358,10 @@ def swapped_profile() -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: str) -> None:
-    """A size shows its colours without a profile; the captioned picture keeps its pixels and its profile."""
+    """A size shows its colours without a profile.
+
+    The captioned picture keeps its pixels and its profile.
+    """
     strange = swapped_profile()
     source = Image.new("RGB", (64, 48), (200, 30, 30))
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}

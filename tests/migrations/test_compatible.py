@@ -154,7 +154,10 @@ def test_what_is_slow_is_found(statement: str, expected: bool) -> None:
 
 
 def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
-    """While a step cannot have its lock, requests go on between its tries; once it can, it is done."""
+    """While a step cannot have its lock, requests go on between its tries.
+
+    Once it can, it is done.
+    """
     command.downgrade(config(fresh_database_url), "0002")
     migrator = threading.Thread(target=migrate, args=(fresh_database_url,))
     with (

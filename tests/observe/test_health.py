@@ -83,7 +83,10 @@ async def test_not_ready_says_which(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_alive_while_loops_come_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop that has not come round for too long makes the role be restarted; an outage of a dependency does not."""
+    """A loop that has not come round for too long makes the role be restarted.
+
+    An outage of a dependency does not.
+    """
     pulse = Pulse()
     pulse.beat("queue")
     async with served(pulse, bus=fails) as port:
@@ -255,7 +258,10 @@ def probed(folder: Path, *words: str, **environment: str) -> subprocess.Complete
 
 
 async def test_probe_tells_ready_from_not(tmp_path: Path) -> None:
-    """Exit code 0 or 1 and what the role said; it imports neither settings nor web frameworks for that."""
+    """Exit code 0 or 1 and what the role said.
+
+    It imports neither settings nor web frameworks for that.
+    """
     async with served(bus=works) as port:
         done = await asyncio.to_thread(
             probed, tmp_path, ATELIER_METRICS_PORT=str(port), ATELIER_HOST="0.0.0.0"
@@ -279,7 +285,10 @@ async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
 async def test_probe_finds_the_instance_of_the_data_folder(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """Whatever port it was started on; what an instance left that was killed does not stand in the way of another."""
+    """Whatever port it was started on.
+
+    What an instance left that was killed does not stand in the way of another.
+    """
     (tmp_path / "data").mkdir()
     unused = str(free_port())
     async with served(bus=works) as port:

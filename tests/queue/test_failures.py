@@ -1,4 +1,7 @@
-"""The work queue when things die: workers by SIGKILL, the engine, its data, its memory; and leaving in order."""
+"""The work queue when things die: workers by SIGKILL, the engine, its data, its memory.
+
+And leaving in order.
+"""
 
 from __future__ import annotations
 
@@ -207,7 +210,10 @@ async def test_living_consumers_never_hold_one_job_together(redis: Redis) -> Non
     "wipe", ["FLUSHDB", "DEL jobs", "XGROUP DESTROY jobs workers", "SCRIPT FLUSH"]
 )
 async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe: str) -> None:
-    """After the stream, its group or the scripts are gone, jobs are sent and done as before; running ones finish."""
+    """After the stream, its group or the scripts are gone, jobs are sent and done as before.
+
+    Running ones finish.
+    """
     done: list[bytes] = []
     begun, finish, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -272,7 +278,10 @@ async def test_an_entry_deleted_by_hand_does_not_stop_the_queue(
 
 
 async def test_names_of_dead_consumers_are_removed(redis: Redis, queue: Queue) -> None:
-    """A name that holds nothing and has not come for a lease goes; one that holds a job goes after the job."""
+    """A name that holds nothing and has not come for a lease goes.
+
+    One that holds a job goes after the job.
+    """
 
     async def handler(_: Job) -> None:
         return
@@ -329,7 +338,10 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 async def test_the_queue_outlives_its_engine(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While the engine is away sending is Unavailable and the consumer waits, with one log line; then both go on."""
+    """While the engine is away sending is Unavailable and the consumer waits, with one log line.
+
+    Then both go on.
+    """
     done: list[bytes] = []
     begun, away, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 

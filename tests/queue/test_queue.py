@@ -160,7 +160,10 @@ async def test_the_oldest_outstanding_job_dates_the_queue(queue: Queue) -> None:
 
 
 async def test_a_full_queue_refuses(redis: Redis) -> None:
-    """Above its limit a queue raises QueueFull with a time to wait; what it holds stays; room is made by done jobs."""
+    """Above its limit a queue raises QueueFull with a time to wait; what it holds stays.
+
+    Room is made by done jobs.
+    """
     queue = Queue(redis, "jobs", limit=3, attempts=1)
     await queue.send_many([b"1", b"2"])
     with pytest.raises(QueueFull):

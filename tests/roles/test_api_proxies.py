@@ -44,7 +44,10 @@ async def who(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_only_a_trusted_proxy_says_who_the_client_is(
     trusted: tuple[str, ...], claimed: str, believed: str
 ) -> None:
-    """By default nobody's word counts; of a chain of trusted proxies the last address that is not one of them does."""
+    """By default nobody's word counts.
+
+    Of a chain of trusted proxies the last address that is not one of them does.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(api.serving(who, Settings(trusted_proxies=trusted)))
         serving = asyncio.create_task(server.serve([listener]))

@@ -232,7 +232,10 @@ async def first_page(books: Books, **request: Any) -> pb.ListBooksResponse:
 async def churn(
     process: Process, ada: httpx2.AsyncClient, seen: list[Any]
 ) -> dict[int, dict[str, Any]]:
-    """Change books over HTTP and kill the process in the middle of it, again and again; the books that are left."""
+    """Change books over HTTP and kill the process in the middle of it, again and again.
+
+    The books that are left.
+    """
     present: dict[int, dict[str, Any]] = {}
     for number in range(CHANGES):
         await change(ada, number, present)
@@ -294,7 +297,10 @@ async def test_what_a_killed_process_held_is_logged_by_the_next(
 
 
 async def test_every_event_is_logged_once(settings: Settings, ada: httpx2.AsyncClient) -> None:
-    """Two processes on one port share the events, on the console and in the file; each is logged by one of them."""
+    """Two processes on one port share the events, on the console and in the file.
+
+    Each is logged by one of them.
+    """
     async with running(settings, 2, grpc_workers="2") as processes:
         for _ in range(2):
             async with channel_to(settings.grpc_port):

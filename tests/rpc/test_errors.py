@@ -98,7 +98,10 @@ def test_fields_and_pauses_are_told() -> None:
     ],
 )
 def test_what_drivers_raise_is_understood(error: Exception, code: grpc.StatusCode) -> None:
-    """A database that is away is UNAVAILABLE, a text that it cannot hold INVALID_ARGUMENT; no driver is quoted."""
+    """A database that is away is UNAVAILABLE, a text that it cannot hold INVALID_ARGUMENT.
+
+    No driver is quoted.
+    """
     assert code_of(status_of(error)) is code
     assert str(error) not in status_of(error).message or not str(error)
 

@@ -90,7 +90,10 @@ def test_unknown_kind_comes_back_as_its_nearest_known_base(sandbox: Sandbox[Any]
 def test_any_other_error_fails_the_call(
     sandbox: Sandbox[Any], kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever else a decoder raises becomes one plain failure; its text is for the log, not for the caller."""
+    """Whatever else a decoder raises becomes one plain failure.
+
+    Its text is for the log, not for the caller.
+    """
     with caplog.at_level(logging.WARNING), pytest.raises(DecodeFailed) as caught:
         sandbox.call_sync("raise", kind)
     assert type(caught.value) is DecodeFailed
@@ -111,7 +114,10 @@ def test_recursion_and_results_that_cannot_travel_fail_the_call(
     "arguments", [("bomb",), ("raise", "memory"), ("raise", "glib"), ("raise", "hungry")]
 )
 def test_memory_bomb(sandbox: Sandbox[Any], arguments: tuple[str, ...]) -> None:
-    """Who needs more memory than the limit is told so, however the decoder words it; the next call works."""
+    """Who needs more memory than the limit is told so, however the decoder words it.
+
+    The next call works.
+    """
     with pytest.raises(DecodeMemory, match="more than 512 MiB"):
         sandbox.call_sync(*arguments)
     assert sandbox.call_sync("echo", 1) == 1
@@ -170,7 +176,10 @@ def pid_of(sandbox: Sandbox[int]) -> int:
 
 @pytest.mark.parametrize("action", ["sleep", "spin"])
 def test_hang(action: str) -> None:
-    """A call that takes too long is ended, waiting or computing; the next call works in a new child."""
+    """A call that takes too long is ended, waiting or computing.
+
+    The next call works in a new child.
+    """
     with open_sandbox(seconds=0.5) as sandbox:
         pid = pid_of(sandbox)
         with pytest.raises(DecodeTimeout, match=r"longer than 0\.5 s"):

@@ -98,7 +98,10 @@ def test_parent_that_ends_without_closing_leaves_nothing() -> None:
     ],
 )
 def test_programs(name: str, said: str) -> None:
-    """Interrupts do not reach children; a daemonic process may own some; a fork may not use its parent's."""
+    """Interrupts do not reach children; a daemonic process may own some.
+
+    A fork may not use its parent's.
+    """
     with program(name) as process:
         assert process.communicate(timeout=PATIENCE_SECONDS)[0].strip() == said
         assert process.returncode == 0

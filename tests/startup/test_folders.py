@@ -93,7 +93,10 @@ def as_nobody() -> Iterator[None]:
 
 @pytest.mark.parametrize("below", ["", "pictures", "pictures/old"])
 def test_what_is_closed_to_the_user_is_refused(below: str) -> None:
-    """For a folder to be made the one above it counts; who only reads needs no more than to pass through."""
+    """For a folder to be made the one above it counts.
+
+    Who only reads needs no more than to pass through.
+    """
     with TemporaryDirectory() as place:
         settings = load(blobs=f"{place}/{below}")
         Path(place).chmod(0o555)

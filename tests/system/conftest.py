@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running(backup: Path | None = None, **settings: str) -> Iterator[Instance]:
-    """An instance in a folder that PostgreSQL's user may enter when root runs the tests; removed at the end.
+    """An instance in a folder that PostgreSQL's user may enter when root runs the tests.
+
+    Removed at the end.
 
     Its name is one that people give: with a space, a percent sign, another alphabet.
 

@@ -1,4 +1,7 @@
-"""Kill -9 at random while uploading: nothing acknowledged is lost or done twice; rows, blobs and events agree."""
+"""Kill -9 at random while uploading: nothing acknowledged is lost or done twice.
+
+Rows, blobs and events agree.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,10 @@ def unprocessed(client: httpx2.Client, ids: list[int]) -> list[dict[str, object]
 def kill_at_random(
     instance: Instance, stop: threading.Event, killed: list[str], victims: tuple[str, ...]
 ) -> None:
-    """Kill one process of a random role or engine every second or so; each of them at least once."""
+    """Kill one process of a random role or engine every second or so.
+
+    Each of them at least once.
+    """
     dice = random.Random(SEED)
     while len(killed) < KILLS and not stop.wait(dice.uniform(0.3, 1.2)):
         name = victims[len(killed)] if len(killed) < len(victims) else dice.choice(victims)
@@ -102,7 +108,10 @@ def assert_whole(instance: Instance, client: httpx2.Client, ids: list[int]) -> N
 
 
 def missing(instance: Instance, ids: list[int]) -> dict[int, set[int]]:
-    """The pictures that the subscriber did not see made and finished, without a gap; and what it saw of them."""
+    """The pictures that the subscriber did not see made and finished, without a gap.
+
+    And what it saw of them.
+    """
     seen = events_seen(instance)
     return {
         number: seen[f"images/{number}"] for number in ids if seen[f"images/{number}"] != {1, 2}
@@ -136,7 +145,10 @@ def upload_while(instance: Instance, client: httpx2.Client, disturb) -> list[int
 
 
 def test_killing_every_part_at_random_loses_nothing(instance: Instance) -> None:
-    """300 uploads under 15 kill -9 of roles and engines all end final, once each; files and events agree."""
+    """300 uploads under 15 kill -9 of roles and engines all end final, once each.
+
+    Files and events agree.
+    """
     client, killed = instance.user(), list[str]()
     ids = upload_while(
         instance, client, lambda stop: kill_at_random(instance, stop, killed, VICTIMS)

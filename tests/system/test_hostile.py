@@ -93,7 +93,10 @@ def assert_failed(client: httpx2.Client, image_id: int, reason: str) -> None:
 
 
 def test_a_hang_and_a_bomb_fail_alone(strict: Instance) -> None:
-    """A picture that takes too long and one that takes too much fail with their reasons; the others come out."""
+    """A picture that takes too long and one that takes too much fail with their reasons.
+
+    The others come out.
+    """
     client = strict.user()
     hang, bomb = upload(client, slow_jpeg(6000, 63)), upload(client, too_large_png())
     photographs = [upload(client, PHOTO) for _ in range(10)]

@@ -191,7 +191,10 @@ def test_the_reference_lists_what_is_exposed(observed: Observed) -> None:
 
 
 def test_the_counts_are_those_of_the_work(observed: Observed) -> None:
-    """One image, one file: counted once where it was done, though Celery's children do its work; nothing waits."""
+    """One image, one file: counted once where it was done, though Celery's children do its work.
+
+    Nothing waits.
+    """
     for role, name in (
         ("archiver", "atelier_images_total[('outcome', 'ready'), ('reason', '')]"),
         ("processor", "atelier_jobs_total[('outcome', 'done'), ('queue', 'process')]"),
@@ -222,7 +225,10 @@ def path(spans: list[Span], end: Span) -> list[str]:
 
 
 def require(observed: Observed, trace: str, *way: str) -> None:
-    """The last of these spans lies below the one before it, and so on; each process sends its own when it likes."""
+    """The last of these spans lies below the one before it, and so on.
+
+    Each process sends its own when it likes.
+    """
 
     def seen() -> list[list[str]]:
         spans = [span for span in observed.collector.spans if span.trace == trace]

@@ -1,4 +1,7 @@
-"""Engines that go away and come back under a running instance: what is answered meanwhile; and nothing is lost."""
+"""Engines that go away and come back under a running instance: what is answered meanwhile.
+
+And nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ def restart(start: Callable[..., Engine], folder: Path, house: House) -> Engine:
 
 
 def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
-    """Changes, which must reach every cache, are refused for now; what was taken is processed when Redis is back."""
+    """Changes, which must reach every cache, are refused for now.
+
+    What was taken is processed when Redis is back.
+    """
     instance = house.instance
     client = instance.user()
     known = upload(client, description="before").json()["id"]
@@ -131,7 +137,10 @@ def processed(client: httpx2.Client, file_id: int) -> bool:
 
 
 def test_without_the_database_everything_says_so(house: House) -> None:
-    """503 as a problem, `/readyz` names it, nothing is half done; and all works on when it is back."""
+    """503 as a problem, `/readyz` names it, nothing is half done.
+
+    And all works on when it is back.
+    """
     instance = house.instance
     client = instance.user("bob@example.org")
     kept = upload(client).json()["id"]

@@ -42,7 +42,10 @@ EVENT = re.compile(r" event (image\.\w+) (images/\d+) #(\d+) ")
 
 @pytest.fixture
 async def vhost(amqp_url: str) -> AsyncIterator[str]:
-    """A virtual host of the test's own where one can be made; else what the instance declares is deleted after it."""
+    """A virtual host of the test's own where one can be made.
+
+    Else what the instance declares is deleted after it.
+    """
     name = f"atelier-{secrets.token_hex(4)}"
     url = urlsplit(amqp_url)._replace(path=f"/{name}").geturl()
     user = urlsplit(amqp_url).username or "guest"

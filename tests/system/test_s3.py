@@ -26,7 +26,9 @@ TEXT = b"one line of words\n" * 600_000  # 10.8 MB: goes up in parts, too
 
 
 def test_everything_works_without_a_folder_of_blobs(s3: S3Server) -> None:
-    """Images, tasks and files go up, are processed, read in part and deleted; nothing stays in the bucket.
+    """Images, tasks and files go up, are processed, read in part and deleted.
+
+    Nothing stays in the bucket.
 
     `accel_prefix` is set, as `compose.yaml` has it: no nginx could send from a bucket, so the API
     sends all the same.

@@ -56,7 +56,10 @@ def test_the_start_screen_comes_when_every_address_answers(shared: Instance) -> 
 
 
 def test_stopping_ends_every_process(shared: Instance) -> None:
-    """SIGTERM ends roles and engines in order: exit code 0 and nothing left; a second start finds all data."""
+    """SIGTERM ends roles and engines in order: exit code 0 and nothing left.
+
+    A second start finds all data.
+    """
     client = shared.user("bob@example.org")
     assert (
         client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).status_code
@@ -71,7 +74,10 @@ def test_stopping_ends_every_process(shared: Instance) -> None:
 
 
 def test_a_store_that_is_not_ours_stops_the_start(shared: Instance) -> None:
-    """With the folder of blobs away the start is refused with what to do; back in its place nothing is lost."""
+    """With the folder of blobs away the start is refused with what to do.
+
+    Back in its place nothing is lost.
+    """
     client = shared.user("carol@example.org")
     image = client.post("/api/images", files={"file": ("a.jpg", PHOTO.read_bytes())}).json()
     settled(client, image["id"])

@@ -60,7 +60,10 @@ async def test_counters_are_exact_while_tasks_come_and_go(
 async def test_a_user_who_leaves_takes_their_count_along(
     ada: Person, bob: Person, resources: Resources
 ) -> None:
-    """The total is the sum over the users that there are; deleting tasks beforehand makes no difference."""
+    """The total is the sum over the users that there are.
+
+    Deleting tasks beforehand makes no difference.
+    """
     before = await bob.total()
     for _ in range(3):
         await ada.create()

@@ -223,7 +223,10 @@ class TestLease:
     async def test_a_taker_need_not_wait_for_the_upkeep(
         self, ada: Person, resources: Resources
     ) -> None:
-        """With nothing else free, what ran out is handed out at once; each once, with 20 takers about."""
+        """With nothing else free, what ran out is handed out at once.
+
+        Each once, with 20 takers about.
+        """
         made = [(await ada.create())["id"] for _ in range(10)]
         for task_id in made:
             await ada.take(60)

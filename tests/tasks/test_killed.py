@@ -179,7 +179,10 @@ class Taker:
 
 
 async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
-    """To 64 takers who ask again under their key whenever a process dies under them; none is lost."""
+    """To 64 takers who ask again under their key whenever a process dies under them.
+
+    None is lost.
+    """
     user_id, headers = await house.user()
     await house.database.fetch(
         """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)

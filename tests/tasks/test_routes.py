@@ -132,7 +132,10 @@ class TestCreate:
         assert answer.status_code == status
 
     async def test_meta_is_kept_as_it_came(self, ada: Person) -> None:
-        """Newlines, quotes, and characters beyond the basic plane; up to the limit, which counts characters."""
+        """Newlines, quotes, and characters beyond the basic plane.
+
+        Up to the limit, which counts characters.
+        """
         for meta in ('{"a": "b\\n"}\r\n\t😀', "😀" * 10_000, ""):
             made = await ada.create(meta=meta)
             assert (await ada.get(f"/api/tasks/{made['id']}")).json()["meta"] == meta
@@ -145,7 +148,10 @@ class TestCreate:
         )
 
     async def test_an_idempotency_key_makes_one_task(self, ada: Person) -> None:
-        """However it is sent, the same content under one key is answered from the first run; other content is not."""
+        """However it is sent, the same content under one key is answered from the first run.
+
+        Other content is not.
+        """
         content, key = picture(), {"Idempotency-Key": uuid.uuid4().hex}
         first = await ada.create(content, "m", headers=key)
         assert await ada.create(content, "m", headers=key) == first
@@ -278,7 +284,10 @@ class TestDelete:
     async def test_everything_goes_with_the_account(
         self, ada: Person, bob: Person, resources: Resources
     ) -> None:
-        """Rows at once, files with the next collection, each with its event; and nothing of anybody else."""
+        """Rows at once, files with the next collection, each with its event.
+
+        And nothing of anybody else.
+        """
         made = [await ada.create() for _ in range(3)]
         kept = await bob.create()
         await ada.take()

@@ -1,4 +1,7 @@
-"""`atelier up` with small real roles in place of the real ones; run as `python instance.py DATA PORT [FLAG...]`."""
+"""`atelier up` with small real roles in place of the real ones.
+
+Run as `python instance.py DATA PORT [FLAG...]`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A small real role: `python member.py NAME WHAT`. Uses the database and the queue that it is told of."""
+"""A small real role: `python member.py NAME WHAT`.
+
+Uses the database and the queue that it is told of.
+"""
 
 # ruff: noqa: T201 - its lines are what the supervisor merges
 

@@ -120,7 +120,10 @@ def test_the_start_screen_does_not_wait_for_ever(house: Callable[..., House]) ->
 def test_who_supervises_it_learns_when_all_is_up(
     house: Callable[..., House], open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under systemd it is ready once, by itself, when its start screen is there; its roles tell it alone."""
+    """Under systemd it is ready once, by itself, when its start screen is there.
+
+    Its roles tell it alone.
+    """
     monkeypatch.setenv("NOTIFY_SOCKET", str(open_folder / "systemd"))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as inlet:
         inlet.bind(str(open_folder / "systemd"))
@@ -163,7 +166,10 @@ def test_second_start_finds_what_the_first_left(house: Callable[..., House]) -> 
 
 
 def test_no_orphan_stays_when_it_is_killed(house: Callable[..., House]) -> None:
-    """After kill -9 of the supervisor every role, its children and both engines go; the next start recovers."""
+    """After kill -9 of the supervisor every role, its children and both engines go.
+
+    The next start recovers.
+    """
     running = house().start()
     assert running.get("/readyz") == 200
     members = running.members()

@@ -1,4 +1,7 @@
-"""Sessions as roles besides the API see them: does one still stand, and which are long over. Knows no HTTP."""
+"""Sessions as roles besides the API see them: does one still stand, and which are long over.
+
+Knows no HTTP.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,11 @@ from atelier.database import Base, UtcDateTime
 
 
 class User(Base):
-    """A person. `sequence` counts the events about them; `tasks_created` only grows and belongs to the tasks slice."""
+    """A person.
+
+    `sequence` counts the events about them; `tasks_created` only grows and belongs to the tasks
+    slice.
+    """
 
     __tablename__ = "users"
 
@@ -26,7 +30,10 @@ class User(Base):
 
 
 class RefreshFamily(Base):
-    """One sign-in and all refresh tokens that descend from it; only the digest of the current one is kept."""
+    """One sign-in and all refresh tokens that descend from it.
+
+    Only the digest of the current one is kept.
+    """
 
     __tablename__ = "refresh_families"
 

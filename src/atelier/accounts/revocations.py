@@ -1,4 +1,6 @@
-"""Tells every process at once which sessions have ended; without Redis they find out within a minute.
+"""Tells every process at once which sessions have ended.
+
+Without Redis they find out within a minute.
 
 Knows no table: what is announced here has been committed.
 """

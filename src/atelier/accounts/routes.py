@@ -149,7 +149,10 @@ async def token(request: Request, resources: Res) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a URL-encoded form; of a repeated field the form says nothing certain, so it is refused."""
+    """The fields of a URL-encoded form.
+
+    Of a repeated field the form says nothing certain, so it is refused.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Unsupported(f"Send the form as {FORM}.")
     body = bytearray()

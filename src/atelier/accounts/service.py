@@ -98,7 +98,9 @@ async def login(
     client: str,
     days: int,
 ) -> Pair:
-    """A pair of tokens of a new family that lives `days`; an unknown user costs the same work as a wrong password.
+    """A pair of tokens of a new family that lives `days`.
+
+    An unknown user costs the same work as a wrong password.
 
     Raises WrongCredentials, and TooManyRequests after too many failures of this address from this
     client.
@@ -215,7 +217,9 @@ async def me(database: Database, user_id: int) -> Account:
 async def delete_account(
     session: AsyncSession, user_id: int, forget: Sequence[Forget], expected: Callable[[str], bool]
 ) -> None:
-    """Delete a user with everything they own; `forget` deletes, in the same transaction, what other slices hold.
+    """Delete a user with everything they own.
+
+    `forget` deletes, in the same transaction, what other slices hold.
 
     `expected` judges the present entity tag (If-Match). Raises PreconditionFailed, and
     Unauthenticated when the user is already gone.

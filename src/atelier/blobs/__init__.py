@@ -1,4 +1,7 @@
-"""The port of the blob store: bytes under keys, written once and never changed. Knows no table, user or picture."""
+"""The port of the blob store: bytes under keys, written once and never changed.
+
+Knows no table, user or picture.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class Blobs(Protocol):
     def stream(
         self, key: str, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `start` up to but without `stop`, in pieces. Raises NotFound before the first piece."""
+        """The bytes from `start` up to but without `stop`, in pieces.
+
+        Raises NotFound before the first piece.
+        """
 
     async def stat(self, key: str) -> Stat:
         """Size and time of one blob. Raises NotFound."""
@@ -62,10 +68,16 @@ class Blobs(Protocol):
         """
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
-        """Remove what killed processes left unfinished and nobody has written to for that long; how many."""
+        """Remove what killed processes left unfinished and nobody has written to for that long.
+
+        How many.
+        """
 
     async def probe(self) -> None:
-        """Raises Unavailable when nothing can be written right now. Costs little and leaves nothing behind."""
+        """Raises Unavailable when nothing can be written right now.
+
+        Costs little and leaves nothing behind.
+        """
 
     async def mark(self) -> bytes | None:
         """What `set_mark` left, which is no blob; None when nobody has. Raises Unavailable."""

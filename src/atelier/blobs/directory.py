@@ -59,7 +59,10 @@ log = logging.getLogger(__name__)
 
 
 class DirectoryBlobs:
-    """Blobs as files below `root`, one file per key. Every process that shares the folder may use it at once."""
+    """Blobs as files below `root`, one file per key.
+
+    Every process that shares the folder may use it at once.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -84,7 +87,10 @@ class DirectoryBlobs:
     async def stream(
         self, key: str, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
+        """The bytes from `start` up to but without `stop`.
+
+        A blob deleted meanwhile is still read to its end.
+        """
         file = await self._run(self._open, key)
         try:
             await self._run(file.seek, start)
@@ -132,7 +138,10 @@ class DirectoryBlobs:
         await self._run(self._set_mark, content)
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
-        """Remove what killed processes left in `incoming` and nobody has written to for that long; how many."""
+        """Remove what killed processes left in `incoming` and nobody has written to for that long.
+
+        How many.
+        """
         return await self._run(_sweep, self.incoming, time.time() - older_than.total_seconds())
 
     async def _run(self, function: Callable[..., Result], *args: object) -> Result:
@@ -220,7 +229,10 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
-    """The folders and blobs directly in `folder`, which may be missing; what is named as no blob is, is neither."""
+    """The folders and blobs directly in `folder`, which may be missing.
+
+    What is named as no blob is, is neither.
+    """
     folders: list[str] = []
     stats: list[Stat] = []
     with (
@@ -314,7 +326,10 @@ def _missing_is_not_found() -> Iterator[None]:
 
 @contextmanager
 def _trouble_is_unavailable() -> Iterator[None]:
-    """From the system's errors to ours. Details name no path: clients read them; the log has it."""
+    """From the system's errors to ours.
+
+    Details name no path: clients read them; the log has it.
+    """
     try:
         yield
     except OSError as error:

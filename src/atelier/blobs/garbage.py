@@ -60,7 +60,10 @@ def _with_keys(statement: str) -> TextClause:
 
 
 async def intend(database: Database, keys: Collection[str], after: datetime) -> None:
-    """Announce, before they are written, blobs that are garbage unless claimed by then. Durable on return."""
+    """Announce, before they are written, blobs that are garbage unless claimed by then.
+
+    Durable on return.
+    """
     if keys:
         await database.fetch(_INTEND, list(keys), after)
 
@@ -97,7 +100,9 @@ async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> Non
 
 
 async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:
-    """Remove every blob that is due and say how many; any number of collectors may run at once, none beside a backup.
+    """Remove every blob that is due and say how many.
+
+    Any number of collectors may run at once, none beside a backup.
 
     The blobs go first and the rows after them, so that dying in between only means to try again.
     """

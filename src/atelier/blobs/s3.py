@@ -1,4 +1,6 @@
-"""The blob store in a bucket of S3, or of a server that speaks its protocol. Knows no folder but those of its sources.
+"""The blob store in a bucket of S3, or of a server that speaks its protocol.
+
+Knows no folder but those of its sources.
 
 Calls block in threads of our own: obstore's coroutines end in foreign threads, which abort an
 interpreter that exits meanwhile. A client is made when it is first used, for its threads do not
@@ -63,7 +65,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """Where the bucket is and who we are; what is None comes from `AWS_*` variables or the machine's own role."""
+    """Where the bucket is and who we are.
+
+    What is None comes from `AWS_*` variables or the machine's own role.
+    """
 
     endpoint: str | None = None
     region: str | None = None
@@ -72,14 +77,20 @@ class Access:
 
 
 class S3Blobs:
-    """Blobs as objects below `prefix` in `bucket`, one object per key. Any number of machines may use it at once."""
+    """Blobs as objects below `prefix` in `bucket`, one object per key.
+
+    Any number of machines may use it at once.
+    """
 
     def __init__(self, bucket: str, prefix: str = "", access: Access | None = None) -> None:
         self._bucket, self._prefix, self._access = bucket, prefix, access or Access()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
 
     async def put(self, key: str, source: bytes | Path) -> None:
-        """Store `source` for good; see `Blobs.put`. No Conflict where the very bytes are there: they may be ours."""
+        """Store `source` for good; see `Blobs.put`.
+
+        No Conflict where the very bytes are there: they may be ours.
+        """
         await self._run(self._put, check_key(key), source)
 
     async def get(self, key: str) -> bytes:
@@ -89,7 +100,10 @@ class S3Blobs:
     async def stream(
         self, key: str, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `start` up to but without `stop`; a blob deleted meanwhile is still read to its end."""
+        """The bytes from `start` up to but without `stop`.
+
+        A blob deleted meanwhile is still read to its end.
+        """
         pieces = await self._run(self._open, check_key(key), start, stop)
         while piece := await self._run(_next_piece, pieces):
             yield piece
@@ -103,7 +117,10 @@ class S3Blobs:
         await self._run(self._delete, [check_key(key) for key in keys])
 
     async def list(self, prefix: str = "") -> AsyncIterator[Stat]:
-        """Every blob whose key begins with `prefix`, page by page; the store itself is asked for whole folders."""
+        """Every blob whose key begins with `prefix`, page by page.
+
+        The store itself is asked for whole folders.
+        """
         pages = await self._run(self._pages, check_prefix(prefix).rpartition("/")[0])
         while page := await self._run(_next_page, pages):
             for meta in page:
@@ -313,7 +330,10 @@ def _taken_is_conflict() -> Iterator[None]:
 
 @contextmanager
 def _translated(*, reading: bool = False) -> Iterator[None]:
-    """From obstore's errors to ours. Details name neither bucket nor address: clients read them; the log has more."""
+    """From obstore's errors to ours.
+
+    Details name neither bucket nor address: clients read them; the log has more.
+    """
     try:
         yield
     except (BaseError, FileNotFoundError) as error:

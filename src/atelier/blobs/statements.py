@@ -1,4 +1,6 @@
-"""The statements on `blob_garbage`, for SQLAlchemy's connections and Django's alike; no framework here.
+"""The statements on `blob_garbage`, for SQLAlchemy's connections and Django's alike.
+
+No framework here.
 
 Braces take the placeholders of the driver: an array of keys, and for an intent its time.
 """

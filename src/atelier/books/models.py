@@ -11,7 +11,10 @@ from atelier.database import Base
 
 
 class Book(Base):
-    """A book. `sequence` counts its events and is its ETag; the folded columns are what filters look in."""
+    """A book.
+
+    `sequence` counts its events and is its ETag; the folded columns are what filters look in.
+    """
 
     __tablename__ = "books"
 

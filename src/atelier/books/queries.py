@@ -1,4 +1,7 @@
-"""Reading books: by id, through the cache or not, and pages by keyset. No ORM; knows neither HTTP nor gRPC."""
+"""Reading books: by id, through the cache or not, and pages by keyset.
+
+No ORM; knows neither HTTP nor gRPC.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ MAX_ID = 2**63 - 1  # PostgreSQL's largest bigint; ids never come near it
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list is narrowed to: texts that title and author contain, whatever the case. Empty means anything."""
+    """What a list is narrowed to: texts that title and author contain, whatever the case.
+
+    Empty means anything.
+    """
 
     author: str = ""
     title: str = ""

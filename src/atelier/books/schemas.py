@@ -1,4 +1,7 @@
-"""The shapes of book records and requests, as OpenAPI shows them; the only place that judges them."""
+"""The shapes of book records and requests, as OpenAPI shows them.
+
+The only place that judges them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Books over gRPC: read the request, call, shape. Each change is encoded once for all who watch."""
+"""Books over gRPC: read the request, call, shape.
+
+Each change is encoded once for all who watch.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
 
 
 def line(text: str) -> str:
-    """`text` in NFC, every run of white space one blank. Raises ValueError for control characters."""
+    """`text` in NFC, every run of white space one blank.
+
+    Raises ValueError for control characters.
+    """
     if len(text) > RAW_LIMIT:
         return text
     words = " ".join(unicodedata.normalize("NFC", text).split())

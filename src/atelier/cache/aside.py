@@ -60,7 +60,10 @@ class _Fill(NamedTuple):
 
 
 class _Loading(NamedTuple):
-    """A reader of this process that is loading under a lease; its value is cancelled when it fails."""
+    """A reader of this process that is loading under a lease.
+
+    Its value is cancelled when it fails.
+    """
 
     lease: bytes
     value: asyncio.Future[bytes | None]

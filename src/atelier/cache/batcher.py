@@ -1,4 +1,7 @@
-"""Many tasks ask, one call answers: what is asked for in one loop turn goes out together. Knows not what is asked."""
+"""Many tasks ask, one call answers: what is asked for in one loop turn goes out together.
+
+Knows not what is asked.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Does in one call what many tasks ask for at a time; one call is under way, the next collects meanwhile.
+    """Does in one call what many tasks ask for at a time.
+
+    One call is under way, the next collects meanwhile.
 
     Who asks while a call is under way gets its answer from the next: an earlier one might be older
     than the question.

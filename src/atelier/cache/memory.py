@@ -1,4 +1,7 @@
-"""An LRU of bytes in this process, for blobs, which never change under their keys. Knows no other process."""
+"""An LRU of bytes in this process, for blobs, which never change under their keys.
+
+Knows no other process.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ LARGEST_SHARE = 8
 
 
 class Memory:
-    """The most recently used blobs, up to `max_bytes`, in this process. Fit for what never changes under its key."""
+    """The most recently used blobs, up to `max_bytes`, in this process.
+
+    Fit for what never changes under its key.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -24,7 +30,10 @@ class Memory:
         return value
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a value, at the expense of those not used for longest; one above an eighth of the room is not kept."""
+        """Keep a value, at the expense of those not used for longest.
+
+        One above an eighth of the room is not kept.
+        """
         if len(value) > self.max_bytes // LARGEST_SHARE:
             return
         self.bytes += len(value) - len(self._values.pop(key, b""))

@@ -1,4 +1,7 @@
-"""`atelier classify`: its options, checked; `atelier classify report` merges the reports of shards."""
+"""`atelier classify`: its options, checked.
+
+`atelier classify report` merges the reports of shards.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class Ordered:
-    """A chunk that is being done somewhere; `number` tells its place in the queue, times are monotonic."""
+    """A chunk that is being done somewhere.
+
+    `number` tells its place in the queue, times are monotonic.
+    """
 
     def __init__(self, chunk: Chunk, number: int) -> None:
         self.chunk = chunk
@@ -119,7 +122,10 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     async def put(self, entry: Entry) -> None:
-        """Add a picture to the chunk being cut; after a kill, chunks of the walk are cut at the same numbers again."""
+        """Add a picture to the chunk being cut.
+
+        After a kill, chunks of the walk are cut at the same numbers again.
+        """
         name = self._name_of(entry)
         if self._cut and (name != self._name or len(self._cut) >= self._size):
             await self._order()

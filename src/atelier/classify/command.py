@@ -1,4 +1,7 @@
-"""The command's run: journal, signals, progress and report around a `Run`; returns the exit code."""
+"""The command's run: journal, signals, progress and report around a `Run`.
+
+Returns the exit code.
+"""
 
 from __future__ import annotations
 

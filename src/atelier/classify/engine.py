@@ -1,4 +1,6 @@
-"""Transforms pictures in processes and asks the service about them, on this machine; what comes of each is recorded.
+"""Transforms pictures in processes and asks the service about them, on this machine.
+
+What comes of each is recorded.
 
 Knows neither where pictures come from nor where outcomes go.
 """
@@ -34,7 +36,10 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Means:
-    """With what pictures are classified: the processes' work and number; the service, how it is asked."""
+    """With what pictures are classified: the processes' work and number.
+
+    The service, how it is asked.
+    """
 
     work: Work
     url: str
@@ -75,7 +80,10 @@ class Engine:
         return self._gate.draining
 
     def drain(self) -> None:
-        """Finish what is being asked, unless it waits for the service; the rest stays to be done."""
+        """Finish what is being asked, unless it waits for the service.
+
+        The rest stays to be done.
+        """
         self._gate.drain()
 
     async def run(

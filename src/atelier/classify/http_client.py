@@ -106,7 +106,10 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     async def request(self, data: bytes) -> Response:
-        """Send a request; ConnectionError, Stale or BadAnswer when it has no answer. Cancelled, it is closed."""
+        """Send a request; ConnectionError, Stale or BadAnswer when it has no answer.
+
+        Cancelled, it is closed.
+        """
         if self._transport is None or not self.alive:
             raise Stale
         self._answer = asyncio.get_running_loop().create_future()

@@ -164,7 +164,10 @@ class Journal:
         self.frontier.done(line.n)
 
     async def checkpoint(self) -> None:
-        """Make everything durable and note how far it is; on a full disk the old checkpoint stays good."""
+        """Make everything durable and note how far it is.
+
+        On a full disk the old checkpoint stays good.
+        """
         async with self._turn:
             await asyncio.to_thread(self._commit, self._snapshot())
 
@@ -280,7 +283,10 @@ def peek(files: Files) -> tuple[Checkpoint, Totals]:
 
 
 def count_tail(state: Checkpoint, totals: Totals, results: After, failed: After) -> Iterator[int]:
-    """Count the lines that stand behind a checkpoint into its totals; yields the numbers of their pictures."""
+    """Count the lines that stand behind a checkpoint into its totals.
+
+    Yields the numbers of their pictures.
+    """
     numbers = []
     for _, raw in results(state.results):
         result = result_decoder.decode(raw)

@@ -1,4 +1,7 @@
-"""A JSON Lines file that is only ever appended to; a line torn by a crash is cut off when it is opened again."""
+"""A JSON Lines file that is only ever appended to.
+
+A line torn by a crash is cut off when it is opened again.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ class Lines:
         os.close(self._descriptor)
 
     async def write(self, line: bytes) -> None:
-        """Append one line (with its end); waits as long as the disk is full. Cancelled, it leaves no half line."""
+        """Append one line (with its end); waits as long as the disk is full.
+
+        Cancelled, it leaves no half line.
+        """
         async with self._turn:
             try:
                 for seconds in append(self._descriptor, line):
@@ -73,7 +79,10 @@ class Lines:
 
 
 def lines_after(descriptor: int, position: int) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of a file behind a position, each with the position behind it; a half one at the end is left."""
+    """The whole lines of a file behind a position, each with the position behind it.
+
+    A half one at the end is left.
+    """
     rest = b""
     start = position
     while block := os.pread(descriptor, _BLOCK, start):

@@ -1,4 +1,7 @@
-"""Which of the names listed now are new? A set difference of any size, in bounded memory: split on disk by hash."""
+"""Which of the names listed now are new?
+
+A set difference of any size, in bounded memory: split on disk by hash.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ _BUFFER = 16 * 1024
 
 
 class NewNames:
-    """Tell it what was known and what is there now; it tells what is there and was not known, each once."""
+    """Tell it what was known and what is there now.
+
+    It tells what is there and was not known, each once.
+    """
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch

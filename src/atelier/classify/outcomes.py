@@ -1,4 +1,7 @@
-"""What can become of one picture: an answer, or a failure of a known kind. Plain data; knows no file and no network."""
+"""What can become of one picture: an answer, or a failure of a known kind.
+
+Plain data; knows no file and no network.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ class Transformed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the remote service said of a picture; the time is that of the request that succeeded."""
+    """What the remote service said of a picture.
+
+    The time is that of the request that succeeded.
+    """
 
     label: str
     score: float
@@ -72,7 +78,10 @@ class Failed(Exception):
 
 
 class Result(msgspec.Struct, omit_defaults=True):
-    """One line of the results. `path_bytes` is set (base64) when the name is not UTF-8 and `path` only resembles it."""
+    """One line of the results.
+
+    `path_bytes` is set (base64) when the name is not UTF-8 and `path` only resembles it.
+    """
 
     n: int
     path: str

@@ -1,4 +1,7 @@
-"""Keeps the transforming processes busy, one picture ahead each; a crash or a hang costs its picture alone."""
+"""Keeps the transforming processes busy, one picture ahead each.
+
+A crash or a hang costs its picture alone.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class WorkerFailed(AtelierError):
 
 @dataclass(frozen=True)
 class Work:
-    """What transforming processes do; what one picture may cost: pixels, bytes of file, seconds, bytes of memory."""
+    """What transforming processes do.
+
+    What one picture may cost: pixels, bytes of file, seconds, bytes of memory.
+    """
 
     root: bytes
     rotate: bool = True

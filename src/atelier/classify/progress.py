@@ -1,4 +1,7 @@
-"""Shows how a run goes on: a bar on a terminal, a log line now and then elsewhere; always on standard error."""
+"""Shows how a run goes on: a bar on a terminal, a log line now and then elsewhere.
+
+Always on standard error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Asks the remote service for the class of a picture, as often as it takes; says at last what came of it."""
+"""Asks the remote service for the class of a picture, as often as it takes.
+
+Says at last what came of it.
+"""
 
 from __future__ import annotations
 

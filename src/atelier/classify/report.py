@@ -51,7 +51,10 @@ def merged(results: Iterable[Path]) -> dict[str, Any]:
 
 
 def _not_entered(states: Iterable[Checkpoint]) -> int:
-    """Folders left out of all runs together; the shards of one directory leave out the same ones."""
+    """Folders left out of all runs together.
+
+    The shards of one directory leave out the same ones.
+    """
     by_root: dict[bytes, int] = {}
     for state in states:
         by_root[state.subject.root] = max(

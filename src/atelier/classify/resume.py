@@ -1,4 +1,7 @@
-"""How far a source of pictures is done: all up to a position, and a few beyond it. Small, however many are done."""
+"""How far a source of pictures is done: all up to a position, and a few beyond it.
+
+Small, however many are done.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class ResumePosition:
-    """Pictures are opened in the source's order, done in any order; `position` follows the oldest that is not done."""
+    """Pictures are opened in the source's order, done in any order.
+
+    `position` follows the oldest that is not done.
+    """
 
     def __init__(self, position: int) -> None:
         self.position = position

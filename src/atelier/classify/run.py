@@ -85,7 +85,10 @@ class Recording:
 
 
 class Run:
-    """A run over one journal. `drain` ends it early, after what is in hand; cancelling `run` ends it at once."""
+    """A run over one journal.
+
+    `drain` ends it early, after what is in hand; cancelling `run` ends it at once.
+    """
 
     def __init__(
         self,

@@ -40,7 +40,10 @@ class Progress:
 
 
 async def walked(path: Path, position: int, progress: Progress) -> AsyncIterator[Entry]:
-    """The pictures of a walk log from a position (their number) on; waits for the walk while it is going on."""
+    """The pictures of a walk log from a position (their number) on.
+
+    Waits for the walk while it is going on.
+    """
     log = WalkLog(path)
     try:
         offset = 0

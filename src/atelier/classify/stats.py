@@ -1,4 +1,7 @@
-"""The totals of a run: exact counts, sums, minima and maxima, quantiles from a sketch; mergeable, of constant size."""
+"""The totals of a run: exact counts, sums, minima and maxima, quantiles from a sketch.
+
+Mergeable, of constant size.
+"""
 
 from __future__ import annotations
 

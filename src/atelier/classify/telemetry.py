@@ -35,7 +35,10 @@ class Sample(msgspec.Struct):
 
 
 class Telemetry:
-    """Takes samples at once and sends them in the background; a batch that cannot be sent is dropped."""
+    """Takes samples at once and sends them in the background.
+
+    A batch that cannot be sent is dropped.
+    """
 
     def __init__(self, url: str) -> None:
         endpoint = Endpoint(url)

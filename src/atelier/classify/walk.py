@@ -1,4 +1,6 @@
-"""Walks a directory breadth first into the walk log; on resume it lists again only the folders that have changed.
+"""Walks a directory breadth first into the walk log.
+
+On resume it lists again only the folders that have changed.
 
 The log is also the queue of folders still to list, so memory does not grow with the tree. Knows
 nothing of pictures but their names' endings.
@@ -147,7 +149,10 @@ class Walk:
         return self._listing(settled)
 
     def _folders(self) -> Iterator[bytes]:
-        """Every folder in the order found, the directory itself first; ends when nothing is left to be found."""
+        """Every folder in the order found, the directory itself first.
+
+        Ends when nothing is left to be found.
+        """
         yield b""
         offset = 0
         while True:
@@ -223,7 +228,10 @@ class Walk:
 
 
 def _is_file(entry: os.DirEntry[bytes]) -> bool:
-    """A link to a folder is not followed, so links can make no loop; a broken one is left to fail when it is opened."""
+    """A link to a folder is not followed, so links can make no loop.
+
+    A broken one is left to fail when it is opened.
+    """
     try:
         return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not entry.is_dir())
     except OSError:

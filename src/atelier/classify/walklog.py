@@ -1,4 +1,6 @@
-"""The walk log: every picture found, in the order found, numbered by its place; append-only, safe to cut at any byte.
+"""The walk log: every picture found, in the order found, numbered by its place.
+
+Append-only, safe to cut at any byte.
 
 A frame is a header, the sections (which folder, when it was listed, what folders lie in it) and
 the names, both compressed. A name costs 3 to 8 bytes; nothing but the last frame can be torn, and

@@ -48,7 +48,10 @@ class Tally:
 
 
 def copy(settings: Settings, source: str, target: str) -> int:
-    """Copy; 0 when every blob of `source` is in `target`, else 1. Raises AtelierError when that cannot be begun."""
+    """Copy; 0 when every blob of `source` is in `target`, else 1.
+
+    Raises AtelierError when that cannot be begun.
+    """
     origin, goal = _place("FROM", source), _place("TO", target)
     if origin == goal:
         raise Invalid("FROM and TO are the same store")
@@ -88,7 +91,10 @@ def _inside(inner: Path | Bucket, outer: Path | Bucket) -> bool:
 
 
 async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:
-    """Copy every blob, and the mark at last. Raises Conflict when the target is somebody else's."""
+    """Copy every blob, and the mark at last.
+
+    Raises Conflict when the target is somebody else's.
+    """
     await target.probe()
     mark = await source.mark() or b""
     if await target.mark() not in {None, b"", mark, UNFINISHED + mark}:
@@ -151,7 +157,10 @@ async def _copy_one(source: Blobs, target: Blobs, spool: Path, stat: Stat, tally
 
 
 async def _is_there(target: Blobs, stat: Stat) -> bool:
-    """Whether there is a blob of this key and size. Raises Invalid when there is one of another size."""
+    """Whether there is a blob of this key and size.
+
+    Raises Invalid when there is one of another size.
+    """
     try:
         if (await target.stat(stat.key)).size != stat.size:
             raise Invalid("there is another blob of this key; remove it from TO")

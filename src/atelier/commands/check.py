@@ -1,4 +1,6 @@
-"""`atelier check`: do rows and blobs agree? Finds missing, orphaned and corrupt blobs, and gaps in the event record.
+"""`atelier check`: do rows and blobs agree?
+
+Finds missing, orphaned and corrupt blobs, and gaps in the event record.
 
 Memory stays flat: the listing goes into a temporary table and PostgreSQL compares.
 """
@@ -81,7 +83,10 @@ class Report:
 
 
 def main(settings: Settings, *, deep: bool, mend: bool = False) -> int:
-    """Print the report, and mend what can be; 0 when rows and blobs agreed, else 1. Raises WrongStore."""
+    """Print the report, and mend what can be; 0 when rows and blobs agreed, else 1.
+
+    Raises WrongStore.
+    """
     report = asyncio.run(_run(settings, deep=deep, mend=mend))
     return 0 if report.agrees else 1
 
@@ -108,7 +113,10 @@ async def _run(settings: Settings, *, deep: bool, mend: bool) -> Report:
 
 
 async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Report:
-    """Compare every row with every blob. Whatever moves meanwhile is looked at again before it is reported."""
+    """Compare every row with every blob.
+
+    Whatever moves meanwhile is looked at again before it is reported.
+    """
     report = Report()
     async with (await database.pool()).acquire() as connection:
         await connection.execute("SET statement_timeout = 0")

@@ -1,4 +1,7 @@
-"""`atelier doctor`: every setting, where it came from, and whether what it names can be reached. Changes nothing."""
+"""`atelier doctor`: every setting, where it came from, and whether what it names can be reached.
+
+Changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ def main(settings: Settings) -> int:
 
 
 def setting_lines(settings: Settings, seen: Settings, redact: Redactor) -> list[str]:
-    """Name, value and source of each setting, in columns; `seen` are those that the running instance has."""
+    """Name, value and source of each setting, in columns.
+
+    `seen` are those that the running instance has.
+    """
     rows = [(name, redact(shown(getattr(seen, name)))) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     values = min(values, 60)  # one long path must not push every source off the screen
@@ -238,7 +244,10 @@ async def _marked(settings: Settings) -> None:
 
 
 async def _whose(settings: Settings) -> str:
-    """Whether the store is the database's, where one is running. Raises Unavailable and WrongStore."""
+    """Whether the store is the database's, where one is running.
+
+    Raises Unavailable and WrongStore.
+    """
     import asyncpg
 
     from atelier.blobs import ownership

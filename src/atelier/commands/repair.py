@@ -1,4 +1,7 @@
-"""`atelier check --repair`: mends what can be mended. Rows whose originals are gone are left to people."""
+"""`atelier check --repair`: mends what can be mended.
+
+Rows whose originals are gone are left to people.
+"""
 
 from __future__ import annotations
 

@@ -46,14 +46,20 @@ class OutOfRange(AtelierError):
 
 
 class Batch(NamedTuple, Generic[Item]):
-    """Items in the log's order, each with its position, and the position to go on after; no items: a mark."""
+    """Items in the log's order, each with its position, and the position to go on after.
+
+    No items: a mark.
+    """
 
     items: Sequence[tuple[int, Item]]
     position: int
 
 
 class Follower(Generic[Item]):
-    """Follows the events of some types; `encode` makes of each what readers get, once for all of them."""
+    """Follows the events of some types.
+
+    `encode` makes of each what readers get, once for all of them.
+    """
 
     def __init__(
         self, database: Database, types: Sequence[str], encode: Callable[[Sent], Item]
@@ -85,7 +91,9 @@ class Follower(Generic[Item]):
             self._wake()
 
     async def follow(self, after: int) -> AsyncIterator[Batch[Item]]:
-        """Everything after a position and then what comes, until `run` ends; a mark once the reader is up to date.
+        """Everything after a position and then what comes, until `run` ends.
+
+        A mark once the reader is up to date.
 
         Raises OutOfRange when the log has been pruned beyond the position or has not come so far.
         """

@@ -58,7 +58,10 @@ Outcome = StoreImage | RejectImage
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A fact that happened to `subject` (`images/42`); `sequence` counts per subject from 1 without gaps."""
+    """A fact that happened to `subject` (`images/42`).
+
+    `sequence` counts per subject from 1 without gaps.
+    """
 
     id: str
     type: str

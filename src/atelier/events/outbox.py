@@ -143,7 +143,9 @@ def record(
     data: dict[str, Any],
     traceparent: str | None = None,
 ) -> Event:
-    """Announce a fact in the caller's transaction; the caller took `sequence` under the lock of the subject's row.
+    """Announce a fact in the caller's transaction.
+
+    The caller took `sequence` under the lock of the subject's row.
 
     `traceparent` is its cause's; none: the present span's.
     """

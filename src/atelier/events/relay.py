@@ -90,7 +90,10 @@ STAMP = f"""
 
 
 class Periodic(NamedTuple):
-    """Something to do again and again while this relay is the active one; it may be cancelled anywhere."""
+    """Something to do again and again while this relay is the active one.
+
+    It may be cancelled anywhere.
+    """
 
     name: str
     every_seconds: float
@@ -246,7 +249,10 @@ class Relay:
             del self._undeclared[service]
 
     async def send(self, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
-        """Publish these events and meanwhile stamp those published before; the next ones to publish."""
+        """Publish these events and meanwhile stamp those published before.
+
+        The next ones to publish.
+        """
         publishing = asyncio.create_task(self._publish_waves(rows))
         try:
             await self._stamp_confirmed()
@@ -275,7 +281,10 @@ class Relay:
             await self._ask(self._bus.note(self._position))
 
     async def _send_lost(self) -> bool:
-        """Publish again what the bus has lost of the log (all of the last day when it was wiped); whether it had."""
+        """Publish again what the bus has lost of the log (all of the last day when it was wiped).
+
+        Whether it had.
+        """
         position = await self._ask(self._bus.confirmed(self._position))
         if position >= self._position:
             return False

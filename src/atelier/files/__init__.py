@@ -1,4 +1,6 @@
-"""Files of any kind: uploaded, looked at in the background, listed, handed out. A Django app, and a project by itself.
+"""Files of any kind: uploaded, looked at in the background, listed, handed out.
+
+A Django app, and a project by itself.
 
 `celery -A atelier.files worker` is its worker; `atelier.files.wsgi` and `atelier.files.asgi` serve
 it alone.

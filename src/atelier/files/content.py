@@ -98,7 +98,10 @@ def respond(
 
 
 def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> str | None:
-    """Where the proxy before us finds the blob, if it would answer as we do. Raises NotFound when the file is gone."""
+    """Where the proxy before us finds the blob, if it would answer as we do.
+
+    Raises NotFound when the file is gone.
+    """
     prefix, path = (
         django_setup.context().settings.accel_prefix,
         django_setup.context().blobs.path(key),
@@ -120,7 +123,10 @@ def _conditional(answer: HttpResponse, headers: dict[str, str]) -> HttpResponse:
 
 
 def _span(request: HttpRequest, etag: str, modified: str, size: int) -> tuple[int, int] | None:
-    """First byte and last byte plus one; None: the whole. Several ranges and rubbish are ignored (RFC 9110, 14.2)."""
+    """First byte and last byte plus one; None: the whole.
+
+    Several ranges and rubbish are ignored (RFC 9110, 14.2).
+    """
     match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
     condition = request.headers.get("If-Range", etag).strip()
     if match is None or request.method == "HEAD" or condition not in (etag, modified):

@@ -61,7 +61,10 @@ _given: list[Context] = []
 
 
 def configure(settings: Settings) -> Context:
-    """Set Django up on these settings; again on others, the later ones count for threads that start from then on."""
+    """Set Django up on these settings.
+
+    Again on others, the later ones count for threads that start from then on.
+    """
     import django
 
     made = Context(settings)

@@ -14,7 +14,10 @@ DELETED = "file.deleted"
 
 
 def announce(file: File, type_: str) -> None:
-    """Add an event in the present transaction; the caller holds the row's lock and has set its sequence."""
+    """Add an event in the present transaction.
+
+    The caller holds the row's lock and has set its sequence.
+    """
     from atelier.files.models import Outbox
 
     Outbox.objects.create(
@@ -23,7 +26,10 @@ def announce(file: File, type_: str) -> None:
 
 
 def state(file: File) -> dict[str, Any]:
-    """The facts about a file that a subscriber may want, without asking back; its result stays at home."""
+    """The facts about a file that a subscriber may want, without asking back.
+
+    Its result stays at home.
+    """
     return {
         "id": file.pk,
         "owner_id": file.owner_id,

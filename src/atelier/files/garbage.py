@@ -30,7 +30,10 @@ def intend(keys: Sequence[str]) -> None:
 
 
 def claim(keys: Sequence[str]) -> None:
-    """Take blobs off the list in the transaction of the row that refers to them. Raises Unavailable when too late."""
+    """Take blobs off the list in the transaction of the row that refers to them.
+
+    Raises Unavailable when too late.
+    """
     if not keys:
         return
     with connection.cursor() as cursor:
@@ -46,7 +49,10 @@ def discard(keys: Sequence[str]) -> None:
 
 
 def may_remove() -> bool:
-    """Whether blobs that a committed transaction has discarded may go at once; else the collector removes them."""
+    """Whether blobs that a committed transaction has discarded may go at once.
+
+    Else the collector removes them.
+    """
     with connection.cursor() as cursor:
         cursor.execute(statements.MAY_REMOVE)
         (free,) = cursor.fetchone()

@@ -61,7 +61,10 @@ class Once:
         }
 
     def look(self) -> HttpResponse | None:
-        """The first answer, if there is one. Raises Invalid when the key came with other content."""
+        """The first answer, if there is one.
+
+        Raises Invalid when the key came with other content.
+        """
         if self._key is None:
             return None
         with connection.cursor() as cursor:
@@ -81,7 +84,10 @@ class Once:
         return HttpResponse(bytes(body), status=status, headers={**kept, REPLAYED: "true"})
 
     def take(self) -> HttpResponse | None:
-        """Take the key in the present transaction, after any other that is taking it; else the first answer."""
+        """Take the key in the present transaction, after any other that is taking it.
+
+        Else the first answer.
+        """
         if self._key is None:
             return None
         with connection.cursor() as cursor:

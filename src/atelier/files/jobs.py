@@ -1,4 +1,7 @@
-"""The Celery job: look at one file and say what was found. Offered after the commit, and again when a job was lost."""
+"""The Celery job: look at one file and say what was found.
+
+Offered after the commit, and again when a job was lost.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ log = logging.getLogger(__name__)
 
 @app.task(name=NAME, Request="atelier.files.requests:Counted")
 def process(file_id: int, version: int) -> str:
-    """Process one file at one version; what came of it, which only the worker's metrics look at."""
+    """Process one file at one version.
+
+    What came of it, which only the worker's metrics look at.
+    """
     from atelier.files.inspector import inspect
 
     with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
@@ -35,7 +41,9 @@ def process(file_id: int, version: int) -> str:
 
 
 def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
-    """Do what `process` does, with any way of looking. What another attempt may mend is left to the reconciler.
+    """Do what `process` does, with any way of looking.
+
+    What another attempt may mend is left to the reconciler.
 
     Returns the file's kind and the outcome: `image processed`, `pdf failed`, `text retried`,
     `- skipped`. The log has a line for each outcome, with the file's id.
@@ -83,7 +91,10 @@ def _fail(file: File, reason: str, detail: str) -> str:
 
 
 def offer(file: File) -> bool:
-    """Send the job of a file whose row is committed. False when the broker does not take it: the row is the truth."""
+    """Send the job of a file whose row is committed.
+
+    False when the broker does not take it: the row is the truth.
+    """
     try:
         traceparent = tracing.traceparent()
         headers = {"traceparent": traceparent} if traceparent else {}
@@ -101,7 +112,9 @@ def offer(file: File) -> bool:
 
 
 def reoffer() -> int:
-    """Send again the jobs of rows that are not final and whose jobs the broker no longer has; how many.
+    """Send again the jobs of rows that are not final and whose jobs the broker no longer has.
+
+    How many.
 
     The broker knows only how many jobs wait. Of the rows that were offered longer ago than the
     limit, as many as jobs wait may just be waiting for their turn; the others, the oldest ones,

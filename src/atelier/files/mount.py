@@ -99,7 +99,10 @@ class Mount:
         await deliver(answer, send, head=scope["method"] == "HEAD")
 
     def close(self) -> None:
-        """End the threads, each with its connection to the database; none answers a request any more."""
+        """End the threads, each with its connection to the database.
+
+        None answers a request any more.
+        """
         together = threading.Barrier(max(1, len(self._seen)))
         for _ in self._seen:
             self._threads.submit(_leave, together)

@@ -105,7 +105,10 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 
 
 def describe(name: str) -> Callable[[View], View]:
-    """Document a view's method as the operation of that name; each refuses query parameters that it does not know."""
+    """Document a view's method as the operation of that name.
+
+    Each refuses query parameters that it does not know.
+    """
     known, errors = OPERATIONS[name]
     described: Callable[[View], View] = extend_schema(
         tags=[TAG], extensions={"x-errors": sorted({*errors, 422}), "x-name": name}, **known

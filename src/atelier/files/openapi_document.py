@@ -15,7 +15,10 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def document() -> dict[str, Any]:
-    """The paths and components of this slice; the scheme and the shape of problems are those of the whole."""
+    """The paths and components of this slice.
+
+    The scheme and the shape of problems are those of the whole.
+    """
     schema: dict[str, Any] = SchemaGenerator(patterns=urls.documented).get_schema(public=True)
     schema["components"].pop("securitySchemes", None)
     paths = {}

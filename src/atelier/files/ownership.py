@@ -1,4 +1,7 @@
-"""Whether the blobs are this database's. A worker would take a wrong store for one whose contents are gone."""
+"""Whether the blobs are this database's.
+
+A worker would take a wrong store for one whose contents are gone.
+"""
 
 from __future__ import annotations
 

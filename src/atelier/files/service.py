@@ -1,4 +1,6 @@
-"""What people and workers do with files: create, retry, delete; begin, finish. One use case, one transaction.
+"""What people and workers do with files: create, retry, delete; begin, finish.
+
+One use case, one transaction.
 
 Knows no HTTP and no broker.
 """
@@ -35,7 +37,10 @@ log = logging.getLogger(__name__)
 
 
 def store(upload: Received) -> str:
-    """Put an upload on disk, listed as garbage until a row claims it; its key. Not within a transaction."""
+    """Put an upload on disk, listed as garbage until a row claims it; its key.
+
+    Not within a transaction.
+    """
     return str(default_storage.save(original_key(), upload))
 
 
@@ -89,7 +94,10 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
 
 
 def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None:
-    """Delete a file: row, event, blobs. A kill at any point leaves nothing that is not collected later."""
+    """Delete a file: row, event, blobs.
+
+    A kill at any point leaves nothing that is not collected later.
+    """
     with transaction.atomic():
         file = _locked(owner_id, file_id, expected)
         garbage.discard(file.keys)

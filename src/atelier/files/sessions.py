@@ -14,7 +14,10 @@ _ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revo
 
 
 async def is_alive(claims: Claims) -> bool:
-    """Whether the session of a token still stands; it blocks its thread, which has no event loop."""
+    """Whether the session of a token still stands.
+
+    It blocks its thread, which has no event loop.
+    """
     try:
         family = uuid.UUID(claims.session_id)
     except ValueError:

@@ -32,7 +32,10 @@ def thumbnail_key(extension: str) -> str:
 
 @deconstructible
 class BlobStorage(Storage):
-    """Written once, under keys that nobody else has. Save outside a transaction; the row then claims the blob."""
+    """Written once, under keys that nobody else has.
+
+    Save outside a transaction; the row then claims the blob.
+    """
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
         """The name itself."""

@@ -1,4 +1,7 @@
-"""What the nginx before us needs to send a stored file in our stead. Knows no framework: Django's side uses it too."""
+"""What the nginx before us needs to send a stored file in our stead.
+
+Knows no framework: Django's side uses it too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The whole HTTP application around the slices' routers. Opens no connection and names no slice."""
+"""The whole HTTP application around the slices' routers.
+
+Opens no connection and names no slice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is wrong with a value, in the words of whoever fills in a form. Knows the checker's names, never a value."""
+"""What is wrong with a value, in the words of whoever fills in a form.
+
+Knows the checker's names, never a value.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,9 @@ def unknown(there: Collection[str], words: str = UNKNOWN) -> str:
 
 
 def unknown_parameters(names: Sequence[str], there: Collection[str]) -> Invalid:
-    """The refusal of query parameters that an operation does not have; `there` are those that it has."""
+    """The refusal of query parameters that an operation does not have.
+
+    `there` are those that it has.
+    """
     message = unknown(there, UNKNOWN_PARAMETER)
     return Invalid(REFUSED, errors=[{"loc": ["query", name], "msg": message} for name in names])

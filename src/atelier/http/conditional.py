@@ -70,7 +70,9 @@ def picture_response(
     filename: str,
     attachment: bool = False,
 ) -> Response:
-    """A picture or file, whole or in part, as the request's conditions ask. Raises NotFound when a path is gone.
+    """A picture or file, whole or in part, as the request's conditions ask.
+
+    Raises NotFound when a path is gone.
 
     `content` is the bytes, a file on this machine, or something of known size that is streamed
     from elsewhere. A file that the proxy before us can send is left to it wherever it comes to the
@@ -132,7 +134,10 @@ def _proxy_agrees(
     modified: datetime,
     file: ProxiedFile,
 ) -> bool:
-    """Whether nginx, which cuts ranges out by itself, would answer as we do. Raises NotFound when the file is gone."""
+    """Whether nginx, which cuts ranges out by itself, would answer as we do.
+
+    Raises NotFound when the file is gone.
+    """
     size = file_size(file.path)
     if request.scope.get(HEAD) or not UNPROXIED.isdisjoint(request.headers.keys()):
         return False

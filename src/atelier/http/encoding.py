@@ -1,4 +1,7 @@
-"""Values as JSON bytes, by orjson. Knows no framework: roles that answer nobody make records, too."""
+"""Values as JSON bytes, by orjson.
+
+Knows no framework: roles that answer nobody make records, too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 def dumps(value: object) -> bytes:
-    """JSON bytes: UTF-8, datetimes as RFC 3339 in UTC with Z. Lone surrogates, which UTF-8 cannot say, become `?`."""
+    """JSON bytes: UTF-8, datetimes as RFC 3339 in UTC with Z.
+
+    Lone surrogates, which UTF-8 cannot say, become `?`.
+    """
     try:
         return orjson.dumps(value, option=OPTIONS)
     except orjson.JSONEncodeError:

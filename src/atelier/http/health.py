@@ -1,4 +1,7 @@
-"""Is it alive, is it ready, what has it done: `/healthz`, `/readyz`, `/metrics`. Knows dependencies by name only."""
+"""Is it alive, is it ready, what has it done: `/healthz`, `/readyz`, `/metrics`.
+
+Knows dependencies by name only.
+"""
 
 from __future__ import annotations
 

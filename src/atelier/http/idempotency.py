@@ -88,7 +88,10 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The right to do what a key names. `locked_at` fences: once another run has taken over, this one cannot commit."""
+    """The right to do what a key names.
+
+    `locked_at` fences: once another run has taken over, this one cannot commit.
+    """
 
     database: Database
     scope: str
@@ -98,7 +101,10 @@ class Ticket:
     async def complete(
         self, session: AsyncSession, status: int, headers: dict[str, str], body: bytes
     ) -> None:
-        """Keep the answer in the caller's transaction. Raises Conflict when another run has taken over."""
+        """Keep the answer in the caller's transaction.
+
+        Raises Conflict when another run has taken over.
+        """
         answer = {"status": status, "headers": orjson.dumps(headers).decode(), "body": body}
         mine = {"scope": self.scope, "key": self.key, "locked_at": self.locked_at}
         if await session.scalar(_COMPLETE, mine | answer) is None:
@@ -144,7 +150,10 @@ def _running(detail: str) -> Conflict:
 
 
 class Run:
-    """One request's run. When `replay` is set, return it; else do the work, `keep` its answer, return `answer`."""
+    """One request's run.
+
+    When `replay` is set, return it; else do the work, `keep` its answer, return `answer`.
+    """
 
     answer: Response
 
@@ -153,7 +162,10 @@ class Run:
         self.replay = replay
 
     async def keep(self, session: AsyncSession, answer: Response) -> None:
-        """Keep `answer` in the transaction that makes it true; to be awaited just before the commit."""
+        """Keep `answer` in the transaction that makes it true.
+
+        To be awaited just before the commit.
+        """
         self.answer = answer
         if self._ticket is not None:
             headers = {

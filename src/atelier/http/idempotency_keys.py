@@ -1,4 +1,7 @@
-"""The table of idempotency keys, and how old ones are removed. Knows no request and no framework."""
+"""The table of idempotency keys, and how old ones are removed.
+
+Knows no request and no framework.
+"""
 
 from __future__ import annotations
 

@@ -13,7 +13,10 @@ JSON = b"application/json"
 
 
 class Ready(Response):
-    """A status, headers and a body that nobody looks at again; a third of the cost of a Starlette response."""
+    """A status, headers and a body that nobody looks at again.
+
+    A third of the cost of a Starlette response.
+    """
 
     def __init__(self, body: bytes, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status_code = status

@@ -1,4 +1,7 @@
-"""Counts and durations of requests by route, beside what else the process measures. Knows no route."""
+"""Counts and durations of requests by route, beside what else the process measures.
+
+Knows no route.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10
 
 
 class Metrics:
-    """The metrics of one application. `folder` is where the processes of one port meet; None: this one is alone."""
+    """The metrics of one application.
+
+    `folder` is where the processes of one port meet; None: this one is alone.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.registry = registry = CollectorRegistry()
@@ -37,7 +43,10 @@ class Metrics:
         self._exposition = exposition.Exposition(registry, exposition.REGISTRY, folder=folder)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request. `route` is a template, never a path, so that there are few of them."""
+        """Count one request.
+
+        `route` is a template, never a path, so that there are few of them.
+        """
         key = (method, route, status)
         known = self._known.get(key)
         if known is None:

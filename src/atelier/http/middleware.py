@@ -59,7 +59,10 @@ class Elsewhere:
 
 
 class BodyTooLarge(HTTPException):
-    """Raised by `receive` once a body is over the limit; an HTTPException, because FastAPI turns others into 400."""
+    """Raised by `receive` once a body is over the limit.
+
+    An HTTPException, because FastAPI turns others into 400.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The limit is {limit} bytes.")
@@ -101,7 +104,10 @@ class Edge:
             request_id.reset(token)
 
     def date(self) -> bytes:
-        """Now, as `Date` has it. The server's own may be a second old, and older than a `Last-Modified` beside it."""
+        """Now, as `Date` has it.
+
+        The server's own may be a second old, and older than a `Last-Modified` beside it.
+        """
         now = int(time.time())
         if now != self._now:
             self._now, self._date = now, formatdate(now, usegmt=True).encode()

@@ -89,7 +89,10 @@ def operations(document: Document) -> Iterator[tuple[str, Document]]:
 
 
 def name_operations(routes: Iterable[BaseRoute]) -> None:
-    """Give each route an operation id: `images.upload`; a second path of the same function gets a number."""
+    """Give each route an operation id: `images.upload`.
+
+    A second path of the same function gets a number.
+    """
     taken: set[str] = set()
     for route in routes:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
@@ -168,7 +171,9 @@ def _tags(document: Document) -> list[Document]:
 
 
 def merge(document: Document, other: Document) -> Document:
-    """Both documents in one. Raises ValueError when they claim the same path, operation id or component differently.
+    """Both documents in one.
+
+    Raises ValueError when they claim the same path, operation id or component differently.
 
     What `other` has is completed like our own; an operation of it without `security` inherits its
     document's.

@@ -45,14 +45,20 @@ class Keyset:
         return self.limit + 1
 
     def response(self, records: Sequence[Mapping[str, Any]]) -> Response:
-        """The JSON array of up to `fetch` records, newest first, each with its `id`; with `Link` when more follow."""
+        """The JSON array of up to `fetch` records, newest first, each with its `id`.
+
+        With `Link` when more follow.
+        """
         shown = records[: self.limit]
         return json_response(
             shown, headers=self.headers(shown[-1]["id"]) if len(records) > self.limit else None
         )
 
     def headers(self, last_id: int) -> dict[str, str]:
-        """`Link` to the page that begins below `last_id`; it keeps the query's other parameters."""
+        """`Link` to the page that begins below `last_id`.
+
+        It keeps the query's other parameters.
+        """
         query = urlencode(
             [*self.filters, ("limit", str(self.limit)), ("cursor", self.cursor(last_id))]
         )
@@ -78,7 +84,10 @@ async def keyset(
         ),
     ] = None,
 ) -> Keyset:
-    """The page that a request asks for. Raises Invalid for a cursor that is not of this list and these filters."""
+    """The page that a request asks for.
+
+    Raises Invalid for a cursor that is not of this list and these filters.
+    """
     scope = request.scope
     query = scope["query_string"]
     filters = tuple(
@@ -110,7 +119,10 @@ def _invalid(message: str) -> Invalid:
 
 
 def _digest(path: str, filters: tuple[tuple[str, str], ...]) -> bytes:
-    """Six bytes: not a signature, only a guard against mistakes. The caller's own rows are all it can lead to."""
+    """Six bytes: not a signature, only a guard against mistakes.
+
+    The caller's own rows are all it can lead to.
+    """
     return hashlib.blake2b(
         repr((path, sorted(filters))).encode(errors="replace"), digest_size=6
     ).digest()

@@ -20,7 +20,9 @@ _MALFORMED = (
 
 
 def accepted(value: str | None) -> Callable[[str], bool]:
-    """Whether an entity tag is one that an If-Match of this value accepts; without the header every tag is.
+    """Whether an entity tag is one that an If-Match of this value accepts.
+
+    Without the header every tag is.
 
     Raises Malformed for what is no list of entity tags.
     """
@@ -38,7 +40,10 @@ def _anything(_: str) -> bool:
 
 
 def _header(name: str, description: str, **schema: str) -> dict[str, Any]:
-    """A header as OpenAPI describes parameters. No example: pages to try the API would send it with every request."""
+    """A header as OpenAPI describes parameters.
+
+    No example: pages to try the API would send it with every request.
+    """
     shape = {"type": "string", "maxLength": 1000, **schema}
     return {
         "name": name,

@@ -89,7 +89,10 @@ def from_exception(error: Exception) -> Response:
 
 
 def unexpected(error: Exception) -> Response:
-    """The problem of anything else. Its traceback goes to the log, under the id that the client gets."""
+    """The problem of anything else.
+
+    Its traceback goes to the log, under the id that the client gets.
+    """
     if known := dependency_error(error):
         log.warning("answered %s: %s", known.slug, type(error).__name__, exc_info=error)
         return from_error(known)

@@ -23,7 +23,10 @@ WAIT_SECONDS = 60.0  # for a whole head, and for the next bytes of a body; what 
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. A request that has begun must go on; one that waits for us has all the time it needs."""
+    """One connection.
+
+    A request that has begun must go on; one that waits for us has all the time it needs.
+    """
 
     head_bytes = HEAD_BYTES
     wait_seconds = WAIT_SECONDS

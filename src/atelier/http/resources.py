@@ -1,4 +1,7 @@
-"""What the routes of one process work with, and how they ask for it. Opens and closes nothing itself."""
+"""What the routes of one process work with, and how they ask for it.
+
+Opens and closes nothing itself.
+"""
 
 # ruff: noqa: TC004 - a dataclass does not evaluate its annotations, and importing every adapter
 # here would make cycles

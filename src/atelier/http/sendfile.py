@@ -58,7 +58,10 @@ def content_of(
 
 
 class Streamed(Response):
-    """The bytes from `start` up to but without `stop`, in pieces. Takes the descriptor over when `source` is one."""
+    """The bytes from `start` up to but without `stop`, in pieces.
+
+    Takes the descriptor over when `source` is one.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,10 @@ class Streamed(Response):
         self._source, self._start, self._stop = source, start, stop
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all. Raises OSError when the content ends early: the client must not take it for whole."""
+        """Send it all.
+
+        Raises OSError when the content ends early: the client must not take it for whole.
+        """
         try:
             left = 0 if scope.get(HEAD) else self._stop - self._start
             chunks = await self._begun() if left else None

@@ -55,7 +55,10 @@ class Shortcuts:
         self._pattern = re.compile("|".join(_regex(shortcut.path) for shortcut in shortcuts))
 
     def find(self, scope: Scope, receive: Receive) -> Awaitable[Response] | None:
-        """The answer to a request that takes a shortcut; None for all others. Marks its route in the scope."""
+        """The answer to a request that takes a shortcut; None for all others.
+
+        Marks its route in the scope.
+        """
         if scope["method"] != "GET" or scope["query_string"] or not self._by_group:
             return None
         match = self._pattern.fullmatch(scope["path"])

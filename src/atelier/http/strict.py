@@ -56,7 +56,10 @@ Kept = Annotated[
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly. Its errors are HTTPExceptions: FastAPI turns others into a bare 400."""
+    """A request whose JSON is read strictly.
+
+    Its errors are HTTPExceptions: FastAPI turns others into a bare 400.
+    """
 
     async def json(self) -> Any:
         """The parsed body."""
@@ -95,7 +98,10 @@ def is_json(content_type: str) -> bool:
 
 
 def has_nul(value: object) -> bool:
-    """Whether any text in a JSON value holds a NUL; it walks without recursion, for JSON may be deep."""
+    """Whether any text in a JSON value holds a NUL.
+
+    It walks without recursion, for JSON may be deep.
+    """
     waiting = [value]
     while waiting:
         item = waiting.pop()

@@ -78,7 +78,9 @@ async def receive(
     fields: Collection[str] = (),
     folder: Path | None = None,
 ) -> AsyncIterator[Upload]:
-    """Read a `multipart/form-data` body with these `fields`; the file may come under any of `names`.
+    """Read a `multipart/form-data` body with these `fields`.
+
+    The file may come under any of `names`.
 
     Larger files are spooled in `folder` (none: that of the settings).
 
@@ -278,7 +280,10 @@ class _Reader:
 
 
 def file_name(segment: MultipartSegment) -> str | None:
-    """The name that a part gives its file; None for one that is no file. Also the `filename*` of some older clients."""
+    """The name that a part gives its file; None for one that is no file.
+
+    Also the `filename*` of some older clients.
+    """
     if segment.filename is None:
         for name, value in segment.headerlist:
             if name == "Content-Disposition" and (match := _EXTENDED.search(value)):

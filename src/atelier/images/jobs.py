@@ -44,7 +44,10 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
 
 
 async def offer(queue: Queue, job: ProcessImage) -> bool:
-    """Send a job whose row is committed. False when the queue would not take it: the reconciler will offer it again."""
+    """Send a job whose row is committed.
+
+    False when the queue would not take it: the reconciler will offer it again.
+    """
     try:
         await queue.send(encode(job))
     except AtelierError:
@@ -53,7 +56,9 @@ async def offer(queue: Queue, job: ProcessImage) -> bool:
 
 
 async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
-    """Send again the job of every row that is still queued although its job is on neither queue; how many were sent.
+    """Send again the job of every row that is still queued although its job is on neither queue.
+
+    How many were sent.
 
     Jobs leave a queue only when they are done and queues are read in order, so a row that was
     offered before the oldest outstanding job of either queue has lost its own. Rows behind that

@@ -24,7 +24,10 @@ QUEUED, READY, FAILED = "queued", "ready", "failed"
 
 
 class Image(Base):
-    """A picture. `version` fences processing; `sequence` counts the picture's events and is its ETag."""
+    """A picture.
+
+    `version` fences processing; `sequence` counts the picture's events and is its ETag.
+    """
 
     __tablename__ = "images"
 

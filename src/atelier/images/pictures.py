@@ -21,7 +21,10 @@ RETRY_SECONDS = 1  # a picture is usually ready by then
 
 
 def favourite(image: Cached) -> Picture:
-    """The processed picture. Raises NotFound while there is none, with `not-ready` or `processing-failed`."""
+    """The processed picture.
+
+    Raises NotFound while there is none, with `not-ready` or `processing-failed`.
+    """
     _require_success(image)
     if image.status != READY and not image.rendered:
         raise _not_ready()
@@ -29,7 +32,10 @@ def favourite(image: Cached) -> Picture:
 
 
 def named(image: Cached, name: str) -> Picture:
-    """One rendition. Raises NotFound: `not-ready` when it may still come, `processing-failed` when it will not."""
+    """One rendition.
+
+    Raises NotFound: `not-ready` when it may still come, `processing-failed` when it will not.
+    """
     picture = image.pictures.get(name)
     if picture is not None:
         return picture

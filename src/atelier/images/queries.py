@@ -1,4 +1,7 @@
-"""Reading pictures: by id through the cache, and lists by keyset. No ORM; rows leave as ready bytes."""
+"""Reading pictures: by id through the cache, and lists by keyset.
+
+No ORM; rows leave as ready bytes.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ class Filters:
 async def find(
     database: Database, cache: Cache, *, owner_id: int, image_id: int, seconds: int
 ) -> Cached:
-    """An image of this owner. Raises NotFound for anybody else's as for one that does not exist."""
+    """An image of this owner.
+
+    Raises NotFound for anybody else's as for one that does not exist.
+    """
 
     async def load() -> bytes | None:
         row = await database.by_id(SELECT_ONE, image_id)

@@ -1,4 +1,6 @@
-"""What people do with pictures: create, change, retry, delete. One use case, one transaction, an explicit commit.
+"""What people do with pictures: create, change, retry, delete.
+
+One use case, one transaction, an explicit commit.
 
 Knows no HTTP; dependencies are arguments.
 """
@@ -199,7 +201,10 @@ async def retry(
     image_id: int,
     expected: Callable[[str], bool],
 ) -> Image:
-    """Have a failed picture processed anew; the job is the caller's to send. Raises Conflict for one that has not."""
+    """Have a failed picture processed anew; the job is the caller's to send.
+
+    Raises Conflict for one that has not.
+    """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
         if image.status != FAILED:
@@ -213,7 +218,10 @@ async def retry(
 
 
 async def render_anew(database: Database, cache: Cache, missing: Collection[str]) -> int:
-    """Queue every picture of which a rendition is among these blobs, while its original is not; how many."""
+    """Queue every picture of which a rendition is among these blobs, while its original is not.
+
+    How many.
+    """
     found = await database.fetch(_HALF_MISSING, list(missing))
     for row in found:
         async with database.session() as session:
@@ -251,7 +259,10 @@ async def delete(
     image_id: int,
     expected: Callable[[str], bool],
 ) -> None:
-    """Delete a picture: row, files and cache. A kill at any point leaves nothing that is not collected later."""
+    """Delete a picture: row, files and cache.
+
+    A kill at any point leaves nothing that is not collected later.
+    """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
         keys = _keys(image)
@@ -270,7 +281,9 @@ async def delete(
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:
-    """Delete every picture of one owner within the caller's transaction; the files become garbage with its commit.
+    """Delete every picture of one owner within the caller's transaction.
+
+    The files become garbage with its commit.
 
     In one statement, however many there are. Cached records need no fence: only their owner could
     ask for them.

@@ -20,7 +20,10 @@ def title(text: str) -> str:
 
 
 def description(text: str, limit: int) -> str:
-    """A description of at most `limit` Unicode characters after NFC; newlines are kept, written as LF."""
+    """A description of at most `limit` Unicode characters after NFC.
+
+    Newlines are kept, written as LF.
+    """
     return _bounded(
         _clean(text.replace("\r\n", "\n").replace("\r", "\n"), "description"),
         "description",
@@ -30,7 +33,10 @@ def description(text: str, limit: int) -> str:
 
 
 def tags(texts: Iterable[str]) -> list[str]:
-    """Tags in the order given, without repeats; each text may hold several, separated by commas."""
+    """Tags in the order given, without repeats.
+
+    Each text may hold several, separated by commas.
+    """
     words = [" ".join(_clean(part, "tags").split()) for text in texts for part in text.split(",")]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:

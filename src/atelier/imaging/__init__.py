@@ -1,4 +1,6 @@
-"""Pictures: identify them, make renditions, write captions, compute the magic number; bytes in, bytes out.
+"""Pictures: identify them, make renditions, write captions, compute the magic number.
+
+Bytes in, bytes out.
 
 Knows no framework, no database and no file but its own font. Import what you need from its
 modules: `probe` is light, `renditions` and `transform` load the decoders.

@@ -1,4 +1,6 @@
-"""Lays out a caption: white text on a black field as wide as the picture, wrapped by words; draws no picture.
+"""Lays out a caption: white text on a black field as wide as the picture, wrapped by words.
+
+Draws no picture.
 
 A field never widens the picture. Where a letter is wider than the field, the whole caption is set
 smaller until the widest letter fits; below MIN_SIZE nothing is legible, and letters are cut off at
@@ -132,7 +134,10 @@ def _words(text: str) -> Iterator[Span]:
 
 
 def _broken(text: str, start: int, end: int, fits: Callable[[int, int], bool]) -> list[Span]:
-    """Breaks a word that is longer than a line between its grapheme clusters; each line holds at least one."""
+    """Breaks a word that is longer than a line between its grapheme clusters.
+
+    Each line holds at least one.
+    """
     lines = [(start, start)]
     for cluster in clusters(text[start:end]):
         first, last = lines[-1]

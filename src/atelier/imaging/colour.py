@@ -28,7 +28,10 @@ def has_srgb_curve(icc: bytes) -> bool:
 
 
 def to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
-    """Converts pixels (alpha kept) from a profile; a profile that is damaged or of another kind is ignored."""
+    """Converts pixels (alpha kept) from a profile.
+
+    A profile that is damaged or of another kind is ignored.
+    """
     if not icc:
         return pixels
     from PIL import Image, ImageCms

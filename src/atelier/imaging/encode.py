@@ -1,4 +1,7 @@
-"""Pixels to bytes: JPEG for opaque pictures, PNG for those with alpha or a side beyond JPEG's; without metadata."""
+"""Pixels to bytes: JPEG for opaque pictures, PNG for those with alpha or a side beyond JPEG's.
+
+Without metadata.
+"""
 
 from __future__ import annotations
 

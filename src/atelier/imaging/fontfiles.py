@@ -41,7 +41,10 @@ BUNDLED = FontFile(BUNDLED_FONT, 0, "DejaVu Sans", "Book")
 
 
 def folders() -> tuple[Path, ...]:
-    """Where this system keeps fonts, the user's own first; and the one that comes with the package."""
+    """Where this system keeps fonts, the user's own first.
+
+    And the one that comes with the package.
+    """
     home = _home()
     if sys.platform == "darwin":
         found = [home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts")]

@@ -18,7 +18,10 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class Buffers(threading.local):
-    """Memory that a thread uses again, one piece per purpose; a view of it dies with the next picture."""
+    """Memory that a thread uses again, one piece per purpose.
+
+    A view of it dies with the next picture.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, Pixels] = {}

@@ -1,4 +1,7 @@
-"""Decoders: bytes to pixels. The header has chosen the decoder before, and half a picture is an error."""
+"""Decoders: bytes to pixels.
+
+The header has chosen the decoder before, and half a picture is an error.
+"""
 
 from __future__ import annotations
 

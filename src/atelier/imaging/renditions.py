@@ -1,4 +1,7 @@
-"""Executes a recipe on a picture: bytes in, renditions out; upright, without metadata, never enlarged."""
+"""Executes a recipe on a picture: bytes in, renditions out.
+
+Upright, without metadata, never enlarged.
+"""
 
 from __future__ import annotations
 

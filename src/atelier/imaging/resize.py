@@ -17,7 +17,10 @@ from atelier.imaging.pixels import Pixels
 
 
 def fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
-    """The size inside `box` that keeps the aspect of a picture; never larger than the picture, never below 1 px."""
+    """The size inside `box` that keeps the aspect of a picture.
+
+    Never larger than the picture, never below 1 px.
+    """
     scale = min(box[0] / width, box[1] / height, 1.0)
     return max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5))
 
@@ -81,7 +84,10 @@ def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _lanczos_of_part(level: Level, size: tuple[int, int]) -> Pixels:
-    """By Pillow, which takes fractions of a pixel at the edge; libvips would move the picture by half of them."""
+    """By Pillow, which takes fractions of a pixel at the edge.
+
+    Libvips would move the picture by half of them.
+    """
     from PIL import Image
 
     pixels = cv2.copyMakeBorder(level.pixels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)

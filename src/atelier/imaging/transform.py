@@ -52,7 +52,10 @@ def transform(
 
 
 def _halved(pixels: Pixels, header: Header) -> Pixels:
-    """Half the header's size, rounded down; pixels that the decoder has halved lose their rounded-up edge at most."""
+    """Half the header's size, rounded down.
+
+    Pixels that the decoder has halved lose their rounded-up edge at most.
+    """
     rows, columns = max(1, header.height // 2), max(1, header.width // 2)
     if pixels.shape[:2] == (header.height, header.width):
         even = pixels[: max(1, rows * 2), : max(1, columns * 2)]

@@ -1,4 +1,6 @@
-"""Measures and draws single lines of text in one font at one size; knows nothing of paragraphs or pictures.
+"""Measures and draws single lines of text in one font at one size.
+
+Knows nothing of paragraphs or pictures.
 
 Most captions consist of letters that neither join nor combine: their glyphs are drawn once and
 kept as cells. What needs more (right-to-left, combining marks, Indic scripts) goes to raqm, which
@@ -29,7 +31,10 @@ MAX_CELLS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a line's ink and advance lie, in pixels from its origin on the base line; y grows downwards."""
+    """Where a line's ink and advance lie, in pixels from its origin on the base line.
+
+    Y grows downwards.
+    """
 
     left: int
     top: int

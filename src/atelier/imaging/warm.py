@@ -1,4 +1,7 @@
-"""Loads all that imaging may need later, for a process that is about to give up its files; makes nothing."""
+"""Loads all that imaging may need later, for a process that is about to give up its files.
+
+Makes nothing.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 
 @retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def run() -> None:
-    """Migrate online, one migrator at a time, each step a transaction. Raises Unavailable when tables stay in use.
+    """Migrate online, one migrator at a time, each step a transaction.
+
+    Raises Unavailable when tables stay in use.
 
     A statement that waits for a table makes everybody wait behind it, so none waits long: its step
     is rolled back and tried again.

@@ -88,7 +88,10 @@ def count_errors() -> None:
 
 
 class Exposition:
-    """The metrics of one process. `folder` is where the processes of one port meet; None: this one is alone."""
+    """The metrics of one process.
+
+    `folder` is where the processes of one port meet; None: this one is alone.
+    """
 
     def __init__(self, *registries: CollectorRegistry, folder: Path | None = None) -> None:
         self._registries = registries

@@ -108,7 +108,10 @@ class HealthServer:
         return self._alive() if path == "/healthz" else await self._ready()
 
     async def _measure(self) -> None:
-        """Have measured what is not counted anyway, however often somebody asks; without it the others are shown."""
+        """Have measured what is not counted anyway, however often somebody asks.
+
+        Without it the others are shown.
+        """
         now = time.monotonic()
         if now - self._measured < MEASURE_SECONDS:
             return
@@ -156,7 +159,10 @@ class HealthServer:
 
 
 async def _head(reader: asyncio.StreamReader) -> str:
-    """The request line, once all of the head has come; empty for one that is too large or no HTTP."""
+    """The request line, once all of the head has come.
+
+    Empty for one that is too large or no HTTP.
+    """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
@@ -208,7 +214,10 @@ def taken(host: str, port: int, setting: str) -> PortTaken:
 def bind(
     host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT"
 ) -> socket.socket:
-    """A socket bound to an address, for several processes if they `share` it. Raises PortTaken and AtelierError."""
+    """A socket bound to an address, for several processes if they `share` it.
+
+    Raises PortTaken and AtelierError.
+    """
     listener = socket.socket(
         socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM
     )
@@ -235,7 +244,9 @@ async def listening(
     registries: Sequence[CollectorRegistry] = (),
     before: Check | None = None,
 ) -> AsyncIterator[None]:
-    """Answer on `metrics_port`, if there is one, while inside. `processes` of one role share the port and show all.
+    """Answer on `metrics_port`, if there is one, while inside.
+
+    `processes` of one role share the port and show all.
 
     `listener` is a socket that is bound to it already, `registries` hold more metrics than every
     role has, and `before` is awaited before metrics are shown.
@@ -279,7 +290,10 @@ async def _look(checks: Mapping[str, Check]) -> None:
 
 
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
-    """What each says, asked all at once: `ok`, `slow` or `unreachable`. The reason goes to the log alone."""
+    """What each says, asked all at once: `ok`, `slow` or `unreachable`.
+
+    The reason goes to the log alone.
+    """
     said = await asyncio.gather(*(_check(name, check) for name, check in checks.items()))
     for name, word in zip(checks, said, strict=True):
         DEPENDENCY.labels(name).set(word == "ok")

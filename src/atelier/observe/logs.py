@@ -142,7 +142,10 @@ class Redactor:
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
-    """The secret, the keys of S3 and the passwords inside URLs; not those so short that they are words of any line."""
+    """The secret, the keys of S3 and the passwords inside URLs.
+
+    Not those so short that they are words of any line.
+    """
     urls = [settings.database_url, settings.redis_url, settings.amqp_url, settings.otlp_url]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
     whole = [
@@ -218,7 +221,10 @@ class JsonFormatter(TextFormatter):
 
 
 class _Quiet(logging.Handler):
-    """Says in one line that a line was lost; logging's own report would print the arguments, secrets included."""
+    """Says in one line that a line was lost.
+
+    Logging's own report would print the arguments, secrets included.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's hook
         with suppress(OSError, ValueError):
@@ -291,7 +297,9 @@ def escaped(text: str) -> str:
 
 
 def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None = None) -> None:
-    """Send everything this process logs to the console (standard error) and to the role's file. May be called again.
+    """Send everything this process logs to the console (standard error) and to the role's file.
+
+    May be called again.
 
     A folder that cannot be written costs the file, not the role: it is said on the console.
     """

@@ -1,4 +1,6 @@
-"""Every metric that Atelier's own code keeps, so that one page can list them; those of HTTP stand with its edge.
+"""Every metric that Atelier's own code keeps, so that one page can list them.
+
+Those of HTTP stand with its edge.
 
 Labels take values from small sets that the program knows; what comes from elsewhere passes through
 `Few`.

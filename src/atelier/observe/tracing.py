@@ -1,4 +1,6 @@
-"""Spans of OpenTelemetry, sent by OTLP when `otlp_url` is set; else every call here is a look at one variable.
+"""Spans of OpenTelemetry, sent by OTLP when `otlp_url` is set.
+
+Else every call here is a look at one variable.
 
 A span's place in its trace travels as W3C `traceparent`: in requests, jobs, outbox rows and
 events. Knows none of them.
@@ -30,7 +32,10 @@ class _State:
 
 
 def start(role: str, settings: Settings) -> None:
-    """Send spans from now on, if the settings say where. In a process that forks: in each child."""
+    """Send spans from now on, if the settings say where.
+
+    In a process that forks: in each child.
+    """
     if settings.otlp_url is None:
         return
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -99,7 +104,10 @@ def span(
 
 
 def begin(name: str, kind: str, parent: str | None) -> tuple[Any, str | None]:
-    """A span that is not the present one, of several at once: to be ended by `end`; and its traceparent."""
+    """A span that is not the present one, of several at once: to be ended by `end`.
+
+    And its traceparent.
+    """
     if _State.tracer is None:
         return None, parent
     from opentelemetry.trace import SpanKind

@@ -58,7 +58,10 @@ class Group:
         self.lease = lease
 
     async def create(self) -> None:
-        """Make the group, and the stream, unless they are there; it begins with the stream's first entry."""
+        """Make the group, and the stream, unless they are there.
+
+        It begins with the stream's first entry.
+        """
         try:
             await self._redis.xgroup_create(self.stream, self.name, id="0", mkstream=True)
         except ResponseError as error:
@@ -66,7 +69,10 @@ class Group:
                 raise
 
     async def read(self, consumer: str, count: int, wait: float) -> list[Entry]:
-        """Up to `count` entries that nobody had before; waits up to `wait` seconds for the first."""
+        """Up to `count` entries that nobody had before.
+
+        Waits up to `wait` seconds for the first.
+        """
         answer: Any = await self._redis.xreadgroup(
             self.name, consumer, {self.stream: ">"}, count=count, block=round(wait * 1000)
         )
@@ -98,7 +104,10 @@ class Group:
         )
 
     async def leave(self, consumer: str, *, refund: bool) -> int:
-        """Make all that a consumer holds due at once and forget its name; `refund` takes back the last delivery."""
+        """Make all that a consumer holds due at once and forget its name.
+
+        `refund` takes back the last delivery.
+        """
         arguments = (self.name, consumer, scripts.WAITING, self._lease, int(refund))
         return int(await scripts.LEAVE(self._redis, (self.stream,), *arguments))
 

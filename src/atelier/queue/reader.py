@@ -1,4 +1,6 @@
-"""A named consumer's hold on a group: takes entries, keeps their leases, gives them back; outlives a lost engine.
+"""A named consumer's hold on a group: takes entries, keeps their leases, gives them back.
+
+Outlives a lost engine.
 
 Knows nothing of what is done with the entries.
 """
@@ -37,7 +39,10 @@ class Reader:
         self.held: set[str] = set()
 
     async def take(self) -> list[Entry]:
-        """Entries that are due again, else new ones; none when none came in a while or the engine is in trouble."""
+        """Entries that are due again, else new ones.
+
+        None when none came in a while or the engine is in trouble.
+        """
         try:
             await self._enter()
             entries = await self._claim() or await self._group.read(

@@ -1,4 +1,6 @@
-"""The queue's steps that must be one step, as Lua. Uses only commands that Redis 6.2 and every Valkey have.
+"""The queue's steps that must be one step, as Lua.
+
+Uses only commands that Redis 6.2 and every Valkey have.
 
 A group's entry is *due* when it has been idle for a lease. A heartbeat makes the idle time 0;
 putting an entry off sets it, under the name of a consumer that does not exist, so that the rest of

@@ -72,7 +72,10 @@ class Queue:
         return (await self.send_many([body]))[0]
 
     async def send_many(self, bodies: Sequence[bytes]) -> list[str]:
-        """Add all these jobs or none; their ids. Raises QueueFull when there is no room for all."""
+        """Add all these jobs or none; their ids.
+
+        Raises QueueFull when there is no room for all.
+        """
         if not bodies:
             return []
         ids = await self._call(scripts.SEND, (self.name,), self._limit, *bodies)
@@ -151,7 +154,10 @@ class Queue:
         concurrency: int = 1,
         on_dead: OnDead | None = None,
     ) -> None:
-        """The same with up to `batch` jobs in one call; when that fails, `handler` is called for each job alone."""
+        """The same with up to `batch` jobs in one call.
+
+        When that fails, `handler` is called for each job alone.
+        """
         await self._consumer(handler, consumer, (batch, batch, concurrency), on_dead).run(stop)
 
     async def dead(self, limit: int) -> list[DeadLetter]:
@@ -168,7 +174,10 @@ class Queue:
         return bool(sent)
 
     async def resend_all(self) -> int:
-        """Send every dead letter again, the oldest first; how many. Raises QueueFull when the rest has no room."""
+        """Send every dead letter again, the oldest first; how many.
+
+        Raises QueueFull when the rest has no room.
+        """
         letters = await self.dead(self._dead_limit)
         return sum([await self.resend(letter.id) for letter in reversed(letters)])
 

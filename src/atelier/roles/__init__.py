@@ -1,4 +1,7 @@
-"""One file is one process. What all of them share is here: logs first, signals to a stop event, an exit code."""
+"""One file is one process.
+
+What all of them share is here: logs first, signals to a stop event, an exit code.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ log = logging.getLogger("atelier")
 def run_role(
     name: str, settings: Settings, run: Callable[[Settings, asyncio.Event], Awaitable[None]]
 ) -> int:
-    """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`; the exit code."""
+    """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`.
+
+    The exit code.
+    """
     logs.setup(name, settings)
     count_errors()
     tracing.start(name, settings)
@@ -60,7 +66,10 @@ async def _until_signal(
 
 
 async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyncio.Event) -> None:
-    """Log every event that matches a pattern until `stop`; among a service's processes each event goes to one."""
+    """Log every event that matches a pattern until `stop`.
+
+    Among a service's processes each event goes to one.
+    """
     role = logging.getLogger(f"atelier.{service}")
     async for delivery in bus.subscribe(service, patterns, stop=stop):
         event = delivery.event

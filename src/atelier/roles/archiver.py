@@ -1,4 +1,7 @@
-"""The archiver: takes `store` jobs, writes files, then rows and events; acknowledges after the commit."""
+"""The archiver: takes `store` jobs, writes files, then rows and events.
+
+Acknowledges after the commit.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,10 @@ class Archiver:
         self._cache = cache
 
     async def store(self, jobs: list[Job]) -> None:
-        """Store a batch in one transaction; the queue brings its jobs one by one when that fails."""
+        """Store a batch in one transaction.
+
+        The queue brings its jobs one by one when that fails.
+        """
         outcomes = [outcome for job in jobs if (outcome := _read(job)) is not None]
         spans = [tracing.begin("store", "CONSUMER", outcome.traceparent) for outcome in outcomes]
         traced = [

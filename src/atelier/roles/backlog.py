@@ -1,4 +1,6 @@
-"""What waits, over all processes: jobs, uploads, events, garbage. Relays measure it when they are asked for metrics.
+"""What waits, over all processes: jobs, uploads, events, garbage.
+
+Relays measure it when they are asked for metrics.
 
 The counts stop at a limit, so that a backlog of millions costs no more to look at than a large
 one.
@@ -41,7 +43,10 @@ _ROWS = f"""
 
 
 async def measure(database: Database, queues: Sequence[Queue], bus: Bus) -> None:
-    """Look once. Raises what engines raise; the bus comes last, for without it the others are known."""
+    """Look once.
+
+    Raises what engines raise; the bus comes last, for without it the others are known.
+    """
     await _rows(database)
     for queue in queues:
         metrics.QUEUE_JOBS.labels(queue.name).set(await queue.depth())

@@ -1,4 +1,7 @@
-"""`atelier grpc`: BookService over the API's database; logs every `book.*` event to the console (seed 001)."""
+"""`atelier grpc`: BookService over the API's database.
+
+Logs every `book.*` event to the console (seed 001).
+"""
 
 from __future__ import annotations
 

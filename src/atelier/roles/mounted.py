@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
-    """Django under its own prefixes, for requests with a token that the API has verified; and what to close."""
+    """Django under its own prefixes, for requests with a token that the API has verified.
+
+    And what to close.
+    """
     from atelier.files import django_setup
 
     django_setup.configure(settings)
@@ -59,5 +62,8 @@ def document() -> dict[str, Any]:
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:
-    """Delete every file of one owner within the caller's transaction; the blobs become garbage with its commit."""
+    """Delete every file of one owner within the caller's transaction.
+
+    The blobs become garbage with its commit.
+    """
     await session.execute(text(FORGET), {"owner_id": owner_id})

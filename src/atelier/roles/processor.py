@@ -1,4 +1,6 @@
-"""The image processor: takes `process` jobs, renders in a sandbox, sends `store` jobs; logs every `image.*` event.
+"""The image processor: takes `process` jobs, renders in a sandbox, sends `store` jobs.
+
+Logs every `image.*` event.
 
 Knows no database: what it learns it sends on.
 """
@@ -41,7 +43,10 @@ WARM_UP = "atelier.imaging.warm:warm_up"
 
 
 def main(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT. Raises SettingsError for a font or a folder that cannot be used."""
+    """Run until SIGTERM or SIGINT.
+
+    Raises SettingsError for a font or a folder that cannot be used.
+    """
     require_font(settings)
     require_blobs(settings, write=False)
     return run_role(SERVICE, settings, run)

@@ -68,7 +68,10 @@ async def adopt(settings: Settings) -> None:
 
 
 def verify(settings: Settings) -> int:
-    """`atelier blobs verify`: say whether the store is this database's. Raises WrongStore and Unavailable."""
+    """`atelier blobs verify`: say whether the store is this database's.
+
+    Raises WrongStore and Unavailable.
+    """
     asyncio.run(claim(settings))
     print(f"the blobs in {settings.store} are this database's")  # noqa: T201 - the command's answer
     return 0

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
 
 
 def count(settings: Settings) -> int | None:
-    """Jobs that no worker has taken yet; None where Celery is not installed. Raises what brokers raise."""
+    """Jobs that no worker has taken yet; None where Celery is not installed.
+
+    Raises what brokers raise.
+    """
     try:
         from atelier.files import celery_app
     except ImportError:

@@ -40,7 +40,9 @@ caller: ContextVar[Principal] = ContextVar("caller")  # on whose behalf a method
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Checks tokens and translates errors. Methods are coroutines; streams are written with `context.write`.
+    """Checks tokens and translates errors.
+
+    Methods are coroutines; streams are written with `context.write`.
 
     A method may answer with ready bytes instead of a message.
     """

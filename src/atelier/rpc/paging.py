@@ -19,19 +19,28 @@ _TOKEN = struct.Struct(
 
 
 def page_size(asked: int) -> int:
-    """How many to give: 0 leaves it to us, too many means as many as we give. Raises Invalid for less than nothing."""
+    """How many to give: 0 leaves it to us, too many means as many as we give.
+
+    Raises Invalid for less than nothing.
+    """
     if asked < 0:
         raise _invalid("page_size", "must not be negative")
     return min(asked, MAX_SIZE) or DEFAULT_SIZE
 
 
 def page_token(before: int, *query: str) -> str:
-    """The token of the page whose ids are below `before`; `query` is the method and its filters."""
+    """The token of the page whose ids are below `before`.
+
+    `query` is the method and its filters.
+    """
     return base64.urlsafe_b64encode(_TOKEN.pack(before, _digest(query))).decode().rstrip("=")
 
 
 def read_token(token: str, *query: str) -> int | None:
-    """The id that `page_token` was given; None for the first page. Raises Invalid for any other token."""
+    """The id that `page_token` was given; None for the first page.
+
+    Raises Invalid for any other token.
+    """
     if not token:
         return None
     try:
@@ -52,5 +61,8 @@ def _invalid(field: str, message: str) -> Invalid:
 
 
 def _digest(query: tuple[str, ...]) -> bytes:
-    """Six bytes: not a signature, only a guard against mistakes. Rows that one may read are all a token leads to."""
+    """Six bytes: not a signature, only a guard against mistakes.
+
+    Rows that one may read are all a token leads to.
+    """
     return hashlib.blake2b(repr(query).encode(errors="replace"), digest_size=6).digest()

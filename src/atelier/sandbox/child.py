@@ -1,4 +1,6 @@
-"""One decoding process as its parent sees it: start it, call it, tell why it died. It trusts nothing that it hears.
+"""One decoding process as its parent sees it: start it, call it, tell why it died.
+
+It trusts nothing that it hears.
 
 Start it in a thread that lives as long as the child shall: the kernel ties the child's life to
 that thread.
@@ -111,7 +113,10 @@ class Child(Generic[T]):
         return self._process.pid
 
     def start(self) -> bool:
-        """Wait for the warm-up; say whether seccomp holds. NotReady when the child cannot serve."""
+        """Wait for the warm-up; say whether seccomp holds.
+
+        NotReady when the child cannot serve.
+        """
         plan = self._plan
         deadline = time.monotonic() + plan.start_seconds
         order = Order(plan.target, plan.warm_up, list(plan.warm_up_args), plan.memory)

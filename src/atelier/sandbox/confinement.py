@@ -41,7 +41,10 @@ def follow(parent: int) -> None:
 
 
 def confine(memory: int) -> bool:
-    """Give up what computing does not need, leaving `memory` bytes to grow by; say whether seccomp holds."""
+    """Give up what computing does not need, leaving `memory` bytes to grow by.
+
+    Say whether seccomp holds.
+    """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
     if sys.platform != "linux":

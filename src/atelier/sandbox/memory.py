@@ -12,7 +12,10 @@ KEPT_BYTES = 80 << 20
 
 
 def keep_freed_pages() -> None:
-    """Keeps freed blocks instead of unmapping them: fresh pages cost a tenth of every picture. Needs glibc."""
+    """Keeps freed blocks instead of unmapping them: fresh pages cost a tenth of every picture.
+
+    Needs glibc.
+    """
     with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)

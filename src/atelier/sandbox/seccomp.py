@@ -189,7 +189,10 @@ def seccomp_available() -> bool:
 
 
 def install() -> None:
-    """Confine all threads of this process for good. PR_SET_NO_NEW_PRIVS must be set. OSError when refused."""
+    """Confine all threads of this process for good.
+
+    PR_SET_NO_NEW_PRIVS must be set. OSError when refused.
+    """
     machine = _machine()
     if machine is None:
         raise OSError(_ENOSYS, "no seccomp filter for this machine")
@@ -201,7 +204,10 @@ def install() -> None:
 
 
 def assemble(machine: Machine, pid: int) -> bytes:
-    """Write the filter as classic BPF; the accumulator holds the system call's number until an argument is asked."""
+    """Write the filter as classic BPF.
+
+    The accumulator holds the system call's number until an argument is asked.
+    """
     refuse = _op(_RETURN, _RET_ERRNO | _EPERM)
     allow = _op(_RETURN, _RET_ALLOW)
     code = [

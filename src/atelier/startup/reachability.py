@@ -1,4 +1,7 @@
-"""Whether the servers that URLs name can be used; why not is one sentence: the setting, the address, no password."""
+"""Whether the servers that URLs name can be used.
+
+Why not is one sentence: the setting, the address, no password.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +147,10 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _address(host: object, port: object, default: int) -> str:
-    """`host:port`, or a socket's folder. Raises ValueError for a port that is none: it may be half a password."""
+    """`host:port`, or a socket's folder.
+
+    Raises ValueError for a port that is none: it may be half a password.
+    """
     host, port = str(host or "localhost"), str(port or default)
     if not re.fullmatch(r"[0-9,]+", port):
         raise ValueError(NO_URL)

@@ -52,7 +52,10 @@ class Base64Json:
         self._base64 = Base64(name)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the body; what they hold of the field, decoded. Raises Invalid."""
+        """Take the next bytes of the body; what they hold of the field, decoded.
+
+        Raises Invalid.
+        """
         place = 0
         while place < len(chunk):
             if self._state is not State.FIELD:
@@ -67,7 +70,10 @@ class Base64Json:
             place = end + 1
 
     def finish(self) -> dict[str, Any]:
-        """The other fields. Raises Malformed when the body is no JSON, Invalid when the field is not in it."""
+        """The other fields.
+
+        Raises Malformed when the body is no JSON, Invalid when the field is not in it.
+        """
         try:
             fields = orjson.loads(self._rest)
         except orjson.JSONDecodeError as error:

@@ -22,6 +22,9 @@ STATE = """
 def announce(
     event: str, rows: str, *, sequence: str = "sequence", reason: str | None = None
 ) -> str:
-    """The INSERT that announces `event` of each of `rows`, a CTE of whole tasks. All arguments are constants."""
+    """The INSERT that announces `event` of each of `rows`, a CTE of whole tasks.
+
+    All arguments are constants.
+    """
     data = STATE if reason is None else f"{STATE} || jsonb_build_object('reason', '{reason}')"
     return f"{outbox.INSERT} SELECT '{event}', 'tasks/' || id, {sequence}, {data} FROM {rows}"

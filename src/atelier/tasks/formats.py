@@ -1,4 +1,6 @@
-"""Which image format some bytes are, by what they begin with; names and claimed media types are not looked at.
+"""Which image format some bytes are, by what they begin with.
+
+Names and claimed media types are not looked at.
 
 An allow-list: whatever is not on it is no image. Nothing is decoded, so nothing can be too large
 to be looked at.
@@ -216,7 +218,10 @@ def _brand(head: bytes) -> Format | None:
 
 
 def _svg(head: bytes) -> Format | None:
-    """SVG: XML in UTF-8 whose root element is `svg` of SVG's namespace; comments and a DOCTYPE may come before it."""
+    """SVG: XML in UTF-8 whose root element is `svg` of SVG's namespace.
+
+    Comments and a DOCTYPE may come before it.
+    """
     prolog = _SVG_PROLOG.match(head)
     root = _SVG_ROOT.match(head, prolog.end() if prolog else 0)
     if root is None:

@@ -1,4 +1,6 @@
-"""Handing tasks out: take, and with a lease renew, release, complete, expire. Each is one statement.
+"""Handing tasks out: take, and with a lease renew, release, complete, expire.
+
+Each is one statement.
 
 A lease's token is the number of the event that began it: it grows with every hand-out and is void
 after the next event, so a late holder can harm nobody. Statements run on whatever `Fetch` is
@@ -99,7 +101,9 @@ class LeaseLost(Conflict):
 
 
 async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta | None) -> Row:
-    """The oldest free task of this owner, theirs from now on, or until the lease ends. Raises NoFreeTask.
+    """The oldest free task of this owner, theirs from now on, or until the lease ends.
+
+    Raises NoFreeTask.
 
     That there is none is only said when none is to be seen: others that are locked just then may
     come free again.
@@ -129,7 +133,10 @@ async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta
 
 
 async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:
-    """Begin the time of a lease anew. Raises LeaseLost, and NotFound when there is no such task of theirs."""
+    """Begin the time of a lease anew.
+
+    Raises LeaseLost, and NotFound when there is no such task of theirs.
+    """
     return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
 
 

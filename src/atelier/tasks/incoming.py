@@ -28,7 +28,9 @@ IMAGE, META = "image", "meta"
 
 @asynccontextmanager
 async def incoming(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
-    """The image and the meta of a new task; a spooled file is gone when this ends, unless somebody took it over.
+    """The image and the meta of a new task.
+
+    A spooled file is gone when this ends, unless somebody took it over.
 
     Raises Unsupported, Malformed and Invalid, and what the spool raises.
     """

@@ -11,7 +11,10 @@ from atelier.database import Base, UtcDateTime
 
 
 class Task(Base):
-    """A picture to be worked on. `sequence` counts the task's events; it is its ETag and the token of its lease."""
+    """A picture to be worked on.
+
+    `sequence` counts the task's events; it is its ETag and the token of its lease.
+    """
 
     __tablename__ = "tasks"
 
@@ -51,7 +54,10 @@ class Task(Base):
 
 
 class TaskTotal(Base):
-    """The sum of `users.tasks_created` over the users of one shard; the total is the sum of a fixed number of rows."""
+    """The sum of `users.tasks_created` over the users of one shard.
+
+    The total is the sum of a fixed number of rows.
+    """
 
     __tablename__ = "task_totals"
 

@@ -30,7 +30,10 @@ PAGE_OF_BOTH = f"""
 
 
 async def find(database: Database, *, owner_id: int, task_id: int) -> asyncpg.Record:
-    """A task of this owner, as a row of `COLUMNS`. Raises NotFound for anybody else's as for one that is not there."""
+    """A task of this owner, as a row of `COLUMNS`.
+
+    Raises NotFound for anybody else's as for one that is not there.
+    """
     row = await database.by_id(SELECT_ONE, task_id)
     if row is None or row["owner_id"] != owner_id:
         raise NotFound("There is no such task.")

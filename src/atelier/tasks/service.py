@@ -1,4 +1,6 @@
-"""What people do with their tasks, but for working on them: create, delete. One use case, one transaction.
+"""What people do with their tasks, but for working on them: create, delete.
+
+One use case, one transaction.
 
 Knows no HTTP; dependencies are arguments. A user's counter grows in the transaction that makes the
 task, after which nothing lowers it; the sum of all counters is kept beside it, in as many rows as

@@ -107,7 +107,10 @@ class Child:
         return process.returncode
 
     async def keep(self) -> None:
-        """Run it again and again until `stop`. Raises RoleFailed when its settings are at fault."""
+        """Run it again and again until `stop`.
+
+        Raises RoleFailed when its settings are at fault.
+        """
         loop, pauses, worked = asyncio.get_running_loop(), Pauses(), False
         while not self._stopping:
             started = loop.time()

@@ -98,7 +98,10 @@ def require_two_ports(settings: Settings) -> None:
 
 
 def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
-    """The port of each role's metrics and health, in a row from `metrics_port`; none when that is not set."""
+    """The port of each role's metrics and health, in a row from `metrics_port`.
+
+    None when that is not set.
+    """
     first = settings.metrics_port
     if first is None:
         return {}

@@ -30,7 +30,10 @@ FIRST_USER = """curl -H 'Content-Type: application/json' -d '{"email": "you@exam
 
 
 class Console:
-    """Standard output, line by line. A reader that goes away (`atelier up | head`) costs the output alone."""
+    """Standard output, line by line.
+
+    A reader that goes away (`atelier up | head`) costs the output alone.
+    """
 
     def __init__(self, settings: Settings, output: BinaryIO | None = None) -> None:
         self.output = output or sys.stdout.buffer

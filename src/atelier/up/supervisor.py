@@ -1,4 +1,6 @@
-"""`atelier up`: the supervisor. Starts engines, migrates, keeps every role running, stops all of it in order.
+"""`atelier up`: the supervisor.
+
+Starts engines, migrates, keeps every role running, stops all of it in order.
 
 Knows no slice: a role is a command, an engine is a URL.
 """
@@ -44,7 +46,10 @@ IMPATIENT_SECONDS = (
 
 
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
-    """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code. Raises AtelierError when it cannot start."""
+    """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code.
+
+    Raises AtelierError when it cannot start.
+    """
     require_font(settings)
     require_two_ports(settings)
     folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
@@ -183,7 +188,10 @@ class Supervisor:
         return {name: server.engine.url for name, server in self._servers.items()}
 
     async def _announce(self, children: Sequence[Child]) -> None:
-        """Show the start screen once every address in it answers, the others then follow; complain of who is late."""
+        """Show the start screen once every address in it answers, the others then follow.
+
+        Complain of who is late.
+        """
         names = {role.name for role in self._roles}
         began = asyncio.get_running_loop().time()
         patient = True
@@ -215,7 +223,10 @@ class Supervisor:
                 child.ready.set()
 
     async def _shut_down(self, serving: asyncio.Future[None]) -> None:
-        """Roles first, each with its time to drain, all of them at once; engines when nobody needs them."""
+        """Roles first, each with its time to drain, all of them at once.
+
+        Engines when nobody needs them.
+        """
         await asyncio.gather(*(child.stop() for child in self._children))
         serving.cancel()
         with suppress(asyncio.CancelledError, Exception):
@@ -244,7 +255,10 @@ class Supervisor:
 
 
 async def _late(children: Sequence[Child]) -> list[str]:
-    """Wait for the roles, but not for long; the names of those that have not said that they are ready."""
+    """Wait for the roles, but not for long.
+
+    The names of those that have not said that they are ready.
+    """
     waits = {asyncio.ensure_future(child.ready.wait()): child.name for child in children}
     if not waits:
         return []

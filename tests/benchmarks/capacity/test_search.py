@@ -10,7 +10,10 @@ from benchmarks.capacity.search import CLOSE, Exhausted, Found, find
 
 
 class Instance:
-    """Carries `most` requests a second; `hiccups` are the trials (from 0) that break whatever their rate."""
+    """Carries `most` requests a second.
+
+    `hiccups` are the trials (from 0) that break whatever their rate.
+    """
 
     def __init__(self, most: float, *, hiccups: tuple[int, ...] = (), allowed: int = 60) -> None:
         self.most, self.hiccups, self.left = most, hiccups, allowed

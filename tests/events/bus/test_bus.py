@@ -115,7 +115,10 @@ async def test_a_given_back_event_comes_again(lab: Lab) -> None:
 
 
 async def test_a_poisonous_event_becomes_a_dead_letter(lab: Lab) -> None:
-    """An event that is given back again and again ends with the dead letters; the others are delivered."""
+    """An event that is given back again and again ends with the dead letters.
+
+    The others are delivered.
+    """
     bus = lab.bus(deliveries=2)
     await bus.declare("one", ["#"])
     poison, good = event(number=1), event(number=2)
@@ -159,7 +162,10 @@ async def test_what_is_no_event_becomes_a_dead_letter(lab: Lab) -> None:
 
 
 async def test_dead_letters_are_counted(lab: Lab) -> None:
-    """None at first, not even of a service that never was; then each one until somebody takes it away."""
+    """None at first, not even of a service that never was.
+
+    Then each one until somebody takes it away.
+    """
     bus = lab.bus()
     await bus.declare("one", ["#"])
     assert await bus.dead_letters(["one", "two"]) == 0
@@ -190,7 +196,10 @@ async def test_an_event_sent_twice_is_handled_once(lab: Lab) -> None:
 
 
 async def test_publishing_without_a_server_is_unavailable(lab: Lab) -> None:
-    """Without the server publish, declare and ping raise Unavailable; with it again they work, on the same object."""
+    """Without the server publish, declare and ping raise Unavailable.
+
+    With it again they work, on the same object.
+    """
     bus = lab.bus()
     await bus.declare("one", ["#"])
     await bus.ping()
@@ -219,7 +228,10 @@ async def test_a_broken_connection_is_mended_while_publishing(lab: Lab) -> None:
 async def test_a_subscription_outlives_an_outage(
     lab: Lab, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After an outage the same subscription goes on; the outage is logged once, not with each try."""
+    """After an outage the same subscription goes on.
+
+    The outage is logged once, not with each try.
+    """
     bus, publisher = lab.bus(), lab.bus()
     await bus.declare("one", ["#"])
     taken: list[int] = []

@@ -115,7 +115,10 @@ async def test_a_killed_subscriber_s_events_go_to_the_next(redis: Redis) -> None
 async def test_the_bus_knows_how_much_it_still_has(
     redis: Redis, noted: int | None, asked: int, answer: int
 ) -> None:
-    """A fresh or wiped stream has nothing; else it has what was noted, and never more than was confirmed."""
+    """A fresh or wiped stream has nothing.
+
+    Else it has what was noted, and never more than was confirmed.
+    """
     bus = bus_of(redis)
     assert await bus.confirmed(asked) == NOTHING
     if noted is not None:
@@ -126,7 +129,10 @@ async def test_the_bus_knows_how_much_it_still_has(
 
 
 async def test_a_wipe_before_the_note_is_noticed(redis: Redis) -> None:
-    """Events that were published before a wipe and noted after it count as lost; so do those of a refill."""
+    """Events that were published before a wipe and noted after it count as lost.
+
+    So do those of a refill.
+    """
     bus = bus_of(redis)
     await bus.confirmed(0)
     await bus.note(5)

@@ -33,7 +33,10 @@ def test_keeps_keys_over_a_restart(valkey: Callable[..., Engine]) -> None:
 
 
 def test_keeps_keys_over_a_kill(valkey: Callable[..., Engine]) -> None:
-    """Kill -9 loses nothing that was appended; a torn end of the file does not keep it from starting."""
+    """Kill -9 loses nothing that was appended.
+
+    A torn end of the file does not keep it from starting.
+    """
     first = valkey()
     with Redis.from_url(first.url) as client:
         client.set("answer", 42)

@@ -76,7 +76,10 @@ class Kept(NamedTuple):
 
 
 def main(settings: Settings, folder: Path, keep: int | None) -> int:
-    """Make a backup in `folder`; 1 when rows refer to blobs that are missing or corrupt, else 0. Raises BackupError."""
+    """Make a backup in `folder`; 1 when rows refer to blobs that are missing or corrupt, else 0.
+
+    Raises BackupError.
+    """
     _refuse_inside(settings, folder)
     console = Console(highlight=False, soft_wrap=True)
     shelf = Archive(folder)

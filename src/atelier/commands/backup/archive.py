@@ -1,4 +1,6 @@
-"""The folder of backups: whole ones, unfinished ones, and the blobs they share. Knows no database and no store.
+"""The folder of backups: whole ones, unfinished ones, and the blobs they share.
+
+Knows no database and no store.
 
     FOLDER/blobs/                  every blob of every backup, by key; written once, never changed
     FOLDER/20261121T133000Z/       one backup: manifest.json, blobs.sha256 (`sha256sum -c` reads
@@ -168,7 +170,10 @@ class Archive:
         fsync(self.folder)
 
     def unneeded(self, gone: Path) -> Iterator[str]:
-        """The blobs of an unfinished backup that no whole one has; flat memory, for all lists are sorted."""
+        """The blobs of an unfinished backup that no whole one has.
+
+        Flat memory, for all lists are sorted.
+        """
         kept = heapq.merge(*(keys(path) for path in self.whole()))
         there = next(kept, None)
         for key in keys(gone):

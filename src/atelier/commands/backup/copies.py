@@ -76,7 +76,10 @@ async def _one(source: Blobs, target: Blobs, scratch: Path, wanted: Wanted) -> C
 
 
 async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
-    """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read. Raises NotFound."""
+    """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read.
+
+    Raises NotFound.
+    """
     digest, size = hashlib.sha256(), 0
     descriptor, name = tempfile.mkstemp(
         ".upload", dir=scratch

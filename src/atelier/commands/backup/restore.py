@@ -1,4 +1,6 @@
-"""`atelier restore`: a backup into an empty instance that is not running. Refuses whatever is not empty.
+"""`atelier restore`: a backup into an empty instance that is not running.
+
+Refuses whatever is not empty.
 
 Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs;
 then all rows in one transaction, which gives the schema its revision; then the migrations since.
@@ -43,7 +45,10 @@ if TYPE_CHECKING:
 
 
 def main(settings: Settings, folder: Path, name: str | None) -> int:
-    """Restore the newest backup of `folder`, or the one of that name; the exit code. Raises BackupError."""
+    """Restore the newest backup of `folder`, or the one of that name; the exit code.
+
+    Raises BackupError.
+    """
     console = Console(highlight=False, soft_wrap=True)
     shelf = Archive(folder)
     try:

@@ -1,4 +1,6 @@
-"""The rows of every table out of one snapshot, and back into tables of the same shape. Knows no blob.
+"""The rows of every table out of one snapshot, and back into tables of the same shape.
+
+Knows no blob.
 
 By COPY in text form: it needs no program beside us, and any PostgreSQL reads what any other wrote.
 """
@@ -62,7 +64,10 @@ async def connect(url: str) -> asyncpg.Connection:
 
 
 async def hold(connection: asyncpg.Connection) -> None:
-    """Keep every blob that a row refers to from now on, until the connection ends; one backup at a time."""
+    """Keep every blob that a row refers to from now on, until the connection ends.
+
+    One backup at a time.
+    """
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", locks.BLOB_REMOVAL)
     except asyncpg.LockNotAvailableError:
@@ -70,7 +75,10 @@ async def hold(connection: asyncpg.Connection) -> None:
 
 
 async def no_migration(connection: asyncpg.Connection) -> None:
-    """Keep the shape of the tables. At once or not at all: whoever waits for a migration can be in its way."""
+    """Keep the shape of the tables.
+
+    At once or not at all: whoever waits for a migration can be in its way.
+    """
     for lock in (locks.MIGRATION, locks.FILES_MIGRATION):
         if not await connection.fetchval("SELECT pg_try_advisory_lock_shared($1)", lock):
             raise BackupError("a migration is under way: make the backup after it")
@@ -100,7 +108,10 @@ async def write(connection: asyncpg.Connection, draft: Path) -> list[Table]:
 
 
 async def sequences(connection: asyncpg.Connection) -> list[Sequence]:
-    """Where identities go on. Read after the rows: sequences know no snapshot, and must not be behind them."""
+    """Where identities go on.
+
+    Read after the rows: sequences know no snapshot, and must not be behind them.
+    """
     found = []
     for row in await connection.fetch(_IDENTITIES, OURS):
         last, called = await connection.fetchrow(

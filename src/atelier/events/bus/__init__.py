@@ -62,7 +62,9 @@ class Bus(Protocol):
     def subscribe(
         self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
     ) -> AsyncIterator[Delivery]:
-        """The service's events that match a pattern, until `stop`; goes on by itself after an outage of the bus.
+        """The service's events that match a pattern, until `stop`.
+
+        Goes on by itself after an outage of the bus.
 
         An event that this subscription has acknowledged is not delivered again when it comes a
         second time.
@@ -79,7 +81,10 @@ class Bus(Protocol):
 
 
 class Seen:
-    """The newest `limit` event ids that were handled; in memory, so that a restarted service may see its last again."""
+    """The newest `limit` event ids that were handled.
+
+    In memory, so that a restarted service may see its last again.
+    """
 
     def __init__(self, limit: int = SEEN_LIMIT) -> None:
         self._limit = limit

@@ -44,7 +44,10 @@ TROUBLE = (
 
 
 class RabbitBus:
-    """Events on the exchange `<prefix>.events`; a service's queue is `<prefix>.<service>`, dead letters `….dead`."""
+    """Events on the exchange `<prefix>.events`.
+
+    A service's queue is `<prefix>.<service>`, dead letters `….dead`.
+    """
 
     def __init__(self, url: str, *, prefix: str = PREFIX, deliveries: int = DELIVERIES) -> None:
         self._url = url
@@ -248,7 +251,10 @@ async def _inbox(
 
 
 async def _settle(answer: Awaitable[object]) -> None:
-    """Answer for a message. Raises one of TROUBLE; aiormq's own is a bare Exception when its writer has just gone."""
+    """Answer for a message.
+
+    Raises one of TROUBLE; aiormq's own is a bare Exception when its writer has just gone.
+    """
     try:
         await answer
     except TROUBLE:

@@ -56,7 +56,10 @@ UNBOUNDED = 2**53  # the largest number that Lua can count to
 
 
 class StreamsBus:
-    """Events on the stream `<prefix>.events`; dead letters of all services on `<prefix>.events:dead`."""
+    """Events on the stream `<prefix>.events`.
+
+    Dead letters of all services on `<prefix>.events:dead`.
+    """
 
     def __init__(
         self,
@@ -169,7 +172,10 @@ class StreamsBus:
                 await self._trim()
 
     async def _trim(self) -> None:
-        """Drop what is old and acknowledged by every service; beyond the limit, whatever is oldest."""
+        """Drop what is old and acknowledged by every service.
+
+        Beyond the limit, whatever is oldest.
+        """
         seconds, microseconds = await self._redis.time()
         young = round((seconds + microseconds / 1e6 - self._keep) * 1000)
         groups: list[dict[str, Any]] = await self._redis.xinfo_groups(self._stream)

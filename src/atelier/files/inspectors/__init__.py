@@ -1,4 +1,6 @@
-"""What files are and what is in them: bytes in, plain data out. Knows no Django, no file system, no network.
+"""What files are and what is in them: bytes in, plain data out.
+
+Knows no Django, no file system, no network.
 
 To teach Atelier another kind: add it to `table.PROCESSORS`, to `models.Kind` (with a migration),
 and to `detect`.
@@ -45,7 +47,10 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct):
-    """What was found. `result` is small, and JSON that PostgreSQL takes: no NUL, no lone surrogate, no infinity."""
+    """What was found.
+
+    `result` is small, and JSON that PostgreSQL takes: no NUL, no lone surrogate, no infinity.
+    """
 
     kind: str
     content_type: str

@@ -1,4 +1,7 @@
-"""Archives: what is inside, how large it gets, and whether it is a bomb. Nothing is ever unpacked to a disk."""
+"""Archives: what is inside, how large it gets, and whether it is a bomb.
+
+Nothing is ever unpacked to a disk.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,10 @@ OPENERS: dict[str, Callable[[], Any]] = {
 
 
 class Stream(io.RawIOBase):
-    """Compressed bytes as a file of what they unpack to, in flat memory. Raises ArchiveBomb and EOFError (cut off)."""
+    """Compressed bytes as a file of what they unpack to, in flat memory.
+
+    Raises ArchiveBomb and EOFError (cut off).
+    """
 
     def __init__(self, data: bytes, opener: Callable[[], Any]) -> None:
         self.unpacked = 0

@@ -1,4 +1,7 @@
-"""Counts characters, words and lines of a text that comes in pieces. All it knows can travel from piece to piece."""
+"""Counts characters, words and lines of a text that comes in pieces.
+
+All it knows can travel from piece to piece.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""JSON: what its top is made of and how deep it goes; or where it stops to be JSON. Lines of JSON count as records."""
+"""JSON: what its top is made of and how deep it goes; or where it stops to be JSON.
+
+Lines of JSON count as records.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ def _members(value: object) -> dict[str, Any]:
 
 
 def _depth(value: object) -> dict[str, Any]:
-    """Levels of objects and arrays, level by level: no recursion. None when there is more than is looked at."""
+    """Levels of objects and arrays, level by level: no recursion.
+
+    None when there is more than is looked at.
+    """
     level, depth, seen = [value], 0, 0
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

@@ -1,4 +1,7 @@
-"""The one table of processors: what looks into a file of which kind. It runs inside the sandbox."""
+"""The one table of processors: what looks into a file of which kind.
+
+It runs inside the sandbox.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ PROCESSORS: dict[str, Processor] = {
 
 
 def inspect(task: Task, data: bytes, progress: Progress | None = None) -> Inspection:
-    """What is in a file. Raises Invalid or Unsupported when it cannot be told, with a reason for its owner."""
+    """What is in a file.
+
+    Raises Invalid or Unsupported when it cannot be told, with a reason for its owner.
+    """
     if task.piece:
         return text.proceed(task, data, progress)
     return PROCESSORS[task.kind](task, data)

@@ -1,4 +1,6 @@
-"""Tells an image's format, size and kind from its header bytes; nothing here decodes a pixel or imports a library.
+"""Tells an image's format, size and kind from its header bytes.
+
+Nothing here decodes a pixel or imports a library.
 
 The formats are an allow-list: whatever does not start like one of them is no image, whatever its
 name says.

@@ -1,4 +1,7 @@
-"""PostgreSQL and Valkey as child processes on private Unix sockets; knows nothing of what is stored in them."""
+"""PostgreSQL and Valkey as child processes on private Unix sockets.
+
+Knows nothing of what is stored in them.
+"""
 
 from __future__ import annotations
 

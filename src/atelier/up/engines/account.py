@@ -48,7 +48,10 @@ class Account:
 
 
 def account_for(name: str | None, data_owner: int | None) -> Account | None:
-    """Who runs PostgreSQL: None (ourselves) unless we are root; then the data's owner, or `name`, or a usual user."""
+    """Who runs PostgreSQL: None (ourselves) unless we are root.
+
+    Then the data's owner, or `name`, or a usual user.
+    """
     if os.geteuid() != 0:
         return None
     if data_owner:

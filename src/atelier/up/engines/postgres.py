@@ -1,4 +1,7 @@
-"""An embedded PostgreSQL on a private Unix socket, as an unprivileged user when we are root; knows no table."""
+"""An embedded PostgreSQL on a private Unix socket, as an unprivileged user when we are root.
+
+Knows no table.
+"""
 
 from __future__ import annotations
 

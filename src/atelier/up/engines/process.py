@@ -54,7 +54,10 @@ def name_process(name: str) -> None:
 
 
 def follow_parent(signum: int) -> Callable[[], None]:
-    """A `preexec_fn` that ties a child to this process; fork from a thread that lives as long, so the main one."""
+    """A `preexec_fn` that ties a child to this process.
+
+    Fork from a thread that lives as long, so the main one.
+    """
     parent = os.getpid()
 
     def before_exec() -> None:
@@ -64,7 +67,10 @@ def follow_parent(signum: int) -> Callable[[], None]:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None when it is gone or a zombie. Tells reused pids apart."""
+    """When a process started, in the kernel's ticks; None when it is gone or a zombie.
+
+    Tells reused pids apart.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -90,7 +96,9 @@ def lock_folder(folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int
 
 
 def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int:
-    """Lock the file that stands for `folder`, return its descriptor; an engine that inherits it holds it to its end.
+    """Lock the file that stands for `folder`, return its descriptor.
+
+    An engine that inherits it holds it to its end.
 
     Waits for engines whose starter is gone (they are shutting down), then raises FolderBusy;
     raises FolderInUse at once when the starter lives.
@@ -233,7 +241,10 @@ def open_log(path: Path) -> tuple[int, int]:
 
 
 def trim_log(path: Path) -> None:
-    """Start a log anew that has grown too large while its engine runs; what it held stays beside it."""
+    """Start a log anew that has grown too large while its engine runs.
+
+    What it held stays beside it.
+    """
     with suppress(OSError):
         if path.stat().st_size > LOG_BYTES:
             shutil.copyfile(path, path.with_name(f"{path.name}.1"))

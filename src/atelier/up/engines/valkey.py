@@ -1,4 +1,7 @@
-"""An embedded Valkey on a private Unix socket, with an append-only file; knows nothing of queues or caches."""
+"""An embedded Valkey on a private Unix socket, with an append-only file.
+
+Knows nothing of queues or caches.
+"""
 
 from __future__ import annotations
 
