@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aio_pika
 import asyncpg
 import pytest
 from hypothesis import given
@@ -25,10 +24,10 @@ from atelier import locks
 from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.events import outbox, relay
-from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.rabbitmq import RabbitBus, connect
 from atelier.events.bus.streams import StreamsBus
 from atelier.up.engines import start_postgres, start_valkey
-from tests.waiting import patience
+from tests.waiting import PATIENCE_SECONDS, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -42,7 +41,7 @@ SERVICE = "listener"
 RELAY = """
 import asyncio, logging, sys
 from redis.asyncio import Redis
-from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.rabbitmq import RabbitBus, connect
 from atelier.events.bus.streams import StreamsBus
 from atelier.events import relay
 
@@ -77,7 +76,7 @@ class Place:
     async def clear(self) -> None:
         """Leave nothing behind on a server that others share."""
         if self.kind == "rabbitmq":
-            async with await aio_pika.connect(self.url) as connection:
+            async with await connect(self.url, PATIENCE_SECONDS) as connection:
                 channel = await connection.channel()
                 for queue in (f"{self.prefix}.{SERVICE}", f"{self.prefix}.{SERVICE}.dead"):
                     await channel.queue_delete(queue)

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aio_pika
 import pytest
 from aio_pika.exceptions import AMQPError
 
 from atelier.bootstrap import SUBSCRIPTIONS
 from atelier.events.bus import PREFIX
+from atelier.events.bus.rabbitmq import connect
 from tests.events.bus.conftest import Proxy
 from tests.system.conftest import running
 from tests.system.instance import settled
@@ -58,7 +58,7 @@ async def vhost(amqp_url: str) -> AsyncIterator[str]:
         ctl("delete_vhost", name)
         return
     yield amqp_url
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with await connect(amqp_url, PATIENCE_SECONDS) as connection:
         channel = await connection.channel()
         for service in SUBSCRIPTIONS:
             await channel.queue_delete(f"{PREFIX}.{service}")
@@ -79,7 +79,7 @@ def ctl(*words: str) -> bool:
 async def reachable(url: str) -> bool:
     """Whether a broker's virtual host takes connections."""
     with contextlib.suppress(AMQPError, OSError):
-        await (await aio_pika.connect(url)).close()
+        await (await connect(url, PATIENCE_SECONDS)).close()
         return True
     return False
 

@@ -93,12 +93,14 @@ def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
 
 def greet_rabbitmq(settings: Settings, url: str) -> None:
     """Connect to the RabbitMQ at `url`. Raises Unavailable."""
-    import aio_pika
+    from aio_pika.exceptions import AMQPError
+
+    from atelier.events.bus.rabbitmq import connect
 
     async def greet() -> None:
         try:
-            connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
-        except aio_pika.exceptions.AMQPError as error:
+            connection = await connect(url, CONNECT_SECONDS)
+        except AMQPError as error:
             if isinstance(error, OSError):
                 raise
             raise OSError(

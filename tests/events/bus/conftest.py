@@ -17,8 +17,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from atelier.events.bus import Bus
-from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.rabbitmq import RabbitBus, connect
 from atelier.events.bus.streams import StreamsBus
+from tests.waiting import PATIENCE_SECONDS
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -116,7 +117,7 @@ async def rabbit_lab(amqp_url: str) -> AsyncIterator[Lab]:
     address = parts._replace(
         netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
     ).geturl()
-    direct = await aio_pika.connect(amqp_url)
+    direct = await connect(amqp_url, PATIENCE_SECONDS)
     channel = await direct.channel()
 
     async def inject(body: bytes) -> None:

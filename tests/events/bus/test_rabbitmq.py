@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 
 from atelier.errors import Unavailable
-from atelier.events.bus.rabbitmq import RabbitBus
+from atelier.events.bus.rabbitmq import RabbitBus, connect
 from atelier.events.messages import Event
 from tests.events.bus.support import event
 from tests.waiting import PATIENCE_SECONDS
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.rabbitmq
 @pytest.fixture
 async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
     """A foreign client's channel."""
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with await connect(amqp_url, PATIENCE_SECONDS) as connection:
         yield await connection.channel()
 
 

@@ -20,6 +20,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     AbstractQueue,
 )
+from aio_pika.connection import make_url
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from atelier.errors import Unavailable
@@ -173,7 +174,22 @@ class RabbitBus:
         return await self._connection.channel()
 
     async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(self._url, timeout=TIMEOUT)
+        return await connect(self._url, TIMEOUT)
+
+
+async def connect(url: str, seconds: float) -> AbstractConnection:
+    """An open connection to the broker at `url`, within `seconds`.
+
+    One that does not open is closed here. `aio_pika.connect` leaves it to the garbage collector,
+    which may run where no event loop does.
+    """
+    connection = aio_pika.Connection(make_url(url))
+    try:
+        await connection.connect(timeout=seconds)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 class _Topology:
