@@ -1,8 +1,8 @@
-"""Follows the outbox's log for any number of readers in one process: replay from a position, then live.
+"""Follows the outbox's log for many readers in one process: replay from a position, then live.
 
-One connection listens and one query reads each new event, however many readers there are; who lags
-behind what is remembered reads from the database until it has caught up. Knows no protocol and no
-slice.
+One connection listens and one query reads each new event, however many readers there are; a reader
+that has fallen behind the remembered events reads from the database until it has caught up. Knows
+no protocol and no slice.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from atelier.events.outbox import Sent
 
 Item = TypeVar("Item")
 
-# Items remembered at least, once there are so many, for readers that are nearly up to date
+# Recent items remembered, at least, for readers that are nearly up to date
 RECENT = 1_000
 START_SECONDS = 5.0  # how long a reader waits for a database that has not been reached yet
-POLL_SECONDS = 5.0  # between looks that no notification asked for
-MARK_SECONDS = 30.0  # after which a reader without news is told how far the log has been read
+POLL_SECONDS = 5.0  # between polls without a notification
+MARK_SECONDS = 30.0  # after which an idle reader is told how far the log has been read
 PAUSE_SECONDS = 1.0  # before another attempt when the database is away
 DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 KEEPALIVE = {
@@ -46,9 +46,9 @@ class OutOfRange(AtelierError):
 
 
 class Batch(NamedTuple, Generic[Item]):
-    """Items in the log's order, each with its position, and the position to go on after.
+    """Items in the log's order, each with its position, and the position to continue after.
 
-    No items: a mark.
+    Without items it is a mark: the reader is up to date at this position.
     """
 
     items: Sequence[tuple[int, Item]]
@@ -58,7 +58,7 @@ class Batch(NamedTuple, Generic[Item]):
 class Follower(Generic[Item]):
     """Follows the events of some types.
 
-    `encode` makes of each what readers get, once for all of them.
+    `encode` makes each event's form for readers, once for all of them.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Follower(Generic[Item]):
         self._types = types
         self._families = {each.partition(".")[0] for each in types}
         self._encode = encode
-        self._floor = self._position = 0  # the items between these positions are the recent ones
+        self._floor = self._position = 0  # recent items lie between these positions
         self._recent: list[tuple[int, Item]] = []
         self._grown = asyncio.Event()
         self._ready = asyncio.Event()
         self._ended = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until `stop`, through outages of the database; then every reader ends."""
+        """Follow until `stop`, through outages of the database; then end every reader."""
         ending: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -91,25 +91,29 @@ class Follower(Generic[Item]):
             self._wake()
 
     async def follow(self, after: int) -> AsyncIterator[Batch[Item]]:
-        """Everything after a position and then what comes, until `run` ends.
+        """Yield everything after a position and then new events, until `run` ends.
 
-        A mark once the reader is up to date.
-
-        Raises OutOfRange when the log has been pruned beyond the position or has not come so far.
+        Yields a mark once the reader is up to date. Raises OutOfRange when the log has been pruned
+        beyond the position or has not reached it.
         """
         await self._started()
         patience = 0.0
         while not self._ended:
+            # Taken before the look: items that come after it set this event, not a later one.
             grown = self._grown
             items, after = await self._next(after)
             if items:
                 yield Batch(items, after)
             elif await _quiet(grown, patience):
+                # The first mark comes at once, to tell the reader that it is up to date.
                 patience = MARK_SECONDS
                 yield Batch((), after)
 
     async def position(self) -> int:
-        """How far the log has been read; whatever is read from the database after this holds all changes up to it."""
+        """The position up to which the log has been read.
+
+        Anything read from the database after this call holds all changes up to it.
+        """
         await self._started()
         return self._position
 
@@ -123,25 +127,26 @@ class Follower(Generic[Item]):
             raise Unavailable("The log cannot be read yet.", retry_after=1) from None
 
     async def _next(self, after: int) -> tuple[Sequence[tuple[int, Item]], int]:
-        """Items after a position, and how far they reach."""
+        """Return items after a position, and the position that they reach."""
         if after < self._floor:
             return await self._replay(after)
         if after <= self._position:
             start = bisect_right(self._recent, after, key=itemgetter(0))
             return self._recent[start:], self._position
-        last = (
-            await outbox.bounds(self._database)
-        ).last  # another process may have been faster than this one
+        # Another process may have read further than this one and told the client its position.
+        _, last = await outbox.bounds(self._database)
         if after > last:
             raise OutOfRange(f"The log has not come further than {last}.", slug="log-ahead")
         return (), after
 
     async def _replay(self, after: int) -> tuple[Sequence[tuple[int, Item]], int]:
-        position = self._position  # before the query: it sees all that was sent up to here
+        position = self._position  # read before the query, which sees all events sent up to here
         found = await outbox.read(self._database, after, self._types)
+        # Asked after the read: rows pruned meanwhile would be a gap in what was read.
         pruned = (await outbox.bounds(self._database)).pruned
         if pruned > after:
             raise OutOfRange(f"The log has been pruned up to {pruned}.", slug="log-pruned")
+        # A read below its limit found everything of our types up to `position`, too.
         reached = found[-1].position if found else position
         return self._encoded(found), reached if len(found) == outbox.READ_LIMIT else max(
             position, reached
@@ -151,8 +156,10 @@ class Follower(Generic[Item]):
         news = asyncio.Event()
 
         def heard(_connection: object, _process: int, _channel: str, families: str) -> None:
+            # Events of other types need no look at once; the next one moves the position past
+            # them.
             if not families or not self._families.isdisjoint(families.split()):
-                news.set()  # the others' events are counted by the next look
+                news.set()
 
         connection = await asyncpg.connect(
             self._database.url, timeout=5, server_settings=KEEPALIVE
@@ -161,6 +168,7 @@ class Follower(Generic[Item]):
             connection.add_termination_listener(lambda _: news.set())
             await connection.add_listener(outbox.SENT_CHANNEL, heard)
             while not ending.done():
+                # Clear first, then look: a notification during the look leads to one more.
                 news.clear()
                 await self._catch_up()
                 waiting: asyncio.Future[Any] = asyncio.ensure_future(news.wait())
@@ -185,19 +193,22 @@ class Follower(Generic[Item]):
                 self._recent += self._encoded(found)
                 self._position = found[-1].position
             if not full:
+                # The events up to `last` that were not read are of other types. Passing them keeps
+                # the position ahead of pruning.
                 self._position = max(self._position, last)
             self._forget()
             if found:
                 self._wake()
 
     def _begin_at(self, position: int) -> None:
-        """Remember nothing: at the start, and when the log has left us behind or has been set back."""
+        """Forget all items: at the start, or when the log was pruned past us or reset."""
         self._recent.clear()
         self._floor = self._position = position
         self._ready.set()
         self._wake()
 
     def _forget(self) -> None:
+        # At twice the number, so that the list is copied seldom.
         if len(self._recent) > 2 * RECENT:
             self._floor = self._recent[-RECENT - 1][0]
             self._recent = self._recent[-RECENT:]
@@ -206,12 +217,13 @@ class Follower(Generic[Item]):
         return [(sent.position, self._encode(sent)) for sent in found]
 
     def _wake(self) -> None:
+        # A new event for later waiters; clearing the old one would race with those that it wakes.
         self._grown.set()
         self._grown = asyncio.Event()
 
 
 async def _quiet(grown: asyncio.Event, seconds: float) -> bool:
-    """Whether nothing came for so long."""
+    """Return whether the timeout has passed without news."""
     try:
         async with asyncio.timeout(seconds):
             await grown.wait()

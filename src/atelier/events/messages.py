@@ -1,7 +1,7 @@
-"""What travels: jobs for the two picture queues and events for the bus, as types with their wire form.
+"""Messages between processes: jobs for the two image queues and events for the bus.
 
-Jobs are MessagePack (pictures stay raw bytes); events are CloudEvents 1.0 structured JSON. Knows
-neither queue nor bus.
+Jobs are MessagePack, in which pictures stay raw bytes; events are CloudEvents 1.0 structured JSON.
+Knows neither queue nor bus.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SOURCE = "/atelier"
 
 
 class ProcessImage(msgspec.Struct, frozen=True):
-    """Render one picture: sent by the API, taken by the image processor.
+    """Render one picture: sent by the API, received by the image processor.
 
-    The picture travels inside (`picture`) while it is small, by blob key (`blob`) above that.
+    A small picture travels inside (`picture`), a larger one as a blob key (`blob`).
     """
 
     image_id: int
@@ -34,7 +34,7 @@ class ProcessImage(msgspec.Struct, frozen=True):
 
 
 class StoreImage(msgspec.Struct, frozen=True, tag="store"):
-    """Keep the renditions of one picture: sent by the image processor, taken by the archiver."""
+    """Store the renditions of one picture: sent by the processor, received by the archiver."""
 
     image_id: int
     version: int
@@ -45,7 +45,10 @@ class StoreImage(msgspec.Struct, frozen=True, tag="store"):
 
 
 class RejectImage(msgspec.Struct, frozen=True, tag="reject"):
-    """Record that a picture cannot be processed and why: `reason` is a slug, `detail` a sentence for its owner."""
+    """Record that a picture cannot be processed.
+
+    `reason` is a slug, `detail` a sentence for the picture's owner.
+    """
 
     image_id: int
     version: int
@@ -58,7 +61,7 @@ Outcome = StoreImage | RejectImage
 
 
 class Event(msgspec.Struct, frozen=True):
-    """A fact that happened to `subject` (`images/42`).
+    """A fact about `subject` (`images/42`).
 
     `sequence` counts per subject from 1 without gaps.
     """
@@ -72,7 +75,7 @@ class Event(msgspec.Struct, frozen=True):
     traceparent: str | None = None
 
     def to_json(self) -> bytes:
-        """The event as a CloudEvents 1.0 structured JSON document."""
+        """Encode the event as a CloudEvents 1.0 structured JSON document."""
         return _json.encode(
             {
                 "specversion": "1.0",
@@ -82,43 +85,42 @@ class Event(msgspec.Struct, frozen=True):
                 "subject": self.subject,
                 "time": self.time,
                 "datacontenttype": "application/json",
-                # An integer: it counts. (The documented extension of that name is a string.)
+                # An integer, although the documented extension of that name is a string.
                 "sequence": self.sequence,
                 "data": self.data,
             }
-            | (
-                {"traceparent": self.traceparent} if self.traceparent else {}
-            )  # the distributed tracing extension
+            # The distributed tracing extension.
+            | ({"traceparent": self.traceparent} if self.traceparent else {})
         )
 
     @classmethod
     def from_json(cls, document: bytes) -> Event:
-        """Read a CloudEvents document. Raises msgspec.ValidationError for anything else."""
+        """Decode a CloudEvents document. Raises msgspec.ValidationError for anything else."""
         return _event.decode(document)
 
 
 def new_event_id() -> str:
-    """A unique event id."""
+    """Return a unique event id."""
     return str(uuid.uuid4())
 
 
 def utcnow() -> datetime:
-    """The present moment, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def encode(job: ProcessImage | StoreImage | RejectImage) -> bytes:
-    """A job's wire form."""
+    """Encode a job as MessagePack."""
     return _msgpack.encode(job)
 
 
 def decode_process(body: bytes) -> ProcessImage:
-    """Read a job of the `process` queue. Raises msgspec.ValidationError when it is none."""
+    """Decode a job of the `process` queue. Raises msgspec.ValidationError for anything else."""
     return _process.decode(body)
 
 
 def decode_outcome(body: bytes) -> Outcome:
-    """Read a job of the `store` queue. Raises msgspec.ValidationError when it is none."""
+    """Decode a job of the `store` queue. Raises msgspec.ValidationError for anything else."""
     return _outcome.decode(body)
 
 

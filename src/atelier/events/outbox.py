@@ -1,7 +1,7 @@
-"""The outbox: every event leaves the database through this table, in the transaction that made it true.
+"""The outbox: each event is written to this table in the transaction that it reports.
 
-Sent events stay for a retention, in the order of a gapless `position`: the log for replays. Knows
-no bus.
+Sent events stay for a retention period, ordered by a gapless `position`: the log for replays.
+Knows no bus.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from atelier.events.messages import Event, new_event_id, utcnow
 from atelier.observe import tracing
 
 WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
-# Notified when the log has grown; says by what: "book image" for book.* and image.*
+# Notified when the log has grown; the payload names topics: "book image" for book.* and image.*
 SENT_CHANNEL = "outbox_sent"
 PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
 READ_LIMIT = 500
@@ -84,7 +84,10 @@ class Outbox(Base):
 
 
 class RelayPosition(Base):
-    """The last position given out, in one row of its own so that pruning the log cannot set it back."""
+    """The last position given out.
+
+    It is a row of its own, so that pruning the log cannot set it back.
+    """
 
     __tablename__ = "relay_position"
 
@@ -94,10 +97,10 @@ class RelayPosition(Base):
     __table_args__ = (CheckConstraint("id", name="one_row"),)
 
 
-# A NOTIFY makes commits wait for each other, one flush to disk after the other: a quarter of the
-# throughput with 32 writers. So writers notify only while the relay sleeps, which its lock tells
-# them. Theirs lasts until they have committed: the relay cannot fall asleep over events that are
-# about to appear.
+# NOTIFY serialises commits, one flush to disk after the other, and costs a quarter of the
+# throughput with 32 writers. So writers notify only while the relay sleeps, which they see by its
+# advisory lock. They hold that lock shared until they commit: the relay cannot fall asleep while
+# events are about to be committed.
 TRIGGER_FUNCTION = f"""
 CREATE FUNCTION outbox_wake_relay() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -112,24 +115,27 @@ TRIGGER = """
 CREATE TRIGGER outbox_wake_relay AFTER INSERT ON outbox
 FOR EACH STATEMENT EXECUTE FUNCTION outbox_wake_relay()
 """
-DROP_TRIGGER_FUNCTION = (
-    "DROP FUNCTION IF EXISTS outbox_wake_relay()"  # once the table and its trigger have gone
-)
+# After the table and its trigger are dropped.
+DROP_TRIGGER_FUNCTION = "DROP FUNCTION IF EXISTS outbox_wake_relay()"
 
-event.listen(Outbox.__table__, "after_create", DDL(TRIGGER_FUNCTION))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
-event.listen(Outbox.__table__, "after_create", DDL(TRIGGER))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
-event.listen(Outbox.__table__, "after_drop", DDL(DROP_TRIGGER_FUNCTION))  # type: ignore[no-untyped-call] # SQLAlchemy forgot
+for moment, statement in (
+    ("after_create", TRIGGER_FUNCTION),
+    ("after_create", TRIGGER),
+    ("after_drop", DROP_TRIGGER_FUNCTION),
+):
+    # SQLAlchemy has no types for `DDL`.
+    event.listen(Outbox.__table__, moment, DDL(statement))  # type: ignore[no-untyped-call]
 
 
 class Sent(NamedTuple):
-    """An event of the log and its place there."""
+    """An event of the log and its position."""
 
     position: int
     event: Event
 
 
 class Bounds(NamedTuple):
-    """The log holds the events after position `pruned`, up to and with `last`."""
+    """The range of the log: events after position `pruned`, up to and including `last`."""
 
     pruned: int
     last: int
@@ -143,11 +149,10 @@ def record(
     data: dict[str, Any],
     traceparent: str | None = None,
 ) -> Event:
-    """Announce a fact in the caller's transaction.
+    """Write an event in the caller's transaction.
 
-    The caller took `sequence` under the lock of the subject's row.
-
-    `traceparent` is its cause's; none: the present span's.
+    The caller took `sequence` under the lock of the subject's row. `traceparent` is that of the
+    cause; by default that of the current span.
     """
     cause = traceparent or tracing.traceparent()
     fact = Event(
@@ -163,24 +168,25 @@ def record(
 
 COLUMNS = "event_id, type, subject, sequence, time, data, traceparent"
 _READ = f"SELECT position, {COLUMNS} FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
-# One short range of the index per type, however rare the types are among the rest.
+# One short index range per type, however rare the types are among all events.
 _READ_TYPES = f"""
     SELECT found.* FROM unnest($3::text[]) AS wanted CROSS JOIN LATERAL (
-        SELECT position, {COLUMNS} FROM outbox WHERE type = wanted AND position > $1 ORDER BY position LIMIT $2
+        SELECT position, {COLUMNS} FROM outbox
+        WHERE type = wanted AND position > $1 ORDER BY position LIMIT $2
     ) AS found
     ORDER BY position LIMIT $2
 """
 _BOUNDS = """
-    SELECT relay.position AS last, coalesce((SELECT min(position) - 1 FROM outbox), relay.position) AS pruned
+    SELECT relay.position AS last,
+        coalesce((SELECT min(position) - 1 FROM outbox), relay.position) AS pruned
     FROM relay_position AS relay
 """
-# Subjects whose sequence does not count without gaps; pruning takes from its beginning only.
+# Subjects whose sequence has a gap; pruning only removes from a subject's beginning.
 GAPS = (
     "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
     "count(*)"
 )
-# Positions and times of sending grow together: only the oldest rows are looked at, not the whole
-# log.
+# Positions and times of sending grow together, so only the oldest rows are read.
 _PRUNE = """
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM (
@@ -198,7 +204,7 @@ async def read(
     types: Sequence[str] | None = None,
     limit: int = READ_LIMIT,
 ) -> list[Sent]:
-    """The sent events after a position, of all or of some types, in the order of positions."""
+    """Read the sent events after a position, of all or of some types, in order of position."""
     if types is None:
         rows = await database.fetch(_READ, after_position, limit)
     else:
@@ -207,13 +213,13 @@ async def read(
 
 
 async def bounds(database: Database) -> Bounds:
-    """How far the log reaches, so that a reader knows where to start and whether it came too late."""
+    """Return the range of the log, in which a reader looks for its position."""
     row = await database.fetchrow(_BOUNDS)
     return Bounds(pruned=row["pruned"], last=row["last"]) if row else Bounds(0, 0)
 
 
 async def prune(database: Database, retention: timedelta) -> int:
-    """Delete events that were sent longer ago than `retention`, in small batches; how many."""
+    """Delete events sent longer ago than `retention`, in small batches; return how many."""
     pruned = 0
     while batch := len(await database.fetch(_PRUNE, retention, PRUNE_BATCH)):
         pruned += batch
@@ -221,7 +227,7 @@ async def prune(database: Database, retention: timedelta) -> int:
 
 
 def event_of(row: asyncpg.Record) -> Event:
-    """The event in a driver row that holds `COLUMNS`."""
+    """Make the event from a driver's row that holds `COLUMNS`."""
     return Event(
         id=str(row["event_id"]),
         type=row["type"],

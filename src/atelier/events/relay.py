@@ -1,7 +1,7 @@
-"""Carries the outbox to the bus, at least once and in order per subject, and runs the reconciler.
+"""Sends the outbox to the bus, at least once and in order per subject; runs the reconciler.
 
-One of any number of relays is active: the one whose connection holds the advisory lock, on which
-it also reads and stamps. `run` knows no slice: what the reconciler does is given to it.
+Of any number of relays one is active: the one whose connection holds the advisory lock. The same
+connection reads and stamps events. `run` knows no slice: the reconciler's work is passed in.
 """
 
 from __future__ import annotations
@@ -28,29 +28,25 @@ Answer = TypeVar("Answer")
 
 log = logging.getLogger("atelier.relay")
 
-BATCH = (
-    256  # events read, published and stamped at a time; a crash sends at most two batches twice
-)
-POLL_SECONDS = 1.0  # asleep, between looks that no notification asked for
-BUSY_SECONDS = 0.02  # between looks while a transaction that has written events is open
-STANDBY_SECONDS = (
-    1.0  # between tries for the lock; to wait in the lock would hold up vacuum everywhere
-)
-PAUSES_SECONDS = (
-    0.1,
-    5.0,
-)  # the first and the longest after a failure of bus or database; each doubles
+# Events read, published and stamped at a time; a crash sends at most two batches twice.
+BATCH = 256
+POLL_SECONDS = 1.0  # while asleep, between polls without a notification
+BUSY_SECONDS = 0.02  # between polls while a transaction that has written events is open
+# Between tries for the lock: a statement that waits for it would hold up vacuum everywhere.
+STANDBY_SECONDS = 1.0
+# The first and the longest pause after a failure of bus or database; each doubles the last.
+PAUSES_SECONDS = 0.1, 5.0
 STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
-GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
-CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
+GRACE_SECONDS = 5.0  # for the current batch when the relay is stopped
+CLOSE_SECONDS = 2.0  # to close a connection whose database may no longer answer
 SERVER_SETTINGS = {
     "application_name": "atelier relay",
-    # The lock of a relay whose machine vanished is free after 25 s.
+    # The server notices after 25 s that a relay's machine has vanished, and frees its lock.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
 }
-# The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
+# asyncpg raises the last when PostgreSQL has just ended the connection with a fatal error.
 DATABASE_ERRORS = (
     OSError,
     asyncpg.PostgresError,
@@ -61,38 +57,43 @@ DATABASE_ERRORS = (
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({locks.RELAY_CLASS}, $1)"
 _UNLOCK = f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, $1)"
 START = """
-    INSERT INTO relay_position (position) SELECT coalesce(max(position), 0) FROM outbox ON CONFLICT DO NOTHING
+    INSERT INTO relay_position (position) SELECT coalesce(max(position), 0) FROM outbox
+    ON CONFLICT DO NOTHING
 """
-# By what is unsent, never by "after the last id": a lower id may be committed later.
+# Select unsent rows, not rows "after the last id": a lower id may be committed later.
 UNSENT = f"""
-    SELECT id, {COLUMNS} FROM outbox WHERE position IS NULL AND id <> ALL($1::bigint[]) ORDER BY id LIMIT {BATCH}
+    SELECT id, {COLUMNS} FROM outbox
+    WHERE position IS NULL AND id <> ALL($1::bigint[]) ORDER BY id LIMIT {BATCH}
 """
 AGAIN = f"""
     SELECT position, {COLUMNS} FROM outbox
-    WHERE position > $1 AND sent_at > clock_timestamp() - interval '1 day' ORDER BY position LIMIT {BATCH}
+    WHERE position > $1 AND sent_at > clock_timestamp() - interval '1 day'
+    ORDER BY position LIMIT {BATCH}
 """
 _ANY_UNSENT = "SELECT EXISTS (SELECT FROM outbox WHERE position IS NULL)"
-# By `= ANY`, not by a join with the array: whatever the statistics say, no plan then reads a whole
-# backlog.
+# `= ANY` and not a join with the array: with the join, stale statistics could lead to a plan that
+# reads the whole backlog.
 STAMP = f"""
     WITH relay AS (
         UPDATE relay_position SET position = position + cardinality($1::bigint[])
         RETURNING position - cardinality($1::bigint[]) AS before
     ), stamped AS (
         UPDATE outbox
-        SET position = relay.before + array_position($1::bigint[], outbox.id), sent_at = clock_timestamp()
+        SET position = relay.before + array_position($1::bigint[], outbox.id),
+            sent_at = clock_timestamp()
         FROM relay WHERE outbox.id = ANY($1::bigint[]) AND outbox.position IS NULL
         RETURNING outbox.type
     )
-    SELECT count(*) AS stamped, pg_notify('{SENT_CHANNEL}', string_agg(DISTINCT split_part(type, '.', 1), ' '))
+    SELECT count(*) AS stamped,
+        pg_notify('{SENT_CHANNEL}', string_agg(DISTINCT split_part(type, '.', 1), ' '))
     FROM stamped
 """
 
 
 class Periodic(NamedTuple):
-    """Something to do again and again while this relay is the active one.
+    """Work that the active relay repeats.
 
-    It may be cancelled anywhere.
+    It may be cancelled at any await.
     """
 
     name: str
@@ -110,8 +111,8 @@ async def run(
 ) -> None:
     """Relay until `stop`, through every outage of the database and the bus.
 
-    Each of the services misses nothing from now on, though it may start later: its queue is
-    declared with its patterns. The URL must lead to PostgreSQL itself: a pooler that shares
+    Declares each service's queue with its patterns first, so that a service that starts later
+    receives every event from now on. The URL must lead to PostgreSQL itself: a pooler that shares
     sessions shares their locks.
     """
     pauses = _Pauses()
@@ -121,8 +122,8 @@ async def run(
             async with _connected(database_url) as (connection, lost):
                 if await _win(connection, stop, lost):
                     pauses.reset()
-                    carrier = Relay(connection, lost, bus, stop, services)
-                    await _lead(carrier, lost, periodics, stop)
+                    relay = Relay(connection, lost, bus, stop, services)
+                    await _lead(relay, lost, periodics, stop)
         except DATABASE_ERRORS as error:
             pause = pauses.next()
             log.warning("lost the database, connecting again in %.1f s: %r", pause, error)
@@ -131,7 +132,7 @@ async def run(
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncio.Event]]:
-    """A connection of its own and the event of its loss."""
+    """Yield a dedicated connection and the event that is set when it is lost."""
     connection = await asyncpg.connect(
         url, timeout=5, command_timeout=STATEMENT_SECONDS, server_settings=SERVER_SETTINGS
     )
@@ -147,7 +148,7 @@ async def _connected(url: str) -> AsyncIterator[tuple[asyncpg.Connection, asynci
 
 
 async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asyncio.Event) -> bool:
-    """Wait to be the active relay; False when stopped first."""
+    """Wait to become the active relay; False when stopped first."""
     waited = False
     while not await connection.fetchval(_TRY_LOCK, locks.RELAY_ACTIVE):
         if not waited:
@@ -163,24 +164,28 @@ async def _win(connection: asyncpg.Connection, stop: asyncio.Event, lost: asynci
 
 
 async def _lead(
-    carrier: Relay, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event
+    relay: Relay, lost: asyncio.Event, periodics: Sequence[Periodic], stop: asyncio.Event
 ) -> None:
-    """Carry and reconcile until stopped or until the connection, and with it the lock, is lost."""
+    """Relay and run the periodics until stopped or until the connection is lost.
+
+    The lock is lost with the connection.
+    """
     ACTIVE.set(1)
-    carrying = asyncio.create_task(carrier.carry())
-    tasks = [carrying, *(asyncio.create_task(_repeat(periodic)) for periodic in periodics)]
+    relaying = asyncio.create_task(relay.run())
+    tasks = [relaying, *(asyncio.create_task(_repeat(periodic)) for periodic in periodics)]
     try:
-        await _first(None, stop, lost, carrying)
+        await _first(None, stop, lost, relaying)
         if not lost.is_set():
-            await asyncio.wait([carrying], timeout=GRACE_SECONDS)
+            await asyncio.wait([relaying], timeout=GRACE_SECONDS)
     finally:
         ACTIVE.set(0)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    if not carrying.cancelled():
-        carrying.result()
+    if not relaying.cancelled():
+        relaying.result()
     elif lost.is_set():
+        # A lost connection is not the end: `run` connects again.
         raise ConnectionResetError("the connection was closed")
 
 
@@ -194,7 +199,7 @@ async def _repeat(periodic: Periodic) -> None:
 
 
 class Relay:
-    """The active relay's work on its connection."""
+    """The work of the active relay on its connection."""
 
     def __init__(
         self,
@@ -211,10 +216,10 @@ class Relay:
         self._woken = asyncio.Event()
         self._position = 0
         self._undeclared = dict(services or {})
-        self._confirmed: list[int] = []  # by the bus; to be stamped
+        self._confirmed: list[int] = []  # ids that the bus confirmed and that have no position yet
 
-    async def carry(self) -> None:
-        """Send what is there, sleep, and again."""
+    async def run(self) -> None:
+        """Send what is unsent, sleep, repeat."""
         await self._connection.add_listener(WAKE_CHANNEL, lambda *_: self._woken.set())
         pauses = _Pauses()
         self._position = await self._connection.fetchval("SELECT position FROM relay_position")
@@ -224,16 +229,14 @@ class Relay:
             try:
                 await self._declare()
                 if await self._send_lost():
-                    rows, self._confirmed = (
-                        [],
-                        [],
-                    )  # not stamped yet, so not sent again: to be read as unsent
+                    # Confirmed and not stamped yet: skipped when unsent rows are read.
+                    rows, self._confirmed = [], []
                 rows = await self.send(rows)
                 if not rows and not self._confirmed:
                     await self.sleep()
                 pauses.reset()
             except _NotSentError as error:
-                rows = []  # to be read again: the bus may have taken some
+                rows = []  # read them again: the bus may have taken some
                 pause = pauses.next()
                 log.warning(
                     "the bus does not take events, again in %.1f s: %r", pause, error.__cause__
@@ -242,16 +245,17 @@ class Relay:
         await self._stamp_confirmed()
 
     async def _declare(self) -> None:
-        """Make every service's queue, once: none misses what is sent before it starts for the first time."""
+        """Declare every service's queue once, so that it keeps events until the service starts."""
         while self._undeclared:
             service = next(iter(self._undeclared))
             await self._ask(self._bus.declare(service, self._undeclared[service]))
+            # Only now: a declaration that failed is tried again.
             del self._undeclared[service]
 
     async def send(self, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
         """Publish these events and meanwhile stamp those published before.
 
-        The next ones to publish.
+        Returns the next events to publish.
         """
         publishing = asyncio.create_task(self._publish_waves(rows))
         try:
@@ -260,6 +264,8 @@ class Relay:
                 UNSENT, [row["id"] for row in rows]
             )
         except BaseException:
+            # The connection, and with it the lock, may be lost: an event sent from now on could
+            # overtake those of the next active relay.
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
             raise
@@ -281,9 +287,9 @@ class Relay:
             await self._ask(self._bus.note(self._position))
 
     async def _send_lost(self) -> bool:
-        """Publish again what the bus has lost of the log (all of the last day when it was wiped).
+        """Publish again the events that the bus has lost (the last day's when it was wiped).
 
-        Whether it had.
+        Returns whether it had lost any.
         """
         position = await self._ask(self._bus.confirmed(self._position))
         if position >= self._position:
@@ -324,7 +330,7 @@ class Relay:
             raise _NotSentError from error
 
     async def stamp(self, ids: Sequence[int]) -> None:
-        """Give events their positions, in the order in which they were published."""
+        """Set the positions of events, in the order in which they were published."""
         async with self._connection.transaction():
             stamped = await self._connection.fetchval(STAMP, ids)
             if stamped != len(ids):
@@ -335,42 +341,44 @@ class Relay:
     async def sleep(self) -> None:
         """Wait for a notification.
 
-        Writers hold the lock shared until they have committed and notify when they cannot have it:
-        who holds it alone sees the events of all who did not notify.
+        Writers hold the lock shared until they commit, and notify when they cannot take it. So the
+        relay, once it holds the lock alone, sees the events of every writer that did not notify.
         """
         if not await self._connection.fetchval(_TRY_LOCK, locks.RELAY_ASLEEP):
             await _first(BUSY_SECONDS, self._stop, self._lost)
             return
+        # Clear first, then look: a notification that comes after the look ends the wait.
         self._woken.clear()
+        # Look under the lock: a writer that committed before we took it has not notified us.
         if not await self._connection.fetchval(_ANY_UNSENT):
             await _first(POLL_SECONDS, self._woken, self._stop, self._lost)
         await self._connection.fetchval(_UNLOCK, locks.RELAY_ASLEEP)
 
 
 class _NotSentError(Exception):
-    """The bus did not confirm."""
+    """The bus did not confirm an event."""
 
 
 class _Pauses:
-    """How long to wait after one more failure in a row, in seconds."""
+    """Seconds to wait after consecutive failures."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Things work again."""
+        """Start again from the shortest pause."""
         self._next = PAUSES_SECONDS[0]
 
     def next(self) -> float:
-        """The pause after this failure."""
+        """Return the pause after one more failure."""
         pause, self._next = self._next, min(2 * self._next, PAUSES_SECONDS[1])
         return pause
 
 
 def waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:
-    """The rows in as few lists as can be so that none has two events of one subject.
+    """Split the rows into the fewest lists in which no subject occurs twice.
 
-    Were two of them under way together, the bus could refuse the first and take the second.
+    With two events of one subject in flight, the bus could refuse the first and take the second.
     """
     found: list[list[asyncpg.Record]] = []
     seen: dict[str, int] = {}
@@ -383,7 +391,7 @@ def waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:
 
 
 async def _first(seconds: float | None, *ends: asyncio.Event | asyncio.Task[None]) -> None:
-    """Wait until one of the events is set or tasks done, at most so long."""
+    """Wait until an event is set, a task is done, or the timeout has passed."""
     waits = [asyncio.create_task(end.wait()) for end in ends if isinstance(end, asyncio.Event)]
     others = [end for end in ends if isinstance(end, asyncio.Task)]
     try:

@@ -1,7 +1,7 @@
-"""The event bus as a port: events go out confirmed and come in to each service at least once.
+"""The port of the event bus: confirmed publishing, at-least-once delivery to each service.
 
-Knows events' envelope only. Patterns are AMQP's: words between dots, `*` for one word, `#` for any
-number of them.
+Knows the envelope of events and nothing else. Patterns are AMQP's: words between dots, `*` for one
+word, `#` for any number of them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from typing import Protocol
 from atelier.events.messages import Event
 
 PREFIX = "atelier"
-# Of one event to one service before it is a dead letter; a restart of the service costs one, too
+# Deliveries of one event to one service before it is a dead letter; a service restart costs one.
 DELIVERIES = 20
 DEAD_LIMIT = 10_000  # dead letters kept
 SEEN_LIMIT = 10_000  # event ids remembered by a subscription
 RETRY_AFTER = 5  # seconds
-NOTHING = -1  # no position: not even those before the first
+NOTHING = -1  # no position: before the first event
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event in a service's hands: it comes again unless it is acknowledged.
+    """An event that a service is handling; it is delivered again unless it is acknowledged.
 
-    `nack` gives it back, to come again after a pause that grows with its deliveries. `ack` raises
+    `nack` returns it for redelivery after a pause that grows with each delivery. `ack` raises
     Unavailable when the bus does not answer.
     """
 
@@ -41,49 +41,47 @@ class Bus(Protocol):
     """Carries events from the relay to every service that subscribed."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Send events in this order; returns when all are confirmed.
+        """Publish events in this order; return when all are confirmed.
 
-        Raises Unavailable after a few tries, and then any of them may have been sent.
+        Raises Unavailable after a few tries; any of the events may have been sent by then.
         """
 
     async def note(self, position: int) -> None:
-        """Remember that everything up to this position of the log was confirmed."""
+        """Record that every event up to this position of the log was confirmed."""
 
     async def confirmed(self, position: int) -> int:
-        """How much of what was confirmed up to `position` the bus still has: less when it has lost its end.
+        """Return the last position up to `position` that the bus still holds.
 
-        NOTHING when it is new or was wiped: what was confirmed but has no position yet is gone as
-        well.
+        It is lower than `position` when the bus has lost its newest events. NOTHING when the bus
+        is new or was wiped: confirmed events that have no position yet are lost as well.
         """
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:
-        """Make the service's durable queue, so that it misses nothing that is published before it subscribes."""
+        """Declare the service's durable queue, which keeps events until it subscribes."""
 
     def subscribe(
         self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
     ) -> AsyncIterator[Delivery]:
-        """The service's events that match a pattern, until `stop`.
+        """Yield the service's events that match a pattern, until `stop`.
 
-        Goes on by itself after an outage of the bus.
-
-        An event that this subscription has acknowledged is not delivered again when it comes a
-        second time.
+        Continues by itself after an outage of the bus. An event that this subscription has
+        acknowledged is not yielded again when the bus delivers it twice.
         """
 
     async def dead_letters(self, services: Iterable[str]) -> int:
-        """Events that these services have given up and the bus still keeps. Raises Unavailable."""
+        """Count the dead letters of these services. Raises Unavailable."""
 
     async def ping(self) -> None:
         """Raise Unavailable when the bus does not answer."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
 
 
 class Seen:
     """The newest `limit` event ids that were handled.
 
-    In memory, so that a restarted service may see its last again.
+    They are kept in memory, so a restarted service may receive its last events again.
     """
 
     def __init__(self, limit: int = SEEN_LIMIT) -> None:
@@ -102,7 +100,7 @@ class Seen:
 
 
 def matches(patterns: Sequence[str], event_type: str) -> bool:
-    """Whether one of the patterns covers an event type."""
+    """Return whether one of the patterns covers an event type."""
     return any(
         _covers(tuple(pattern.split(".")), tuple(event_type.split("."))) for pattern in patterns
     )

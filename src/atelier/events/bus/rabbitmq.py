@@ -1,7 +1,7 @@
-"""The event bus on RabbitMQ: a durable topic exchange, one quorum queue per service, publisher confirms.
+"""The event bus on RabbitMQ: a topic exchange, a quorum queue per service, confirms.
 
-Reconnects by itself: aio-pika's robust channels would acknowledge a message on a channel that
-never saw it.
+Reconnects by itself: aio-pika's robust channels would acknowledge a message on a channel that did
+not receive it.
 """
 
 from __future__ import annotations
@@ -32,22 +32,19 @@ log = logging.getLogger("atelier.bus")
 
 CONTENT_TYPE = "application/cloudevents+json"
 IN_FLIGHT = 256  # events sent before the first of them must be confirmed
-PREFETCH = 64  # events given to a subscription that it has not acknowledged
-TIMEOUT = 10.0  # seconds to connect, and for the confirms of one flight
+PREFETCH = 64  # unacknowledged events that the broker sends ahead to a subscription
+TIMEOUT = 10.0  # seconds to connect, and for the confirms of one batch in flight
 TRIES = 3
 TRY_PAUSE = 0.5  # seconds between tries
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before an event that was given back comes again
-TROUBLE = (
-    AMQPError,
-    ChannelInvalidStateError,
-    OSError,
-)  # OSError holds ConnectionError and TimeoutError
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before a returned event is redelivered
+# OSError holds ConnectionError and TimeoutError.
+TROUBLE = (AMQPError, ChannelInvalidStateError, OSError)
 
 
 class RabbitBus:
-    """Events on the exchange `<prefix>.events`.
+    """The event bus on the exchange `<prefix>.events`.
 
-    A service's queue is `<prefix>.<service>`, dead letters `….dead`.
+    A service's queue is `<prefix>.<service>`, its dead letters `<prefix>.<service>.dead`.
     """
 
     def __init__(self, url: str, *, prefix: str = PREFIX, deliveries: int = DELIVERIES) -> None:
@@ -60,8 +57,8 @@ class RabbitBus:
         self._exchange: AbstractExchange
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """In flights, each confirmed before the next leaves."""
-        async with self._publishing:  # two batches at once would mix their orders
+        """Publish in batches, each confirmed before the next is sent."""
+        async with self._publishing:  # two callers at once would mix their orders
             for start in range(0, len(events), IN_FLIGHT):
                 try:
                     await self._fly(events[start : start + IN_FLIGHT])
@@ -69,14 +66,14 @@ class RabbitBus:
                     raise _unavailable() from error
 
     async def note(self, position: int) -> None:
-        """Nothing to do: what is confirmed is on the disks of a quorum."""
+        """Do nothing: confirmed events are on the disks of a quorum."""
 
     async def confirmed(self, position: int) -> int:
-        """All of it."""
+        """Return `position`: a quorum queue loses no confirmed event."""
         return position
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:
-        """Make the service's queue and bindings."""
+        """Declare the service's queue and its bindings."""
         try:
             async with await self._connect() as connection:
                 await self._topology.queue(await connection.channel(), service, patterns)
@@ -86,7 +83,7 @@ class RabbitBus:
     async def subscribe(
         self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
     ) -> AsyncIterator[Delivery]:
-        """Consume the service's queue, over a connection of its own."""
+        """Consume the service's queue over a connection of its own."""
         outage, hands = Outage(log, "the event bus"), _Hands(patterns)
         try:
             while not stop.is_set():
@@ -115,7 +112,10 @@ class RabbitBus:
         return await _inbox(channel, await self._topology.queue(channel, service, patterns), stop)
 
     async def dead_letters(self, services: Iterable[str]) -> int:
-        """Ask over a channel of its own: a queue that somebody has made otherwise closes the one that asks."""
+        """Count dead letters on a channel of their own.
+
+        Declaring a queue that exists with other arguments closes the channel.
+        """
         try:
             async with asyncio.timeout(TIMEOUT), await self._aside() as channel:
                 return sum(
@@ -133,7 +133,7 @@ class RabbitBus:
             raise _unavailable() from error
 
     async def close(self) -> None:
-        """Close the publishing connection; subscriptions close theirs when they end."""
+        """Close the publishing connection; subscriptions close their own when they end."""
         connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             with suppress(*TROUBLE):
@@ -157,7 +157,7 @@ class RabbitBus:
             raise
 
     async def _open(self) -> AbstractChannel:
-        """The publishing channel, made anew when it is gone."""
+        """Return the publishing channel; open a new one when it is closed."""
         async with self._connecting:
             if self._channel is None or self._channel.is_closed:
                 await self.close()
@@ -167,7 +167,7 @@ class RabbitBus:
             return self._channel
 
     async def _aside(self) -> AbstractChannel:
-        """A channel beside the publishing one, on its connection."""
+        """A second channel on the publishing connection."""
         await self._open()
         if self._connection is None:
             raise ConnectionResetError("the connection has gone")
@@ -193,14 +193,14 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
 
 
 class _Topology:
-    """The durable exchanges and queues and how they hang together."""
+    """The durable exchanges and queues, and their bindings."""
 
     def __init__(self, prefix: str, deliveries: int) -> None:
         self._prefix = prefix
         self._deliveries = deliveries
 
     async def exchange(self, channel: AbstractChannel) -> AbstractExchange:
-        """Where every event enters."""
+        """The exchange that every event is published to."""
         return await channel.declare_exchange(
             f"{self._prefix}.events", aio_pika.ExchangeType.TOPIC, durable=True
         )
@@ -208,7 +208,7 @@ class _Topology:
     async def queue(
         self, channel: AbstractChannel, service: str, patterns: Sequence[str]
     ) -> AbstractQueue:
-        """The service's queue, bound to its patterns and with a place for its dead letters."""
+        """The service's queue, bound to its patterns, with a dead-letter queue."""
         events = await self.exchange(channel)
         dead = await self._dead(channel, service)
         queue = await channel.declare_queue(
@@ -217,7 +217,7 @@ class _Topology:
             arguments={
                 "x-queue-type": "quorum",
                 "x-delivery-limit": self._deliveries,
-                # the default exchange: straight to the queue of this name
+                # the default exchange routes straight to the queue of this name
                 "x-dead-letter-exchange": "",
                 "x-dead-letter-routing-key": dead.name,
             },
@@ -227,7 +227,7 @@ class _Topology:
         return queue
 
     async def dead_letters(self, channel: AbstractChannel, service: str) -> int:
-        """How many the service has."""
+        """Count the service's dead letters."""
         return (await self._dead(channel, service)).declaration_result.message_count or 0
 
     async def _dead(self, channel: AbstractChannel, service: str) -> AbstractQueue:
@@ -240,7 +240,10 @@ class _Topology:
 async def _inbox(
     channel: AbstractChannel, queue: AbstractQueue, stop: asyncio.Event
 ) -> AsyncIterator[AbstractIncomingMessage]:
-    """Messages of a queue until `stop`; ConnectionError when the channel closes or the broker cancels the consumer."""
+    """Yield messages of a queue until `stop`.
+
+    Raises ConnectionError when the channel closes or the broker cancels the consumer.
+    """
     messages: asyncio.Queue[AbstractIncomingMessage | None] = asyncio.Queue()
 
     def end(*_: object) -> None:
@@ -267,9 +270,9 @@ async def _inbox(
 
 
 async def _settle(answer: Awaitable[object]) -> None:
-    """Answer for a message.
+    """Acknowledge or reject a message.
 
-    Raises one of TROUBLE; aiormq's own is a bare Exception when its writer has just gone.
+    Raises one of TROUBLE: aiormq raises a bare Exception when its writer has just closed.
     """
     try:
         await answer
@@ -280,7 +283,7 @@ async def _settle(answer: Awaitable[object]) -> None:
 
 
 class _Hands:
-    """What a subscription does with messages, over all its connections."""
+    """How a subscription handles messages, over all its connections."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = patterns
@@ -288,11 +291,13 @@ class _Hands:
         self._giving_back: set[asyncio.Task[None]] = set()
 
     async def accept(self, message: AbstractIncomingMessage) -> Delivery | None:
-        """The delivery of a message, unless it is no event, not for this service or not new."""
+        """Return the delivery of a message; None when it is malformed, not matched or not new."""
         try:
             event = Event.from_json(message.body)
         except msgspec.DecodeError as error:
-            log.error("message %s is a dead letter: malformed: %s", message.message_id, error)  # noqa: TRY400 - not ours
+            log.error(  # noqa: TRY400 - a traceback says nothing more
+                "message %s is a dead letter: malformed: %s", message.message_id, error
+            )
             await _settle(message.reject())
             return None
         if event.id in self._seen or not matches(self._patterns, event.type):
@@ -316,13 +321,13 @@ class _Hands:
         return Delivery(event, ack, nack)
 
     def drop(self) -> None:
-        """Give nothing back any more: closed connections have done so."""
+        """Cancel pending redeliveries: the closed connection has returned its messages already."""
         for task in self._giving_back:
             task.cancel()
 
 
 async def _give_back(message: AbstractIncomingMessage) -> None:
-    """After a pause: the broker would deliver it again at once."""
+    """Return a message after a pause: the broker would redeliver it at once."""
     count = message.headers.get("x-delivery-count", 0)
     await asyncio.sleep(pause(int(str(count)) + 1, FIRST_PAUSE, LONGEST_PAUSE))
     with suppress(*TROUBLE):
