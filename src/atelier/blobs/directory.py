@@ -1,4 +1,4 @@
-"""The blob store in a folder of the local file system: what `put` has returned survives kill -9 and power failure.
+"""The blob store in a folder of the local file system; it survives kill -9 and power failure.
 
 A blob is written to `.incoming` in the same file system, fsynced, linked to its name (which fails
 when that exists) and the folder fsynced. Folders are never removed: a `put` relies on its folder's
@@ -25,17 +25,14 @@ from typing import BinaryIO, TypeVar
 from atelier.blobs import Stat, check_key, check_prefix, is_key
 from atelier.errors import Conflict, NotFound, Unavailable
 
-RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
+RETRY_SECONDS = 30  # an operator has to make room, or to repair the folder
 INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot
 # Fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
 THREADS = 16
-CHUNK_BYTES = (
-    256 * 1024
-)  # per piece of a stream: large enough that the hop to a thread does not matter
-FOLDER_MODE, FILE_MODE = (
-    0o750,
-    0o640,
-)  # pictures are private: nothing for other users of the machine
+# Per piece of a stream: large enough that the hop to a thread is negligible.
+CHUNK_BYTES = 256 * 1024
+# Pictures are private: other users of the machine cannot read them.
+FOLDER_MODE, FILE_MODE = 0o750, 0o640
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNUSABLE = {
     errno.EACCES: "the folder of blobs is closed to us",
@@ -48,10 +45,8 @@ UNUSABLE = {
     errno.ENFILE: "too many files are open",
 }
 NO_FOLDER = "the folder of blobs is no folder"
-FOREIGN = {
-    errno.EXDEV,
-    errno.EPERM,
-}  # another file system; a file of another user, which may not be linked
+# On another file system; owned by another user, so that it may not be linked.
+FOREIGN = {errno.EXDEV, errno.EPERM}
 
 Result = TypeVar("Result")
 
@@ -61,7 +56,7 @@ log = logging.getLogger(__name__)
 class DirectoryBlobs:
     """Blobs as files below `root`, one file per key.
 
-    Every process that shares the folder may use it at once.
+    Any number of processes may use the folder at once.
     """
 
     def __init__(self, root: Path) -> None:
@@ -71,23 +66,26 @@ class DirectoryBlobs:
 
     @property
     def incoming(self) -> Path:
-        """A folder for files on their way into `put`: in the same file system, so that taking them over is a rename."""
+        """A folder for files that will be `put`.
+
+        It is in the same file system, so that storing them is a rename.
+        """
         folder = self.root / INCOMING
         folder.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         return folder
 
     async def put(self, key: str, source: bytes | Path) -> None:
-        """Store `source` for good; see `Blobs.put`."""
+        """Store `source` durably; see `Blobs.put`."""
         await self._run(self._put, key, source)
 
     async def get(self, key: str) -> bytes:
-        """The whole blob."""
+        """Return the whole blob."""
         return await self._run(self._get, key)
 
     async def stream(
         self, key: str, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `start` up to but without `stop`.
+        """Yield the bytes from `start` up to but without `stop`.
 
         A blob deleted meanwhile is still read to its end.
         """
@@ -104,15 +102,15 @@ class DirectoryBlobs:
             file.close()
 
     async def stat(self, key: str) -> Stat:
-        """Size and time of one blob."""
+        """Return size and time of one blob."""
         return await self._run(self._stat, key)
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Remove blobs for good; one that is missing is no error."""
+        """Delete blobs durably; a missing one is no error."""
         await self._run(_delete, [self.path(key) for key in keys])
 
     async def list(self, prefix: str = "") -> AsyncIterator[Stat]:
-        """Every blob whose key begins with `prefix`, read folder by folder."""
+        """Yield every blob whose key begins with `prefix`, read folder by folder."""
         folders = [check_prefix(prefix).rpartition("/")[0]]
         while folders:
             inner, found = await self._run(_scan, self.root, folders.pop())
@@ -126,21 +124,21 @@ class DirectoryBlobs:
         return self.root / check_key(key)
 
     async def probe(self) -> None:
-        """Make a file and remove it."""
+        """Create a file and remove it."""
         await self._run(self._probe)
 
     async def mark(self) -> bytes | None:
-        """What `set_mark` left."""
+        """Return the text that `set_mark` stored."""
         return await self._run(self._mark)
 
     async def set_mark(self, content: bytes) -> None:
-        """Say whose store this is."""
+        """Store the text that says whose store this is."""
         await self._run(self._set_mark, content)
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
-        """Remove what killed processes left in `incoming` and nobody has written to for that long.
+        """Remove files in `incoming` that have not been written to for that long; return how many.
 
-        How many.
+        Killed processes leave them.
         """
         return await self._run(_sweep, self.incoming, time.time() - older_than.total_seconds())
 
@@ -163,7 +161,7 @@ class DirectoryBlobs:
                 source.unlink()
 
     def _make_folder(self, folder: Path) -> None:
-        """Make a folder and see to it that its entry, and those of all above it, are on disk.
+        """Make a folder, with its entry and those of all above it on disk.
 
         One that exists may have been made a moment ago by a process that has not fsynced it yet.
         """
@@ -177,9 +175,8 @@ class DirectoryBlobs:
             if not self.root.is_dir():
                 raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
-        with (
-            suppress(PermissionError) if folder == self.root else nullcontext()
-        ):  # passed through, but not read
+        # The root may be one that this user can pass through but not open.
+        with suppress(PermissionError) if folder == self.root else nullcontext():
             _fsync(folder.parent)
         self._durable.add(folder)
 
@@ -229,9 +226,9 @@ def _delete(paths: Iterable[Path]) -> None:
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
-    """The folders and blobs directly in `folder`, which may be missing.
+    """List the folders and blobs directly in `folder`, which may be missing.
 
-    What is named as no blob is, is neither.
+    Names that are no keys are skipped.
     """
     folders: list[str] = []
     stats: list[Stat] = []
@@ -265,7 +262,10 @@ def _sweep(folder: Path, before: float) -> int:
 
 
 def _adopt(source: Path, target: Path) -> bool:
-    """Take a complete file over without copying; False when it lies elsewhere or belongs to somebody else."""
+    """Move a complete file in without copying.
+
+    Returns False for a file on another file system or of another owner.
+    """
     try:
         source.chmod(FILE_MODE)
         _fsync(source)
@@ -278,7 +278,7 @@ def _adopt(source: Path, target: Path) -> bool:
 
 
 def _write(temporary: Path, source: bytes | Path) -> None:
-    """A new file with the bytes of `source`, on disk when this returns."""
+    """Write a new file with the bytes of `source`, on disk on return."""
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
         if isinstance(source, Path):
@@ -293,7 +293,7 @@ def _write(temporary: Path, source: bytes | Path) -> None:
 def _publish(temporary: Path, target: Path) -> None:
     """Give a complete file its name, unless the name is taken, and make the name durable.
 
-    `rename` would replace an existing blob without a word; a link does not.
+    `rename` would silently replace an existing blob; a link does not.
     """
     try:
         os.link(temporary, target)
@@ -326,7 +326,7 @@ def _missing_is_not_found() -> Iterator[None]:
 
 @contextmanager
 def _trouble_is_unavailable() -> Iterator[None]:
-    """From the system's errors to ours.
+    """Translate the system's errors to ours.
 
     Details name no path: clients read them; the log has it.
     """
@@ -344,7 +344,7 @@ def _trouble_is_unavailable() -> Iterator[None]:
 
 @contextmanager
 def _anything_is_unavailable() -> Iterator[None]:
-    """For what concerns the store as a whole: here nothing that is missing is a missing blob."""
+    """For operations on the store as a whole, where a missing file is no missing blob."""
     try:
         yield
     except OSError as error:

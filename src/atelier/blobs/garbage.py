@@ -1,4 +1,4 @@
-"""Which blobs are to be removed: every blob is at every moment either referenced by a row or listed here.
+"""Blobs to be removed: each blob is at any moment either referenced by a row or listed here.
 
 So a process that dies between writing a blob and committing its row leaks nothing. Knows no table
 that refers to blobs.
@@ -22,12 +22,15 @@ from atelier.errors import Unavailable
 log = logging.getLogger(__name__)
 
 COLLECT_BATCH = 500  # blobs per transaction
-# A writer that was stopped past its intent may still write the blob; look again after a day
+# A writer that was suspended past its intent may still write the blob; look again after a day.
 STRAGGLERS_SECONDS = 86_400
 
 
 class BlobGarbage(Base):
-    """A blob that nothing refers to, or not yet: `intent` until its row claims it, removed once `after` has passed."""
+    """A blob that nothing refers to (yet).
+
+    It is an `intent` until its row claims it, and is removed once `after` has passed.
+    """
 
     __tablename__ = "blob_garbage"
 
@@ -42,14 +45,16 @@ TABLE = BlobGarbage.__tablename__
 
 _INTEND = INTEND.format(keys="$1", after="$2")
 _CLAIM = CLAIM.format(keys=":keys")
-# A cast in PostgreSQL's own spelling would read as a parameter here.
+# PostgreSQL's own spelling of a cast would be read as a parameter here.
 _DISCARD = DISCARD.format(keys=":keys").replace("::text[]", "")
 DUE = """
-    SELECT key, intent FROM blob_garbage WHERE after <= clock_timestamp() ORDER BY after LIMIT :limit
+    SELECT key, intent FROM blob_garbage WHERE after <= clock_timestamp()
+    ORDER BY after LIMIT :limit
     FOR UPDATE SKIP LOCKED
 """
 _POSTPONE = f"""
-    UPDATE blob_garbage SET intent = false, after = clock_timestamp() + interval '{STRAGGLERS_SECONDS} seconds'
+    UPDATE blob_garbage SET intent = false,
+        after = clock_timestamp() + interval '{STRAGGLERS_SECONDS} seconds'
     WHERE key = any(:keys)
 """
 _FORGET = "DELETE FROM blob_garbage WHERE key = any(:keys)"
@@ -60,7 +65,7 @@ def _with_keys(statement: str) -> TextClause:
 
 
 async def intend(database: Database, keys: Collection[str], after: datetime) -> None:
-    """Announce, before they are written, blobs that are garbage unless claimed by then.
+    """List blobs, before they are written, as garbage from that time on unless claimed.
 
     Durable on return.
     """
@@ -69,10 +74,10 @@ async def intend(database: Database, keys: Collection[str], after: datetime) -> 
 
 
 async def claim(session: AsyncSession, keys: Collection[str]) -> None:
-    """Take blobs off the list in the transaction that makes the row that refers to them.
+    """Take blobs off the list in the transaction that inserts the row that refers to them.
 
-    Raises Unavailable when one was not intended or is due already: it may be gone, so the row must
-    not be made.
+    Raises Unavailable when one is not listed or is due already: it may be gone, so the row must
+    not be inserted.
     """
     if keys:
         claimed = await session.scalars(_with_keys(_CLAIM), {"keys": list(keys)})
@@ -81,16 +86,16 @@ async def claim(session: AsyncSession, keys: Collection[str]) -> None:
 
 
 async def discard(session: AsyncSession, keys: Collection[str]) -> None:
-    """Put blobs on the list in the transaction that removes the last reference to them."""
+    """List blobs in the transaction that removes the last reference to them."""
     if keys:
         await session.execute(_with_keys(_DISCARD), {"keys": list(keys)})
 
 
 async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
-    """Remove at once what a committed transaction has discarded.
+    """Remove at once the blobs that a committed transaction has discarded.
 
-    While a backup runs, or the store does not answer, it is left to the collector: what was asked
-    for has been done.
+    While a backup runs, or the store does not answer, they are left to the collector: the request
+    itself has succeeded.
     """
     if (await database.fetch(MAY_REMOVE))[0][0]:
         try:
@@ -100,11 +105,10 @@ async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> Non
 
 
 async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:
-    """Remove every blob that is due and say how many.
+    """Remove every blob that is due; return how many.
 
-    Any number of collectors may run at once, none beside a backup.
-
-    The blobs go first and the rows after them, so that dying in between only means to try again.
+    Any number of collectors may run at once, none beside a backup. Blobs are deleted before their
+    rows, so a collector that dies in between only has to try again.
     """
     collected = 0
     while found := await _collect_batch(database, blobs, batch):

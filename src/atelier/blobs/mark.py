@@ -1,23 +1,26 @@
-"""A store's mark in words: whose blobs these are. Knows no store and no database."""
+"""The text of a store's mark: which database its blobs belong to.
+
+Knows no store and no database.
+"""
 
 from __future__ import annotations
 
 import re
 
-UNFINISHED = (
-    b"An unfinished copy: run `atelier blobs copy` again.\n"  # a mark begins so until all is there
-)
+# A mark begins with this until the copy is complete.
+UNFINISHED = b"An unfinished copy: run `atelier blobs copy` again.\n"
 UNREADABLE, COPYING = "unreadable", "copying"
 _ID = re.compile(rb'"instance": "([0-9a-f-]{36})"')
 
 
 def written(instance: str) -> bytes:
-    """The mark of a database that calls itself so."""
-    return f'{{"instance": "{instance}", "note": "Atelier keeps blobs here; leave this file."}}\n'.encode()
+    """Format the mark of the database with this name."""
+    note = "Atelier keeps blobs here; leave this file."
+    return f'{{"instance": "{instance}", "note": "{note}"}}\n'.encode()
 
 
 def read(mark: bytes | None) -> str | None:
-    """The database's name, `COPYING`, `UNREADABLE`, or None where there is no mark."""
+    """Parse a mark: the database's name, `COPYING`, `UNREADABLE`, or None without a mark."""
     if not mark:
         return None
     if mark.startswith(UNFINISHED):

@@ -1,7 +1,7 @@
-"""Whose blobs a store holds: the store carries a mark that the database remembers, so that the two are never mixed up.
+"""Ownership of a store: it carries a mark that the database remembers.
 
-A store without a mark is new, or from before there were marks, or a folder where no volume is
-mounted. Knows no table that refers to blobs.
+So one database never removes another's blobs. A store without a mark is new, or older than marks,
+or a folder whose volume is not mounted. Knows no table that refers to blobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from atelier.blobs import Blobs, mark
 from atelier.database import Base, Database
 from atelier.errors import AtelierError, Conflict, NotFound
 
-SAMPLE = 5  # blobs of each kind of row, of which one must be in a store without a mark
+SAMPLE = 5  # blobs of each table, one of which must be in a store without a mark
 
 
 class WrongStore(AtelierError):
@@ -26,7 +26,7 @@ class WrongStore(AtelierError):
 
 
 class Instance(Base):
-    """This database's name for itself: one row, made by the migration."""
+    """The name that this database has given itself: one row, made by the migration."""
 
     __tablename__ = "instance"
 
@@ -34,9 +34,9 @@ class Instance(Base):
 
 
 async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:
-    """Whether the store is marked as this database's; False: it has no mark, and nothing speaks against one.
+    """Return whether the store is marked as this database's; False: unmarked, but plausible.
 
-    `references` are statements which select the `key` of each blob that a row refers to. Raises
+    `references` are statements that select the `key` of each blob that a row refers to. Raises
     WrongStore, and Conflict for a database that was not migrated.
     """
     ours, theirs = await _instance(database), mark.read(await blobs.mark())
@@ -61,7 +61,7 @@ async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -
 
 
 async def claim(database: Database, blobs: Blobs, references: Iterable[str]) -> None:
-    """See to it that the store is marked as this database's. Raises WrongStore."""
+    """Mark the store as this database's unless it is marked already. Raises WrongStore."""
     if not await belongs(database, blobs, references):
         await adopt(database, blobs)
 
@@ -84,7 +84,10 @@ async def _instance(database: Database) -> str:
 
 
 async def _plausible(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:
-    """Whether a store without a mark may be ours: a blob of some row is in it, or no row has any."""
+    """Return whether an unmarked store may be ours.
+
+    It may when it holds a blob of some row, or when no row has any.
+    """
     samples = " UNION ALL ".join(
         f"(SELECT key FROM ({each}) AS rows LIMIT {SAMPLE})" for each in references
     )

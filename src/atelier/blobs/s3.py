@@ -1,10 +1,8 @@
 """The blob store in a bucket of S3, or of a server that speaks its protocol.
 
-Knows no folder but those of its sources.
-
-Calls block in threads of our own: obstore's coroutines end in foreign threads, which abort an
-interpreter that exits meanwhile. A client is made when it is first used, for its threads do not
-survive a fork.
+Knows no folder but those of its sources. Calls block in threads of our own: obstore's coroutines
+end in foreign threads, which abort an interpreter that exits meanwhile. A client is made when it
+is first used, because its threads do not survive a fork.
 """
 
 from __future__ import annotations
@@ -42,18 +40,17 @@ if TYPE_CHECKING:
 
 INCOMING, MARK, PROBE = ".incoming", ".atelier", ".probe"  # no key begins with a dot
 THREADS = 32  # each waits for the network, not for a core
-CHUNK_BYTES = 256 * 1024  # least size of a piece of a stream: the hop to a thread does not matter
+CHUNK_BYTES = 256 * 1024  # least size of a piece of a stream: the thread hop is negligible
 PART_BYTES = 8 * 1024 * 1024  # a larger file goes in parts of this size
-PARTS = 4  # on their way at once, so that one upload takes up to four parts of memory
-PAGE = 1000  # keys of one request: as many as S3 takes
+PARTS = 4  # sent at once, so one upload takes up to four parts of memory
+PAGE = 1000  # keys of one request, the most that S3 takes
 CONNECT_SECONDS = 5
-REQUEST_SECONDS = (
-    30  # for one request of at most a part; also how long a stream or a copy may stand still
-)
-STREAM_SECONDS = 86_400  # for a whole stream: as long as its reader likes
+# For one request of at most a part; also how long a stream or a copy may stall.
+REQUEST_SECONDS = 30
+STREAM_SECONDS = 86_400  # for a whole stream, at the pace of its reader
 RETRIES, RETRY_SECONDS = 3, 10  # of requests that failed without an effect
 DOWN_SECONDS = 5  # after which a client may try again when the store does not answer
-BROKEN_SECONDS = 60  # the same when somebody has to mend its settings
+BROKEN_SECONDS = 60  # the same when an operator has to correct the settings
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _REFUSED = re.compile(r"status code: 40[13]\b")
 _CREDENTIALS_FROM = ("/latest/api/token", "/latest/meta-data")  # a machine's own role, asked last
@@ -65,9 +62,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """Where the bucket is and who we are.
+    """The bucket and the credentials for it.
 
-    What is None comes from `AWS_*` variables or the machine's own role.
+    Fields that are None come from `AWS_*` variables or the machine's own role.
     """
 
     endpoint: str | None = None
@@ -87,20 +84,20 @@ class S3Blobs:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
 
     async def put(self, key: str, source: bytes | Path) -> None:
-        """Store `source` for good; see `Blobs.put`.
+        """Store `source` durably; see `Blobs.put`.
 
-        No Conflict where the very bytes are there: they may be ours.
+        An equal blob under the key is no Conflict: it may come from our own retried request.
         """
         await self._run(self._put, check_key(key), source)
 
     async def get(self, key: str) -> bytes:
-        """The whole blob."""
+        """Return the whole blob."""
         return await self._run(self._get, check_key(key))
 
     async def stream(
         self, key: str, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The bytes from `start` up to but without `stop`.
+        """Yield the bytes from `start` up to but without `stop`.
 
         A blob deleted meanwhile is still read to its end.
         """
@@ -109,17 +106,17 @@ class S3Blobs:
             yield piece
 
     async def stat(self, key: str) -> Stat:
-        """Size and time of one blob."""
+        """Return size and time of one blob."""
         return await self._run(self._stat, check_key(key))
 
     async def delete(self, keys: Iterable[str]) -> None:
-        """Remove blobs for good; one that is missing is no error."""
+        """Delete blobs durably; a missing one is no error."""
         await self._run(self._delete, [check_key(key) for key in keys])
 
     async def list(self, prefix: str = "") -> AsyncIterator[Stat]:
-        """Every blob whose key begins with `prefix`, page by page.
+        """Yield every blob whose key begins with `prefix`, page by page.
 
-        The store itself is asked for whole folders.
+        The store is asked for whole folders.
         """
         pages = await self._run(self._pages, check_prefix(prefix).rpartition("/")[0])
         while page := await self._run(_next_page, pages):
@@ -128,28 +125,28 @@ class S3Blobs:
                     yield _stat_of(meta["path"], meta)
 
     async def probe(self) -> None:
-        """Ask to make an object that is there: who may not write is refused before that is noticed."""
+        """Try to create an object that exists: without permission that is refused first."""
         await self._run(self._probe)
 
     async def mark(self) -> bytes | None:
-        """What `set_mark` left."""
+        """Return the text that `set_mark` stored."""
         with suppress(NotFound):
             return await self._run(self._get, MARK)
         return None
 
     async def set_mark(self, content: bytes) -> None:
-        """Say whose store this is."""
+        """Store the text that says whose store this is."""
         await self._run(self._set_mark, content)
 
     def path(self, key: str) -> None:
-        """None: the blob is elsewhere."""
+        """None: the blob is remote."""
         check_key(key)
 
     async def sweep_temporary(self, older_than: timedelta) -> int:
-        """Remove what killed processes left in `.incoming` for that long; how many.
+        """Remove objects in `.incoming` that killed processes left, of that age; return how many.
 
-        Parts of uploads that were never completed are not listed: a rule of the bucket's life
-        cycle ends them.
+        Parts of uploads that were never completed are not listed: a life-cycle rule of the bucket
+        removes them.
         """
         return await self._run(self._sweep, datetime.now(UTC) - older_than)
 
@@ -158,12 +155,12 @@ class S3Blobs:
 
     @cached_property
     def _store(self) -> S3Store:
-        """For requests that move at most a part."""
+        """The client for requests that move at most a part."""
         return self._client({"timeout": timedelta(seconds=REQUEST_SECONDS)})
 
     @cached_property
     def _patient(self) -> S3Store:
-        """For streams, which take as long as their reader does, and for copies within the store."""
+        """The client for streams and for copies within the store, which may take long."""
         limits = {
             "timeout": timedelta(seconds=STREAM_SECONDS),
             "read_timeout": timedelta(seconds=REQUEST_SECONDS),
@@ -178,10 +175,15 @@ class S3Blobs:
             "access_key_id": access.access_key,
             "secret_access_key": access.secret_key,
         }
-        config: S3Config = {name: value for name, value in named.items() if value is not None}  # type: ignore[assignment]
-        client: ClientConfig = {"connect_timeout": timedelta(seconds=CONNECT_SECONDS), **limits}  # type: ignore[typeddict-item]
+        config: S3Config = {  # type: ignore[assignment]
+            name: value for name, value in named.items() if value is not None
+        }
+        client: ClientConfig = {
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+            **limits,  # type: ignore[typeddict-item]
+        }
         if (access.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")).startswith("http://"):
-            client["allow_http"] = True  # whoever writes so means it
+            client["allow_http"] = True  # the operator wrote `http://` on purpose
         with _translated():
             return S3Store(
                 self._bucket,
@@ -210,7 +212,10 @@ class S3Blobs:
             source.unlink()
 
     def _holds(self, key: str, source: bytes | Path) -> bool:
-        """Whether the blob that is there is what we send: a request whose answer was lost had come through before."""
+        """Return whether the stored blob equals the source.
+
+        An earlier request may have succeeded although its answer was lost.
+        """
         with (
             _translated(reading=True),
             BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file,
@@ -229,7 +234,10 @@ class S3Blobs:
             self._store.put(key, content, mode="create")
 
     def _create_in_parts(self, key: str, source: Path) -> None:
-        """Upload under a name of nobody's, then copy within the store: only that step can refuse a taken key."""
+        """Upload under a temporary name, then copy within the store.
+
+        Only the copy can be refused for a key that is taken.
+        """
         temporary = f"{INCOMING}/{secrets.token_hex(16)}"
         with _translated():
             self._store.put(
@@ -239,7 +247,7 @@ class S3Blobs:
                 with _taken_is_conflict():
                     self._patient.copy(temporary, key, overwrite=False)
             finally:
-                with suppress(BaseError):  # `sweep_temporary` will do it
+                with suppress(BaseError):  # `sweep_temporary` will remove it
                     self._store.delete(temporary)
 
     def _get(self, key: str) -> bytes:
@@ -258,7 +266,7 @@ class S3Blobs:
                 try:
                     found = self._patient.get(key, options={"range": span})
                 except BaseError as error:
-                    if _code(error) == "InvalidRange":  # it begins where the blob has ended
+                    if _code(error) == "InvalidRange":  # the range begins beyond the blob
                         return iter(())
                     raise
         return map(bytes, iter(found.stream(min_chunk_size=CHUNK_BYTES)))
@@ -315,7 +323,7 @@ def _stat_of(key: str, meta: ObjectMeta) -> Stat:
 
 
 def _code(error: Exception) -> str:
-    """The store's own word for what is wrong; empty when it has said none."""
+    """The store's error code; empty without one."""
     found = _CODE.search(str(error))
     return found[1] if found else ""
 
@@ -330,7 +338,7 @@ def _taken_is_conflict() -> Iterator[None]:
 
 @contextmanager
 def _translated(*, reading: bool = False) -> Iterator[None]:
-    """From obstore's errors to ours.
+    """Translate obstore's errors to ours.
 
     Details name neither bucket nor address: clients read them; the log has more.
     """

@@ -1,26 +1,25 @@
 """The statements on `blob_garbage`, for SQLAlchemy's connections and Django's alike.
 
-No framework here.
-
-Braces take the placeholders of the driver: an array of keys, and for an intent its time.
+Imports no framework. Braces take the driver's placeholders: an array of keys, and for an intent
+its time.
 """
 
 from __future__ import annotations
 
 from atelier.locks import BLOB_REMOVAL
 
-READERS_SECONDS = 10  # a reader that has just read the row still finds the blob for so long
+READERS_SECONDS = 10  # a reader that has just read the row can still read the blob for this long
 
-# Whoever removes asks for the lock *after* the commit that let go of the blobs: a backup that
-# begins later sees that commit, so the lock need not be held while the blobs go.
+# The collector asks for the lock *after* the commit that discarded the blobs: a backup that begins
+# later sees that commit, so the lock need not be held while the blobs are deleted.
 MAY_REMOVE = f"SELECT pg_try_advisory_xact_lock_shared({BLOB_REMOVAL})"
 
 INTEND = """
     INSERT INTO blob_garbage (key, after, intent) SELECT unnest({keys}::text[]), {after}, true
 """
-# A claim looks at the clock only once it holds the row's lock, and the collector locks only rows
-# that are due: whichever has the row, the other sees it due or gone. A collector that died
-# half-way, too, leaves an intent past claiming.
+# A claim reads the clock only once it holds the row's lock, and the collector locks only rows that
+# are due: whichever comes second sees the row due or gone. A collector that died half-way leaves
+# an intent that cannot be claimed any more.
 CLAIM = """
     WITH locked AS MATERIALIZED (
         SELECT key, after FROM blob_garbage
