@@ -19,7 +19,7 @@ from atelier.observe.exposition import REGISTRY, ChildrensErrors, ErrorCounter, 
 from atelier.observe.health import HEAD_BYTES, HealthServer, PortTaken, Pulse, bind, listening
 from atelier.settings import PREFIX, Settings, load
 from atelier.up.engines import running
-from atelier.up.preflight import vitals_ports
+from atelier.up.preflight import metrics_ports
 from tests.ports import free_port, free_ports
 from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
@@ -218,11 +218,11 @@ async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
 def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
     """In the order of the documentation, for the roles that run."""
     first = free_ports(5)[0]
-    ports = vitals_ports(
+    ports = metrics_ports(
         load(data=tmp_path, metrics_port=first), ["api", "relay", "files", "grpc"]
     )
     assert ports == {"relay": first + 2, "grpc": first + 3, "files": first + 4}
-    assert vitals_ports(load(data=tmp_path), ["relay"]) == {}
+    assert metrics_ports(load(data=tmp_path), ["relay"]) == {}
 
 
 @pytest.mark.parametrize("first", [7998, 50051, 65533])
@@ -230,7 +230,7 @@ def test_ports_that_clash_are_found_before_the_start(tmp_path: Path, first: int)
     """A row that holds the API's or gRPC's port, or ends beyond the last port, is refused with what to change."""
     settings = load(data=tmp_path, port=8000, grpc_port=50051, metrics_port=first)
     with pytest.raises(PortTaken, match="ATELIER_METRICS_PORT asks for"):
-        vitals_ports(settings, ["relay"])
+        metrics_ports(settings, ["relay"])
 
 
 def test_a_taken_port_is_found_before_the_start(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_taken_port_is_found_before_the_start(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=f"Port {port} .* ATELIER_METRICS_PORT"):
-            vitals_ports(load(data=tmp_path, metrics_port=port), ["processor"])
+            metrics_ports(load(data=tmp_path, metrics_port=port), ["processor"])
 
 
 def probed(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,13 +18,13 @@ FLAGS = set(sys.argv[3:])
 AMPLE_SECONDS = 600  # more than any test waits
 
 
-def role(name: str, *arguments: str, drain: float = AMPLE_SECONDS, door: bool = False) -> Role:
+def role(name: str, *arguments: str, drain: float = AMPLE_SECONDS, public: bool = False) -> Role:
     """A script of this folder as a role; `drain` in seconds."""
     command = ("-P", str(HERE / "member.py"), name, *arguments)
-    return Role(name, command, drain_seconds=drain, door=door)
+    return Role(name, command, drain_seconds=drain, public=public)
 
 
-ROLES = [role("api", "serve", door=True), role("worker", "work")]
+ROLES = [role("api", "serve", public=True), role("worker", "work")]
 if "stubborn" in FLAGS:
     ROLES.append(role("stubborn", "refuse", drain=AMPLE_SECONDS if "patient" in FLAGS else 0.5))
 if "misconfigured" in FLAGS:
@@ -32,7 +32,7 @@ if "misconfigured" in FLAGS:
 if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
 if "slow" in FLAGS:
-    ROLES.append(role("dawdler", "dawdle", door="hidden" not in FLAGS))
+    ROLES.append(role("dawdler", "dawdle", public="hidden" not in FLAGS))
 supervisor.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
 preflight.LOCK_PATIENCE_SECONDS = AMPLE_SECONDS
 if "talker" in FLAGS:

@@ -1,4 +1,4 @@
-"""One role as a child process: started, read line by line, started again when it dies, drained when we stop."""
+"""A role as a child process: read line by line, restarted when it dies, drained at the stop."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.up")
 
-FIRST_PAUSE_SECONDS = 0.2  # before a role that died is started again; doubles with each death
+FIRST_PAUSE_SECONDS = 0.2  # before a role that died is restarted; doubles with each death
 LONGEST_PAUSE_SECONDS = 30
 HEALTHY_SECONDS = 30  # a role that lived this long had no trouble in starting
 LINE_BYTES = 64 * 1024  # a longer line is broken
 READ_BYTES = 64 * 1024
 EOF_SECONDS = 1  # for the last lines of a dead role
-WATCH_SECONDS = 0.05  # between looks at a role that runs
-USAGE_ERROR = 2  # a role that cannot work with its settings says so by this exit code
+WATCH_SECONDS = 0.05  # between polls of a running role
+USAGE_ERROR = 2  # the exit code of a role that cannot work with its settings
 
 
 class RoleFailed(AtelierError):
@@ -39,13 +39,13 @@ class RoleFailed(AtelierError):
 
 
 class Pauses:
-    """Exponential back-off with a cap, forgotten after a healthy life."""
+    """Exponential back-off with a cap, reset by a healthy life."""
 
     def __init__(self) -> None:
         self._next = FIRST_PAUSE_SECONDS
 
     def after(self, lifetime: float) -> float:
-        """Seconds to wait before the next start of something that lived for `lifetime` seconds."""
+        """Return the seconds to the next start of a process that lived for `lifetime` seconds."""
         if lifetime >= HEALTHY_SECONDS:
             self._next = FIRST_PAUSE_SECONDS
         pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE_SECONDS)
@@ -53,7 +53,7 @@ class Pauses:
 
 
 class Child:
-    """A role's process, and its successors."""
+    """A role's process and its restarts."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Child:
         self.name = name
         self.role = role
         self.last_line = ""
-        self.ready = asyncio.Event()  # once it has said so, whatever comes later
+        self.ready = asyncio.Event()  # set once it has reported ready, and never cleared
         self._environment = environment
         self._console = console
         self._guard = guard
@@ -75,23 +75,24 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that was started last."""
+        """The pid of the process that was started last."""
         return self._process.pid if self._process else None
 
     async def run_once(self) -> int:
-        """Run it to its end; the exit code (negative: the signal that ended it).
+        """Run it to its end; return the exit code (negative: the signal that ended it).
 
-        Not by `asyncio.subprocess`: its `wait` also waits for whoever inherited the output.
+        `asyncio.subprocess` will not do: its `wait` also waits for every process that inherited
+        the output.
         """
-        process = self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - a fork takes a millisecond; our own command
+        process = self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - fast; our own
             [sys.executable, *self.role.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=self._environment,
-            # Ctrl-C in the terminal is for us: we stop the roles before the engines
+            # Ctrl-C in the terminal is for the supervisor: it stops the roles before the engines.
             start_new_session=True,
-            preexec_fn=follow_parent(signal.SIGKILL),  # noqa: PLW1509 - one system call, no locks taken
+            preexec_fn=follow_parent(signal.SIGKILL),  # noqa: PLW1509 - it takes no locks
         )
         self._guard.add(process.pid)
         reader = asyncio.ensure_future(self._read(process))
@@ -100,14 +101,16 @@ class Child:
                 await asyncio.sleep(WATCH_SECONDS)
         finally:
             self._end_group(process)
+            # A cancelled task comes here while the process runs: the kill above ends it.
             process.wait()
             self._guard.remove(process.pid)
+            # No end of file comes while a grandchild holds the pipe open.
             await asyncio.wait({reader}, timeout=EOF_SECONDS)
             reader.cancel()
         return process.returncode
 
     async def keep(self) -> None:
-        """Run it again and again until `stop`.
+        """Restart it until `stop`.
 
         Raises RoleFailed when its settings are at fault.
         """
@@ -118,6 +121,8 @@ class Child:
             lifetime = loop.time() - started
             if self._stopping:
                 return
+            # Settings are at fault only when no start has worked: a role that once ran is
+            # restarted.
             worked = worked or lifetime >= HEALTHY_SECONDS
             if code == USAGE_ERROR and not worked:
                 raise RoleFailed(
@@ -130,7 +135,7 @@ class Child:
             await asyncio.sleep(pause)
 
     async def stop(self) -> None:
-        """Let it finish what it has begun; by force when its time is over."""
+        """Ask it to finish its current work; kill it after its drain time."""
         self._stopping = True
         process = self._process
         if process is None or process.poll() is not None:
@@ -143,18 +148,19 @@ class Child:
                     "%s did not stop in %.0f s and is killed", self.name, self.role.drain_seconds
                 )
                 self.kill()
+                # Killed already: only its end is awaited now.
                 deadline = float("inf")
             await asyncio.sleep(WATCH_SECONDS)
 
     def kill(self) -> None:
-        """End it and its own children at once."""
+        """Kill it and its own children at once."""
         self._stopping = True
         if self._process is not None:
             self._end_group(self._process)
 
     @staticmethod
     def _end_group(process: subprocess.Popen[bytes]) -> None:
-        """Kill what is left of its session: the sandboxes of a processor that was killed itself."""
+        """Kill the rest of its session, such as the sandboxes of a processor that was killed."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -170,6 +176,7 @@ class Child:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._print(line)
+                # Without this a role that prints no line end would fill our memory.
                 if len(rest) > LINE_BYTES:
                     self._print(rest)
                     rest = b""
@@ -186,7 +193,7 @@ class Child:
 
 
 def describe(code: int) -> str:
-    """An exit code in words."""
+    """Describe an exit code."""
     if code >= 0:
         return f"exit code {code}"
     try:

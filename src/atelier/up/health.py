@@ -1,14 +1,14 @@
-"""Whether an API answers, asked with nothing but a socket."""
+"""Asks an API over a plain socket whether it is up."""
 
 from __future__ import annotations
 
 import asyncio
 
-HEALTH_TIMEOUT_SECONDS = 2  # for one answer
+HEALTH_TIMEOUT_SECONDS = 2  # for one response
 
 
 async def is_healthy(host: str, port: int) -> bool:
-    """Whether the API answers `GET /healthz` with 200."""
+    """Return whether the API answers `GET /healthz` with 200."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):

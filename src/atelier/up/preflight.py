@@ -1,4 +1,4 @@
-"""What must be right before anything is started: the folder is ours and writable, ports are free, a secret exists."""
+"""Checks before anything is started: a writable data folder, free ports, a secret."""
 
 from __future__ import annotations
 
@@ -23,20 +23,15 @@ if TYPE_CHECKING:
 LOCK = "atelier.lock"
 SECRET = "secret"  # noqa: S105 - the file's name
 SECRET_LENGTH = 48  # random bytes
-DISK_BYTES = 64 * 1024 * 1024  # less than this is a full disk: engines need room to recover
+DISK_BYTES = 64 * 1024 * 1024  # with less the disk counts as full: engines need room to recover
 LOCK_PATIENCE_SECONDS = 5
 LAST_PORT = 65535
-MEASURED = (
-    "processor",
-    "archiver",
-    "relay",
-    "grpc",
-    "files",
-)  # roles with a port for metrics, in its order
+# Roles with a port for metrics, in the order of their ports.
+MEASURED = ("processor", "archiver", "relay", "grpc", "files")
 
 
 def take_folder(folder: Path) -> int:
-    """Make the data folder if need be and lock it for this process; the lock's descriptor."""
+    """Make the data folder if missing and lock it for this process; return the descriptor."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -53,7 +48,7 @@ def take_folder(folder: Path) -> int:
 
 
 def free_port(host: str, port: int, setting: str) -> int:
-    """The port, once it is known that we can listen on it; any free one for 0."""
+    """Return the port once it is known to be free; for 0, any free one."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -70,7 +65,7 @@ def free_port(host: str, port: int, setting: str) -> int:
 
 
 def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
-    """The same for the port of each option. Raises PortTaken for all that are taken at once."""
+    """Return a free port for each option. Raises PortTaken, which names all that are taken."""
     free: dict[str, int] = {}
     lost: dict[str, int] = {}
     for option, port in wanted.items():
@@ -89,7 +84,7 @@ def free_ports(host: str, wanted: Mapping[str, int]) -> dict[str, int]:
 
 
 def require_two_ports(settings: Settings) -> None:
-    """Raises PortTaken when HTTP and gRPC shall listen on the same port."""
+    """Raise PortTaken when HTTP and gRPC are set to the same port."""
     if settings.port == settings.grpc_port != 0:
         raise PortTaken(
             f"port and grpc_port are both {settings.port}: choose another --port or another "
@@ -97,10 +92,10 @@ def require_two_ports(settings: Settings) -> None:
         )
 
 
-def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
-    """The port of each role's metrics and health, in a row from `metrics_port`.
+def metrics_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
+    """Return the port of each role's metrics and health, counted up from `metrics_port`.
 
-    None when that is not set.
+    Empty when that is not set.
     """
     first = settings.metrics_port
     if first is None:
@@ -122,7 +117,10 @@ def vitals_ports(settings: Settings, roles: Sequence[str]) -> dict[str, int]:
 
 
 def keep_secret(folder: Path) -> str:
-    """The secret of the data folder, made on the first start; whole or not there at all."""
+    """Return the secret of the data folder; make it on the first start.
+
+    The file is complete or absent.
+    """
     path = folder / SECRET
     try:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Hears from the roles' processes that they are ready."""
+"""Receives the readiness messages of the roles' processes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MESSAGE_BYTES = 4096  # of one datagram; ours have forty
 
 
 class Readiness:
-    """A socket in the data folder, on which each process says it."""
+    """A socket in the data folder to which each process reports that it is ready."""
 
     def __init__(self, folder: Path) -> None:
         self._path = reachable(folder, NAME) / NAME
         self._inlet = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._inlet.settimeout(0)
         try:
-            self._path.unlink(missing_ok=True)  # of an instance that was killed
+            self._path.unlink(missing_ok=True)  # left by an instance that was killed
             self._inlet.bind(str(self._path))
             self._path.chmod(0o600)
         except OSError as error:
@@ -33,11 +33,11 @@ class Readiness:
         self.environment = {VARIABLE: str(self._path)}
 
     def listen(self, tell: Callable[[int], None]) -> None:
-        """From now on `tell` the pid of each process that says it."""
+        """Call `tell` with the pid of each process that reports from now on."""
         asyncio.get_running_loop().add_reader(self._inlet, self._read, tell)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close and remove the socket."""
         asyncio.get_running_loop().remove_reader(self._inlet)
         self._inlet.close()
         self._path.unlink(missing_ok=True)

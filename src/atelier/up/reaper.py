@@ -1,6 +1,6 @@
-"""A process that outlives a killed supervisor just long enough to end the children of its roles.
+"""A process that outlives a killed supervisor to end the children of its roles.
 
-The kernel ends the roles themselves with their parent, but not what they started; each role is a
+The kernel ends the roles themselves with their parent, but not their children; each role is a
 process group.
 """
 
@@ -16,10 +16,10 @@ NAME = "atelier-guard"
 
 
 class Reaper:
-    """Knows the groups that live. Make it before any thread: it forks.
+    """Keeps track of the live process groups. Create it before any thread: it forks.
 
-    It holds the lock of the data folder until it has done its work, so a next start finds nothing
-    of the last one.
+    It holds the lock of the data folder until its work is done, so the next start finds no
+    leftover of the last.
     """
 
     def __init__(self) -> None:
@@ -36,21 +36,21 @@ class Reaper:
         os.close(reader)
 
     def add(self, group: int) -> None:
-        """This group lives from now on."""
+        """Add a process group that has started."""
         self._tell(f"+{group}\n")
 
     def remove(self, group: int) -> None:
-        """This group has ended."""
+        """Remove a process group that has ended."""
         self._tell(f"-{group}\n")
 
     def close(self) -> None:
-        """End it; every group that it still knows ends too."""
+        """End the process; it kills every group that it still knows."""
         os.close(self._writer)
         with suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
     def _tell(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # somebody killed it: the roles themselves still follow us
+        with suppress(BrokenPipeError):  # it was killed: the roles themselves still die with us
             os.write(self._writer, line.encode())
 
 

@@ -1,4 +1,4 @@
-"""What the operator sees: the roles' lines with their names before them, and the start screen."""
+"""The console of `atelier up`: log lines labelled with their role, and the start screen."""
 
 from __future__ import annotations
 
@@ -13,26 +13,19 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-COLOURS = (
-    36,
-    33,
-    32,
-    35,
-    34,
-    96,
-    93,
-    92,
-    95,
-    94,
-)  # ANSI foregrounds that read on dark and on light
+# ANSI foregrounds that read on dark and on light.
+COLOURS = 36, 33, 32, 35, 34, 96, 93, 92, 95, 94
 LABEL_WIDTH = 10
-FIRST_USER = """curl -H 'Content-Type: application/json' -d '{"email": "you@example.org", "password": "a long one"}' """
+FIRST_USER = (
+    "curl -H 'Content-Type: application/json' "
+    """-d '{"email": "you@example.org", "password": "a long one"}' """
+)
 
 
 class Console:
     """Standard output, line by line.
 
-    A reader that goes away (`atelier up | head`) costs the output alone.
+    A closed pipe (`atelier up | head`) stops the output and nothing else.
     """
 
     def __init__(self, settings: Settings, output: BinaryIO | None = None) -> None:
@@ -46,7 +39,7 @@ class Console:
         self.write(line + b"\n" if self.plain else self._label(name) + line + b"\n")
 
     def write(self, data: bytes) -> None:
-        """Print as it is."""
+        """Print the text as it is."""
         with suppress(OSError, ValueError):
             self.output.write(data)
             self.output.flush()
@@ -60,21 +53,21 @@ class Console:
 
 
 class Labelled(io.TextIOBase):
-    """A text stream for our own log lines, which go to the console like those of a role."""
+    """A text stream for this process's own log lines, labelled like those of a role."""
 
     def __init__(self, console: Console, name: str) -> None:
         self._console = console
         self._name = name
 
     def write(self, text: str) -> int:
-        """Print whole lines: logging writes nothing else."""
+        """Print the text, which is whole lines: logging writes nothing else."""
         for line in text.splitlines():
             self._console.line(self._name, line.encode("utf-8", "backslashreplace"))
         return len(text)
 
 
 def address(settings: Settings) -> str:
-    """Where a browser on this machine finds the API."""
+    """The address at which a browser on this machine finds the API."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
@@ -86,9 +79,9 @@ def show_start(
     settings: Settings,
     names: set[str],
     notes: list[str],
-    vitals: Mapping[str, int],
+    metrics_ports: Mapping[str, int],
 ) -> None:
-    """The start screen: where everything is, what to do first, how to stop."""
+    """Print the start screen: every address, what to do first, how to stop."""
     if console.plain:
         return
     from rich.console import Console as Terminal
@@ -98,21 +91,20 @@ def show_start(
     rows = [("API", f"{url}/api"), ("Docs", f"{url}/docs")]
     if "grpc" in names:
         rows.append(("gRPC", f"{settings.host}:{settings.grpc_port}"))
-    if vitals:
+    if metrics_ports:
         rows.append(
             (
                 "Metrics",
                 "  ".join(
-                    [f"{url}/metrics", *(f"{name}:{port}" for name, port in vitals.items())]
+                    [f"{url}/metrics", *(f"{name}:{port}" for name, port in metrics_ports.items())]
                 ),
             )
         )
     rows += [("Data", str(settings.data)), ("Logs", str(settings.logs_folder))]
     rows += [("First user", f"{FIRST_USER}{url}/api/users"), ("Stop", "Ctrl-C (twice: at once)")]
     text = io.StringIO()
-    terminal = Terminal(
-        file=text, force_terminal=console.colour, width=10_000
-    )  # never break a line that gets copied
+    # Never break a line that gets copied.
+    terminal = Terminal(file=text, force_terminal=console.colour, width=10_000)
     grid = Table.grid(padding=(0, 2))
     for name, value in rows + [("Note", note) for note in notes]:
         grid.add_row(f"  [bold]{name}[/bold]", terminal.render_str(value, markup=False))

@@ -1,4 +1,4 @@
-"""The embedded engines of `atelier up`: started where no URL is set, started again when they die, stopped last."""
+"""The embedded engines of `atelier up`: started where no URL is set, restarted, stopped last."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.up")
 
-WATCH_SECONDS = 0.1  # between looks at an engine that runs
-TRIM_SECONDS = 60  # between looks at the size of its log
+WATCH_SECONDS = 0.1  # between polls of a running engine
+TRIM_SECONDS = 60  # between checks of the size of its log
 
 Launch = Callable[..., Engine]
 
 
 class Server:
-    """An engine and its successors on the same folder and socket."""
+    """An engine and its restarts on the same folder and socket."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
@@ -59,7 +59,7 @@ class Server:
                 return
 
     async def ready(self) -> None:
-        """Wait until it takes connections. Raises EngineError when it ends instead."""
+        """Wait until it accepts connections. Raises EngineError when it ends instead."""
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not self.engine.is_ready():
             self.engine.check()
@@ -72,7 +72,7 @@ class Server:
             await asyncio.sleep(POLL_SECONDS)
 
     async def keep(self) -> None:
-        """Start it again whenever it dies."""
+        """Restart it whenever it dies."""
         loop, pauses = asyncio.get_running_loop(), Pauses()
         while True:
             started = loop.time()
@@ -105,7 +105,7 @@ class Server:
                 return
 
     async def stop(self) -> None:
-        """End it in order; by force when it takes too long."""
+        """Stop it in order; kill it after a timeout."""
         self._stopping = True
         engine = self._engine
         if engine is None:
@@ -119,14 +119,14 @@ class Server:
             await asyncio.sleep(POLL_SECONDS)
 
     def kill(self) -> None:
-        """End it at once; the next start recovers."""
+        """Stop it at once; the next start recovers."""
         self._stopping = True
         if self._engine is not None and self._engine.is_alive():
             self._engine.process.send_signal(self._engine.halt_signal)
 
 
 def launches(settings: Settings) -> dict[str, Launch]:
-    """What has to be started: the setting that its URL goes to, and how."""
+    """The engines to start: for each setting without a URL, how to launch its engine."""
     needed: dict[str, Launch] = {}
     if settings.database_url is None:
         needed["database_url"] = partial(

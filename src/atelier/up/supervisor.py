@@ -1,8 +1,7 @@
 """`atelier up`: the supervisor.
 
-Starts engines, migrates, keeps every role running, stops all of it in order.
-
-Knows no slice: a role is a command, an engine is a URL.
+Starts the engines, migrates, keeps every role running, and stops everything in order. Knows no
+slice: a role is a command, an engine is a URL.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from atelier.up.health import is_healthy
 from atelier.up.preflight import (
     free_ports,
     keep_secret,
+    metrics_ports,
     require_two_ports,
     take_folder,
-    vitals_ports,
 )
 from atelier.up.readiness import Readiness
 from atelier.up.reaper import Reaper
@@ -38,21 +37,21 @@ from atelier.up.table import MIGRATE, ROLES, Role
 
 log = logging.getLogger("atelier.up")
 
-HEALTH_SECONDS = 0.05  # between looks at an API that is starting
-FIRST_SECONDS = 5  # that the API may take before the other roles start beside it
-IMPATIENT_SECONDS = (
-    30  # after which we say that it has not answered yet, or which other role is not up
-)
+HEALTH_SECONDS = 0.05  # between polls of an API that is starting
+FIRST_SECONDS = 5  # head start of the API before the other roles start
+# After this time the console says that the API has not answered, or which role is not up.
+IMPATIENT_SECONDS = 30
 
 
 def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None = MIGRATE) -> int:
-    """Run everything until SIGINT, SIGTERM or SIGHUP; the exit code.
+    """Run everything until SIGINT, SIGTERM or SIGHUP; return the exit code.
 
     Raises AtelierError when it cannot start.
     """
     require_font(settings)
     require_two_ports(settings)
-    folder = Path(os.path.abspath(settings.data))  # noqa: PTH100 - resolve() would follow the operator's links
+    # Not resolve(), which would follow the operator's links.
+    folder = Path(os.path.abspath(settings.data))  # noqa: PTH100
     lock = take_folder(folder)
     try:
         require_blobs(settings)
@@ -60,7 +59,7 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
         if any(role.name == "grpc" for role in roles):
             wanted["--grpc-port"] = settings.grpc_port
         ports = free_ports(settings.host, wanted)
-        vitals = vitals_ports(settings, [role.name for role in roles])
+        exporters = metrics_ports(settings, [role.name for role in roles])
         require_servers(settings)
         settings = settings.model_copy(
             update={
@@ -73,7 +72,9 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
         logs.setup("up", settings, console=Labelled(console, "up"))
         guard = Reaper()
         try:
-            return asyncio.run(Supervisor(settings, roles, prepare, console, guard, vitals).run())
+            return asyncio.run(
+                Supervisor(settings, roles, prepare, console, guard, exporters).run()
+            )
         finally:
             guard.close()
     finally:
@@ -81,7 +82,7 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
 
 
 class Supervisor:
-    """One run of everything."""
+    """One run of the engines and roles."""
 
     def __init__(
         self,
@@ -90,14 +91,14 @@ class Supervisor:
         prepare: Role | None,
         console: Console,
         guard: Reaper,
-        vitals: Mapping[str, int],
+        metrics_ports: Mapping[str, int],
     ) -> None:
         self._settings = settings
         self._roles = roles
         self._prepare = prepare
         self._console = console
         self._guard = guard
-        self._vitals = vitals
+        self._metrics_ports = metrics_ports
         self._servers: dict[str, Server] = {}
         self._children: list[Child] = []
         self._stop = asyncio.Event()
@@ -105,7 +106,7 @@ class Supervisor:
         self._readiness = Readiness(settings.data)
 
     async def run(self) -> int:
-        """Serve until a signal or a failure that no restart can mend, then stop all of it."""
+        """Run until a signal or a failure that no restart can repair, then stop everything."""
         self._listen_to_signals()
         self._readiness.listen(self._on_ready)
         serving = asyncio.ensure_future(self._serve())
@@ -137,8 +138,11 @@ class Supervisor:
         await _all(*kept, self._announce(children))
 
     async def _keep(self, child: Child) -> None:
-        """Keep a child running; those behind let the doors start first: they are what somebody waits for."""
-        if not child.role.door:
+        """Keep a child running.
+
+        Roles without a public address give the public ones a head start: users wait for those.
+        """
+        if not child.role.public:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._served.wait(), FIRST_SECONDS)
         await child.keep()
@@ -150,8 +154,10 @@ class Supervisor:
 
     def _copies(self, role: Role, environment: dict[str, str]) -> list[Child]:
         count = role.copies(self._settings)
-        if role.name in self._vitals:
-            environment = environment | {f"{PREFIX}METRICS_PORT": str(self._vitals[role.name])}
+        if role.name in self._metrics_ports:
+            environment = environment | {
+                f"{PREFIX}METRICS_PORT": str(self._metrics_ports[role.name])
+            }
         names = (
             [role.name]
             if count == 1
@@ -171,7 +177,7 @@ class Supervisor:
         log.info("%s is done", role.name)
 
     def _environment(self) -> dict[str, str]:
-        """What the roles must know: our choices, and the URLs of what we started."""
+        """The environment of the roles, with our choices and the URLs of our engines."""
         settings = self._settings
         ours = {
             "DATA": str(settings.data),
@@ -188,9 +194,9 @@ class Supervisor:
         return {name: server.engine.url for name, server in self._servers.items()}
 
     async def _announce(self, children: Sequence[Child]) -> None:
-        """Show the start screen once every address in it answers, the others then follow.
+        """Show the start screen once every address on it answers.
 
-        Complain of who is late.
+        Then report the roles that are late.
         """
         names = {role.name for role in self._roles}
         began = asyncio.get_running_loop().time()
@@ -202,7 +208,7 @@ class Supervisor:
                     "the API has not answered for %d s; see the lines above", IMPATIENT_SECONDS
                 )
             await asyncio.sleep(HEALTH_SECONDS)
-        late = await _late([child for child in children if child.role.door])
+        late = await _late([child for child in children if child.role.public])
         self._served.set()
         if self._stop.is_set():
             return
@@ -212,10 +218,10 @@ class Supervisor:
             notes.append(f"{flaw[0].upper()}{flaw[1:]}.")
         if late:
             notes.append(f"Not up yet: {', '.join(late)}. The lines above say more.")
-        show_start(self._console, self._settings, names, notes, self._vitals)
+        show_start(self._console, self._settings, names, notes, self._metrics_ports)
         if late := await _late(children):
             log.warning("not up yet: %s; see the lines above", ", ".join(late))
-        systemd.ready()  # to whoever supervises the supervisor
+        systemd.ready()  # to systemd, or a supervisor above this one
 
     def _on_ready(self, pid: int) -> None:
         for child in self._children:
@@ -223,14 +229,11 @@ class Supervisor:
                 child.ready.set()
 
     async def _shut_down(self, serving: asyncio.Future[None]) -> None:
-        """Roles first, each with its time to drain, all of them at once.
-
-        Engines when nobody needs them.
-        """
+        """Stop the roles, all at once, each with its time to drain; then the engines."""
         await asyncio.gather(*(child.stop() for child in self._children))
         serving.cancel()
         with suppress(asyncio.CancelledError, Exception):
-            await serving  # ends what was just being started
+            await serving  # ends an engine or role that was just starting
         await asyncio.gather(*(server.stop() for server in self._servers.values()))
         running.forget(self._settings.data)
         log.info("Atelier is down")
@@ -238,9 +241,8 @@ class Supervisor:
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if (
-                signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP
-            ):  # nohup means: go on
+            # Under nohup SIGHUP is ignored already and stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN or number != signal.SIGHUP:
                 loop.add_signal_handler(number, self._on_signal)
 
     def _on_signal(self) -> None:
@@ -255,10 +257,7 @@ class Supervisor:
 
 
 async def _late(children: Sequence[Child]) -> list[str]:
-    """Wait for the roles, but not for long.
-
-    The names of those that have not said that they are ready.
-    """
+    """Wait for the roles, up to a limit; return the names of those that are not ready."""
     waits = {asyncio.ensure_future(child.ready.wait()): child.name for child in children}
     if not waits:
         return []

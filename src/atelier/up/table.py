@@ -1,4 +1,4 @@
-"""The roles that `atelier up` starts, and the one command that runs before them."""
+"""The roles that `atelier up` starts, and the command that runs before them."""
 
 from __future__ import annotations
 
@@ -14,42 +14,30 @@ def _one(_: Settings) -> int:
 
 @dataclass(frozen=True)
 class Role:
-    """A command of its own: what follows the Python interpreter, and how it is stopped."""
+    """A role's command: the arguments of the Python interpreter, and how it is stopped."""
 
     name: str
     arguments: tuple[str, ...]
-    drain_seconds: float = 20  # to finish what it has begun, after SIGTERM
+    drain_seconds: float = 20  # to finish its current work after SIGTERM
     copies: Callable[[Settings], int] = _one
-    door: bool = False  # has an address that the start screen shows: somebody waits for it
+    public: bool = False  # its address is on the start screen: users wait for it
 
 
 def _atelier(name: str) -> tuple[str, ...]:
-    return (
-        "-P",
-        "-m",
-        "atelier",
-        name,
-    )  # -P: a folder called `atelier` in the working directory is not ours
+    # -P: a folder called `atelier` in the working directory is not the package.
+    return ("-P", "-m", "atelier", name)
 
 
-FILES = (
-    "celery",
-    "--quiet",
-    "-A",
-    "atelier.files",
-    "worker",
-    "--loglevel",
-    "INFO",
-)  # no screenful about itself
-MIGRATE = Role(
-    "migrate", _atelier("migrate")
-)  # a process of its own: its libraries need not stay in our memory
+# Quiet: without Celery's banner.
+FILES = ("celery", "--quiet", "-A", "atelier.files", "worker", "--loglevel", "INFO")
+# A separate process, so that its libraries do not stay in the supervisor's memory.
+MIGRATE = Role("migrate", _atelier("migrate"))
 
 ROLES = (
-    Role("api", _atelier("api"), copies=lambda settings: settings.api_workers, door=True),
+    Role("api", _atelier("api"), copies=lambda settings: settings.api_workers, public=True),
     Role("processor", _atelier("processor")),
     Role("archiver", _atelier("archiver")),
     Role("relay", _atelier("relay")),
     Role("files", ("-P", "-m", *FILES), drain_seconds=30),
-    Role("grpc", _atelier("grpc"), copies=lambda settings: settings.grpc_workers, door=True),
+    Role("grpc", _atelier("grpc"), copies=lambda settings: settings.grpc_workers, public=True),
 )

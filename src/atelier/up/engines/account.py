@@ -1,4 +1,4 @@
-"""The unprivileged user that runs PostgreSQL when we are root, and what that user can reach."""
+"""The unprivileged user that runs PostgreSQL when we are root."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Account:
     gid: int
 
     def popen_options(self) -> dict[str, Any]:
-        """How `subprocess` becomes this user."""
+        """Options with which `subprocess` becomes this user."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def run(self, arguments: Sequence[str | Path]) -> bool:
-        """Whether the command succeeds as this user."""
+        """Return whether the command succeeds as this user."""
         try:
             done = subprocess.run(  # noqa: S603 - our own short commands
                 arguments,
@@ -43,14 +43,17 @@ class Account:
         return done.returncode == 0
 
     def can_write(self, folder: Path) -> bool:
-        """Whether this user can reach and write the folder (mode bits, ACLs and mounts considered by the kernel)."""
+        """Return whether this user can reach and write the folder.
+
+        The kernel decides, with mode bits, ACLs and mounts.
+        """
         return self.run(["/bin/sh", "-c", 'cd "$0" && test -w .', folder])
 
 
 def account_for(name: str | None, data_owner: int | None) -> Account | None:
-    """Who runs PostgreSQL: None (ourselves) unless we are root.
+    """Return the user that runs PostgreSQL: None (ourselves) unless we are root.
 
-    Then the data's owner, or `name`, or a usual user.
+    As root it is the data's owner, or `name`, or a customary user.
     """
     if os.geteuid() != 0:
         return None

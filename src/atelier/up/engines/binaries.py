@@ -1,4 +1,4 @@
-"""Where the engines' programs are: a setting, then the wheel, then PATH and Debian's folders."""
+"""Finds the engines' programs: by a setting, then in the wheel, on PATH, in Debian's folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VALKEY_NAMES = ("valkey-server", "redis-server")
 
 
 def find_postgres(setting: Path | None = None) -> Path:
-    """The folder that holds `postgres` and `initdb`."""
+    """Return the folder that holds `postgres` and `initdb`."""
     for folder in [setting] if setting else _postgres_folders():
         if all(os.access(folder / program, os.X_OK) for program in ("postgres", "initdb")):
             return folder.resolve()
@@ -41,7 +41,7 @@ def _postgres_folders() -> list[Path]:
 
 
 def find_valkey(setting: Path | None = None) -> Path:
-    """The `valkey-server` or `redis-server` program."""
+    """Return the path of `valkey-server` or `redis-server`."""
     for program in [setting] if setting else _valkey_programs():
         if program.is_file() and os.access(program, os.X_OK):
             return program.resolve()
@@ -62,7 +62,7 @@ def _valkey_programs() -> list[Path]:
 
 
 def _package_folder(name: str) -> Path | None:
-    """The package's folder, without importing it: only its binaries are used."""
+    """Return the package's folder without importing it: only its binaries are used."""
     spec = importlib.util.find_spec(name)
     return (
         Path(spec.submodule_search_locations[0])

@@ -1,4 +1,4 @@
-"""What can keep an embedded engine from running; each message says what the operator can do."""
+"""Errors of embedded engines; each message says what the operator can do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from atelier.errors import AtelierError
 
-DISK_FULL_SIGNS = ("No space left on device", "Disk quota exceeded")
+DISK_FULL_MARKERS = ("No space left on device", "Disk quota exceeded")
 
 
 class EngineError(AtelierError):
@@ -41,17 +41,17 @@ class DiskFull(EngineError):
 
 
 def from_os_error(error: OSError, path: Path) -> EngineError:
-    """The operating system's refusal in the operator's words."""
+    """Translate the operating system's error for the operator."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"No space left on the disk of {path}.")
     return FolderUnusable(f"{path} cannot be used: {error.strerror or error}.")
 
 
-def from_log(name: str, tail: str, log: Path) -> EngineError:
-    """The reason in an engine's last words."""
-    if any(sign in tail for sign in DISK_FULL_SIGNS):
+def from_log(name: str, last_lines: str, log: Path) -> EngineError:
+    """Find the reason in the last lines of an engine's log."""
+    if any(marker in last_lines for marker in DISK_FULL_MARKERS):
         return DiskFull(f"{name} cannot start: no space left on the disk (see {log}).")
-    lines = [line for line in tail.strip().splitlines() if line.strip()]
+    lines = [line for line in last_lines.strip().splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL" in line or "error" in line.lower()]
     reason = (fatal or lines or ["it said nothing"])[-1].strip()
     return EngineError(f"{name} did not start: {reason} (see {log}).")

