@@ -1,7 +1,7 @@
-"""`atelier blobs copy FROM TO`: a whole store into another, each copy compared by its digest, in flat memory.
+"""`atelier blobs copy FROM TO`: copies a whole store, comparing digests, in flat memory.
 
-May be killed at any time and started again. Knows no database: whose blobs these are is written in
-the store's mark.
+May be killed at any time and started again. Knows no database: the store's mark says which
+database the blobs belong to.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from atelier.errors import AtelierError, Conflict, Invalid, NotFound
 from atelier.settings import Bucket, Settings, store_place
 from atelier.up.engines.errors import from_os_error
 
-WORKERS = 8  # blobs on their way at once
-FAILURES = 100  # after which going on is no use
+WORKERS = 8  # blobs in transit at once
+FAILURES = 100  # after which the copy gives up
 PROGRESS_SECONDS = 5.0
 MIB = 1024 * 1024
 
 
 @dataclass
 class Tally:
-    """What has been done so far."""
+    """The numbers so far."""
 
     copied: int = 0
     skipped: int = 0
@@ -41,7 +41,7 @@ class Tally:
         return f"{counts}, {len(self.failures)} failed"
 
     def show(self) -> None:
-        """A line every few seconds."""
+        """Print the numbers every few seconds."""
         if time.monotonic() - self.shown > PROGRESS_SECONDS:
             self.shown = time.monotonic()
             _say(str(self))
@@ -50,7 +50,7 @@ class Tally:
 def copy(settings: Settings, source: str, target: str) -> int:
     """Copy; 0 when every blob of `source` is in `target`, else 1.
 
-    Raises AtelierError when that cannot be begun.
+    Raises AtelierError when the copy cannot begin.
     """
     origin, goal = _place("FROM", source), _place("TO", target)
     if origin == goal:
@@ -91,9 +91,9 @@ def _inside(inner: Path | Bucket, outer: Path | Bucket) -> bool:
 
 
 async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:
-    """Copy every blob, and the mark at last.
+    """Copy every blob, and the mark last.
 
-    Raises Conflict when the target is somebody else's.
+    Raises Conflict when the target belongs to another database.
     """
     await target.probe()
     mark = await source.mark() or b""
@@ -157,7 +157,7 @@ async def _copy_one(source: Blobs, target: Blobs, spool: Path, stat: Stat, tally
 
 
 async def _is_there(target: Blobs, stat: Stat) -> bool:
-    """Whether there is a blob of this key and size.
+    """Return whether there is a blob of this key and size.
 
     Raises Invalid when there is one of another size.
     """

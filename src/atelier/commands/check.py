@@ -1,8 +1,7 @@
-"""`atelier check`: do rows and blobs agree?
+"""`atelier check`: compares rows with blobs.
 
-Finds missing, orphaned and corrupt blobs, and gaps in the event record.
-
-Memory stays flat: the listing goes into a temporary table and PostgreSQL compares.
+Finds missing, orphaned and corrupt blobs, and gaps in the event record. Memory stays flat: the
+listing goes into a temporary table and PostgreSQL compares.
 """
 
 from __future__ import annotations
@@ -52,25 +51,25 @@ _GAPS = (
     "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
     "count(*)"
 )
-# Held: it outlives its transaction, which would hold up vacuum for as long as all originals are
-# read.
+# With hold: the cursor outlives its transaction, which would hold up vacuum while all originals
+# are read.
 _ORIGINALS = """
-    DECLARE originals CURSOR WITH HOLD FOR SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL
+    DECLARE originals CURSOR WITH HOLD FOR
+    SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL
 """
 CHUNK = 10_000  # keys per COPY
-PAGE = 1000  # originals whose digests are known here at once
+PAGE = 1000  # originals whose digests are held here at once
 SHOWN = 20  # keys printed per finding
 
 
 @dataclass
 class Report:
-    """What was compared and what does not agree."""
+    """The numbers of what was compared, and the findings."""
 
     blobs: int = 0
     references: int = 0
-    waiting: int = (
-        0  # blobs that are garbage already: the relay removes them when their time has come
-    )
+    # Blobs listed as garbage: the relay removes them when they are due.
+    waiting: int = 0
     missing: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
     corrupt: list[str] = field(default_factory=list)
@@ -78,12 +77,12 @@ class Report:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing was found."""
+        """Return whether there are no findings."""
         return not (self.missing or self.orphaned or self.corrupt or self.gaps)
 
 
 def main(settings: Settings, *, deep: bool, mend: bool = False) -> int:
-    """Print the report, and mend what can be; 0 when rows and blobs agreed, else 1.
+    """Print the report, and repair if asked to; 0 when rows and blobs agreed, else 1.
 
     Raises WrongStore.
     """
@@ -115,7 +114,7 @@ async def _run(settings: Settings, *, deep: bool, mend: bool) -> Report:
 async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Report:
     """Compare every row with every blob.
 
-    Whatever moves meanwhile is looked at again before it is reported.
+    Each finding is checked again before it is reported: it may have changed meanwhile.
     """
     report = Report()
     async with (await database.pool()).acquire() as connection:
@@ -131,6 +130,7 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
             await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
         report.gaps = [row["subject"] for row in await connection.fetch(_GAPS)]
+        # Each finding is looked at again: uploads and deletions went on during the listing.
         report.missing = [
             row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])
         ]
@@ -178,7 +178,7 @@ async def _differs(blobs: Blobs, key: str, sha256: str) -> bool:
         async for piece in blobs.stream(key):
             digest.update(piece)
     except NotFound:
-        return False  # deleted meanwhile; what is missing has been reported
+        return False  # deleted meanwhile; missing blobs have been reported
     return digest.hexdigest() != sha256
 
 

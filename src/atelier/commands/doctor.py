@@ -1,4 +1,4 @@
-"""`atelier doctor`: every setting, where it came from, and whether what it names can be reached.
+"""`atelier doctor`: every setting with its source, and whether what it names can be reached.
 
 Changes nothing.
 """
@@ -38,7 +38,7 @@ from atelier.up.screen import address
 CONNECT_SECONDS = 5
 OLDEST_POSTGRES = 15
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
-# What each role works with: its container has this and nothing else, and no engine of its own.
+# The resources of each role: its container has these settings, and no embedded engines.
 NEEDS: dict[str | None, tuple[str, ...]] = {
     "api": ("data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
     "processor": ("data", "redis", "bus", "blobs", "font", "shaping", "sandbox"),
@@ -48,12 +48,12 @@ NEEDS: dict[str | None, tuple[str, ...]] = {
     "files": ("data", "database", "redis", "bus", "blobs", "sandbox", "files"),
     "migrate": ("data", "database", "redis", "bus", "blobs", "files"),  # the operator's commands
 }
-CLAIMING = {"api", "archiver", "relay", "migrate", None}  # can ask the database whose the store is
+CLAIMING = {"api", "archiver", "relay", "migrate", None}  # can ask the database for its store
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one look found."""
+    """The result of one check."""
 
     name: str
     verdict: str
@@ -61,8 +61,8 @@ class Finding:
 
 
 def main(settings: Settings) -> int:
-    """Print all of it; 1 when something fails."""
-    # A client's log lines would be a second, rawer account of what a check says in one sentence
+    """Print all findings; return 1 when one is a failure."""
+    # A client's log lines would be a second, rawer account of a check's one sentence.
     logging.disable()
     redact = Redactor(known_secrets(settings))
     supervisor = lock_owner(settings.data / LOCK)
@@ -80,9 +80,9 @@ def main(settings: Settings) -> int:
 
 
 def setting_lines(settings: Settings, seen: Settings, redact: Redactor) -> list[str]:
-    """Name, value and source of each setting, in columns.
+    """Format name, value and source of each setting, in columns.
 
-    `seen` are those that the running instance has.
+    `seen` are the settings of the running instance.
     """
     rows = [(name, redact(shown(getattr(seen, name)))) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
@@ -99,7 +99,7 @@ def setting_lines(settings: Settings, seen: Settings, redact: Redactor) -> list[
 
 
 def shown(value: object) -> str:
-    """A value as an operator would write it; secrets masked, URLs without their password."""
+    """Format a value as an operator would write it, with secrets and passwords masked."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
         return _without_password(text) if "://" in text else "***"
@@ -116,10 +116,10 @@ def _without_password(url: str) -> str:
 
 
 def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
-    """Look at each thing once; a failure of one says nothing about the next.
+    """Check each resource once; the failure of one does not stop the others.
 
     Where `atelier up` runs on the data folder (`supervisor` is its pid), its engines and ports are
-    looked at, not those of the next start. A role's settings are looked at for what it needs.
+    checked, not those of the next start. With a role only its resources are checked.
     """
     looks: dict[str, Callable[[Settings], Finding | str]] = {
         "data": _data,
@@ -155,7 +155,7 @@ def _as_it_runs(settings: Settings) -> Settings:
 
 
 def _embedded(settings: Settings, name: str) -> str:
-    """What to say of an engine that `atelier up` runs itself."""
+    """Describe an engine that `atelier up` runs."""
     url: SecretStr | None = getattr(settings, name)
     return (
         ", embedded"
@@ -244,7 +244,7 @@ async def _marked(settings: Settings) -> None:
 
 
 async def _whose(settings: Settings) -> str:
-    """Whether the store is the database's, where one is running.
+    """Check that the store is this database's, where one is running.
 
     Raises Unavailable and WrongStore.
     """
@@ -303,7 +303,7 @@ def _grpc_port(settings: Settings) -> str:
 
 
 def _is_the_role(settings: Settings) -> bool:
-    """Whether the gRPC service that runs with these settings answers on its port of metrics."""
+    """Return whether the gRPC service of these settings answers on its metrics port."""
     if settings.role != "grpc" or not settings.metrics_port:
         return False
     return asyncio.run(is_healthy(settings.host, settings.metrics_port))
@@ -321,7 +321,7 @@ def _shaping(_: Settings) -> Finding:
 
 
 def _files(settings: Settings) -> Finding:
-    """How many jobs for files wait; whether their broker answers is said above, by its own name."""
+    """Count the waiting jobs for files; their broker is checked under its own name."""
     broker = "redis" if settings.amqp_url is None else "bus"
     if settings.amqp_url is None and settings.redis_url is None and settings.role is None:
         return Finding("files", OK, "jobs will travel on the embedded Redis")

@@ -1,4 +1,4 @@
-"""`atelier jobs`: what waits on the queues, what died there, and sending that again or throwing it away."""
+"""`atelier jobs`: shows the queues and their dead letters; resends or purges dead letters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from atelier.roles import waiting_files
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-FILES = "files"  # Celery's queue: its failures are rows, so nothing is dead there
+FILES = "files"  # Celery's queue: its failures are rows, so it has no dead letters
 SHOWN = 50  # dead letters listed per queue
 
 
 def main(settings: Settings, name: str | None, *, resend: bool, purge: bool) -> int:
-    """Show, resend or purge; 2 for a queue that does not exist."""
+    """Show, resend or purge; return 2 for a queue that does not exist."""
     return asyncio.run(_run(settings, name, resend=resend, purge=purge))
 
 

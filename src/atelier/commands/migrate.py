@@ -1,4 +1,7 @@
-"""Bring the database to the newest schema; safe to run twice, or from several machines at once."""
+"""Brings the database to the newest schema.
+
+Safe to run twice, or from several machines at once.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ CONNECT_SECONDS = 10
 ENCODING = "UTF8"
 ALEMBIC = "SELECT version_num FROM alembic_version"
 DJANGO = "SELECT name FROM django_migrations WHERE app = 'files'"
-NUMBER = 4  # digits that the name of a migration begins with
+NUMBER = 4  # digits at the beginning of a migration's name
 
 
 class Schema(NamedTuple):
-    """Which migrations a database has: Alembic's newest (None: none), the names of Django's."""
+    """The migrations of a database: Alembic's newest (None: none), the names of Django's."""
 
     alembic: str | None
     django: frozenset[str]
 
 
 def main(settings: Settings) -> int:
-    """Migrate the database of `settings`, and print what was done; the exit code.
+    """Migrate the database of `settings` and print the changes; return the exit code.
 
     Raises Unavailable when it does not answer.
     """
@@ -46,7 +49,7 @@ def main(settings: Settings) -> int:
 
 
 def describe(before: Schema, after: Schema) -> list[str]:
-    """What a migration did, a line for each tool whose part of the schema it changed."""
+    """Describe a migration, with a line for each tool whose part of the schema it changed."""
     steps = [step[:NUMBER] for step in _steps("migrations", "versions")]
     made = [step for step in steps if (before.alembic or "") < step <= (after.alembic or "")]
     lines = [_change("database", before.alembic, after.alembic, len(made))] if made else []
@@ -73,7 +76,10 @@ def migrate(url: str) -> None:
 
 
 def _refuse_unfit(url: str) -> None:
-    """Raise Conflict for a database that cannot hold every text, or holds half a restore: tables and no revision."""
+    """Raise Conflict for a database in the wrong encoding, or one with tables and no revision.
+
+    The first cannot hold every text; the second holds half a restore.
+    """
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != ENCODING:
@@ -104,22 +110,22 @@ def reach(url: str, alembic: str = "head", django: str | None = None) -> None:
 
 
 def knows(alembic: str, django: Sequence[str]) -> bool:
-    """Whether this version has these steps of both tools."""
+    """Return whether this version has these steps of both tools."""
     revisions = {step[:NUMBER] for step in _steps("migrations", "versions")}
     return alembic in revisions and set(django) <= _steps("files", "migrations")
 
 
 def is_current(url: str) -> bool:
-    """Whether the database has every step that this version knows.
+    """Return whether the database has every step that this version knows.
 
-    By look-ups: the tools themselves take a second.
+    By queries: the tools themselves take a second.
     """
     newest = max(step[:NUMBER] for step in _steps("migrations", "versions"))
     return schema(url) == (newest, _steps("files", "migrations"))
 
 
 def schema(url: str) -> Schema:
-    """Which migrations the database at `url` has."""
+    """Return the migrations of the database at `url`."""
     with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
         ours = _column(connection, "alembic_version", ALEMBIC)
         theirs = _column(connection, "django_migrations", DJANGO)
@@ -127,7 +133,10 @@ def schema(url: str) -> Schema:
 
 
 def _column(connection: psycopg.Connection[Any], table: str, query: LiteralString) -> list[str]:
-    """The values of a query; none without its table, of which the server would log an error."""
+    """Return the values of a query; none without its table.
+
+    The table is looked up first, because the server logs an error for a missing one.
+    """
     if not connection.execute("SELECT to_regclass(%s)", (table,)).fetchall()[0][0]:
         return []
     return [value for (value,) in connection.execute(query)]
@@ -139,7 +148,7 @@ def _steps(*folder: str) -> frozenset[str]:
 
 
 def config(url: str) -> Config:
-    """Alembic's configuration without an ini file."""
+    """Alembic's configuration, without an ini file."""
     from alembic.config import Config
 
     made = Config()

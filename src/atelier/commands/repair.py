@@ -1,6 +1,6 @@
-"""`atelier check --repair`: mends what can be mended.
+"""`atelier check --repair`: repairs the findings that can be repaired.
 
-Rows whose originals are gone are left to people.
+Rows whose originals are missing are left to the operator.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from atelier.images import service as images
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-# What Atelier itself names its blobs (`new_key`); anything else that lies in the store is
-# somebody's who must know why.
+# Names that Atelier itself gives its blobs (`new_key`); any other file in the store was put there
+# by people, and is left to them.
 _OURS = re.compile(r"(images|tasks|files)/[0-9a-f]{3}/[0-9a-f]{29}-[a-z0-9._-]+")
 CHUNK = 1000  # keys of one transaction
 
 
 @dataclass(frozen=True)
 class Mended:
-    """What was done."""
+    """The numbers of what was repaired."""
 
     images: int
     files: int
@@ -44,7 +44,7 @@ class Mended:
 async def repair(
     settings: Settings, database: Database, *, missing: Sequence[str], orphaned: Sequence[str]
 ) -> Mended:
-    """Queue anew what can be made again from its original, and have what nobody refers to removed."""
+    """Queue again what can be rendered from its original, and discard orphans."""
     redis = bootstrap.open_redis(settings)
     cache = Cache(redis)
     try:

@@ -1,7 +1,8 @@
-"""`atelier backup`: rows and blobs of one moment, while everything goes on. docs/howto/backup.md has the reasoning.
+"""`atelier backup`: rows and blobs of one moment, while everything runs.
 
-Order: hold the blobs (no deletion removes one), then the snapshot of the rows, then the blobs
-these refer to, then the manifest. Whatever an earlier run has copied is not copied again.
+Order: hold the blobs (no deletion removes one), then the snapshot of the rows, then the blobs that
+these refer to, then the manifest. Blobs copied by an earlier run are not copied again.
+docs/howto/backup.md has the reasoning.
 """
 
 from __future__ import annotations
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
 
 SAY_EVERY = 10_000  # blobs between two lines on the console
 SHOWN = 20  # keys printed per finding
-# Digest and key of every blob that a row refers to, as `sha256sum` writes them, sorted as Python
-# sorts.
+# Digest and key of every blob that a row refers to, in the form of `sha256sum`, in Python's order.
 _WANTED = f"""
     SELECT coalesce(max(sha256), '{UNKNOWN}') || '  ' || key FROM ({ROWS}) AS rows
     GROUP BY key ORDER BY key COLLATE "C"
@@ -55,7 +55,7 @@ _DJANGO = "SELECT name::text FROM django_migrations WHERE app = 'files' ORDER BY
 
 
 class Rows(NamedTuple):
-    """The database of one moment, as far as it is in the draft."""
+    """The rows of the snapshot that are in the draft."""
 
     postgres: str
     alembic: str
@@ -66,7 +66,7 @@ class Rows(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The blobs of that moment."""
+    """The blobs of the snapshot."""
 
     total: int
     size: int
@@ -76,19 +76,19 @@ class Kept(NamedTuple):
 
 
 def main(settings: Settings, folder: Path, keep: int | None) -> int:
-    """Make a backup in `folder`; 1 when rows refer to blobs that are missing or corrupt, else 0.
+    """Make a backup in `folder`; 1 when rows refer to missing or corrupt blobs, else 0.
 
     Raises BackupError.
     """
     _refuse_inside(settings, folder)
     console = Console(highlight=False, soft_wrap=True)
-    shelf = Archive(folder)
+    archive = Archive(folder)
     try:
-        with shelf.locked():
-            made, kept = asyncio.run(_make(settings, shelf, console))
-            asyncio.run(prune(bootstrap.open_store(settings, shelf.blobs), shelf, keep))
+        with archive.locked():
+            made, kept = asyncio.run(_make(settings, archive, console))
+            asyncio.run(prune(bootstrap.open_store(settings, archive.blobs), archive, keep))
     except OSError as error:
-        raise from_os_error(error, shelf.folder) from error
+        raise from_os_error(error, archive.folder) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise BackupError(
             f"lost the database ({error}): start again, what was copied is kept"
@@ -109,7 +109,7 @@ def main(settings: Settings, folder: Path, keep: int | None) -> int:
 
 
 def _refuse_inside(settings: Settings, folder: Path) -> None:
-    """Raise BackupError for a folder that is lost together with what is in it."""
+    """Raise BackupError for a folder that would be lost together with the data."""
     for name, place in (
         ("data folder", settings.data),
         ("folder of blobs", settings.blobs_folder),
@@ -122,21 +122,20 @@ def _refuse_inside(settings: Settings, folder: Path) -> None:
             )
 
 
-async def _make(settings: Settings, shelf: Archive, console: Console) -> tuple[Path, Kept]:
+async def _make(settings: Settings, archive: Archive, console: Console) -> tuple[Path, Kept]:
     url = bootstrap.database_url(settings)
     connection = await tables.connect(url)
     try:
         await tables.hold(connection)
         now = utcnow()
-        draft = shelf.draft(now)
+        draft = archive.draft(now)
         rows = await _rows(connection, url, draft)
         console.print(
             f"{sum(table.rows for table in rows.tables)} rows of {len(rows.tables)} tables"
         )
-        kept = await _blobs(settings, shelf, draft, console)
-        await connection.execute(
-            "SELECT 1"
-        )  # the same connection still: nothing was removed meanwhile
+        kept = await _blobs(settings, archive, draft, console)
+        # The connection that holds the blobs still stands: nothing was removed meanwhile.
+        await connection.execute("SELECT 1")
     finally:
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             await connection.close()
@@ -151,7 +150,7 @@ async def _make(settings: Settings, shelf: Archive, console: Console) -> tuple[P
         missing=kept.missing,
         corrupt=kept.corrupt,
     )
-    return shelf.finish(draft, manifest), kept
+    return archive.finish(draft, manifest), kept
 
 
 async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
@@ -174,12 +173,12 @@ async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
     return rows
 
 
-async def _blobs(settings: Settings, shelf: Archive, draft: Path, console: Console) -> Kept:
-    source, target = bootstrap.open_blobs(settings), bootstrap.open_store(settings, shelf.blobs)
+async def _blobs(settings: Settings, archive: Archive, draft: Path, console: Console) -> Kept:
+    source, target = bootstrap.open_blobs(settings), bootstrap.open_store(settings, archive.blobs)
     count = size = new = 0
     missing, corrupt = [], []
     with (draft / LIST).open("w", encoding="ascii") as file:
-        async for made in copies.copy(source, target, draft, _wanted(shelf, draft)):
+        async for made in copies.copy(source, target, draft, _wanted(archive, draft)):
             if made.sha256 is None:
                 missing.append(made.key)
                 continue
@@ -192,24 +191,27 @@ async def _blobs(settings: Settings, shelf: Archive, draft: Path, console: Conso
     return Kept(count, size, new, missing, corrupt)
 
 
-def _wanted(shelf: Archive, draft: Path) -> Iterator[copies.Wanted]:
-    """What the rows refer to, with the digests that the last backup has counted."""
-    whole = shelf.whole()
+def _wanted(archive: Archive, draft: Path) -> Iterator[copies.Wanted]:
+    """The blobs that the rows refer to, with the digests that the last backup recorded."""
+    whole = archive.whole()
     known = copies.Known(lines(whole[-1] / LIST) if whole else iter(()))
     for key, sha256 in lines(draft / WANTED):
         yield copies.Wanted(key, None if sha256 == UNKNOWN else sha256, known(key))
 
 
-async def prune(blobs: Blobs, shelf: Archive, keep: int | None) -> None:
-    """Remove unfinished backups, and whole ones beyond the newest `keep` (None: keep all), with blobs nobody needs."""
-    for backup in shelf.whole()[:-keep] if keep else []:
-        shelf.demote(backup)
-    for gone in shelf.unfinished():
+async def prune(blobs: Blobs, archive: Archive, keep: int | None) -> None:
+    """Remove unfinished backups, and whole ones beyond the newest `keep` (None: keep all).
+
+    Their blobs are removed too, unless a whole backup has them.
+    """
+    for backup in archive.whole()[:-keep] if keep else []:
+        archive.demote(backup)
+    for gone in archive.unfinished():
         chunk: list[str] = []
-        for key in shelf.unneeded(gone):
+        for key in archive.unneeded(gone):
             chunk.append(key)
             if len(chunk) == SAY_EVERY:
                 await blobs.delete(chunk)
                 chunk = []
         await blobs.delete(chunk)
-        shelf.remove(gone)
+        archive.remove(gone)

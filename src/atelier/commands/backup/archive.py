@@ -1,15 +1,14 @@
-"""The folder of backups: whole ones, unfinished ones, and the blobs they share.
+"""The folder of backups: whole ones, unfinished ones, and the blobs that they share.
 
-Knows no database and no store.
-
-    FOLDER/blobs/                  every blob of every backup, by key; written once, never changed
-    FOLDER/20261121T133000Z/       one backup: manifest.json, blobs.sha256 (`sha256sum -c` reads
-    it), tables/*.copy.gz FOLDER/20261121T140000Z.part/  one that was killed: never restored,
-    removed by the next that succeeds
+    FOLDER/blobs/                    every blob of every backup, by key; written once
+    FOLDER/20261121T133000Z/         a whole backup: manifest.json, blobs.sha256
+                                     (for `sha256sum -c`), tables/*.copy.gz
+    FOLDER/20261121T140000Z.part/    one that was killed: never restored, removed by
+                                     the next backup that succeeds
 
 The manifest is written last and the folder gets its name after that, so a name without `.part` is
-a whole backup. Every blob is on the list of a backup, whole or not, before it is copied: nothing
-here is ever without an owner.
+a whole backup. Every blob is on the list of a backup, whole or not, before it is copied, so no
+blob here is ever without an owner. Knows no database and no store.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ BLOBS, LOCK, MANIFEST, LIST, WANTED, TABLES = (
     "tables",
 )
 NAME = "%Y%m%dT%H%M%SZ"
-BETWEEN = "  "  # digest and key on a line, as sha256sum has them
-UNKNOWN = "-"  # the digest of a blob that nobody has counted yet
+BETWEEN = "  "  # between digest and key on a line, as in sha256sum's output
+UNKNOWN = "-"  # the digest of a blob that is not recorded
 
 
 class BackupError(AtelierError):
@@ -59,7 +58,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Sequence(msgspec.Struct, frozen=True):
-    """Where the numbers of an identity column go on."""
+    """The next value of an identity column."""
 
     table: str
     column: str
@@ -68,7 +67,7 @@ class Sequence(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup holds; a backup without one is not whole."""
+    """The contents of a backup; a backup without a manifest is not whole."""
 
     format: int
     made_at: datetime
@@ -95,7 +94,7 @@ class Archive:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder if need be, and keep every other backup out of it."""
+        """Make the folder if missing, and keep every other backup out of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.folder / LOCK).open("ab") as file:
             try:
@@ -107,7 +106,7 @@ class Archive:
             yield
 
     def whole(self) -> list[Path]:
-        """The whole backups, oldest first."""
+        """Return the whole backups, oldest first."""
         return sorted(
             path.parent
             for path in self.folder.glob(f"*/{MANIFEST}")
@@ -115,7 +114,7 @@ class Archive:
         )
 
     def pick(self, name: str | None) -> Path:
-        """One backup by name, else the newest."""
+        """Return the backup of that name, or the newest."""
         whole = {path.name: path for path in self.whole()}
         if not whole:
             raise BackupError(f"{self.folder} holds no whole backup")
@@ -126,20 +125,19 @@ class Archive:
         return whole[name] if name else list(whole.values())[-1]
 
     def draft(self, now: datetime) -> Path:
-        """A folder for a new backup, named after the first second from now on that no other has."""
+        """Make the folder of a new backup, named after the first free second from now on."""
         while True:
             name = now.astimezone(UTC).strftime(NAME)
             draft = self.folder / f"{name}{UNFINISHED}"
             if not draft.exists() and not (self.folder / name).exists():
-                draft.mkdir(
-                    0o700
-                )  # whoever may enter the folder itself: password hashes and sessions are in it
+                # For this user alone, whatever the mode of the parent: it holds password hashes.
+                draft.mkdir(0o700)
                 (draft / TABLES).mkdir()
                 return draft
             now += timedelta(seconds=1)
 
     def finish(self, draft: Path, manifest: Manifest) -> Path:
-        """Make a draft a whole backup, on disk when this returns."""
+        """Make a draft a whole backup, on disk on return."""
         (draft / WANTED).unlink()
         (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
         for path in [
@@ -155,24 +153,24 @@ class Archive:
         return target
 
     def unfinished(self) -> list[Path]:
-        """What killed backups have left."""
+        """Return the folders that killed backups have left."""
         return [
             path for path in sorted(self.folder.iterdir()) if path.is_dir() and _unfinished(path)
         ]
 
     def demote(self, backup: Path) -> None:
-        """From here on it is not whole any more: the first step of its removal."""
+        """Mark a whole backup as unfinished: the first step of its removal."""
         backup.rename(backup.with_name(backup.name + UNFINISHED))
 
     def remove(self, backup: Path) -> None:
-        """Remove one that is not whole; its blobs have been dealt with."""
+        """Remove an unfinished backup whose blobs have been dealt with."""
         shutil.rmtree(backup)
         fsync(self.folder)
 
     def unneeded(self, gone: Path) -> Iterator[str]:
-        """The blobs of an unfinished backup that no whole one has.
+        """Yield the blobs of an unfinished backup that no whole one has.
 
-        Flat memory, for all lists are sorted.
+        Flat memory, because all lists are sorted.
         """
         kept = heapq.merge(*(keys(path) for path in self.whole()))
         there = next(kept, None)
@@ -184,7 +182,7 @@ class Archive:
 
 
 def read_manifest(backup: Path) -> Manifest:
-    """What the backup says of itself. Raises BackupError when this version cannot read it."""
+    """Read the manifest. Raises BackupError when this version cannot read it."""
     try:
         raw = (backup / MANIFEST).read_bytes()
         found = msgspec.json.decode(raw, type=dict).get("format")
@@ -207,12 +205,12 @@ def verify(backup: Path, manifest: Manifest) -> None:
 
 
 def table_file(backup: Path, name: str) -> Path:
-    """Where a table's rows are."""
+    """The path of a table's rows."""
     return backup / TABLES / f"{name}.copy.gz"
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Key and digest of each line of a list, in the order of keys."""
+    """Yield key and digest of each line of a list, in the order of keys."""
     with suppress(FileNotFoundError), path.open(encoding="ascii") as file:
         for line in file:
             sha256, _, key = line.rstrip("\n").partition(BETWEEN)
@@ -220,24 +218,24 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def line(key: str, sha256: str) -> str:
-    """One line of a list."""
+    """Format one line of a list."""
     return f"{sha256}{BETWEEN}{key}\n"
 
 
 def keys(backup: Path) -> Iterable[str]:
-    """The blobs of a backup: of an unfinished one all that it wanted."""
+    """The blobs of a backup; of an unfinished one all that it was to have."""
     wanted = backup / WANTED
     return (key for key, _ in lines(wanted if wanted.exists() else backup / LIST))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fsync(path: Path) -> None:
-    """On disk when this returns."""
+    """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,7 @@
-"""Blobs from one store to another, each with its digest. Knows no backup and no database."""
+"""Copies blobs from one store to another, each with its digest.
+
+Knows no backup and no database.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,16 @@ from atelier.errors import NotFound
 if TYPE_CHECKING:
     from atelier.blobs import Blobs
 
-# As many as the directory store has threads: most of the time is waiting for a disk or a network
+# As many as the directory store has threads: most of the time is waiting for a disk or a network.
 AT_ONCE = 16
 
 
 class Wanted(NamedTuple):
-    """A blob to be copied: what its digest must be (None: nobody knows), and what a copy of it has (None: count)."""
+    """A blob to be copied.
+
+    `expected` is the digest of the original (None: unknown), `known` that of an existing copy
+    (None: it has to be computed).
+    """
 
     key: str
     expected: str | None
@@ -40,17 +47,16 @@ class Copy(NamedTuple):
 
     @property
     def corrupt(self) -> bool:
-        """Whether the copy is not what it must be."""
+        """Return whether the copy differs from its expected digest."""
         return None not in {self.expected, self.sha256} and self.sha256 != self.expected
 
 
 async def copy(
     source: Blobs, target: Blobs, scratch: Path, wanted: Iterable[Wanted]
 ) -> AsyncIterator[Copy]:
-    """Copy what the target lacks, and say for each blob what is there now, in the order in which it was wanted.
+    """Copy blobs that the target lacks; yield every blob's copy, in the order of `wanted`.
 
-    `scratch` is a folder for blobs on their way. A copy in the target that is corrupt is made
-    anew.
+    `scratch` is a folder for blobs in transit. A corrupt copy in the target is replaced.
     """
     todo = iter(wanted)
     while window := list(islice(todo, AT_ONCE)):
@@ -76,14 +82,13 @@ async def _one(source: Blobs, target: Blobs, scratch: Path, wanted: Wanted) -> C
 
 
 async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[str, int]:
-    """Copy one blob by way of a file in `scratch`; the SHA-256 and the size of what was read.
+    """Copy one blob by way of a file in `scratch`; return SHA-256 and size of the source's bytes.
 
     Raises NotFound.
     """
     digest, size = hashlib.sha256(), 0
-    descriptor, name = tempfile.mkstemp(
-        ".upload", dir=scratch
-    )  # so named, it is swept when we are killed
+    # Should this process be killed, the sweep of uploads removes files of this suffix.
+    descriptor, name = tempfile.mkstemp(".upload", dir=scratch)
     try:
         with os.fdopen(descriptor, "wb") as file:
             async for piece in source.stream(key):
@@ -97,7 +102,7 @@ async def fetch(source: Blobs, target: Blobs, scratch: Path, key: str) -> tuple[
 
 
 async def digest_of(blobs: Blobs, key: str) -> str:
-    """The SHA-256 of a stored blob, in hex. Raises NotFound."""
+    """Return the SHA-256 of a stored blob, in hex. Raises NotFound."""
     digest = hashlib.sha256()
     async for piece in blobs.stream(key):
         digest.update(piece)
@@ -105,14 +110,14 @@ async def digest_of(blobs: Blobs, key: str) -> str:
 
 
 class Known:
-    """Digests from a sorted list, asked for in the same order; flat memory."""
+    """Digests looked up in a sorted list, in the list's order; flat memory."""
 
     def __init__(self, lines: Iterator[tuple[str, str]]) -> None:
         self._lines = lines
         self._next = next(lines, None)
 
     def __call__(self, key: str) -> str | None:
-        """The digest of this key, which is above all that were asked for before."""
+        """Return the digest of this key, which must follow every key of earlier calls."""
         while self._next is not None and self._next[0] < key:
             self._next = next(self._lines, None)
         return self._next[1] if self._next is not None and self._next[0] == key else None

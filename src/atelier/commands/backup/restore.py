@@ -1,11 +1,9 @@
 """`atelier restore`: a backup into an empty instance that is not running.
 
-Refuses whatever is not empty.
-
-Order: the tables in the backup's schema, unusable (no revision) until they are filled; the blobs;
-then all rows in one transaction, which gives the schema its revision; then the migrations since.
-Killed before that transaction, what is there does not start: `atelier migrate` refuses tables
-without a revision.
+Refuses an instance that is not empty. Order: the tables in the backup's schema, unusable (no
+revision) until they are filled; the blobs; then all rows in one transaction, which gives the
+schema its revision; then the migrations since. A restore that is killed before that transaction
+leaves an instance that does not start: `atelier migrate` refuses tables without a revision.
 """
 
 from __future__ import annotations
@@ -45,14 +43,14 @@ if TYPE_CHECKING:
 
 
 def main(settings: Settings, folder: Path, name: str | None) -> int:
-    """Restore the newest backup of `folder`, or the one of that name; the exit code.
+    """Restore the newest backup of `folder`, or the one of that name; return the exit code.
 
     Raises BackupError.
     """
     console = Console(highlight=False, soft_wrap=True)
-    shelf = Archive(folder)
+    archive = Archive(folder)
     try:
-        backup = shelf.pick(name)
+        backup = archive.pick(name)
         manifest = read_manifest(backup)
         if not knows(manifest.alembic, manifest.django):
             raise BackupError(
@@ -61,11 +59,11 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
             )
         verify(backup, manifest)
         with _database(settings) as url:
-            asyncio.run(_fill(settings, url, shelf, backup, manifest))
+            asyncio.run(_fill(settings, url, archive, backup, manifest))
             migrate(url)
             asyncio.run(_adopt(settings, url))
     except OSError as error:
-        raise from_os_error(error, shelf.folder) from error
+        raise from_os_error(error, archive.folder) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise BackupError(
             f"the database failed ({error}): empty the target and start again"
@@ -82,7 +80,7 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """The URL of the database; the embedded one runs meanwhile, and nothing else in its folder."""
+    """Yield the URL of the database; the embedded one runs meanwhile, with nothing else on it."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -99,18 +97,17 @@ def _database(settings: Settings) -> Iterator[str]:
 
 
 async def _fill(
-    settings: Settings, url: str, shelf: Archive, backup: Path, manifest: Manifest
+    settings: Settings, url: str, archive: Archive, backup: Path, manifest: Manifest
 ) -> None:
     store, scratch = bootstrap.open_blobs(settings), settings.incoming_folder
-    os.makedirs(scratch, exist_ok=True)  # noqa: PTH103 - nobody else waits for this loop
+    os.makedirs(scratch, exist_ok=True)  # noqa: PTH103 - no other task waits for this loop
     connection = await tables.connect(url)
     try:
         await _refuse_what_is_there(settings, connection, store)
-        await asyncio.to_thread(
-            reach, url, manifest.alembic, max(manifest.django)
-        )  # Django refuses to in a loop
+        # In a thread: Django refuses to migrate where an event loop runs.
+        await asyncio.to_thread(reach, url, manifest.alembic, max(manifest.django))
         await connection.execute("DELETE FROM alembic_version")
-        await _blobs(bootstrap.open_store(settings, shelf.blobs), backup, store, scratch)
+        await _blobs(bootstrap.open_store(settings, archive.blobs), backup, store, scratch)
         await tables.read(
             connection, backup, manifest.tables, manifest.sequences, manifest.alembic
         )
@@ -119,7 +116,7 @@ async def _fill(
 
 
 async def _adopt(settings: Settings, url: str) -> None:
-    """The store was empty, whosever it was: now it is this database's."""
+    """Mark the store as this database's: it was empty, so an older mark counts for nothing."""
     database = Database(url, connections=1)
     try:
         await ownership.adopt(database, bootstrap.open_blobs(settings))
@@ -140,7 +137,7 @@ async def _blobs(copied: Blobs, backup: Path, store: Blobs, scratch: Path) -> No
 async def _refuse_what_is_there(
     settings: Settings, connection: asyncpg.Connection, store: Blobs
 ) -> None:
-    """Nothing is overwritten, whatever the operator says: he empties what is to be replaced."""
+    """Raise BackupError when anything would be overwritten: the operator must remove it first."""
     found = []
     if await tables.columns(connection):
         found.append("the database has tables (use an empty one, or another --data folder)")
@@ -157,7 +154,7 @@ async def _refuse_what_is_there(
 
 
 async def _redis_keys(settings: Settings) -> str:
-    """What is left of another instance in Redis: jobs, cached records, positions of the event bus."""
+    """Another instance's keys in Redis: jobs, cached records, positions of the event bus."""
     if settings.redis_url is None:
         return (
             "the data of an embedded Valkey"

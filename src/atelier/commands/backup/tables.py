@@ -1,8 +1,7 @@
-"""The rows of every table out of one snapshot, and back into tables of the same shape.
-
-Knows no blob.
+"""Copies the rows of every table out of one snapshot, and back into tables of the same shape.
 
 By COPY in text form: it needs no program beside us, and any PostgreSQL reads what any other wrote.
+Knows no blob.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from atelier.migrations import tables as models  # noqa: F401 - fills Base.metad
 
 # In the order in which they can be filled: a table after those that it refers to.
 OURS = [*(str(table.name) for table in Base.metadata.sorted_tables), "files"]
-BOOKKEEPING = {"alembic_version", "django_migrations"}  # made by the migrations, not copied
+BOOKKEEPING = {"alembic_version", "django_migrations"}  # written by the migrations, not copied
 LOCK_SECONDS = 60  # a collector's batch; longer means another backup
 COMPRESSION = 3  # of gzip: half the time of the default for a tenth more bytes
 SESSION = {
@@ -48,15 +47,16 @@ _IDENTITIES = """
     SELECT c.relname AS name, a.attname AS "column",
            pg_get_serial_sequence(quote_ident(c.relname), a.attname) AS sequence
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
-    WHERE c.relname = any($1) AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> ''
+    WHERE c.relname = any($1) AND c.relnamespace = current_schema()::regnamespace
+        AND a.attidentity <> ''
 """
-# The instance that the backup was made of may live on: with its name this one could be led to its
-# store, and remove blobs.
+# The instance that was backed up may still run. If the restored one had its name too, it could be
+# pointed at that instance's store and remove its blobs.
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """A connection with no limits of time, whose texts are the same on every server."""
+    """Yield a connection without timeouts, whose texts are the same on every server."""
     try:
         return await asyncpg.connect(url, timeout=CONNECT_SECONDS, server_settings=SESSION)
     except (OSError, TimeoutError) as error:
@@ -75,9 +75,9 @@ async def hold(connection: asyncpg.Connection) -> None:
 
 
 async def no_migration(connection: asyncpg.Connection) -> None:
-    """Keep the shape of the tables.
+    """Lock the shape of the tables, at once or not at all.
 
-    At once or not at all: whoever waits for a migration can be in its way.
+    Waiting for a running migration could block it: see `take_turn` in migrations/env.py.
     """
     for lock in (locks.MIGRATION, locks.FILES_MIGRATION):
         if not await connection.fetchval("SELECT pg_try_advisory_lock_shared($1)", lock):
@@ -85,13 +85,13 @@ async def no_migration(connection: asyncpg.Connection) -> None:
 
 
 async def allow_migrations(connection: asyncpg.Connection) -> None:
-    """Let the shape of the tables change again."""
+    """Unlock the shape of the tables."""
     for lock in (locks.MIGRATION, locks.FILES_MIGRATION):
         await connection.execute("SELECT pg_advisory_unlock_shared($1)", lock)
 
 
 async def columns(connection: asyncpg.Connection) -> dict[str, list[str]]:
-    """Every table and its columns, but for what the migrations keep for themselves."""
+    """Return every table and its columns, without the bookkeeping of the migrations."""
     found = {row["name"]: row["columns"] for row in await connection.fetch(_COLUMNS)}
     return {name: found[name] for name in sorted(found) if name not in BOOKKEEPING}
 
@@ -108,7 +108,7 @@ async def write(connection: asyncpg.Connection, draft: Path) -> list[Table]:
 
 
 async def sequences(connection: asyncpg.Connection) -> list[Sequence]:
-    """Where identities go on.
+    """Return where the identity columns continue.
 
     Read after the rows: sequences know no snapshot, and must not be behind them.
     """
@@ -128,7 +128,7 @@ async def read(
     numbers: list[Sequence],
     revision: str,
 ) -> None:
-    """Fill empty tables of the backup's shape, all of them or none, and give the database a name of its own.
+    """Fill empty tables of the backup's shape, all or none, and rename the database's instance.
 
     `revision` makes the schema usable again.
     """
