@@ -1,8 +1,8 @@
-"""What this process measures, for Prometheus, and how several processes of one port show the metrics of all of them.
+"""The metrics of this process for Prometheus, merged with those of others on its port.
 
-Knows no role and no protocol. Each process writes a snapshot beside the others'; whoever is asked
-shows every fresh one, told apart by the label `worker`, so that a process that is gone disappears
-instead of turning counters back.
+Each process writes a snapshot beside the others'; the one that is asked shows every fresh one
+under the label `worker`, so that a process that has ended disappears instead of turning counters
+back. Knows no role and no protocol.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from prometheus_client import (
 from prometheus_client.parser import text_string_to_metric_families
 
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-SNAPSHOT_SECONDS = 2  # how old what one process shows of another may be
-STALE_SECONDS = 15  # a process that has not written for so long is gone
+SNAPSHOT_SECONDS = 2  # greatest age of another process's snapshot
+STALE_SECONDS = 15  # a process whose snapshot is older has ended
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # a series beside each counter that nobody asks for
-REGISTRY = (
-    CollectorRegistry()
-)  # of this process; what a role does not do has no samples and is not shown
+# A `_created` series beside each counter would double the page and serve no one.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+# The metrics of this process; those that a role does not use have no samples and are not shown.
+REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 Info("atelier_build", "Version of Atelier and of Python.", registry=REGISTRY).info(
     {"version": version("atelier"), "python": platform.python_version()}
@@ -48,18 +48,21 @@ log = logging.getLogger(__name__)
 
 
 class ErrorCounter(logging.Handler):
-    """Counts log lines that somebody should look at."""
+    """Counts log lines of level ERROR and above."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One more."""
+        """Count one line."""
         ERRORS.inc()
 
 
 class ChildrensErrors(logging.Handler):
-    """Counts the ERROR lines of forked children in memory that they share with their parent, which makes this."""
+    """Counts the ERROR lines of forked children, in memory that they share with their parent.
+
+    The parent makes this before it forks.
+    """
 
     def __init__(self, children: int) -> None:
         super().__init__(logging.ERROR)
@@ -67,30 +70,36 @@ class ChildrensErrors(logging.Handler):
         self._own = self._seen = 0
 
     def install(self, child: int) -> None:
-        """In a child, by any number of its own: those that live at once hardly ever share a slot."""
+        """Count in this child, under any number of its own.
+
+        Children that live at once hardly ever share a slot.
+        """
         self._own = child % len(self._slots)
         logging.getLogger().addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One more."""
+        """Count one line."""
         self._slots[self._own] += 1
 
     async def collect(self) -> None:
-        """In the parent: add what came since to what is shown."""
+        """Add the lines since the last call to the metric; called in the parent."""
         total = sum(self._slots)
         ERRORS.inc(total - self._seen)
         self._seen = total
 
 
 def count_errors() -> None:
-    """Count the ERROR lines of this process from now on; after `logs.setup`, which begins anew."""
+    """Count the ERROR lines of this process from now on.
+
+    Call it after `logs.setup`, which replaces all handlers.
+    """
     logging.getLogger().addHandler(ErrorCounter())
 
 
 class Exposition:
     """The metrics of one process.
 
-    `folder` is where the processes of one port meet; None: this one is alone.
+    `folder` holds the snapshots of the processes of one port; None: this process is alone.
     """
 
     def __init__(self, *registries: CollectorRegistry, folder: Path | None = None) -> None:
@@ -98,7 +107,7 @@ class Exposition:
         self._snapshot = folder / f"{os.getpid()}-{secrets.token_hex(4)}.prom" if folder else None
 
     def text(self) -> bytes:
-        """What Prometheus reads."""
+        """Return the metrics in Prometheus's text format."""
         if self._snapshot is None:
             return _text(self._own())
         return _text(_merge(self._everybody(self._snapshot.parent)))
@@ -135,7 +144,7 @@ class Exposition:
             yield from (family for family in registry.collect() if family.samples)
 
     def _everybody(self, folder: Path) -> Iterator[tuple[str, Iterable[Metric]]]:
-        """Each process's name and metrics; our own are of this moment."""
+        """Return each process's name and metrics; our own are current."""
         own = self._snapshot.stem if self._snapshot else ""
         yield own, self._own()
         for path in sorted(folder.glob("*.prom")):
@@ -147,7 +156,7 @@ class Exposition:
 
 
 class _Families:
-    """A collector of what has been collected."""
+    """A collector of metric families that are collected already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families

@@ -1,7 +1,7 @@
-"""`/metrics`, `/healthz` and `/readyz` of a role that is no web server, on a port of its own.
+"""`/metrics`, `/healthz` and `/readyz` of a role that is no web server, on its own port.
 
-Alive means that the role's loops came round lately, ready that what it depends on answers. Knows
-neither.
+Alive means that the role's loops came round lately, ready that its dependencies answer. Knows no
+role and no dependency.
 """
 
 from __future__ import annotations
@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 Check = Callable[[], Awaitable[object]]
 
-CHECK_SECONDS = 2.0  # a dependency that needs longer to say hello is not ready
+CHECK_SECONDS = 2.0  # a dependency that takes longer to answer is not ready
 MEASURE_SECONDS = 1.0  # between two measurements of one process
-LOOK_SECONDS = (
-    15.0  # between two looks at dependencies that nobody asks for; as often as Prometheus comes
-)
-STUCK_SECONDS = (
-    120.0  # beyond one decode: nothing that a loop waits for, outages included, takes so long
-)
+# Between checks of dependencies without a request; about as often as Prometheus scrapes.
+LOOK_SECONDS = 15.0
+# Beyond one decode: no wait of a loop, outages included, takes this long.
+STUCK_SECONDS = 120.0
 HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
 CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
 CONNECTIONS = 32  # at once; one more is closed unanswered
@@ -51,17 +49,17 @@ log = logging.getLogger(__name__)
 
 
 class Pulse:
-    """When each loop of this process last came round."""
+    """The time at which each loop of this process last came round."""
 
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
 
     def beat(self, loop: str) -> None:
-        """It has just come round."""
+        """Record that the loop has come round."""
         self._last[loop] = time.monotonic()
 
     def stuck(self, seconds: float) -> list[str]:
-        """The loops that have not come round for so long."""
+        """Return the loops that have not come round for that long."""
         before = time.monotonic() - seconds
         return [loop for loop, last in self._last.items() if last < before]
 
@@ -70,7 +68,7 @@ pulse = Pulse()
 
 
 class Answer(NamedTuple):
-    """What goes back to a client."""
+    """A response."""
 
     status: int
     media_type: bytes
@@ -78,7 +76,7 @@ class Answer(NamedTuple):
 
 
 class HealthServer:
-    """Answers for one role."""
+    """Serves the health endpoints of one role."""
 
     def __init__(
         self,
@@ -97,7 +95,7 @@ class HealthServer:
         self._open = 0
 
     async def answer(self, method: str, path: str) -> Answer:
-        """The answer to one request."""
+        """Return the response to one request."""
         if path not in {"/metrics", "/healthz", "/readyz"}:
             return _problem(404, "There are /metrics, /healthz and /readyz.")
         if method not in {"GET", "HEAD"}:
@@ -108,9 +106,9 @@ class HealthServer:
         return self._alive() if path == "/healthz" else await self._ready()
 
     async def _measure(self) -> None:
-        """Have measured what is not counted anyway, however often somebody asks.
+        """Run the measurement, at most once a second however often metrics are asked for.
 
-        Without it the others are shown.
+        Without it the other metrics are still shown.
         """
         now = time.monotonic()
         if now - self._measured < MEASURE_SECONDS:
@@ -136,7 +134,7 @@ class HealthServer:
         return Answer(200, JSON, orjson.dumps({"status": "ready", "checks": checks}))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one connection's one request."""
+        """Serve the one request of a connection."""
         self._open += 1
         try:
             if self._open <= CONNECTIONS:
@@ -152,23 +150,22 @@ class HealthServer:
                     writer.write(_wire(answer, with_body=method != "HEAD"))
                     await writer.drain()
         except (OSError, TimeoutError, EOFError):
-            pass  # the client's affair
+            pass  # the client has gone
         finally:
             self._open -= 1
             writer.close()
 
 
 async def _head(reader: asyncio.StreamReader) -> str:
-    """The request line, once all of the head has come.
+    """Read the head of a request and return its request line.
 
-    Empty for one that is too large or no HTTP.
+    Empty for one that is too large or not HTTP.
     """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
-        await reader.read(
-            2 * HEAD_BYTES
-        )  # what lies there unread would turn our answer into a reset
+        # Unread data would turn our response into a reset.
+        await reader.read(2 * HEAD_BYTES)
         return ""
     line = head.partition(b"\r\n")[0].decode("latin-1")
     return line if line.endswith(("HTTP/1.1", "HTTP/1.0")) else ""
@@ -205,7 +202,7 @@ class PortTaken(AtelierError):
 
 
 def taken(host: str, port: int, setting: str) -> PortTaken:
-    """The sentence for a port that is not ours."""
+    """The message for a port that is in use or forbidden."""
     return PortTaken(
         f"Port {port} of {host} is taken by another program: choose another {setting}."
     )
@@ -214,7 +211,7 @@ def taken(host: str, port: int, setting: str) -> PortTaken:
 def bind(
     host: str, port: int, *, share: bool = False, setting: str = "ATELIER_METRICS_PORT"
 ) -> socket.socket:
-    """A socket bound to an address, for several processes if they `share` it.
+    """Return a socket bound to an address, for several processes if they `share` it.
 
     Raises PortTaken and AtelierError.
     """
@@ -244,12 +241,11 @@ async def listening(
     registries: Sequence[CollectorRegistry] = (),
     before: Check | None = None,
 ) -> AsyncIterator[None]:
-    """Answer on `metrics_port`, if there is one, while inside.
+    """Serve on `metrics_port`, if there is one, while inside.
 
-    `processes` of one role share the port and show all.
-
-    `listener` is a socket that is bound to it already, `registries` hold more metrics than every
-    role has, and `before` is awaited before metrics are shown.
+    With `processes` above 1 the processes of the role share the port and each shows all.
+    `listener` is a socket that is bound to the port already, `registries` are metrics beyond those
+    of every role, and `before` is awaited before metrics are shown.
     """
     if settings.metrics_port is None:
         yield
@@ -257,10 +253,10 @@ async def listening(
     listener = listener or bind(settings.host, settings.metrics_port, share=processes > 1)
     folder = settings.data / "metrics" / str(settings.metrics_port) if processes > 1 else None
     exposition = Exposition(REGISTRY, *registries, folder=folder)
-    vitals = HealthServer(
+    health = HealthServer(
         exposition, checks, STUCK_SECONDS + settings.decode_seconds, before=before
     )
-    server = await asyncio.start_server(vitals.serve, sock=listener, limit=HEAD_BYTES)
+    server = await asyncio.start_server(health.serve, sock=listener, limit=HEAD_BYTES)
     log.info("metrics and health on %s port %d", settings.host, listener.getsockname()[1])
     try:
         async with exposition.shared(), watched(checks if processes > 1 else {}):
@@ -271,7 +267,10 @@ async def listening(
 
 @asynccontextmanager
 async def watched(checks: Mapping[str, Check]) -> AsyncIterator[None]:
-    """Look at dependencies now and then while inside: who shares a port may never be asked, and shows what was last."""
+    """Run the checks every few seconds while inside.
+
+    A process that shares its port may never be asked, and shows the last result.
+    """
     if not checks:
         yield
         return
@@ -290,9 +289,9 @@ async def _look(checks: Mapping[str, Check]) -> None:
 
 
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:
-    """What each says, asked all at once: `ok`, `slow` or `unreachable`.
+    """Run all checks at once; return for each `ok`, `slow` or `unreachable`.
 
-    The reason goes to the log alone.
+    The reason goes to the log only.
     """
     said = await asyncio.gather(*(_check(name, check) for name, check in checks.items()))
     for name, word in zip(checks, said, strict=True):

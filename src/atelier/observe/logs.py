@@ -1,7 +1,7 @@
-"""Standard logging to the console and to `<data>/logs/<role>.log`: one line shape, request ids, no secrets.
+"""Standard logging to the console and to `<data>/logs/<role>.log`, without secrets.
 
-Knows no role and no framework; `uvicorn`, `celery` and `django` log through the root logger that
-is set up here.
+Every line has one shape and the request's id. Knows no role and no framework; `uvicorn`, `celery`
+and `django` log through the root logger that is set up here.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
 FILES_KEPT = 5  # rotated files of each role
-SECRET_CHARACTERS = 8  # shorter ones are taken out of URLs only
+SECRET_CHARACTERS = 8  # shorter secrets are masked in URLs only
 BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")  # as a client may choose one
-trace_id: ContextVar[str] = ContextVar(
-    "trace_id", default=""
-)  # 32 hex digits while a span is open
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:=+/-]{1,64}")  # of a client's choice
+# 32 hex digits while a span is open.
+trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
+# Their INFO is a line per request or picture.
 QUIET = (
     "uvicorn",
     "httpx2",
@@ -49,12 +49,12 @@ QUIET = (
     "urllib3",
     "PIL",
     "pyvips",
-)  # INFO of these is one line a request or picture
+)
 LINE = "_atelier_line"  # of a record: the finished line
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-# Where PostgreSQL and its drivers name the values of a statement that failed, and what may follow
-# them. Line ends may be written out (a message is one line); an exception group draws a margin.
+# Where PostgreSQL and its drivers name the values of a failed statement, and what may follow them.
+# Line ends may be written out (a message is one line); an exception group draws a margin.
 _VALUES = (
     r"(\[parameters: |DETAIL: +(?! |Process \d)|CONTEXT: +(?=JSON data|COPY )|LINE \d+: "
     r"|invalid input (?:syntax|value)? ?for [^:\n]*: |malformed \w+ literal: "
@@ -68,10 +68,10 @@ _AFTER_VALUES = (
     r"|\" is out of range|\Z)"
 )
 
-# What to look for, what to put in its place, and the marks of which a text, case-folded, holds one
-# wherever the search finds something. Most lines hold none, and the searches cost as much as all
-# the rest of a line. No mark holds an i: a search without case takes the dotless one for it,
-# folding does not.
+# Pattern, replacement, and marks: wherever the pattern matches, the case-folded text contains one
+# of the marks. Most lines contain none, and the searches would cost as much as the rest of a line.
+# No mark has an i: a case-insensitive pattern matches the dotless one, which folding leaves as it
+# is.
 REDACTIONS = (
     (
         re.compile(r"\bey[JK][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"),
@@ -86,7 +86,8 @@ REDACTIONS = (
     (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@", ("://",)),
     (
         re.compile(
-            r"""((?:password|passwd|secret|token|authorization|api[_-]?key)['"]?\s*[:=]\s*(?:b?['"])?(?:(?:Bearer|Basic)\s+)?)"""
+            r"""((?:password|passwd|secret|token|authorization|api[_-]?key)['"]?\s*[:=]\s*"""
+            r"""(?:b?['"])?(?:(?:Bearer|Basic)\s+)?)"""
             r"""(?!\*\*\*)[^\s'",&}]+""",
             re.IGNORECASE,
         ),
@@ -109,27 +110,27 @@ REDACTIONS = (
 
 
 class RequestIds:
-    """The ids of one server's requests, for log lines and answers; no secrets, so not random."""
+    """The ids of one server's requests, for log lines and responses; unique but not random."""
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(4).encode()
         self._count = itertools.count(1)
 
     def pick(self, given: bytes) -> bytes:
-        """The client's own id where it sent a proper one, else one that no other request has."""
+        """Return the client's own id when it is well-formed, else a unique one."""
         if given and _REQUEST_ID.fullmatch(given):
             return given
         return b"%b-%x" % (self._prefix, next(self._count))
 
 
 class Redactor:
-    """Takes secrets out of text: what looks like one, and the ones that the settings hold."""
+    """Masks secrets in text: by their form, and those that the settings hold."""
 
     def __init__(self, known: tuple[str, ...] = ()) -> None:
-        self.known = tuple(sorted(known, key=len, reverse=True))  # one may hold another
+        self.known = tuple(sorted(known, key=len, reverse=True))  # one may contain another
 
     def __call__(self, text: str) -> str:
-        """The text with `***` where a secret was."""
+        """Return the text with `***` in place of each secret."""
         for secret in self.known:
             text = text.replace(secret, "***")
         folded = text.casefold()
@@ -142,9 +143,9 @@ class Redactor:
 
 
 def known_secrets(settings: Settings) -> tuple[str, ...]:
-    """The secret, the keys of S3 and the passwords inside URLs.
+    """Return the secret, the keys of S3 and the passwords inside URLs.
 
-    Not those so short that they are words of any line.
+    Without those so short that they are words of ordinary lines.
     """
     urls = [settings.database_url, settings.redis_url, settings.amqp_url, settings.otlp_url]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
@@ -165,8 +166,10 @@ class TextFormatter(logging.Formatter):
         self.redact = redact
         self._second = (0, "")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - hook
-        """UTC with milliseconds."""
+    def formatTime(  # noqa: N802 - logging's hook
+        self, record: logging.LogRecord, datefmt: str | None = None
+    ) -> str:
+        """Format the time in UTC with milliseconds."""
         second = int(record.created)
         known, text = self._second
         if second != known:
@@ -175,7 +178,7 @@ class TextFormatter(logging.Formatter):
         return f"{text}.{int(record.msecs):03d}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's hook
-        """One message is one line: what a client sent must not forge another."""
+        """Format a message as one line: input from a client must not forge another line."""
         trace = trace_id.get()
         record.request_id = f"{request_id.get()} {trace}" if trace else request_id.get()
         if not record.message.isprintable():
@@ -183,26 +186,32 @@ class TextFormatter(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The whole line, traceback included, without secrets; made once for console and file."""
+        """Return the whole line, traceback included, without secrets.
+
+        It is made once for console and file.
+        """
         line: str | None = record.__dict__.get(LINE)
         if line is None:
             line = record.__dict__[LINE] = self.line(record)
         return line
 
     def line(self, record: logging.LogRecord) -> str:
-        """What `format` keeps."""
+        """Return the line that `format` caches."""
         return self.redact(super().format(record))
 
 
 class JsonFormatter(TextFormatter):
-    """One JSON object a line: time, level, role, logger, request_id, message, and what `extra` holds."""
+    """One JSON object per line.
+
+    It has time, level, role, logger, request_id, message, and the fields of `extra`.
+    """
 
     def __init__(self, redact: Redactor, role: str) -> None:
         super().__init__(redact)
         self.role = role
 
     def line(self, record: logging.LogRecord) -> str:
-        """As JSON; values that JSON cannot say are given as text."""
+        """Encode as JSON; values that JSON lacks become text."""
         line: dict[str, Any] = {
             "time": self.formatTime(record),
             "level": record.levelname,
@@ -221,7 +230,7 @@ class JsonFormatter(TextFormatter):
 
 
 class _Quiet(logging.Handler):
-    """Says in one line that a line was lost.
+    """Reports in one line that a line was lost.
 
     Logging's own report would print the arguments, secrets included.
     """
@@ -232,11 +241,11 @@ class _Quiet(logging.Handler):
 
 
 class ConsoleHandler(_Quiet, logging.StreamHandler[TextIO]):
-    """A stream; standard error unless told."""
+    """Logs to a stream, by default standard error."""
 
 
 class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
-    """A file that is rotated by size, by whichever of several processes meets the limit first."""
+    """Logs to a file that any of several processes rotates when it reaches the limit."""
 
     def __init__(self, path: Path, limit: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
@@ -245,7 +254,7 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
         self.kept = kept
 
     def _open(self) -> TextIOWrapper:
-        """As an engine's: people's addresses are nothing for other users of the machine."""
+        """Open it with an engine log's mode: addresses of people are in it."""
         opened = open(
             self.baseFilename,
             self.mode,
@@ -256,7 +265,7 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
         return cast("TextIOWrapper", opened)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write; then rotate when the file has grown enough."""
+        """Write the line; rotate when the file has reached the limit."""
         super().emit(record)
         try:
             if self.stream and (status := os.fstat(self.stream.fileno())).st_size > self.limit:
@@ -292,16 +301,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def escaped(text: str) -> str:
-    """The text on one line: control characters as Python writes them."""
+    """Return the text on one line: control characters as Python writes them."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None = None) -> None:
-    """Send everything this process logs to the console (standard error) and to the role's file.
+    """Send all logs of this process to the console (standard error) and to the role's file.
 
-    May be called again.
-
-    A folder that cannot be written costs the file, not the role: it is said on the console.
+    May be called again. When the folder cannot be written, the process logs to the console alone
+    and says so.
     """
     skip_lookups()
     redact = Redactor(known_secrets(settings))
@@ -316,9 +324,8 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     except OSError as error:
         problem = error
     _install(handlers, formatter, settings.log_level)
-    logging.getLogger("django.request").setLevel(
-        logging.ERROR
-    )  # its 4xx are lines of the access log already
+    # Its warnings are 4xx, which the access log has already.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     _report_unhandled()
     if problem:
         logging.getLogger(__name__).warning("no log file, console only: %s", problem)
@@ -332,22 +339,21 @@ def _install(handlers: list[logging.Handler], formatter: logging.Formatter, leve
     for handler in handlers:
         handler.setFormatter(formatter)
         root.addHandler(handler)
-    root.setLevel(
-        max(logging.INFO, logging.getLevelName(level))
-    )  # DEBUG is for our own code: libraries log values
+    # DEBUG is for our own code only: libraries log values.
+    root.setLevel(max(logging.INFO, logging.getLevelName(level)))
     logging.getLogger("atelier").setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def skip_lookups() -> None:
-    """Spare each line the search for its caller, thread and process: no line shows them."""
+    """Skip the look-up of caller, thread and process for each line: no line shows them."""
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def _report_unhandled() -> None:
-    """Tracebacks of the main thread, other threads and finalisers; asyncio logs its own."""
+    """Log tracebacks of the main thread, other threads and finalisers; asyncio logs its own."""
     log = logging.getLogger("atelier.unhandled")
     logging.captureWarnings(capture=True)
 

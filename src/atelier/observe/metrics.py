@@ -1,9 +1,6 @@
-"""Every metric that Atelier's own code keeps, so that one page can list them.
+"""Every metric of Atelier's own code, in one list; those of HTTP are in its package.
 
-Those of HTTP stand with its edge.
-
-Labels take values from small sets that the program knows; what comes from elsewhere passes through
-`Few`.
+Labels take values from small sets that the program knows; values from outside go through `Few`.
 """
 
 from __future__ import annotations
@@ -12,29 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from atelier.observe.exposition import REGISTRY
 
-JOB_BUCKETS = (
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    120.0,
-)  # seconds
+# Seconds.
+JOB_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 CALL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
 VALUES = 40  # of one label
 
-RELAY = (
-    CollectorRegistry()
-)  # what only relays show: of all processes together, or of the one that carries
+# Shown by relays only: metrics of all processes together, or of the active relay.
+RELAY = CollectorRegistry()
 
-# Queues and what waits, measured by each relay when it is asked
+# Queues and backlogs, measured by each relay on request
 QUEUE_JOBS = Gauge(
     "atelier_queue_jobs",
     "Jobs outstanding: waiting, running or put off.",
@@ -89,7 +72,7 @@ MEASURED = Gauge(
     "atelier_backlog_measured_time_seconds", "Unix time of the figures above.", registry=RELAY
 )
 
-# Jobs, where they are done
+# Jobs, where they run
 JOBS = Counter(
     "atelier_jobs", "Jobs by what came of an attempt.", ("queue", "outcome"), registry=REGISTRY
 )
@@ -141,7 +124,7 @@ RECEIVED = Counter(
     "atelier_events_received", "Events handled.", ("service", "type"), registry=REGISTRY
 )
 
-# What serves
+# Servers
 CACHE = Counter(
     "atelier_cache_lookups", "Look-ups in the cache.", ("kind", "result"), registry=REGISTRY
 )
@@ -179,14 +162,14 @@ STREAMS = Gauge(
 
 
 class Few:
-    """Lets a limited number of values be labels; the others are `other`."""
+    """Limits the values of a label; the others become `other`."""
 
     def __init__(self, limit: int = VALUES) -> None:
         self._limit = limit
         self._known: set[str] = set()
 
     def __call__(self, value: str) -> str:
-        """The value, or `other`."""
+        """Return the value, or `other`."""
         if value in self._known:
             return value
         if len(self._known) >= self._limit:

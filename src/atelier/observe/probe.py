@@ -1,7 +1,7 @@
-"""`atelier probe`: whether the role on this machine is ready, asked with nothing but a socket.
+"""`atelier probe`: asks over a plain socket whether the role on this machine is ready.
 
-Containers run it every few seconds, so it imports next to nothing and the environment is enough
-for it. It checks the names of settings there, and their values only when nobody answers.
+Containers run it every few seconds, so it imports next to nothing and reads only the environment.
+It checks the names of settings there, and their values only when the port does not answer.
 """
 
 from __future__ import annotations
@@ -14,28 +14,32 @@ import time
 
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
-LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is found
-ENGINES = "engines.json"  # where `atelier up` writes down in its data folder which port it took
+LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # of a server that listens everywhere
+ENGINES = "engines.json"  # in which `atelier up` notes its ports in the data folder
 HINT = "name the instance's folder by --data, or its port by --port"
 SETTINGS = frozenset(  # all there are: importing them takes half a second
     """
-    ATELIER_DATA ATELIER_HOST ATELIER_PORT ATELIER_GRPC_PORT ATELIER_METRICS_PORT ATELIER_TRUSTED_PROXIES
-    ATELIER_ACCEL_PREFIX ATELIER_DATABASE_URL ATELIER_REDIS_URL ATELIER_AMQP_URL ATELIER_BLOBS
-    ATELIER_S3_ENDPOINT ATELIER_S3_REGION ATELIER_S3_ACCESS_KEY ATELIER_S3_SECRET_KEY ATELIER_POSTGRES_BIN
-    ATELIER_POSTGRES_USER ATELIER_VALKEY_BIN ATELIER_SECRET ATELIER_ACCESS_TOKEN_SECONDS
-    ATELIER_REFRESH_TOKEN_DAYS ATELIER_LOGINS_PER_MINUTE ATELIER_BODY_LIMIT ATELIER_PIXEL_LIMIT
-    ATELIER_DECODE_SECONDS ATELIER_DECODE_MEMORY ATELIER_DESCRIPTION_LIMIT ATELIER_SIZES ATELIER_CAPTION_FONT
-    ATELIER_CAPTION_SIZE ATELIER_INLINE_LIMIT ATELIER_QUEUE_LIMIT ATELIER_JOB_ATTEMPTS ATELIER_RECONCILE_SECONDS
-    ATELIER_OUTBOX_RETENTION_DAYS ATELIER_IDEMPOTENCY_HOURS ATELIER_CACHE_SECONDS ATELIER_CACHE_ITEM_LIMIT
-    ATELIER_API_WORKERS ATELIER_GRPC_WORKERS ATELIER_PROCESSOR_WORKERS ATELIER_FILE_WORKERS ATELIER_OTLP_URL
-    ATELIER_ROLE ATELIER_LOG_LEVEL ATELIER_LOG_FORMAT
+    ATELIER_DATA ATELIER_HOST ATELIER_PORT ATELIER_GRPC_PORT ATELIER_METRICS_PORT
+    ATELIER_TRUSTED_PROXIES ATELIER_ACCEL_PREFIX ATELIER_DATABASE_URL ATELIER_REDIS_URL
+    ATELIER_AMQP_URL ATELIER_BLOBS ATELIER_S3_ENDPOINT ATELIER_S3_REGION ATELIER_S3_ACCESS_KEY
+    ATELIER_S3_SECRET_KEY ATELIER_POSTGRES_BIN ATELIER_POSTGRES_USER ATELIER_VALKEY_BIN
+    ATELIER_SECRET ATELIER_ACCESS_TOKEN_SECONDS ATELIER_REFRESH_TOKEN_DAYS
+    ATELIER_LOGINS_PER_MINUTE ATELIER_BODY_LIMIT ATELIER_PIXEL_LIMIT ATELIER_DECODE_SECONDS
+    ATELIER_DECODE_MEMORY ATELIER_DESCRIPTION_LIMIT ATELIER_SIZES ATELIER_CAPTION_FONT
+    ATELIER_CAPTION_SIZE ATELIER_INLINE_LIMIT ATELIER_QUEUE_LIMIT ATELIER_JOB_ATTEMPTS
+    ATELIER_RECONCILE_SECONDS ATELIER_OUTBOX_RETENTION_DAYS ATELIER_IDEMPOTENCY_HOURS
+    ATELIER_CACHE_SECONDS ATELIER_CACHE_ITEM_LIMIT ATELIER_API_WORKERS ATELIER_GRPC_WORKERS
+    ATELIER_PROCESSOR_WORKERS ATELIER_FILE_WORKERS ATELIER_OTLP_URL ATELIER_ROLE
+    ATELIER_LOG_LEVEL ATELIER_LOG_FORMAT
     """.split()  # noqa: SIM905 - words can be read
 )
 
 
 def from_environment() -> int | None:
-    """Probe where the environment says; None when the settings must have a look at it, or at a file, themselves."""
-    if "ATELIER_CONFIG" in os.environ or os.path.exists("atelier.yaml") or _has_unknown():  # noqa: PTH110 - pathlib takes longer than this
+    """Probe the port that the environment names; None when that takes the settings themselves."""
+    # `os.path`, here and below: importing pathlib takes longer than the rest of the probe.
+    config = "ATELIER_CONFIG" in os.environ or os.path.exists("atelier.yaml")  # noqa: PTH110
+    if config or _has_unknown():
         return None
     value = os.environ.get
     port = value("ATELIER_METRICS_PORT") or value("ATELIER_PORT") or "8000"
@@ -48,7 +52,7 @@ def from_environment() -> int | None:
 
 
 def run(host: str, port: int, folder: str | None = None) -> int:
-    """The exit code: 0 when it is ready, else 1; what it said goes to standard output.
+    """Probe; return 0 when the role is ready, else 1, and print its answer.
 
     With `folder` the instance that runs on that data folder is asked first.
     """
@@ -56,7 +60,7 @@ def run(host: str, port: int, folder: str | None = None) -> int:
 
 
 def find(host: str, port: int, folder: str) -> tuple[int, str]:
-    """The answer of the instance on a data folder, else of whoever listens on the port."""
+    """Return the answer of the instance on a data folder, else of the server on the port."""
     host = LOCAL.get(host, host)
     noted = _noted(folder)
     if noted and noted != port:
@@ -68,9 +72,10 @@ def find(host: str, port: int, folder: str) -> tuple[int, str]:
 
 
 def _noted(folder: str) -> int | None:
-    """The port that an instance took; one that was killed has left it there."""
+    """Return the port that an instance noted; one that was killed has left its note."""
     try:
-        with open(os.path.join(os.path.expanduser(folder), ENGINES), "rb") as file:  # noqa: PTH111, PTH118, PTH123 - as above
+        path = os.path.join(os.path.expanduser(folder), ENGINES)  # noqa: PTH111, PTH118
+        with open(path, "rb") as file:  # noqa: PTH123
             return int(json.load(file)["port"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -89,7 +94,7 @@ def _tell(status: int, said: str) -> int:
 
 
 def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
-    """Status and body of an answer; status 0 and the reason when there is none."""
+    """Return status and body of an answer; status 0 and the reason when there is none."""
     end = time.monotonic() + DEADLINE_SECONDS
     try:
         with socket.create_connection((host, port), DEADLINE_SECONDS) as connection:
@@ -99,9 +104,8 @@ def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
             answer = b""
             while len(answer) < ANSWER_BYTES and (data := connection.recv(ANSWER_BYTES)):
                 answer += data
-                connection.settimeout(
-                    max(0.001, end - time.monotonic())
-                )  # zero would mean something else
+                # Never zero, which would make the socket non-blocking.
+                connection.settimeout(max(0.001, end - time.monotonic()))
     except OSError as error:
         return 0, f"no answer from {host}:{port}: {error}"
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -1,6 +1,6 @@
-"""Say that this process is ready to whoever supervises it: systemd's protocol, which `atelier up` speaks as well.
+"""Readiness notification: systemd's protocol, which `atelier up` speaks as well.
 
-https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html has the words.
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html defines the messages.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from contextlib import suppress
 VARIABLE = "NOTIFY_SOCKET"
 READY = "READY=1"
 PID = "MAINPID="
-SEND_SECONDS = 1.0  # for one datagram: a supervisor that is stuck must not hold us up
+SEND_SECONDS = 1.0  # for one datagram: a supervisor that hangs must not block this process
 
 
 def ready() -> None:
-    """From now on this process does its work; nobody need listen."""
+    """Report that this process is ready; without a supervisor do nothing."""
     address = os.environ.get(VARIABLE)
     if not address:
         return
-    if address.startswith("@"):  # in Linux's abstract namespace
+    if address.startswith("@"):  # an abstract socket of Linux
         address = f"\0{address[1:]}"
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as outlet:
         outlet.settimeout(SEND_SECONDS)
@@ -28,7 +28,7 @@ def ready() -> None:
 
 
 def ready_pid(message: bytes) -> int | None:
-    """The process that says by this datagram that it is ready."""
+    """Return the pid of the process that reports ready by this datagram, or None."""
     lines = message.decode("ascii", "replace").splitlines()
     pids = [line.removeprefix(PID) for line in lines if line.startswith(PID)]
     return int(pids[0]) if READY in lines and pids and pids[0].isdecimal() else None

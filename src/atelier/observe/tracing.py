@@ -1,9 +1,7 @@
-"""Spans of OpenTelemetry, sent by OTLP when `otlp_url` is set.
+"""OpenTelemetry spans, sent by OTLP when `otlp_url` is set.
 
-Else every call here is a look at one variable.
-
-A span's place in its trace travels as W3C `traceparent`: in requests, jobs, outbox rows and
-events. Knows none of them.
+Otherwise each call here only tests one variable. A span's context travels as W3C `traceparent`: in
+requests, jobs, outbox rows and events. Knows none of them.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
 
 PATH = "/v1/traces"  # of an OTLP/HTTP endpoint
-DELAY_MS = 1000  # a finished span waits no longer before it is sent
-QUEUED = 8192  # spans that wait; more are dropped
+DELAY_MS = 1000  # a finished span is sent after this time at the latest
+QUEUED = 8192  # spans that wait to be sent; more are dropped
 EXPORT_SECONDS = 5.0  # for one request to the collector
 
 
 class _State:
-    """What `start` has made; the SDK has no types worth importing it for."""
+    """The objects that `start` has made; the SDK has no types worth an import."""
 
     tracer: Any = None
     provider: Any = None
@@ -34,7 +32,7 @@ class _State:
 def start(role: str, settings: Settings) -> None:
     """Send spans from now on, if the settings say where.
 
-    In a process that forks: in each child.
+    A process that forks calls this in each child.
     """
     if settings.otlp_url is None:
         return
@@ -60,14 +58,14 @@ def start(role: str, settings: Settings) -> None:
 
 
 def stop() -> None:
-    """Send what waits."""
+    """Send the spans that wait."""
     provider, _State.provider, _State.tracer = _State.provider, None, None
     if provider is not None:
         provider.shutdown()
 
 
 def on() -> bool:
-    """Whether spans are made."""
+    """Return whether tracing is on."""
     return _State.tracer is not None
 
 
@@ -79,7 +77,10 @@ def span(
     parent: str | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
-    """A span around what is done inside, below `parent` (a traceparent) or else the present span; None when off."""
+    """Open a span around a block of code; yield None when tracing is off.
+
+    Its parent is `parent` (a traceparent), by default the current span.
+    """
     if _State.tracer is None:
         yield None
         return
@@ -88,8 +89,8 @@ def span(
     made = _State.tracer.start_span(name, _context(parent), SpanKind[kind], attributes)
     token = trace_id.set(f"{made.get_span_context().trace_id:032x}")
     try:
-        # A failure is named by its kind alone: messages hold data of people and passwords, which
-        # the log can hide.
+        # Only an error's type is recorded: messages may hold people's data and passwords, which
+        # the log masks.
         with use_span(
             made, end_on_exit=True, record_exception=False, set_status_on_exception=False
         ):
@@ -104,9 +105,9 @@ def span(
 
 
 def begin(name: str, kind: str, parent: str | None) -> tuple[Any, str | None]:
-    """A span that is not the present one, of several at once: to be ended by `end`.
+    """Start a span without making it current, such as one of many at once; `end` ends it.
 
-    And its traceparent.
+    Also returns its traceparent.
     """
     if _State.tracer is None:
         return None, parent
@@ -117,14 +118,14 @@ def begin(name: str, kind: str, parent: str | None) -> tuple[Any, str | None]:
 
 
 def end(*spans: Any) -> None:
-    """End what `begin` has begun."""
+    """End spans that `begin` has started."""
     for made in spans:
         if made is not None:
             made.end()
 
 
 def traceparent() -> str | None:
-    """The present span's place in its trace, to be sent along; None when there is none."""
+    """Return the current span's context, to be sent along; None without a span."""
     if _State.tracer is None:
         return None
     from opentelemetry.trace import get_current_span
