@@ -1,6 +1,6 @@
-"""One file is one process.
+"""The processes of Atelier, a module each.
 
-What all of them share is here: logs first, signals to a stop event, an exit code.
+What they share is here: set up the logs, turn signals into a stop event, return an exit code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
 
 CANCEL_AGAIN_SECONDS = 0.1
-types = Few()  # of events: whoever may write to the bus makes up new ones
+types = Few()  # of events: other programs on the bus may invent new ones
 
 log = logging.getLogger("atelier")
 
@@ -38,7 +38,7 @@ def run_role(
 ) -> int:
     """Run `run(settings, stop)` in this process until SIGTERM or SIGINT set `stop`.
 
-    The exit code.
+    Returns the exit code.
     """
     logs.setup(name, settings)
     count_errors()
@@ -68,7 +68,7 @@ async def _until_signal(
 async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyncio.Event) -> None:
     """Log every event that matches a pattern until `stop`.
 
-    Among a service's processes each event goes to one.
+    Each event goes to one of a service's processes.
     """
     role = logging.getLogger(f"atelier.{service}")
     async for delivery in bus.subscribe(service, patterns, stop=stop):
@@ -83,7 +83,10 @@ async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyn
 
 
 async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks until they are over: redis-py swallows a cancellation that comes while it connects."""
+    """Cancel tasks and wait for their end.
+
+    redis-py swallows a cancellation that comes while it connects, so one is not enough.
+    """
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
@@ -91,7 +94,10 @@ async def end(*tasks: asyncio.Task[None]) -> None:
 
 
 def freeze() -> None:
-    """Take what start-up left out of the collector's sight and let it run rarely: its pauses were most of the p99."""
+    """Exempt the objects made at start from garbage collection, and make collections rare.
+
+    Their pauses were most of the p99.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -99,11 +105,11 @@ def freeze() -> None:
 
 @contextmanager
 def worker_name(role: str, settings: Settings) -> Iterator[str]:
-    """This worker's name on its queue: host, role and the lowest number that no living worker here has.
+    """Return this worker's name on its queue.
 
-    A worker that takes a dead one's place takes its name too, and with it at once the jobs it
-    held. A socket in Linux's abstract namespace holds the number; the kernel frees it with the
-    process.
+    It is made of host, role and the lowest number that no living worker here has. A worker that
+    takes a dead one's number takes its name too, and with it at once the jobs it held. A socket in
+    Linux's abstract namespace holds the number; the kernel frees it with the process.
     """
     host = socket.gethostname()
     if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""The HTTP API: assembles the slices' routers over one set of resources and serves them with uvicorn."""
+"""The HTTP API: assembles the slices' routers over one set of resources, on uvicorn."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from atelier.tasks.routes import router as tasks
 
 log = logging.getLogger("atelier")
 
-ROUTERS = (images, tasks, books, accounts)  # routing is linear: the hottest first
+ROUTERS = (images, tasks, books, accounts)  # routing is linear: the busiest first
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
-DRAIN_SECONDS = 10  # for requests that run when SIGTERM comes
-BACKLOG = 2048  # connections waiting to be accepted
+DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
+BACKLOG = 2048  # connections that wait to be accepted
 
 
 def main(settings: Settings) -> int:
@@ -64,7 +64,7 @@ def main(settings: Settings) -> int:
 
 
 def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves the application."""
+    """Return uvicorn's configuration for the application."""
     return uvicorn.Config(
         app,
         http=Protocol,
@@ -74,7 +74,7 @@ def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,
-        date_header=False,  # the edge says it, to the second
+        date_header=False,  # atelier.http sends it, to the second
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=75,
         backlog=BACKLOG,
@@ -82,7 +82,7 @@ def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The listening socket; several API processes share one port when the settings say so."""
+    """Return the listening socket; several API processes share one port if the settings say so."""
     listener = bind(
         settings.host, settings.port, share=settings.api_workers > 1, setting="ATELIER_PORT"
     )
@@ -92,7 +92,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def build(settings: Settings) -> FastAPI:
-    """The whole application; connections are opened by its lifespan and closed with it."""
+    """Build the whole application; its lifespan opens and closes all connections."""
     resources = open_resources(settings)
     elsewhere, django = mounted.mount(settings, resources.authenticator)
 
@@ -128,7 +128,7 @@ def build(settings: Settings) -> FastAPI:
 
 
 def open_resources(settings: Settings) -> Resources:
-    """What the routes work with."""
+    """Open the resources of the routes."""
     redis = bootstrap.open_redis(settings)
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)

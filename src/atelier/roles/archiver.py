@@ -1,6 +1,6 @@
 """The archiver: takes `store` jobs, writes files, then rows and events.
 
-Acknowledges after the commit.
+It acknowledges jobs after the commit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Store pictures until `stop`; what was begun is finished first."""
+    """Store pictures until `stop`; current work is finished first."""
     redis = bootstrap.open_redis(settings)
     database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
     blobs = bootstrap.open_blobs(settings)
@@ -63,7 +63,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 class Archiver:
-    """Stores what the image processor made."""
+    """Stores the renditions that the image processor made."""
 
     def __init__(self, database: Database, blobs: Blobs, cache: Cache) -> None:
         self._database = database
@@ -73,7 +73,7 @@ class Archiver:
     async def store(self, jobs: list[Job]) -> None:
         """Store a batch in one transaction.
 
-        The queue brings its jobs one by one when that fails.
+        When that fails, the queue delivers its jobs one by one.
         """
         outcomes = [outcome for job in jobs if (outcome := _read(job)) is not None]
         spans = [tracing.begin("store", "CONSUMER", outcome.traceparent) for outcome in outcomes]

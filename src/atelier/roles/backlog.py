@@ -1,9 +1,7 @@
-"""What waits, over all processes: jobs, uploads, events, garbage.
+"""The backlog of all processes: jobs, uploads, events, garbage.
 
-Relays measure it when they are asked for metrics.
-
-The counts stop at a limit, so that a backlog of millions costs no more to look at than a large
-one.
+Relays measure it when they are asked for metrics. The counts stop at a limit, so that a backlog of
+millions costs no more to measure than a large one.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
     from atelier.database import Database
     from atelier.events.bus import Bus
 
-COUNTED = 100_000  # rows of one kind; more are this many
+COUNTED = 100_000  # rows of one table; more are counted as this many
 
 
 def _waiting(table: str) -> str:
@@ -33,9 +31,11 @@ def _waiting(table: str) -> str:
 
 _ROWS = f"""
     SELECT
-        (SELECT count(*) FROM (SELECT FROM outbox WHERE position IS NULL LIMIT {COUNTED}) AS unsent) AS unsent,
-        (SELECT extract(epoch FROM clock_timestamp() - time)::float8 FROM outbox WHERE position IS NULL
-         ORDER BY id LIMIT 1) AS unsent_age,
+        (SELECT count(*) FROM (
+            SELECT FROM outbox WHERE position IS NULL LIMIT {COUNTED}
+        ) AS unsent) AS unsent,
+        (SELECT extract(epoch FROM clock_timestamp() - time)::float8 FROM outbox
+         WHERE position IS NULL ORDER BY id LIMIT 1) AS unsent_age,
         (SELECT count(*) FROM (SELECT FROM blob_garbage LIMIT {COUNTED}) AS listed) AS garbage,
         {_waiting("images")},
         {_waiting("files")}
@@ -43,9 +43,10 @@ _ROWS = f"""
 
 
 async def measure(database: Database, queues: Sequence[Queue], bus: Bus) -> None:
-    """Look once.
+    """Measure the backlog once.
 
-    Raises what engines raise; the bus comes last, for without it the others are known.
+    Raises the engines' errors. The bus comes last: when it is down, the other numbers are set
+    already.
     """
     await _rows(database)
     for queue in queues:

@@ -1,6 +1,6 @@
 """`atelier grpc`: BookService over the API's database.
 
-Logs every `book.*` event to the console (seed 001).
+Logs every `book.*` event to the console.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("atelier.grpc")
 
 NAME = "grpc"
-DRAIN_SECONDS = 10.0  # for calls that run when SIGTERM comes
+DRAIN_SECONDS = 10.0  # for calls under way when SIGTERM comes
 
 
 def main(settings: Settings) -> int:
@@ -40,8 +40,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     database = Database(bootstrap.database_url(settings))
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
     authenticator = Authenticator(tokens, partial(families.is_alive, database))
-    tail = open_follower(database)
-    servicer = BookServicer(database, tail)
+    follower = open_follower(database)
+    servicer = BookServicer(database, follower)
     following = asyncio.create_task(revocations.follow(redis, authenticator))
     try:
         server = Server(
@@ -57,7 +57,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             health.listening(settings, checks, processes=settings.grpc_workers),
             asyncio.TaskGroup() as tasks,
         ):
-            tasks.create_task(tail.run(stop))
+            tasks.create_task(follower.run(stop))
             tasks.create_task(log_events(bus, NAME, bootstrap.SUBSCRIPTIONS[NAME], stop))
             log.info("listening on %s port %d", settings.host, port)
             await server.serve(stop, database.ping, DRAIN_SECONDS)

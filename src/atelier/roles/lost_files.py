@@ -1,6 +1,7 @@
-"""The files slice as the relay sees it: jobs that the broker has lost. Knows no HTTP.
+"""The files slice as the relay sees it: jobs that the broker has lost.
 
-Django and Celery are imported when they are needed: not by whoever only asks for the relay's name.
+Knows no HTTP. Django and Celery are imported on use: commands that only need the relay's name do
+not load them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-_moving_in = (
-    threading.Lock()
-)  # a round that is cancelled goes on in its thread; the next one must not overtake it
+# A cancelled round goes on in its thread; the next one must not overtake it.
+_moving_in = threading.Lock()
 
 
 async def offer(settings: Settings) -> int:
-    """Send again the jobs that the broker has lost; how many."""
+    """Send the jobs again that the broker has lost; return how many."""
     return await asyncio.to_thread(_reoffer, settings)
 
 

@@ -1,6 +1,6 @@
 """The files slice as other roles see it: mounted in the API, deleted with an account.
 
-Django and Celery are imported when they are needed: most commands never do.
+Django and Celery are imported on use: most commands never use them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:
-    """Django under its own prefixes, for requests with a token that the API has verified.
+    """Mount Django under its own prefixes, for requests whose token the API has verified.
 
-    And what to close.
+    Also returns the function that closes it.
     """
     from atelier.files import django_setup
 
@@ -45,7 +45,7 @@ def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, 
 
 
 def checks(settings: Settings) -> dict[str, Check]:
-    """The broker of jobs for `/readyz`, where it is not the Redis that is asked anyway."""
+    """Return the checks for `/readyz`: the broker, unless its Redis is checked already."""
     if settings.amqp_url is None:
         return {}
     from atelier.files import celery_app
@@ -55,7 +55,7 @@ def checks(settings: Settings) -> dict[str, Check]:
 
 
 def document() -> dict[str, Any]:
-    """The slice's part of the OpenAPI document."""
+    """Return the slice's part of the OpenAPI document."""
     from atelier.files import openapi_document
 
     return openapi_document.document()

@@ -1,8 +1,6 @@
 """The image processor: takes `process` jobs, renders in a sandbox, sends `store` jobs.
 
-Logs every `image.*` event.
-
-Knows no database: what it learns it sends on.
+Logs every `image.*` event. Knows no database: results go to the archiver's queue.
 """
 
 from __future__ import annotations
@@ -36,8 +34,8 @@ log = logging.getLogger("atelier.processor")
 
 SERVICE = "processor"
 FULL_PAUSE = 0.05  # seconds between tries while the archiver's queue is full
-FULL_PATIENCE = 30.0  # seconds of that before the job is put off
-NAMED_MOST = 10  # signs that the font lacks, in one line of the log
+FULL_PATIENCE = 30.0  # seconds of such tries before the job is put off
+NAMED_MOST = 10  # characters without a glyph that one log line names
 TARGET = "atelier.imaging.renditions:render"
 WARM_UP = "atelier.imaging.warm:warm_up"
 
@@ -53,7 +51,7 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Process pictures and log events until `stop`; what was begun is finished first."""
+    """Process pictures and log events until `stop`; current work is finished first."""
     redis = bootstrap.open_redis(settings)
     bus = bootstrap.open_bus(settings, redis)
     font = require_font(settings)
@@ -97,16 +95,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def require_store(blobs: Blobs) -> None:
-    """Raises Unavailable for a store that nobody has marked: who writes does so first, so no volume is mounted here.
+    """Raise Unavailable for a store without a mark.
 
-    Every picture in it would be taken for one that was deleted.
+    Every role that writes marks its store first, so an unmarked one is a folder whose volume is
+    not mounted. Every picture in it would be taken for a deleted one.
     """
     if not await blobs.mark():
         raise Unavailable("the blob store has no mark: is the volume mounted?")
 
 
 class Processor:
-    """Renders one job at a time per sandbox child."""
+    """Renders jobs, one at a time per sandbox child."""
 
     def __init__(
         self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue
@@ -119,7 +118,10 @@ class Processor:
         self._store = store
 
     async def process(self, job: Job) -> None:
-        """Render a picture and send what came of it. Raises what another attempt may mend."""
+        """Render a picture and send the outcome.
+
+        Raises errors that another attempt may overcome.
+        """
         message = _read(job)
         with tracing.span(
             "process",
@@ -142,7 +144,7 @@ class Processor:
             await self._send(outcome)
 
     async def give_up(self, job: Job, reason: str) -> None:
-        """Report a picture whose attempts are used up, so that its owner learns why."""
+        """Report a picture whose attempts are used up, so that its owner learns the reason."""
         try:
             message = _read(job)
         except Reject:
@@ -162,7 +164,7 @@ class Processor:
             )
         except NotFound:
             await require_store(self._blobs)
-            return None  # deleted since: there is no row left to tell
+            return None  # deleted since: there is no row to report to
         try:
             recipe = self._captions.recipe(message.recipe)
             with tracing.span("render"):
@@ -187,9 +189,9 @@ class Processor:
         while True:
             try:
                 await self._store.send(body)
-            except (
-                QueueFull
-            ):  # wait for the archiver and take nothing meanwhile, rather than render twice
+            except QueueFull:
+                # Wait for the archiver and take no job meanwhile: put off, this one would be
+                # rendered twice.
                 patience -= FULL_PAUSE
                 if patience <= 0:
                     raise
@@ -199,18 +201,18 @@ class Processor:
 
 
 class Captions:
-    """How this processor draws captions, whatever the settings of the API that made the job."""
+    """Decides how this processor draws captions, whatever the settings of the API were."""
 
     def __init__(self, settings: Settings) -> None:
         self._font = require_font(settings)
         self._asked = settings.caption_font
         self._size = settings.caption_size if "caption_size" in settings.model_fields_set else None
-        self._signs = coverage(self._font.path, self._font.index)
+        self._coverage = coverage(self._font.path, self._font.index)
         self._shaped = unshaped() is None
         self._told: set[str] = set()
 
     def recipe(self, asked: Recipe) -> Recipe:
-        """The recipe with the font and the size that count.
+        """Return the recipe with this processor's font and size.
 
         The sandbox can open no other font, not even that of a job from before the setting changed.
         """
@@ -223,16 +225,17 @@ class Captions:
         return replace(asked, caption_font=path, caption_index=index, caption_size=size)
 
     def flaws(self, caption: str) -> Iterator[str]:
-        """What a reader will miss in a caption."""
-        if boxes := self._signs.lacking(caption):
+        """Describe the characters of a caption that will be missing."""
+        if boxes := self._coverage.lacking(caption):
             yield f"the font of captions lacks {_named(boxes)}, drawn as boxes"
         if not self._shaped and needs_shaping(caption):
             yield "its caption is drawn letter by letter, left to right: libfribidi is missing"
 
 
-def _named(signs: list[str]) -> str:
-    named = ", ".join(f"{sign} (U+{ord(sign):04X})" for sign in signs[:NAMED_MOST])
-    return f"{named} and {len(signs) - NAMED_MOST} more" if len(signs) > NAMED_MOST else named
+def _named(characters: list[str]) -> str:
+    named = ", ".join(f"{each} (U+{ord(each):04X})" for each in characters[:NAMED_MOST])
+    more = len(characters) - NAMED_MOST
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _read(job: Job) -> ProcessImage:

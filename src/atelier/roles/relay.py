@@ -1,6 +1,6 @@
-"""`atelier relay`: sends events to the bus, and runs the periodic duties.
+"""`atelier relay`: sends events to the bus, and runs the periodic work.
 
-Offers lost jobs again and removes what nothing refers to.
+It offers lost jobs again and removes blobs that nothing refers to.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.tasks import handout
 
-SOON = 1.0  # seconds: what a time was promised for
-OFTEN = 5.0  # seconds: what somebody waits for
+SOON = 1.0  # seconds: for work with a promised time
+OFTEN = 5.0  # seconds: for work that users wait for
 HOURLY = 3600.0
-UNFINISHED = timedelta(hours=1)  # since somebody last wrote to it: nobody is still at it
+UNFINISHED = timedelta(hours=1)  # since the last write to an upload: its client has gone
 
 
 def main(settings: Settings) -> int:
@@ -39,7 +39,7 @@ def main(settings: Settings) -> int:
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Send events and run the periodic duties until `stop`."""
+    """Send events and run the periodic work until `stop`."""
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
@@ -65,7 +65,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def periodics(
     settings: Settings, database: Database, blobs: Blobs, process: Queue, store: Queue
 ) -> tuple[Periodic, ...]:
-    """The periodic duties."""
+    """The periodic work."""
 
     async def offer_lost_images() -> None:
         async with database.session() as session:

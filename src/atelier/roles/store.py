@@ -1,4 +1,4 @@
-"""Whether the blob store is this database's: what every role that writes asks before it starts."""
+"""Ownership of the blob store, checked at the start of every role that writes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
     Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
-# Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not
-# known).
+# For every slice that stores blobs: the keys that its rows refer to, as `key, sha256` (sha256
+# null: unknown).
 REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
 
 log = logging.getLogger("atelier")
 
 
 async def require_own(settings: Settings) -> None:
-    """Mark a store that is new as this database's. Raises WrongStore for one that is another's.
+    """Mark a new store as this database's. Raises WrongStore for another database's.
 
-    What does not answer is no reason not to start: the role will wait for it, and the collector
-    asks again by itself.
+    When database or store do not answer, the role starts and waits for them; the collector checks
+    again by itself.
     """
     try:
         await claim(settings)
@@ -40,7 +40,7 @@ async def require_own(settings: Settings) -> None:
 
 
 def owning(run: Role) -> Role:
-    """A role that asks first whether the store is its own."""
+    """Wrap a role so that it first checks that the store is its own."""
 
     async def started(settings: Settings, stop: asyncio.Event) -> None:
         await require_own(settings)
@@ -50,7 +50,7 @@ def owning(run: Role) -> Role:
 
 
 async def claim(settings: Settings) -> None:
-    """The same, but also raises Unavailable."""
+    """Mark a new store; unlike `require_own`, also raise Unavailable."""
     database = Database(bootstrap.database_url(settings))
     try:
         await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
@@ -68,17 +68,17 @@ async def adopt(settings: Settings) -> None:
 
 
 def verify(settings: Settings) -> int:
-    """`atelier blobs verify`: say whether the store is this database's.
+    """`atelier blobs verify`: check that the store is this database's.
 
     Raises WrongStore and Unavailable.
     """
     asyncio.run(claim(settings))
-    print(f"the blobs in {settings.store} are this database's")  # noqa: T201 - the command's answer
+    print(f"the blobs in {settings.store} are this database's")  # noqa: T201
     return 0
 
 
 def take_over(settings: Settings) -> int:
     """`atelier blobs adopt`."""
     asyncio.run(adopt(settings))
-    print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201 - the command's answer
+    print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201
     return 0

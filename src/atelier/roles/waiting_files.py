@@ -1,4 +1,7 @@
-"""How many jobs for files wait, for the relay's metrics and `atelier doctor`. Knows no HTTP."""
+"""Counts the waiting jobs for files, for the relay's metrics and `atelier doctor`.
+
+Knows no HTTP.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def count(settings: Settings) -> int | None:
-    """Jobs that no worker has taken yet; None where Celery is not installed.
+    """Count the jobs that no worker has taken; None where Celery is not installed.
 
-    Raises what brokers raise.
+    Raises the broker's errors.
     """
     try:
         from atelier.files import celery_app

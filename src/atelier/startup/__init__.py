@@ -1,1 +1,1 @@
-"""What a process requires before it starts work."""
+"""Checks that a process makes before it starts work."""

@@ -1,4 +1,7 @@
-"""Can a folder be used that may not be there yet: asked before anything starts, and nothing is made for the answer."""
+"""Checks a folder before anything starts, without making one.
+
+The folder itself may not exist yet.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from atelier.settings import Settings, SettingsError
 
 
 def require_blobs(settings: Settings, *, write: bool = True) -> None:
-    """Raises SettingsError when this user can never store (or, without `write`, read) blobs in their folder."""
+    """Raise SettingsError when this user cannot store blobs (without `write`: read them)."""
     folder = settings.blobs_folder
     if folder is None:
         return
@@ -23,7 +26,10 @@ def require_blobs(settings: Settings, *, write: bool = True) -> None:
 
 
 def require_usable(folder: Path, *, write: bool = True) -> None:
-    """Raises OSError when `folder`, or what it would be made in, is closed to this user, read-only or no folder."""
+    """Raise OSError for a folder that this user cannot use.
+
+    It, or the folder that it would be made in, is closed to this user, read-only or no folder.
+    """
     place = existing(folder)
     if not place.is_dir():
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
@@ -34,6 +40,6 @@ def require_usable(folder: Path, *, write: bool = True) -> None:
 
 
 def existing(folder: Path) -> Path:
-    """The folder itself, or the nearest above it that is there as far as this user can see."""
+    """Return the folder itself, or the nearest parent that exists as far as this user can see."""
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if os.path.lexists(path))

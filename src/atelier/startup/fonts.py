@@ -1,4 +1,4 @@
-"""Can captions be drawn: for the roles that draw, and for those who look after them."""
+"""Checks that captions can be drawn, for roles that draw and for commands that report on them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ UNSHAPED = (
 
 
 def require_font(settings: Settings) -> FontFile:
-    """The captions' font.
+    """Return the captions' font.
 
-    Raises SettingsError when it cannot be used: better no start than every picture failed.
+    Raises SettingsError when it cannot be used: a role that does not start is better than one that
+    fails every picture.
     """
     if settings.caption_font is None:
         return BUNDLED
@@ -36,7 +37,7 @@ def require_font(settings: Settings) -> FontFile:
 
 
 def _named(wanted: str) -> FontFile:
-    """A path if it is written as one or is a file, else the name of an installed font."""
+    """Return a font file: a path that is written as one or exists, else an installed font's."""
     path = Path(wanted)
     if not path.is_file():
         return FontFile(path) if os.sep in wanted else find(wanted)
@@ -44,7 +45,7 @@ def _named(wanted: str) -> FontFile:
 
 
 def unshaped() -> str | None:
-    """What is wrong with captions where Pillow finds no libfribidi; None where it does."""
+    """Describe how captions suffer where Pillow finds no libfribidi; None where it does."""
     from atelier.imaging.shaping import shapes
 
     return None if shapes() else UNSHAPED

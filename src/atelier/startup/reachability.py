@@ -1,6 +1,6 @@
-"""Whether the servers that URLs name can be used.
+"""Checks that the servers behind URLs can be used.
 
-Why not is one sentence: the setting, the address, no password.
+An error is one sentence with the setting and the address, without a password.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ RABBITMQ_PORT, REDIS_PORT, POSTGRES_PORT = 5672, 6379, 5432
 
 
 def require_servers(settings: Settings) -> None:
-    """Ask each server whose URL is set. Raises Unavailable for the first that cannot be used."""
+    """Connect to each server whose URL is set. Raises Unavailable for the first that fails."""
     asks = {"database_url": postgres_version, "redis_url": redis_facts, "amqp_url": greet_rabbitmq}
     before = logging.root.manager.disable
-    logging.disable()  # a client's log lines would be a second, rawer account of the sentence
+    logging.disable()  # a client's log lines would be a second, rawer account of the error
     try:
         for name, ask in asks.items():
             if url := getattr(settings, name):
@@ -41,12 +41,12 @@ def require_servers(settings: Settings) -> None:
 
 
 def postgres_version(settings: Settings, url: str) -> int:
-    """The major version of the PostgreSQL at `url`. Raises Unavailable."""
+    """Return the major version of the PostgreSQL at `url`. Raises Unavailable."""
     try:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
-        return _postgres_version(settings, url)  # some roles' images have the other driver alone
+        return _postgres_version(settings, url)  # some roles' images lack psycopg
 
     with _said(settings, "database_url", "PostgreSQL") as say:
         try:
@@ -59,7 +59,7 @@ def postgres_version(settings: Settings, url: str) -> int:
 
 
 def _postgres_version(settings: Settings, url: str) -> int:
-    """The same by asyncpg."""
+    """Return the same by asyncpg."""
     import asyncpg
 
     async def ask() -> int:
@@ -78,7 +78,7 @@ def _postgres_version(settings: Settings, url: str) -> int:
 
 
 def redis_facts(settings: Settings, url: str) -> dict[str, Any]:
-    """What the Redis at `url` says of itself. Raises Unavailable."""
+    """Return the `INFO` of the Redis at `url`. Raises Unavailable."""
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -119,7 +119,7 @@ class _Sentence:
 
 @contextmanager
 def _said(settings: Settings, setting: str, server: str) -> Iterator[_Sentence]:
-    """Any error as one sentence."""
+    """Turn any error into an Unavailable with one sentence."""
     sentence = _Sentence()
     try:
         yield sentence
@@ -141,7 +141,7 @@ def _address_of(url: str, default: int) -> str:
 
 
 def _port(parts: SplitResult) -> int | None:
-    """The port of a URL. Raises ValueError where something else stands."""
+    """Return the port of a URL. Raises ValueError when it is not a number."""
     try:
         return parts.port
     except ValueError:
@@ -149,9 +149,9 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _address(host: object, port: object, default: int) -> str:
-    """`host:port`, or a socket's folder.
+    """Return `host:port`, or a socket's folder.
 
-    Raises ValueError for a port that is none: it may be half a password.
+    Raises ValueError for an invalid port: it may be half a password.
     """
     host, port = str(host or "localhost"), str(port or default)
     if not re.fullmatch(r"[0-9,]+", port):
@@ -162,7 +162,7 @@ def _address(host: object, port: object, default: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The last thing that a driver says, without the address, which the sentence has."""
+    """Return the last line of a driver's error, without the address, which the sentence has."""
     if isinstance(error, TimeoutError):
         return f"no answer in {CONNECT_SECONDS} s"
     if isinstance(error, OSError) and (error.errno or 0) > 0:
