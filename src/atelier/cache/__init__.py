@@ -1,4 +1,4 @@
-"""The cache of records and small pictures on Redis, and the one of blobs in this process."""
+"""The cache of records and small pictures on Redis, and that of blobs in this process."""
 
 from __future__ import annotations
 

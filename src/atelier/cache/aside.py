@@ -3,7 +3,7 @@
 One Redis key per cached key holds a value, a *lease* (a reader loads it) or a *fence* (a writer is
 about to commit). A reader stores what it loaded only while its lease stands; a writer's fence ends
 every lease and keeps new ones out until the write is committed. Reads work without Redis; writes
-do not. Knows nothing of what it keeps.
+do not. Knows nothing of the values.
 """
 
 from __future__ import annotations
@@ -32,22 +32,20 @@ from atelier.observe.metrics import CACHE
 
 log = logging.getLogger("atelier.cache")
 
-LEASE_MS = (
-    3000  # above the time a load takes; a reader that dies keeps others from filling for so long
-)
+# Longer than a load takes; a reader that dies keeps others from filling for this long.
+LEASE_MS = 3000
 FENCE_MS = 30_000  # twice the longest statement: a commit that takes longer finds its fence gone
-WAIT_SECONDS = 0.1  # how long a reader waits for one in another process that is loading the same
+WAIT_SECONDS = 0.1  # how long a reader waits for another process that is loading the same
 POLL_SECONDS = 0.01
 PROBE_SECONDS = 1.0  # between looks whether Redis is back
-TIMEOUT_SECONDS = (
-    0.5  # connect or command: a read is better served by the source than by a slow cache
-)
+# To connect, and for a command: the source serves a read better than a slow cache does.
+TIMEOUT_SECONDS = 0.5
 LOOKUPS, FILLS = 256, 16  # keys per round trip; fills carry values of up to a megabyte each
 
 REDIS_ERRORS = (RedisError, OSError)
 RUN_ID = re.compile(r"run_id:([0-9a-f]+)")
 
-VALUE, LEASE, FENCE = b"v", b"l", b"f"  # the first byte of what a key holds
+VALUE, LEASE, FENCE = b"v", b"l", b"f"  # the first byte of a key's value
 
 
 class _Fill(NamedTuple):
@@ -62,7 +60,7 @@ class _Fill(NamedTuple):
 class _Loading(NamedTuple):
     """A reader of this process that is loading under a lease.
 
-    Its value is cancelled when it fails.
+    Its future is cancelled when the load fails.
     """
 
     lease: bytes
@@ -70,7 +68,7 @@ class _Loading(NamedTuple):
 
 
 class _Absent(NamedTuple):
-    """Nothing is cached; the reader holds this lease now."""
+    """Nothing is cached, and the reader now holds this lease."""
 
     lease: bytes
 
@@ -90,7 +88,7 @@ def _is(found: Found, kind: bytes) -> TypeGuard[bytes]:
 class Cache:
     """The cache of one process. Counts `hits` and `misses`.
 
-    It talks over connections of its own, with short timeouts, to where the given client's lead.
+    It uses connections of its own, with short timeouts, to the Redis of the given client.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -107,14 +105,14 @@ class Cache:
         self._fill = Batcher(self._fill_many, FILLS)
         self._loading: dict[str, _Loading] = {}
         self._leases = (f"l{secrets.token_hex(8)}{number}".encode() for number in count())
-        # Keys carry Redis's run id: what a restart brings back from disk may lack the last fences,
-        # so it is not ours.
+        # Keys carry Redis's run id: after a restart the data on disk may lack the last fences, so
+        # it is not used.
         self._run_id = ""
         self._away = False
         self._probe: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> bytes | None:
-        """The cached value, if there is one. Never raises for want of Redis."""
+        """Return the cached value, or None. Never raises because Redis is down."""
         return self._counted(key, await self._peek(key))
 
     async def get_or_load(
@@ -124,16 +122,18 @@ class Cache:
         ttl: float,
         limit: int | None = None,
     ) -> bytes | None:
-        """The cached value, else what `loader` reads from the source, kept for `ttl` seconds.
+        """Return the cached value, else the one that `loader` reads, kept for `ttl` seconds.
 
-        Nothing is kept of None, of an empty value and of one longer than `limit` bytes. Loaders of
-        one key are alike: of many readers at once one loads and the others take its result, unless
+        None, empty values and those longer than `limit` bytes are not kept. All loaders of one key
+        must be alike: of many concurrent readers one loads and the others take its result, unless
         a write came between.
         """
         found = await self._look_or_wait(key)
         if (value := self._counted(key, found)) is not None:
             return value
         if (loading := self._loading_under(key, found)) is not None:
+            # Not awaited itself: a reader that is cancelled must not cancel the value for the
+            # others.
             await asyncio.wait([loading])
             return await loader() if loading.cancelled() else loading.result()
         if isinstance(found, _Absent):
@@ -141,16 +141,16 @@ class Cache:
         return await loader()
 
     async def fence(self, keys: Collection[str]) -> None:
-        """Before the commit of a change, holding the rows' locks: forget the keys and let nobody fill them.
+        """Forget the keys before a change is committed, and keep readers from filling them.
 
-        Raises Unavailable when Redis cannot be reached: the change must not be committed then.
+        Call it while holding the rows' locks. Raises Unavailable when Redis cannot be reached: the
+        change must not be committed then.
         """
         if not keys:
             return
         problem: Exception | None = None
-        for _ in range(
-            2
-        ):  # again after a restart of Redis: of the first attempt's connection, or under its eyes
+        # Twice: the first try may find that Redis was restarted, before it or during it.
+        for _ in range(2):
             try:
                 if await self._run(self._fence_script, keys, FENCE_MS):
                     return
@@ -159,18 +159,19 @@ class Cache:
         raise Unavailable("The cache cannot be reached.", retry_after=1) from problem
 
     async def drop(self, keys: Collection[str]) -> None:
-        """After the commit: let readers fill again. When that fails the fence ends by itself.
+        """Let readers fill again, after the commit. When that fails the fence expires.
 
         After a failed commit leave the fence alone: the server may still be about to commit.
         """
         try:
+            # Once more after a restart, for the keys of the new run.
             if keys and not await self._run(self._drop_script, keys):
                 await self._run(self._drop_script, keys)
         except REDIS_ERRORS as error:
             log.warning("%d keys stay fenced for a while: %s", len(keys), error)
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close every connection."""
         if self._probe is not None:
             self._probe.cancel()
         await self._redis.aclose()
@@ -188,7 +189,7 @@ class Cache:
         )
 
     async def _connected(self, connection: AbstractConnection) -> None:
-        """On every new connection: learn which run of Redis it leads to, before a command goes out."""
+        """Read the run id of Redis on every new connection, before a command is sent."""
         await connection.on_connect()
         await connection.send_command("INFO", "server")
         found = RUN_ID.search(str(await connection.read_response()))
@@ -213,15 +214,19 @@ class Cache:
         counter.inc()
 
     async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:
-        """A script's answer; None when Redis was restarted meanwhile, so that the keys were the former run's."""
+        """Return a script's answer; None when Redis was restarted meanwhile.
+
+        The keys were those of the former run then.
+        """
         if not self._run_id:
             await self._redis.ping()
+        # A connection that is opened for the script may lead to a restarted Redis and change it.
         run_id = self._run_id
         answer = await script([f"cache:{run_id}:{key}" for key in keys], args)
         return answer if self._run_id == run_id else None
 
     async def _look_or_wait(self, key: str) -> Found:
-        """What the key holds; while a reader in another process is loading it, wait a little for the value."""
+        """Return the key's entry; while another process loads it, wait a little for the value."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + WAIT_SECONDS
         while not self._away:
@@ -232,7 +237,7 @@ class Cache:
         return AWAY
 
     def _loading_under(self, key: str, found: Found) -> asyncio.Future[bytes | None] | None:
-        """The value that this process is loading under the lease that was found.
+        """Return the value that this process is loading under the lease that was found.
 
         It is as good as one's own: no write ended between the lease and the look, so the load sees
         every earlier write.
@@ -244,7 +249,7 @@ class Cache:
     async def _load(
         self, fill: _Fill, loader: Callable[[], Awaitable[bytes | None]], limit: int | None
     ) -> bytes | None:
-        """Load under a lease, tell the readers that wait for it, and keep the value if the lease still stands."""
+        """Load under a lease; hand the value to waiting readers; keep it if the lease stands."""
         loading = self._loading[fill.key] = _Loading(
             fill.lease, asyncio.get_running_loop().create_future()
         )
@@ -257,7 +262,8 @@ class Cache:
         finally:
             if not loading.value.done():
                 loading.value.cancel()
-                self._fill(fill)  # as it is, empty, it ends the lease
+                self._fill(fill)  # empty, it only ends the lease
+            # A fence may have ended the lease, and a later reader taken its place.
             if self._loading.get(fill.key) is loading:
                 del self._loading[fill.key]
         return value
@@ -266,7 +272,7 @@ class Cache:
         return await self._look_many(keys, b"")
 
     async def _look_many(self, keys: Sequence[str], lease: bytes | None = None) -> list[Found]:
-        """What every key holds; those that hold nothing get a lease."""
+        """Return the entry of each key; a key without one gets a lease."""
         lease = next(self._leases) if lease is None else lease
         names = list(dict.fromkeys(keys))
         try:
@@ -282,7 +288,7 @@ class Cache:
         return [_Absent(lease) if found[key] is None else found[key] for key in keys]
 
     async def _fill_many(self, fills: Sequence[_Fill]) -> list[bool]:
-        """Keep every value whose lease stands; whether it stood."""
+        """Keep each value whose lease stands; return which did."""
         arguments = [part for fill in fills for part in (fill.lease, fill.value, fill.ttl_ms)]
         try:
             answer = (
@@ -296,7 +302,10 @@ class Cache:
         return [bool(stood) for stood in answer] if answer else [False] * len(fills)
 
     def _leave(self, problem: Exception) -> None:
-        """Do without Redis until a probe finds it again, so that readers need not find out one by one."""
+        """Work without Redis until a probe finds it again.
+
+        Without this each reader would wait for its own timeout.
+        """
         if not self._away:
             log.warning("reading without Redis: %s", problem)
             self._away = True

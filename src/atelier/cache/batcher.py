@@ -1,6 +1,6 @@
-"""Many tasks ask, one call answers: what is asked for in one loop turn goes out together.
+"""Joins the requests of many tasks in one loop turn into one call.
 
-Knows not what is asked.
+Knows nothing of the requests.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Does in one call what many tasks ask for at a time.
+    """Answers the requests of many tasks with one call at a time.
 
-    One call is under way, the next collects meanwhile.
-
-    Who asks while a call is under way gets its answer from the next: an earlier one might be older
-    than the question.
+    While a call is under way the next batch collects. A request that comes during a call is
+    answered by the next one: the answer of the current call might be older than the request.
     """
 
     def __init__(
@@ -31,7 +29,7 @@ class Batcher(Generic[Item, Answer]):
         self._calling: asyncio.Task[None] | None = None
 
     def __call__(self, item: Item) -> asyncio.Future[Answer]:
-        """The answer to come."""
+        """Ask; the future gets the answer."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._asked.append((item, future))
@@ -42,6 +40,7 @@ class Batcher(Generic[Item, Answer]):
     async def _answer(self) -> None:
         try:
             while self._asked:
+                # Only those that asked before the call: later ones may need a newer answer.
                 asked, self._asked = self._asked[: self._limit], self._asked[self._limit :]
                 try:
                     answers = await self._call([item for item, _ in asked])
@@ -55,7 +54,7 @@ class Batcher(Generic[Item, Answer]):
 
 def _settle(futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
     for future, answer in zip(futures, answers, strict=True):
-        if not future.done():  # not cancelled
+        if not future.done():  # else cancelled
             future.set_result(answer)
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-# One blob may take this part of the room, so that a large one does not drive out everything else
+# One blob may take this part of the room, so that a large one does not evict all others.
 LARGEST_SHARE = 8
 
 
 class Memory:
     """The most recently used blobs, up to `max_bytes`, in this process.
 
-    Fit for what never changes under its key.
+    Only for values that never change under their key.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -23,16 +23,16 @@ class Memory:
         self._values: OrderedDict[str, bytes] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
-        """The value, if it is still here."""
+        """Return the value, or None."""
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)
         return value
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep a value, at the expense of those not used for longest.
+        """Keep a value; evict those not used for longest.
 
-        One above an eighth of the room is not kept.
+        A value above an eighth of the room is not kept.
         """
         if len(value) > self.max_bytes // LARGEST_SHARE:
             return
