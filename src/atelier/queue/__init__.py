@@ -1,7 +1,7 @@
-"""The work queue: jobs as bytes on a Redis stream, delivered at least once, to one consumer at a time, oldest first.
+"""The work queue on a Redis stream: at least once, one consumer per job, oldest first.
 
-Knows nothing of what the bytes mean. An entry leaves its stream when its job is done; the stream
-is what is open.
+Jobs are bytes, of whose meaning it knows nothing. An entry leaves its stream when its job is done;
+the stream is the set of open jobs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One worker on a queue: reads ahead, runs handlers side by side, retries, acknowledges, gives up.
+"""One worker on a queue: reads ahead, runs handlers side by side, retries, acknowledges.
 
-Knows no callers: what a failure means for them is told to `on_dead`.
+Knows no callers: they learn of a job that is given up by `on_dead`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Reject(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How a worker takes jobs and what it does with those that fail. Times in seconds."""
+    """How a worker takes jobs and handles failures. Times in seconds."""
 
     consumer: str
     read_ahead: int
@@ -69,7 +69,7 @@ class Consumer:
         self._hungry = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take jobs until `stop`; then finish what is running, give back what is not, and leave."""
+        """Take jobs until `stop`; then finish the running ones and give the others back."""
         refund = False
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -85,7 +85,7 @@ class Consumer:
                     self._ready.put_nowait(None)
                 await asyncio.wait(runners)
                 await end(background)
-            refund = True  # what is still held was delivered, but never seen: the read was cut off
+            refund = True  # entries still held were delivered but never seen
         finally:
             await self._leave(refund=refund)
 
@@ -93,6 +93,7 @@ class Consumer:
 
     async def _feed(self) -> None:
         while True:
+            # Read only for idle runners: jobs that wait here could run in another process.
             while self._idle <= self._ready.qsize():
                 self._hungry.clear()
                 await self._hungry.wait()
@@ -181,6 +182,7 @@ class Consumer:
             )
         else:
             JOBS.labels(self._group.stream, "dead").inc()
+            # Only now: without heartbeats the entry could be delivered to another worker meanwhile.
             self._reader.held.discard(job.id)
             log.warning("job %s of %s is a dead letter: %s", job.id, self._group.stream, reason)
 
@@ -205,6 +207,7 @@ class Consumer:
         try:
             await self._group.finish(ids)
         except BaseException:
+            # Acknowledged later, or by `_leave`: until then the entries stay held.
             self._done += ids
             raise
         self._reader.held.difference_update(ids)

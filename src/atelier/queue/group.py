@@ -1,7 +1,7 @@
-"""A consumer group on one stream: what a worker does with its entries, one round trip each.
+"""A consumer group on one stream: each operation of a worker is one round trip.
 
-Knows no handlers, no attempts and no dead letters. Every method raises
-redis.exceptions.RedisError.
+Every method raises redis.exceptions.RedisError. Knows no handlers, no attempts and no dead
+letters.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from redis.exceptions import ResponseError
 from atelier.queue import scripts
 
 BODY = b"body"
-ACKED_AT_ONCE = 1000  # ids; Lua unpacks no more than some 8,000 arguments
+ACKED_AT_ONCE = 1000  # ids; Lua unpacks no more than about 8,000 arguments
 
 
 class Entry(NamedTuple):
-    """An entry in a consumer's hands; `deliveries` counts this one too."""
+    """An entry held by a consumer; `deliveries` includes this one."""
 
     id: str
     body: bytes
@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
 
 class Postponed(NamedTuple):
-    """An entry to put off: for how long, and the deliveries that count so far."""
+    """An entry to put off: the delay, and the deliveries that count so far."""
 
     id: str
     seconds: float
@@ -35,16 +35,20 @@ class Postponed(NamedTuple):
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether the error says that the stream or its group is gone (FLUSHALL, an engine that lost its data)."""
+    """Return whether the error says that the stream or its group is gone.
+
+    After FLUSHALL, or when an engine has lost its data.
+    """
     return isinstance(error, ResponseError) and (
         "NOGROUP" in str(error) or "no longer exists" in str(error)
     )
 
 
 class Group:
-    """The group `name` of `stream`; an entry held for `lease` seconds without a beat is due for another consumer.
+    """The group `name` of `stream`.
 
-    Unless the stream is `shared` with other groups, an entry that is done leaves it.
+    An entry without a heartbeat for `lease` seconds is due for another consumer. Unless the stream
+    is `shared` with other groups, an entry that is done is deleted.
     """
 
     def __init__(
@@ -58,7 +62,7 @@ class Group:
         self.lease = lease
 
     async def create(self) -> None:
-        """Make the group, and the stream, unless they are there.
+        """Create the group, and the stream, unless they exist.
 
         It begins with the stream's first entry.
         """
@@ -69,7 +73,7 @@ class Group:
                 raise
 
     async def read(self, consumer: str, count: int, wait: float) -> list[Entry]:
-        """Up to `count` entries that nobody had before.
+        """Return up to `count` entries that were never delivered.
 
         Waits up to `wait` seconds for the first.
         """
@@ -83,18 +87,18 @@ class Group:
         ]
 
     async def claim(self, consumer: str, count: int) -> list[Entry]:
-        """Up to `count` entries that are due again, oldest first."""
+        """Return up to `count` entries that are due again, oldest first."""
         taken = await scripts.CLAIM(
             self._redis, (self.stream,), self.name, consumer, self._lease, count
         )
         return [Entry(entry.decode(), body, deliveries) for entry, body, deliveries in taken]
 
     async def beat(self, consumer: str, ids: Sequence[str]) -> int:
-        """Begin the lease of the consumer's entries anew; how many of them are still its own."""
+        """Renew the lease of the consumer's entries; return how many are still its own."""
         return int(await scripts.BEAT(self._redis, (self.stream,), self.name, consumer, *ids))
 
     async def put_off(self, consumer: str, entries: Sequence[Postponed]) -> None:
-        """Give entries back, to be due after a pause: a lease at most."""
+        """Give entries back, to be due after a delay of at most a lease."""
         arguments: list[str | int] = []
         for entry in entries:
             idle = max(0, self._lease - round(entry.seconds * 1000))
@@ -104,7 +108,7 @@ class Group:
         )
 
     async def leave(self, consumer: str, *, refund: bool) -> int:
-        """Make all that a consumer holds due at once and forget its name.
+        """Make all entries of a consumer due at once and delete it.
 
         `refund` takes back the last delivery.
         """
@@ -112,7 +116,7 @@ class Group:
         return int(await scripts.LEAVE(self._redis, (self.stream,), *arguments))
 
     async def tidy(self) -> None:
-        """Forget consumers that hold nothing and have not come for a lease."""
+        """Delete consumers that hold nothing and have been silent for a lease."""
         await scripts.TIDY(self._redis, (self.stream,), self.name, self._lease)
 
     async def finish(self, ids: Sequence[str]) -> None:
@@ -122,6 +126,6 @@ class Group:
             await scripts.FINISH(self._redis, (self.stream,), self._shared, self.name, *some)
 
     async def bury(self, entry: Entry, dead: str, reason: str, limit: int) -> None:
-        """Acknowledge an entry and copy it to the stream `dead`, of which the newest `limit` are kept."""
+        """Acknowledge an entry and copy it to the stream `dead`, cut to the newest `limit`."""
         arguments = (self._shared, self.name, entry.id, reason, entry.deliveries, limit)
         await scripts.BURY(self._redis, (self.stream, dead), *arguments)

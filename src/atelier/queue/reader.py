@@ -1,8 +1,6 @@
-"""A named consumer's hold on a group: takes entries, keeps their leases, gives them back.
+"""A named consumer in a group: takes entries, keeps their leases, gives them back.
 
-Outlives a lost engine.
-
-Knows nothing of what is done with the entries.
+Survives the loss of an engine. Knows nothing of the work on the entries.
 """
 
 from __future__ import annotations
@@ -19,14 +17,17 @@ from atelier.retry import Outage
 
 log = logging.getLogger("atelier.queue")
 
-# Seconds between looks for entries that are due again, and the longest wait of one blocking read
+# Seconds between claims of entries that are due again, and the longest wait of a blocking read
 POLL = 0.5
-BEATS = 3  # heartbeats in one lease
+BEATS = 3  # heartbeats per lease
 TROUBLE = (RedisError, OSError)
 
 
 class Reader:
-    """Takes up to `count` entries of `group` at a time, as `consumer`, a name that no other living process has."""
+    """Takes up to `count` entries of `group` at a time, as `consumer`.
+
+    No other living process may have the consumer's name.
+    """
 
     def __init__(self, group: Group, consumer: str, count: int) -> None:
         self._group = group
@@ -39,9 +40,9 @@ class Reader:
         self.held: set[str] = set()
 
     async def take(self) -> list[Entry]:
-        """Entries that are due again, else new ones.
+        """Return entries that are due again, else new ones.
 
-        None when none came in a while or the engine is in trouble.
+        The list is empty when none came in a while or the engine is in trouble.
         """
         try:
             await self._enter()
@@ -56,7 +57,7 @@ class Reader:
         return entries
 
     async def _enter(self) -> None:
-        """Release what an earlier process of the same name held when it died: no need to await the lease."""
+        """Release the entries of an earlier process of this name before their lease ends."""
         if not self._entered:
             await self._group.create()
             await self._group.leave(self._consumer, refund=False)
@@ -79,7 +80,9 @@ class Reader:
             await self.outage.failed(error)
             return
         log.warning(
-            "stream %s has lost its group %s; making it anew", self._group.stream, self._group.name
+            "stream %s has lost its group %s; creating it again",
+            self._group.stream,
+            self._group.name,
         )
         try:
             await self._group.create()
@@ -87,7 +90,7 @@ class Reader:
             await self.outage.failed(failure)
 
     async def keep(self) -> None:
-        """Keep the leases of what is held, until cancelled."""
+        """Keep the leases of the held entries, until cancelled."""
         while True:
             await asyncio.sleep(self._group.lease / BEATS)
             try:
@@ -97,7 +100,10 @@ class Reader:
                 log.debug("no heartbeat: %s", error)
 
     async def put_off(self, entries: Sequence[Postponed]) -> None:
-        """Give entries back; without an engine they stay held, without heartbeats, and are due after a lease."""
+        """Give entries back.
+
+        When the engine is down they stay held without heartbeats, and are due after a lease.
+        """
         self.held.difference_update(entry.id for entry in entries)
         try:
             await self._group.put_off(self._consumer, entries)
@@ -105,7 +111,7 @@ class Reader:
             log.debug("%d entries not given back: %s", len(entries), error)
 
     async def leave(self, *, refund: bool) -> None:
-        """Give everything back and forget the name."""
+        """Give everything back and delete the consumer."""
         try:
             await self._group.leave(self._consumer, refund=refund)
         except TROUBLE as error:
@@ -117,7 +123,10 @@ class Reader:
 
 
 async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: a cancellation that meets an arriving reply can get lost in the client."""
+    """Cancel tasks until they have ended.
+
+    A cancellation that meets an arriving reply can get lost in the client.
+    """
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()

@@ -1,4 +1,4 @@
-"""A queue as its callers see it: send, consume, look at, and mend the dead letters."""
+"""A queue as its callers see it: send, consume, inspect, and resend or purge dead letters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ class QueueFull(Unavailable):
 
 
 class DeadLetter(NamedTuple):
-    """A job that was given up: its own id, why, after how many deliveries, and the size of its body in bytes."""
+    """A job that was given up.
+
+    Its own id, the reason, the number of deliveries, and the size of its body in bytes.
+    """
 
     id: str
     reason: str
@@ -39,10 +42,10 @@ class DeadLetter(NamedTuple):
 class Queue:
     """The queue `name`: at most `limit` outstanding jobs, each delivered at most `attempts` times.
 
-    A consumer that has not been heard of for `lease` seconds loses its jobs to others. A failed
-    job comes again after `backoff` seconds, doubling up to a lease. `dead_limit` dead letters are
-    kept. Every method but `consume` and `consume_batches` raises Unavailable when the engine does
-    not answer.
+    A consumer without a heartbeat for `lease` seconds loses its jobs to others. A failed job comes
+    again after `backoff` seconds, doubling up to a lease. `dead_limit` dead letters are kept.
+    Every method but `consume` and `consume_batches` raises Unavailable when the engine does not
+    answer.
     """
 
     def __init__(
@@ -68,11 +71,11 @@ class Queue:
         self._dead_limit = dead_limit
 
     async def send(self, body: bytes) -> str:
-        """Add a job; its id. Raises QueueFull."""
+        """Add a job; return its id. Raises QueueFull."""
         return (await self.send_many([body]))[0]
 
     async def send_many(self, bodies: Sequence[bytes]) -> list[str]:
-        """Add all these jobs or none; their ids.
+        """Add all these jobs or none; return their ids.
 
         Raises QueueFull when there is no room for all.
         """
@@ -84,14 +87,14 @@ class Queue:
         return [entry.decode() for entry in ids]
 
     async def depth(self) -> int:
-        """How many jobs are outstanding: waiting, running or put off."""
+        """Count the outstanding jobs: waiting, running or put off."""
         try:
             return int(await self._redis.xlen(self.name))
         except (RedisError, OSError) as error:
             raise self._unavailable() from error
 
     async def pending(self) -> int:
-        """How many jobs consumers have taken, or put off, and not done."""
+        """Count the jobs that consumers have taken, or put off, and not done."""
         try:
             found: Any = await self._redis.xpending(self.name, GROUP)
         except (RedisError, OSError) as error:
@@ -101,19 +104,19 @@ class Queue:
         return int(found["pending"])
 
     async def dead_letters(self) -> int:
-        """How many jobs were given up and are kept."""
+        """Count the dead letters that are kept."""
         try:
             return int(await self._redis.xlen(self._dead_name))
         except (RedisError, OSError) as error:
             raise self._unavailable() from error
 
     async def oldest_time(self) -> datetime | None:
-        """When the oldest outstanding job was sent, by the engine's clock."""
+        """Return the time at which the oldest outstanding job was sent, by the engine's clock."""
         first, _ = await self._call(scripts.OLDEST, (self.name,))
         return None if first is None else sent_time(first.decode())
 
     async def oldest(self) -> float:
-        """Age in seconds of the oldest outstanding job; 0 when there is none."""
+        """Return the age in seconds of the oldest outstanding job; 0 when there is none."""
         first, (seconds, microseconds) = await self._call(scripts.OLDEST, (self.name,))
         if first is None:
             return 0.0
@@ -133,10 +136,10 @@ class Queue:
     ) -> None:
         """Run `handler` on each job until `stop`, `concurrency` at once, reading `batch` ahead.
 
-        `consumer` is unique among the living; a restarted process that has its old name gets its
-        old jobs back at once. A job is acknowledged when the handler returns. Reject makes it a
-        dead letter at once; Unavailable puts it off and does not count as an attempt; any other
-        error does. `on_dead(job, reason)` is awaited before a job is given up.
+        `consumer` is unique among the living; a restarted process with its old name gets its old
+        jobs back at once. A job is acknowledged when the handler returns. Reject makes it a dead
+        letter at once; Unavailable puts it off and does not count as an attempt; any other error
+        does. `on_dead(job, reason)` is awaited before a job is given up.
         """
 
         async def each(jobs: list[Job]) -> None:
@@ -154,14 +157,14 @@ class Queue:
         concurrency: int = 1,
         on_dead: OnDead | None = None,
     ) -> None:
-        """The same with up to `batch` jobs in one call.
+        """Do the same with up to `batch` jobs in one call.
 
-        When that fails, `handler` is called for each job alone.
+        When the call fails, `handler` is called for each job alone.
         """
         await self._consumer(handler, consumer, (batch, batch, concurrency), on_dead).run(stop)
 
     async def dead(self, limit: int) -> list[DeadLetter]:
-        """The newest dead letters."""
+        """Return the newest dead letters."""
         return [
             _letter(found) for found in await self._call(scripts.DEAD, (self._dead_name,), limit)
         ]
@@ -174,7 +177,7 @@ class Queue:
         return bool(sent)
 
     async def resend_all(self) -> int:
-        """Send every dead letter again, the oldest first; how many.
+        """Send every dead letter again, the oldest first; return how many.
 
         Raises QueueFull when the rest has no room.
         """
@@ -182,7 +185,7 @@ class Queue:
         return sum([await self.resend(letter.id) for letter in reversed(letters)])
 
     async def purge(self) -> int:
-        """Throw all dead letters away; how many."""
+        """Delete all dead letters; return how many."""
         return int(await self._call(scripts.PURGE, (self._dead_name,)))
 
     def _consumer(
@@ -228,7 +231,7 @@ class Queue:
 
 
 def sent_time(entry: str) -> datetime:
-    """When an entry was added, which its id tells to the millisecond."""
+    """Return the time at which an entry was added, which its id tells to the millisecond."""
     return datetime.fromtimestamp(int(entry.partition("-")[0]) / 1000, UTC)
 
 
