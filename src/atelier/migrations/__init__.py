@@ -1,4 +1,4 @@
 """Alembic's migrations: every table but Django's.
 
-They ship in the package, so that an installed wheel can migrate.
+They are part of the package, so that an installed wheel can migrate.
 """

@@ -18,20 +18,20 @@ from atelier.retry import retry
 
 config = context.config
 DJANGO = {"files", "django_migrations"}
-LOCK_TIMEOUT_MS = 2_000  # for so long a step may make requests wait
+LOCK_TIMEOUT_MS = 2_000  # requests may wait this long behind a step
 TRIES, PAUSE_SECONDS = 60, 3  # five minutes, in which requests are served
-TURN_SECONDS = 0.2  # between two looks whether another migrator is done
+TURN_SECONDS = 0.2  # between polls while another migrator runs
 
 
 def render(kind: str, item: object, _context: object) -> str | Literal[False]:
-    """Write our own column types as what they are in the database: a migration must outlive the class."""
+    """Write our own column types as the database's: a migration must outlive the class."""
     return (
         "sa.DateTime(timezone=True)" if kind == "type" and isinstance(item, UtcDateTime) else False
     )
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether a thing of the database concerns Alembic: Django's two tables have their own migrations."""
+    """Return whether an object is Alembic's: Django's two tables have their own migrations."""
     return not (kind == "table" and name in DJANGO)
 
 
@@ -39,10 +39,8 @@ def ours(name: str | None, kind: str, _parents: object) -> bool:
 def run() -> None:
     """Migrate online, one migrator at a time, each step a transaction.
 
-    Raises Unavailable when tables stay in use.
-
-    A statement that waits for a table makes everybody wait behind it, so none waits long: its step
-    is rolled back and tried again.
+    A statement that waits for a table makes all others wait behind it, so none waits long: its
+    step is rolled back and tried again. Raises Unavailable when tables stay in use.
     """
     url = make_url(config.attributes["url"]).set(drivername="postgresql+psycopg")
     with create_engine(url, poolclass=NullPool, hide_parameters=True).connect() as connection:
@@ -55,7 +53,7 @@ def run() -> None:
             compare_type=True,
             render_item=render,
             include_name=ours,
-            # a step may leave its transaction, to make an index concurrently
+            # A step may leave its transaction, to create an index concurrently.
             transaction_per_migration=True,
         )
         try:
@@ -70,10 +68,10 @@ def run() -> None:
 
 
 def take_turn(connection: Connection) -> None:
-    """Be the only migrator until the connection ends.
+    """Become the only migrator until the connection ends.
 
-    By asking again and again: who waits in a statement holds a snapshot, and an index that is made
-    concurrently by the migrator before him would wait for him.
+    It polls: a statement that waits for the lock holds a snapshot, and an index that the current
+    migrator creates concurrently would wait for that snapshot.
     """
     while not connection.exec_driver_sql(
         f"SELECT pg_try_advisory_lock({locks.MIGRATION})"

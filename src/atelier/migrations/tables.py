@@ -1,4 +1,4 @@
-"""Every module that declares a table, so that Alembic sees them all."""
+"""Imports every module that declares a table, so that Alembic sees them all."""
 
 from __future__ import annotations
 
