@@ -1,7 +1,7 @@
-"""What makes a Celery worker outlive its broker: for the files slice and for classify's cluster (decision 44).
+"""Makes a Celery worker outlive its broker: for the files slice and classify's cluster.
 
-Names the classes and does not import them: kombu and Celery do, when a Redis or a worker is what
-they have.
+See decision 44. The classes are named and not imported here: kombu and Celery import them when a
+Redis or a worker is in use.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ CONSUMER = "atelier.broker.consumer:Consumer"
 
 
 def harden(app: Celery) -> None:
-    """Give the app's workers that consumer, and every connection of this process to a Redis that transport."""
+    """Give the app's workers this consumer, and Redis connections this transport.
+
+    The transport is that of every Redis connection of this process.
+    """
     TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), TRANSPORT))
     app.conf.worker_consumer = CONSUMER

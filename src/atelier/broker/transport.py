@@ -1,4 +1,4 @@
-"""Kombu's Redis transport, but for one thing: a job that cannot be acknowledged does not keep its place for ever."""
+"""Kombu's Redis transport, except that a job whose acknowledgement fails is not counted."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from kombu.transport import redis, virtual
 
 
 class QoS(redis.QoS):
-    """Counts the jobs that a worker has in hand; at `prefetch_count` of them it asks for no more.
+    """Counts the jobs that a worker holds; at `prefetch_count` of them it asks for no more.
 
-    Kombu counts a job on when Redis did not take its acknowledgement. Such a job is Redis's to
-    give to somebody after the visibility timeout; counted here, it and a few like it would keep
-    the worker from ever asking again, and from noticing that its connection is gone.
+    Kombu keeps counting a job when Redis did not take its acknowledgement. Redis gives such a job
+    to another worker after the visibility timeout; counted here, a few of them would keep this
+    worker from ever asking again, and from noticing that its connection is lost.
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """The job is done; whatever Redis says, it is not in hand any more."""
+        """Acknowledge the job; whatever Redis says, the worker no longer holds it."""
         try:
             super().ack(delivery_tag)
         except BaseException:
@@ -24,7 +24,7 @@ class QoS(redis.QoS):
             raise
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        """The job is given back or thrown away; the same."""
+        """Return or drop the job; the worker no longer holds it."""
         try:
             super().reject(delivery_tag, requeue)
         except BaseException:
@@ -33,12 +33,12 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """A channel that counts so."""
+    """A channel that counts with this QoS."""
 
     QoS: Any = QoS
 
 
 class Transport(redis.Transport):
-    """The transport of such channels."""
+    """A transport with these channels."""
 
     Channel = Channel
