@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """The command line; `atelier probe` takes a short cut, for it runs every few seconds."""
+    """Run the command line; `atelier probe`, which runs every few seconds, takes a short cut."""
     if sys.argv[1:] == ["probe"]:
         from atelier.observe import probe
 

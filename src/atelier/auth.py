@@ -1,7 +1,7 @@
-"""Who is asking: access tokens, passwords, and the verified tokens that one process remembers.
+"""Authentication: access tokens, passwords, and the verified tokens that a process remembers.
 
-Knows no framework and no database: whether a session still stands is a function that the caller
-passes in.
+Knows no framework and no database: whether a session is still valid is asked through a function of
+the caller's.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ISSUER = "atelier"
 AUDIENCE = "atelier-api"
 REQUIRED = ["iss", "aud", "sub", "sid", "jti", "iat", "exp", "typ"]
 MIN_SECRET_BYTES = 32
-MAX_TOKEN_CHARACTERS = 4096  # ours have about 400; whatever is longer is not parsed
+MAX_TOKEN_CHARACTERS = 4096  # ours have about 400; longer ones are not parsed
 MAX_USER_ID = 2**63 - 1
-REMEMBER_SECONDS = 60  # how long a revocation made in another process may stay unseen here
+REMEMBER_SECONDS = 60  # how long a revocation in another process may go unnoticed here
 REMEMBER_TOKENS = 10_000  # about 8 MB
 HASHERS = 2  # passwords hashed at once: each takes 64 MiB and about 50 ms
 HASHERS_BACKLOG = 100  # waiting beyond these would take longer than a client waits
@@ -52,7 +52,7 @@ _USER_ID = re.compile(r"[1-9][0-9]{0,18}")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says.
+    """The content of a valid access token.
 
     `session_id` names the refresh family; `expires` is in Unix seconds.
     """
@@ -65,7 +65,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user on whose behalf a request comes, and the session it belongs to."""
+    """The user who makes a request, and the session of the request."""
 
     user_id: int
     session_id: str
@@ -95,7 +95,7 @@ class Tokens:
         self.access_seconds = access_seconds
 
     def issue(self, user_id: int, session_id: str) -> str:
-        """An access token for `user_id`, valid for `access_seconds` from now."""
+        """Issue an access token for `user_id`, valid for `access_seconds` from now."""
         issued = int(self._now())
         claims = {
             "iss": self._issuer,
@@ -110,7 +110,7 @@ class Tokens:
         return jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
 
     def verify(self, token: str) -> Claims:
-        """What `token` says.
+        """Return the claims of `token`.
 
         Raises Unauthenticated with the reason when it is not a valid access token of ours.
         """
@@ -133,7 +133,10 @@ class Tokens:
         return self._claims(payload)
 
     def digest(self, purpose: str, data: bytes) -> bytes:
-        """A keyed digest: whoever reads it without the secret cannot try guesses of `data` against it."""
+        """Return a keyed digest.
+
+        Without the secret, guesses of `data` cannot be tried against it.
+        """
         return hmac.digest(self._keys[self._kid], purpose.encode() + b"\0" + data, "sha256")
 
     def _claims(self, payload: dict[str, object]) -> Claims:
@@ -160,12 +163,12 @@ class Tokens:
 
 
 def key_id(secret: str) -> str:
-    """The name under which tokens refer to `secret`, without giving it away."""
+    """Return the name under which tokens refer to `secret`, without giving it away."""
     return hmac.new(secret.encode(), b"kid", hashlib.sha256).hexdigest()[:16]
 
 
 class Passwords:
-    """Argon2id, off the event loop and bounded: at most `HASHERS` at once, `HASHERS_BACKLOG` waiting."""
+    """Argon2id off the event loop, at most `HASHERS` at once and `HASHERS_BACKLOG` waiting."""
 
     def __init__(self, parameters: Parameters = RFC_9106_LOW_MEMORY) -> None:
         self._hasher = PasswordHasher.from_parameters(parameters)
@@ -173,19 +176,25 @@ class Passwords:
         self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """The encoded hash to store."""
+        """Return the encoded hash to store."""
         return await self._run(self._hash, password)
 
     async def verify(self, encoded: str | None, password: str) -> bool:
-        """Whether `password` is the one of `encoded`; None (no such user) costs the same work and is never right."""
+        """Return whether `password` matches `encoded`.
+
+        None (no such user) never matches and takes the same time.
+        """
         return await self._run(self._verify, encoded, password)
 
     def outdated(self, encoded: str) -> bool:
-        """Whether `encoded` was made with other parameters than today's, and should be made anew at the next login."""
+        """Return whether `encoded` has other parameters than today's.
+
+        It should be replaced at the next login then.
+        """
         return self._hasher.check_needs_rehash(encoded)
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, work: Callable[..., T], *args: object) -> T:
@@ -202,9 +211,8 @@ class Passwords:
 
     def _verify(self, encoded: str | None, password: str) -> bool:
         if encoded is None:
-            self._hasher.hash(
-                _composed(password)
-            )  # what a verification does, with the same parameters
+            # The work of a verification, with the same parameters.
+            self._hasher.hash(_composed(password))
             return False
         try:
             return self._hasher.verify(encoded, _composed(password))
@@ -213,15 +221,15 @@ class Passwords:
 
 
 def _composed(password: str) -> str:
-    """NFC, so that a password typed on another keyboard is the same one."""
+    """Normalise to NFC, so that a password typed on another keyboard is the same one."""
     return unicodedata.normalize("NFC", password)
 
 
 class Authenticator:
-    """From an `Authorization` value to a principal, remembering verified tokens for `REMEMBER_SECONDS` at most.
+    """Turns an `Authorization` value into a principal; remembers verified tokens for a while.
 
-    `alive` says whether the session of a token still stands; it is asked when a token is seen for
-    the first time.
+    They are remembered for `REMEMBER_SECONDS` at most. `alive` says whether the session of a token
+    is still valid; it is asked when a token is first seen.
     """
 
     def __init__(
@@ -239,12 +247,12 @@ class Authenticator:
         self._drops = 0
 
     def known(self, authorization: str) -> Principal | None:
-        """The principal of a value that was verified lately: no signature, no await."""
+        """Return the principal of a recently verified value: no signature check, no await."""
         seen = self._seen.get(authorization)
         return seen[1] if seen is not None and self._now() < seen[0] else None
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """The principal of an `Authorization` header (or gRPC metadata) value.
+        """Return the principal of an `Authorization` header (or gRPC metadata) value.
 
         Raises Unauthenticated.
         """
@@ -282,7 +290,7 @@ class Authenticator:
 
 
 def _bearer(authorization: str) -> str:
-    """The token of a `Bearer` value."""
+    """Return the token of a `Bearer` value."""
     if authorization[: len(_SCHEME)].lower() != _SCHEME:
         raise Unauthenticated("Use the Bearer scheme.")
     return authorization[len(_SCHEME) :].strip()

@@ -1,4 +1,4 @@
-"""Settings to adapters: the only place that names a concrete bus or blob store.
+"""Makes adapters from settings: the only module that names a concrete bus or blob store.
 
 Knows no database and no role.
 """
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from atelier.settings import Bucket, Settings
 
 PROCESS, STORE = "process", "store"
-# Rendered pictures are large: the processor waits for the archiver rather than fill memory
+# Rendered pictures are large: the processor waits for the archiver rather than fill the memory.
 STORE_LIMIT = 256
-DEAD_LIMIT = 100  # dead letters kept of each queue: they hold pictures
-# Who subscribes to what: the relay declares them all before it sends, so that none misses what
-# came before it.
+DEAD_LIMIT = 100  # dead letters kept of each queue: they contain pictures
+# The subscriptions of each service: the relay declares them all before it sends, so that a service
+# receives the events from before its start.
 SUBSCRIPTIONS = {"processor": ("image.*",), "grpc": ("book.*",)}
 REDIS_TIMEOUT = 5.0  # seconds for a command; blocking reads bring their own
 REDIS_CONNECTIONS = 128
 
 
 def open_redis(settings: Settings) -> Redis:
-    """The queue's and the cache's engine.
+    """Open the Redis of queue and cache.
 
     Retries are decided where the command is sent, not here.
     """
@@ -47,7 +47,7 @@ def open_redis(settings: Settings) -> Redis:
 
 
 def open_bus(settings: Settings, redis: Redis) -> Bus:
-    """RabbitMQ when its URL is set, else Redis Streams."""
+    """Open RabbitMQ when its URL is set, else Redis Streams."""
     if settings.amqp_url is not None:
         from atelier.events.bus.rabbitmq import RabbitBus
 
@@ -58,12 +58,12 @@ def open_bus(settings: Settings, redis: Redis) -> Bus:
 
 
 def open_blobs(settings: Settings) -> Blobs:
-    """The store of the settings."""
+    """Open the store of the settings."""
     return open_store(settings, settings.store)
 
 
 def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
-    """The store in a folder, or the one in a bucket, to which the settings hold the keys."""
+    """Open the store in a folder, or in a bucket with the credentials of the settings."""
     if isinstance(place, Path):
         return DirectoryBlobs(place)
     from atelier.blobs.s3 import Access, S3Blobs
@@ -79,7 +79,7 @@ def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
 
 
 def process_queue(settings: Settings, redis: Redis) -> Queue:
-    """Jobs for the image processor."""
+    """Open the queue of the image processor."""
     return Queue(
         redis,
         PROCESS,
@@ -90,24 +90,24 @@ def process_queue(settings: Settings, redis: Redis) -> Queue:
 
 
 def store_queue(settings: Settings, redis: Redis) -> Queue:
-    """Jobs for the archiver."""
+    """Open the queue of the archiver."""
     return Queue(
         redis, STORE, limit=STORE_LIMIT, attempts=settings.job_attempts, dead_limit=DEAD_LIMIT
     )
 
 
 def database_url(settings: Settings) -> str:
-    """The database's URL."""
+    """Return the database's URL."""
     return _url(settings, "database_url", "database")
 
 
 def redis_url(settings: Settings) -> str:
-    """Redis's URL."""
+    """Return Redis's URL."""
     return _url(settings, "redis_url", "Redis")
 
 
 def _url(settings: Settings, name: str, what: str) -> str:
-    """The URL that is set, else that of the engine which `atelier up` runs on the same data folder."""
+    """Return the URL that is set, else that of the embedded engine on the same data folder."""
     chosen = getattr(settings, name)
     url = chosen.get_secret_value() if chosen is not None else running.noted(settings.data, name)
     if url is None:
@@ -120,7 +120,7 @@ def _url(settings: Settings, name: str, what: str) -> str:
 
 
 def secret(settings: Settings) -> str:
-    """The key that signs tokens."""
+    """Return the secret that signs tokens."""
     if settings.secret is None:
         raise Unavailable(
             "no secret: set ATELIER_SECRET (32 bytes or more) or start with `atelier up`"

@@ -1,4 +1,4 @@
-"""The `atelier` command: each subcommand imports its role lazily, so that none pays for another."""
+"""The `atelier` command: each subcommand imports its role on use, so none pays for another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def atelier(version: Version = False) -> None:
 
 
 def main() -> None:
-    """The entry point: errors of use are one line and exit code 2, never a traceback."""
+    """Run the command line: a usage error is one line and exit code 2, never a traceback."""
     try:
         app()
     except AtelierError as error:
@@ -250,7 +250,10 @@ def verify_blobs(data: Data = None) -> None:
 
 @blobs_app.command(name="adopt")
 def adopt_blobs(data: Data = None) -> None:
-    """Make the store this database's, whatever it holds: after a loss, or when two were put together on purpose."""
+    """Make the store this database's, whatever it holds.
+
+    For use after a loss, or when the two were put together on purpose.
+    """
     from atelier.roles.store import take_over as run
 
     raise typer.Exit(run(_settings(data)))

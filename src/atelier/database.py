@@ -1,4 +1,4 @@
-"""PostgreSQL: the declarative base, the engine for transactions, the pool for hot reads, and UTC datetimes.
+"""PostgreSQL: the declarative base, transactions, a pool for hot reads, UTC datetimes.
 
 Knows no table of any slice.
 """
@@ -30,11 +30,11 @@ from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
 from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 
-STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
+STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
 
 CONNECT_SECONDS = 5
-LOOK_UPS = 256  # rows by id of one round trip
-RETRY_SECONDS = 2  # an engine that was killed is back by then
+LOOK_UPS = 256  # rows by id per round trip
+RETRY_SECONDS = 2  # by then an engine that was killed has restarted
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -52,38 +52,44 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """`timestamptz` that takes aware datetimes only and gives them back in UTC."""
+    """`timestamptz` that takes only aware datetimes and returns them in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive datetimes: some drivers would guess a zone."""
+        """Refuse naive datetimes, for which some drivers would guess a zone."""
         if value is not None and value.tzinfo is None:
             raise ValueError("naive datetime")
         return value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC, whatever the server's zone."""
+        """Return the time in UTC, whatever the server's zone."""
         return value and value.astimezone(UTC)
 
 
 class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
-    """A connection whose statements leave no state behind: to reset it on return would double the round trips."""
+    """A connection that is not reset on return to the pool.
+
+    Its statements leave no state behind, and a reset would double the round trips.
+    """
 
     def get_reset_query(self) -> str:
-        """Nothing to do."""
+        """Return no statement."""
         return ""
 
 
 def _refuse_closed(connection: Any, *_: object) -> None:
-    """Have the pool open a new connection in place of one whose server has gone: its loss is known without asking."""
+    """Have the pool replace a connection whose server has gone.
+
+    The driver knows of the loss, so this costs no round trip.
+    """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 class Database:
-    """One process's connections: `begin()` for transactions, `fetch()` for hot reads without the ORM.
+    """The connections of one process: `begin()` for transactions, `fetch()` for hot reads.
 
     `url` is `postgresql://...` (libpq's form, sockets by `?host=`). Connections are opened on
     first use.
@@ -98,7 +104,7 @@ class Database:
             pool_size=connections,
             max_overflow=connections,
             async_creator=self._connect,
-            hide_parameters=True,  # errors are logged, and values are people's data
+            hide_parameters=True,  # errors are logged, and parameters are people's data
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
@@ -124,12 +130,12 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """A unit of work. The use case commits; leaving without a commit rolls back."""
+        """Open a unit of work. The use case commits; leaving without a commit rolls back."""
         async with self._sessions() as session:
             yield session
 
     async def pool(self) -> asyncpg.Pool:
-        """The driver's own pool, for hot reads."""
+        """Return the driver's own pool, for hot reads without the ORM."""
         if self._pool is None:
             async with self._opening:
                 if self._pool is None:
@@ -143,12 +149,12 @@ class Database:
         return self._pool
 
     async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
-        """Rows of one statement, read outside any transaction."""
+        """Return the rows of one statement, read outside any transaction."""
         rows: list[asyncpg.Record] = await (await self.pool()).fetch(query, *args)
         return rows
 
     async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
-        """The first row of one statement, or None."""
+        """Return the first row of one statement, or None."""
         return await (await self.pool()).fetchrow(query, *args)
 
     async def ping(self) -> None:
@@ -156,9 +162,9 @@ class Database:
         await self.fetchrow("SELECT 1")
 
     def _measure(self) -> None:
-        """Show how much of the pools is in use.
+        """Export how much of the pools is in use.
 
-        The latest object of a process is the one that counts.
+        A process exports its latest object.
         """
         transactions = cast("QueuePool", self.engine.pool)
         CONNECTIONS.labels("transactions").set_function(transactions.checkedout)
@@ -169,9 +175,10 @@ class Database:
         CONNECTIONS_LIMIT.labels("reads").set(self._connections)
 
     async def by_id(self, query: str, key: int) -> asyncpg.Record | None:
-        """The row whose `id` is `key`; what is asked for while one look-up is under way shares the next.
+        """Return the row whose `id` is `key`.
 
-        `query` is a constant that selects rows, their `id` among them, by `$1::bigint[]`.
+        Requests during a look-up share the next one. `query` is a constant that selects rows, with
+        their `id`, by `$1::bigint[]`.
         """
         look_up = self._look_ups.get(query)
         if look_up is None:
@@ -183,7 +190,7 @@ class Database:
         return [rows.get(key) for key in keys]
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close every connection."""
         if self._pool is not None:
             await self._pool.close()
         await self.engine.dispose()

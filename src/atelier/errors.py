@@ -1,9 +1,8 @@
-"""The kinds of error a client can cause or meet.
+"""Errors that a client can cause or meet.
 
-Each edge (HTTP, gRPC, DRF) maps them to its own codes.
-
-Knows no status codes. `slug` is the stable name of a kind; an error may bring one of its own. What
-answers requests has an entry in `atelier.problem_types`.
+Each edge (HTTP, gRPC, DRF) maps them to its own codes; no status code is known here. `slug` is the
+stable name of a kind of error; an error may have a slug of its own. Each slug of a response has an
+entry in `atelier.problem_types`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class AtelierError(Exception):
 
     @property
     def title(self) -> str:
-        """That of the slug's problem type; else the class's docstring without its full stop."""
+        """The title of the slug's problem type, else the class's docstring without full stop."""
         if known := PROBLEM_TYPES.get(self.slug):
             return known.title
         return (type(self).__doc__ or "Error").splitlines()[0].rstrip(".")

@@ -1,4 +1,7 @@
-"""What a setting should be, in the words of who writes it. Knows no value: it may be a secret."""
+"""The expected form of a setting, for error messages.
+
+Knows no value: it may be a secret.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import Any
 
 from yaml import YAMLError
 
-# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take what the
-# check knows.
+# By the types of https://docs.pydantic.dev/latest/errors/validation_errors/; braces take the
+# values of the check.
 COMPLAINTS = {
     "extra_forbidden": "is not a setting",
     "greater_than_equal": "should be {ge} or more",
@@ -29,7 +32,7 @@ FORMS = {
 
 
 def complaint(name: str, error: Mapping[str, Any]) -> str:
-    """One of pydantic's errors about the setting of this name."""
+    """Explain one of pydantic's errors about the setting of this name."""
     if error["type"] == "string_pattern_mismatch" and name in FORMS:
         return f"should be {FORMS[name]}"
     if words := COMPLAINTS.get(error["type"]):
@@ -39,7 +42,7 @@ def complaint(name: str, error: Mapping[str, Any]) -> str:
 
 
 def flaw(error: Exception) -> str:
-    """Where a file of settings is wrong."""
+    """Return the place of the error in a settings file."""
     if mark := getattr(error, "problem_mark", None):
         return f"{getattr(error, 'problem', 'bad syntax')}, line {mark.line + 1}"
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""The page of a problem type, to which the `type` of each problem leads: HTML, JSON or plain text.
+"""The page of a problem type, at the URL in `type`: HTML, JSON or plain text.
 
 Knows no framework: `atelier.http` serves the pages, and `atelier.files` where it runs alone.
 """
@@ -53,7 +53,7 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 class Page(NamedTuple):
-    """A body, its media type, and the further headers that come with it."""
+    """A body, its media type, and its further headers."""
 
     body: bytes
     media_type: str
@@ -61,10 +61,10 @@ class Page(NamedTuple):
 
 
 def render(slug: str, accept: str) -> Page | None:
-    """The page of a slug; None for an unknown one.
+    """Render the page of a slug; None for an unknown one.
 
-    Of the forms that the header `Accept` names the first is taken, whatever its weight: browsers
-    name HTML first. A client that names none of them, as curl does, gets plain text.
+    Of the types in the header `Accept` the first is taken, whatever its weight: browsers name HTML
+    first. A client that names none of them, as curl does, gets plain text.
     """
     known = PROBLEM_TYPES.get(slug)
     if known is None:
@@ -77,7 +77,7 @@ def render(slug: str, accept: str) -> Page | None:
 
 
 def status_line(known: ProblemType) -> str:
-    """The status and the headers that come with it, as Markdown; or that the slug is a reason."""
+    """The status and its headers, as Markdown; or a note that the slug is a reason."""
     if known.status is None:
         return REASON
     return f"Status {known.status}{f', with {known.headers}' if known.headers else ''}."
@@ -106,7 +106,7 @@ def _text(slug: str, known: ProblemType) -> str:
 
 
 def _marked(text: str) -> str:
-    """Markdown of plain text and `code` as HTML."""
+    """Convert Markdown of plain text and `code` to HTML."""
     return _CODE.sub(r"<code>\1</code>", html.escape(text, quote=False))
 
 

@@ -1,7 +1,7 @@
-"""Every problem type that Atelier answers with: its title, its status and what it means.
+"""Every problem type that Atelier responds with: its title, its status and its meaning.
 
-The one table behind the titles of errors, the pages under `/problems/` and, by `make docs`,
-docs/reference/errors.md. An answer whose slug is missing here has the type `about:blank`.
+This table is behind the titles of errors, the pages under `/problems/` and, by `make docs`,
+docs/reference/errors.md. A response whose slug is missing here has the type `about:blank`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ BASE = "/problems/"  # a type is a reference relative to the server
 
 
 class ProblemType(NamedTuple):
-    """What is said of a slug. `description` is Markdown of plain text and `code` alone."""
+    """The text about a slug. `description` is Markdown of plain text and `code` only."""
 
     title: str
     status: int | None  # None: only a reason in the record of a picture or file that failed
     description: str
-    headers: str = ""  # those that come with it, as a phrase after "with"
+    headers: str = ""  # its headers, as a phrase after "with"
 
 
 GENERAL = {

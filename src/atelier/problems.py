@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): the one table from kinds to status codes, and the documents.
+"""Errors as problem+json (RFC 9457): the table from kinds to status codes, and the documents.
 
 Knows no framework; `atelier.http` and `atelier.files` make responses of them. Slugs are in
 `atelier.problem_types`.
@@ -17,9 +17,9 @@ from atelier.errors import AtelierError, Invalid
 from atelier.problem_types import BASE, PROBLEM_TYPES
 
 MEDIA_TYPE = "application/problem+json"
-UNTYPED = "about:blank"  # RFC 9457, 4.2.1: no more is meant than the status says
+UNTYPED = "about:blank"  # RFC 9457, 4.2.1: it means no more than the status
 CHALLENGE = 'Bearer realm="atelier"'
-RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
+RETRY_SECONDS = 2  # suggested when a dependency is down and nothing better is known
 STATUSES: dict[type[AtelierError], int] = {
     errors.Malformed: 400,
     errors.Unauthenticated: 401,
@@ -34,8 +34,8 @@ STATUSES: dict[type[AtelierError], int] = {
     errors.Unavailable: 503,
 }
 KINDS = {status: kind for kind, status in STATUSES.items()}
-# Statuses that no use case raises: the protocol, the framework, paths, ranges, and our own
-# mistakes.
+# Statuses that no use case raises: those of the protocol, the framework, paths, ranges, and our
+# own faults.
 OTHERS = {
     405: "method-not-allowed",
     406: "not-acceptable",
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Problem(NamedTuple):
-    """An answer that is an error: its status, the members of its document, and what its head says besides the type."""
+    """An error response: its status, the members of its document, and its further headers."""
 
     status: int
     document: dict[str, Any]
@@ -64,7 +64,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> Problem:
-    """A problem with extension `members`. Its type leads to a page, or is `about:blank`."""
+    """Make a problem with extension `members`. Its type leads to a page, or is `about:blank`."""
     type_ = BASE + slug if slug in PROBLEM_TYPES else UNTYPED
     document: dict[str, Any] = {"type": type_, "title": title, "status": status}
     if detail:
@@ -73,12 +73,12 @@ def problem(
 
 
 def status_of(error: AtelierError) -> int:
-    """The status of an error's kind; 500 for those that are nobody's request's fault."""
+    """Return the status of an error's kind; 500 for errors that no request causes."""
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
 
 
 def from_error(error: AtelierError) -> Problem:
-    """The problem of an error that a use case raised."""
+    """Make the problem of an error that a use case raised."""
     status = status_of(error)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -90,7 +90,7 @@ def from_error(error: AtelierError) -> Problem:
 def from_status(
     status: int, detail: str = "", headers: Mapping[str, str] | None = None
 ) -> Problem:
-    """The problem of a bare status."""
+    """Make the problem of a bare status."""
     phrase = HTTPStatus(status).phrase
     kind = KINDS.get(status)
     slug = kind.slug if kind else OTHERS.get(status, "")
@@ -99,7 +99,7 @@ def from_status(
 
 
 def unexpected(error: BaseException | None) -> Problem:
-    """The problem of anything else.
+    """Make the problem of any other exception.
 
     Its traceback goes to the log, under the id that the client gets.
     """

@@ -1,6 +1,6 @@
-"""Calling again what failed for a passing reason: the `retry` decorator, and the pauses and log lines of an outage.
+"""Retries: the `retry` decorator, and the pauses and log lines of an outage.
 
-Knows nothing of what is called.
+Knows nothing of the operations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound="Callable[..., object]")
 
-# A pause is this share of its length at least, so that many waiters do not come back together
+# A pause is at least this share of its length, so that many waiters do not come back together
 JITTER = 0.5
 
 
@@ -25,9 +25,9 @@ def retry(
     delay: float = 1,
     exceptions: type[Exception] | tuple[type[Exception], ...] = Exception,
 ) -> Callable[[Function], Function]:
-    """Call a function, or a coroutine function, up to `times` times in all, sleeping `delay` seconds between calls.
+    """Call a function, or a coroutine function, up to `times` times, `delay` seconds apart.
 
-    Errors that are not `exceptions` pass at once and the last of those that are is raised;
+    Errors that are not `exceptions` pass at once, and the last of those that are is raised;
     cancellation always passes. The decorated function keeps its signature, name and docstring.
     Raises ValueError when `times` is below 1 or `delay` below 0.
     """
@@ -84,15 +84,17 @@ def _coroutine_function(
 
 
 def pause(attempt: int, first: float, longest: float) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): doubling from `first` to `longest`, less jitter."""
-    doublings = min(
-        attempt - 1, 32
-    )  # beyond that every `longest` is reached, and a float would overflow in the end
+    """Return the seconds to wait after the `attempt`-th failure (from 1).
+
+    They double from `first` to `longest`, less jitter.
+    """
+    # Beyond that every `longest` is reached, and a float would overflow in the end.
+    doublings = min(attempt - 1, 32)
     return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)
 
 
 class Outage:
-    """Remembers that a server is away: one log line when it goes and one when it is back, growing pauses between."""
+    """The outage of a server: one log line at its start and end, growing pauses between tries."""
 
     FIRST = 0.05  # seconds; a restarting engine is back in a few tenths
     LONGEST = 2.0  # seconds
@@ -103,7 +105,7 @@ class Outage:
         self._failures = 0
 
     async def failed(self, error: BaseException) -> None:
-        """Note a failed try, and wait before the next."""
+        """Record a failed try, and wait before the next."""
         if not self._failures:
             self._log.warning(
                 "%s is unavailable, trying again: %s: %s",
@@ -115,7 +117,7 @@ class Outage:
         await asyncio.sleep(pause(self._failures, self.FIRST, self.LONGEST))
 
     def over(self) -> None:
-        """Note that the server answers."""
+        """Record that the server answers."""
         if self._failures:
             self._log.info("%s is back", self._server)
             self._failures = 0
