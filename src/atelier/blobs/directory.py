@@ -175,7 +175,7 @@ class DirectoryBlobs:
             if not self.root.is_dir():
                 raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
-        # The root may be one that this user can pass through but not open.
+        # The root's parent may be one that this user can pass through but not open.
         with suppress(PermissionError) if folder == self.root else nullcontext():
             _fsync(folder.parent)
         self._durable.add(folder)

@@ -182,7 +182,7 @@ class Consumer:
             )
         else:
             JOBS.labels(self._group.stream, "dead").inc()
-            # Only now: without heartbeats the entry could be delivered to another worker meanwhile.
+            # Only now: without heartbeats the entry could be delivered to another worker.
             self._reader.held.discard(job.id)
             log.warning("job %s of %s is a dead letter: %s", job.id, self._group.stream, reason)
 
