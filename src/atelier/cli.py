@@ -91,7 +91,7 @@ def archiver(data: Data = None) -> None:
 
 @app.command()
 def relay(data: Data = None) -> None:
-    """The relay: carries the outbox to the event bus, and offers lost jobs again."""
+    """The relay: sends the outbox to the event bus, and offers lost jobs again."""
     from atelier.roles.relay import main as run
 
     raise typer.Exit(run(_settings(data)))
@@ -122,7 +122,7 @@ def check(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Mend what can be: make lost renditions anew, remove orphans."
+            "--repair", help="Repair what can be: render lost renditions again, remove orphans."
         ),
     ] = False,
 ) -> None:

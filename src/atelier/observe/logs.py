@@ -375,6 +375,6 @@ def _report_unhandled() -> None:
     def of_finaliser(args: sys.UnraisableHookArgs) -> None:
         if args.exc_value is not None:
             info = (args.exc_type, args.exc_value, args.exc_traceback)
-            log.error("exception that nobody could catch: %s", args.err_msg, exc_info=info)
+            log.error("exception that no code could catch: %s", args.err_msg, exc_info=info)
 
     sys.excepthook, threading.excepthook, sys.unraisablehook = of_main, of_thread, of_finaliser

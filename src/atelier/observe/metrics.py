@@ -114,9 +114,7 @@ SENT = Counter("atelier_relay_sent_events", "Events handed to the bus.", registr
 CONFIRMED = Counter(
     "atelier_relay_confirmed_events", "Events that the bus has confirmed.", registry=RELAY
 )
-ACTIVE = Gauge(
-    "atelier_relay_active", "Whether this relay is the one that carries.", registry=RELAY
-)
+ACTIVE = Gauge("atelier_relay_active", "Whether this relay is the active one.", registry=RELAY)
 OFFERS = Counter(
     "atelier_reconciler_offers", "Jobs sent again by the reconciler.", ("kind",), registry=RELAY
 )

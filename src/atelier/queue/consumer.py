@@ -28,7 +28,7 @@ DRAIN_LIMIT = 5.0  # seconds for the last acknowledgements when the engine does 
 
 
 class Reject(Exception):
-    """Raised by a handler for a job that no further attempt can mend."""
+    """Raised by a handler for a job that no further attempt can repair."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
