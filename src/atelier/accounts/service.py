@@ -176,6 +176,7 @@ async def refresh(
     current = (*alive, RefreshFamily.token_sha256 == _digest(old), RefreshFamily.expires_at > now)
     rotated = {"token_sha256": _digest(new), "expires_at": now + timedelta(days=days)}
     async with database.session() as session:
+        # One UPDATE decides between concurrent requests: the loser finds another digest.
         user_id = await session.scalar(
             update(RefreshFamily).where(*current).values(rotated).returning(RefreshFamily.user_id)
         )

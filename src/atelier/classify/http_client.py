@@ -148,6 +148,8 @@ class Connection(asyncio.Protocol):
             and self._response.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
         ):
             self._deliver()  # a response without a length ends with its connection
+        # Closed between two responses: the server gave the idle connection up and has not
+        # read this request.
         stale = self._used and not self._started
         self._fail(
             Stale()
@@ -180,6 +182,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
+        # An interim response (1xx): the real one follows.
         if self._parser.get_status_code() < 200:
             self._reset()
             return
@@ -200,7 +203,7 @@ class Connection(asyncio.Protocol):
     def _reset(self) -> None:
         self._response = Response()
         self._body: list[bytes] = []
-        self._size = self._around = 0
+        self._size = self._around = 0  # bytes of the body, and of all around it
         self._started = self._headed = False
 
     def _fail(self, error: Exception) -> None:

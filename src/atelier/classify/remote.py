@@ -77,15 +77,18 @@ class Remote:
             try:
                 response = await self._ask(target, picture.jpeg)
                 if response is None:
+                    # A pause costs no try. A probe that got one must let another request probe.
                     if trying:
                         self._breaker.abandon()
                     continue
                 said = self._read(response)
             except Failed as failed:
+                # The service works; this picture is at fault.
                 self._breaker.succeeded()
                 failed.attempts = attempts + 1
                 raise
             except _Trouble as trouble:
+                # While the service counts as down, failures are not the picture's and cost no try.
                 if self._breaker.failed(trouble.detail, trying=trying):
                     continue
                 attempts += 1

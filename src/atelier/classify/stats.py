@@ -88,6 +88,7 @@ class Measure:
                 break
             passed += count
             reached = key
+        # A bucket stands for all its values; the exact extremes correct it at both ends.
         value = 0.0 if reached is None else MAPPING.value(reached)
         return min(max(value, self.least), self.most)
 

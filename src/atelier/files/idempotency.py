@@ -92,6 +92,7 @@ class Once:
         if self._key is None:
             return None
         with connection.cursor() as cursor:
+            # Waits for a transaction that inserts the same key, and then conflicts with its row.
             cursor.execute(TAKE, self._values)
             taken = cursor.fetchone()
         return None if taken else self.look()

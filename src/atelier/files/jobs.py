@@ -133,6 +133,7 @@ def _lost(waiting_jobs: int) -> list[File]:
         return []
     with transaction.atomic():
         files = list(stale.order_by("offered_at").select_for_update(skip_locked=True)[:count])
+        # Before the jobs are sent, so that no other reconciler sends them too.
         File.objects.filter(pk__in=[file.pk for file in files]).update(offered_at=now)
     return files
 

@@ -128,6 +128,7 @@ def begin(file_id: int, version: int) -> File | None:
 
 def finish(file_id: int, version: int, found: Inspection) -> bool:
     """Commit a result, at most once; false if the row is gone or has another version."""
+    # The blob is listed as garbage until the claim: if the result is stale, it is collected.
     key = None
     if found.thumbnail:
         key = str(

@@ -44,6 +44,7 @@ async def store(
             if (image := await _apply(session, current, outcome, written))
         ]
         keys = [cache_key(image.id) for image in changed]
+        # Until the commit is visible, readers must not put the old rows back into the cache.
         await cache.fence(keys)
         await session.commit()
     for image in changed:

@@ -189,7 +189,7 @@ class Child(Generic[T]):
         )
 
     def kill(self) -> None:
-        """End the child from any thread: whoever waits for it sees it die."""
+        """End the child from any thread; a thread that waits for it sees it die."""
         self._spent = True
         self._process.kill()
 

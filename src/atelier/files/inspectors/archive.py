@@ -204,8 +204,8 @@ class Stream(io.RawIOBase):
                 self._place += len(self._pending)
                 if not self._pending:
                     raise EOFError("the stream is cut off")
-            # zlib takes no limit on its input, only on its output: the rest of the input comes
-            # back as `unconsumed_tail`. The others keep it and say so by `needs_input`.
+            # At the limit of output zlib hands the rest of its input back as `unconsumed_tail`;
+            # bz2 and lzma keep it and clear `needs_input`.
             given, self._pending = self._pending, b""
             made: bytes = self._decompressor.decompress(given, CHUNK_BYTES)
             self._pending = getattr(self._decompressor, "unconsumed_tail", b"")

@@ -1,6 +1,6 @@
 """Turns a picture's metadata into a small JSON-safe dict: camera, time, place, profile.
 
-The values come from strangers and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no
+The values are untrusted and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no
 infinity, bounded lengths.
 """
 

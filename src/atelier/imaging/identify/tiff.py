@@ -111,6 +111,7 @@ class Tiff:
         size = count * TYPES[kind][1]
         width = 8 if self.big else 4
         if size > width:
+            # A value that does not fit into its entry is elsewhere, at the offset in its place.
             (place,) = struct.unpack_from(
                 self.order + ("Q" if self.big else "I"), self.data, place
             )
