@@ -32,7 +32,7 @@ async def finish(journal: Journal, n: int, *, well: bool = True) -> None:
 
 def pending(journal: Journal, count: int) -> list[int]:
     """What the source, begun at the journal's position, would still be asked for."""
-    return [n for n in range(journal.frontier.position, count) if journal.open(entry(n))]
+    return [n for n in range(journal.resume_position.position, count) if journal.open(entry(n))]
 
 
 async def test_what_is_written_is_done_without_a_checkpoint(tmp_path: Path) -> None:

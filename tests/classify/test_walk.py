@@ -240,7 +240,7 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spill", [10, 100_000])
-def test_newcomers_are_exact_in_memory_and_on_disk(
+def test_new_names_are_exact_in_memory_and_on_disk(
     tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is listed and was not known, each once, whichever way it is worked out.

@@ -1,4 +1,4 @@
-"""What is announced about people: the event types and the data that each carries, never a secret."""
+"""Events about users: the types, and the data that each carries, never a secret."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DELETED = "user.deleted"
 
 
 def subject(user_id: int) -> str:
-    """The aggregate that an event is about."""
+    """The subject of a user's events."""
     return f"users/{user_id}"
 
 
 def state(user: User) -> dict[str, Any]:
-    """The facts that a subscriber may want, without asking back."""
+    """The facts that a subscriber may want without asking back."""
     return {"id": user.id, "email": user.email, "created_at": user.created_at.isoformat()}

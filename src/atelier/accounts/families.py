@@ -1,4 +1,4 @@
-"""Sessions as roles besides the API see them: does one still stand, and which are long over.
+"""Sessions for processes other than the API: check that one is open, and purge the old ones.
 
 Knows no HTTP.
 """
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 KEEP_DEAD = timedelta(
     days=1
-)  # how long an ended family is kept, so that reuse of its tokens is told from rubbish
+)  # how long an ended family is kept, so that reuse of its tokens is told from a forgery
 _ALIVE = "SELECT 1 FROM refresh_families WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
 _PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
 
 
 async def is_alive(database: Database, claims: Claims) -> bool:
-    """Whether the session of a token still stands (and with it its user): for `auth.Authenticator`."""
+    """True if a token's session, and so its user, still exists: for `auth.Authenticator`."""
     try:
         family = uuid.UUID(claims.session_id)
     except ValueError:
@@ -30,5 +30,5 @@ async def is_alive(database: Database, claims: Claims) -> bool:
 
 
 async def purge(database: Database) -> int:
-    """Remove families that expired a while ago; how many."""
+    """Remove families that expired a while ago; returns how many."""
     return len(await database.fetch(_PURGE, KEEP_DEAD))

@@ -1,4 +1,4 @@
-"""The tables `users` and `refresh_families`: who there is, and which sign-ins stand."""
+"""The tables `users` and `refresh_families`: the users and their open sessions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from atelier.database import Base, UtcDateTime
 
 
 class User(Base):
-    """A person.
+    """A user.
 
-    `sequence` counts the events about them; `tasks_created` only grows and belongs to the tasks
-    slice.
+    `sequence` counts their events; `tasks_created` only grows and belongs to the tasks slice.
     """
 
     __tablename__ = "users"
@@ -32,7 +31,7 @@ class User(Base):
 class RefreshFamily(Base):
     """One sign-in and all refresh tokens that descend from it.
 
-    Only the digest of the current one is kept.
+    Only the digest of the current token is kept.
     """
 
     __tablename__ = "refresh_families"

@@ -1,8 +1,6 @@
-"""Tells every process at once which sessions have ended.
+"""Tells every process at once which sessions have ended; without Redis, within a minute.
 
-Without Redis they find out within a minute.
-
-Knows no table: what is announced here has been committed.
+Knows no table: announcements are already committed.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 CHANNEL = "atelier:revoked"
 SESSION, USER = "session", "user"
-REDIS_SECONDS = 1.0  # who signs out waits no longer than this for the others to be told
+REDIS_SECONDS = 1.0  # the longest that a sign-out waits for the others to be told
 AGAIN_SECONDS = 1.0  # between attempts to listen
 
 log = logging.getLogger(__name__)
@@ -32,7 +30,7 @@ async def announce(
     session_id: str | None = None,
     user_id: int | None = None,
 ) -> None:
-    """Forget the tokens of a session or user here, now, and elsewhere as soon as the word arrives."""
+    """Forget the tokens of a session or user here now, and elsewhere when the message arrives."""
     authenticator.drop(session_id=session_id, user_id=user_id)
     word = f"{SESSION} {session_id}" if session_id else f"{USER} {user_id}"
     try:
@@ -43,7 +41,7 @@ async def announce(
 
 
 async def follow(redis: Redis, authenticator: Authenticator) -> None:
-    """Forget what other processes announce, until cancelled."""
+    """Forget the sessions that other processes announce, until cancelled."""
     while True:
         try:
             await _listen(redis, authenticator)
@@ -57,7 +55,7 @@ async def _listen(redis: Redis, authenticator: Authenticator) -> None:
         await channel.subscribe(CHANNEL)
         async for message in channel.listen():
             if message["type"] == "subscribe":
-                authenticator.clear()  # whatever was announced while nobody listened
+                authenticator.clear()  # announcements may have been missed
             elif message["type"] == "message":
                 _forget(authenticator, message["data"].decode(errors="replace"))
 

@@ -28,7 +28,7 @@ FORM = "application/x-www-form-urlencoded"
 FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it
 FORM_FIELDS = 16
 LEFT = responses(400, 401, 403, 412, 422)
-UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: tokens are kept by nobody on the way
+UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: no cache keeps tokens
 
 router = APIRouter(tags=["accounts"])
 UserId = Annotated[
@@ -40,7 +40,7 @@ UserId = Annotated[
         json_schema_extra={
             "minimum": 1,
             "maximum": 2**63 - 1,
-        },  # said, not enforced: any other number is nobody's
+        },  # documented, not enforced: any other number is an unknown user
     ),
 ]
 
@@ -68,7 +68,7 @@ async def register(resources: Res, body: Registration, key: Key = None) -> Respo
     An e-mail address has one account; upper and lower case make no difference.
     """
     password = body.password.get_secret_value()
-    # Keyed: a plain digest of a password at rest would invite guessing.
+    # Keyed: a plain digest of a stored password would invite guessing.
     fingerprint = resources.tokens.digest("register", orjson.dumps([body.email, password]))
     hours = resources.settings.idempotency_hours
     async with once(
@@ -149,10 +149,7 @@ async def token(request: Request, resources: Res) -> Response:
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The fields of a URL-encoded form.
-
-    Of a repeated field the form says nothing certain, so it is refused.
-    """
+    """The fields of a URL-encoded form; a repeated field is ambiguous and so refused."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Unsupported(f"Send the form as {FORM}.")
     body = bytearray()

@@ -1,4 +1,4 @@
-"""What account requests hold and answers show. Knows no database."""
+"""The shapes of account requests and answers, as OpenAPI shows them. Knows no database."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ REFRESH_TOKEN_MAX = 200  # ours have 76
 
 
 def address(email: str) -> str:
-    """`email` in its normal form. Raises ValueError when it is no address; no DNS is asked.
+    """`email` in its normal form. Raises ValueError if it is no address; asks no DNS.
 
-    Names under `.test` are accepted: nothing is ever mailed, and people try Atelier with such
+    Names under `.test` are accepted: no mail is ever sent, and people try Atelier with such
     addresses.
     """
     try:
@@ -102,12 +102,12 @@ class Account(BaseModel):
 
     @property
     def etag(self) -> str:
-        """The entity tag: of what is shown only the counter ever changes."""
+        """The entity tag: of the shown fields only the counter ever changes."""
         return f"{self.id}.{self.tasks_created}"
 
     @property
     def first_etag(self) -> str:
-        """The entity tag that it had when it was made."""
+        """The entity tag of a new account."""
         return f"{self.id}.0"
 
 

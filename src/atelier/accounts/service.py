@@ -1,7 +1,7 @@
-"""What people do with their accounts: register, sign in, stay signed in, sign out, leave.
+"""The use cases of accounts: register, sign in, stay signed in, sign out, leave.
 
-One use case, one transaction, an explicit commit. Knows no HTTP and no other slice: what else a
-leaving user owned is deleted by functions that the caller brings.
+One use case, one transaction, an explicit commit. Knows no HTTP and no other slice: functions of
+the caller delete a leaving user's other data.
 """
 
 from __future__ import annotations
@@ -100,10 +100,8 @@ async def login(
 ) -> Pair:
     """A pair of tokens of a new family that lives `days`.
 
-    An unknown user costs the same work as a wrong password.
-
-    Raises WrongCredentials, and TooManyRequests after too many failures of this address from this
-    client.
+    An unknown user costs the same work as a wrong password. Raises WrongCredentials, and
+    TooManyRequests after too many failures of this address from this client.
     """
     email = _folded_or_none(username)
     key = login_key(email or username, client)
@@ -125,7 +123,7 @@ async def login(
 
 
 def _folded_or_none(username: str) -> str | None:
-    """What nobody can have registered is not looked up."""
+    """The folded address, or None for a text that cannot be anyone's."""
     try:
         return folded(address(username))
     except ValueError:
@@ -166,11 +164,11 @@ async def _open_family(
 async def refresh(
     database: Database, tokens: Tokens, revoked: Revoked, *, refresh_token: str, days: int
 ) -> Pair:
-    """The next pair of a family; the token given dies with it. Raises DeadRefreshToken.
+    """The next pair of a family; the given token ends with it. Raises DeadRefreshToken.
 
-    Of several requests with one token one wins. Whoever comes with a token that was already
-    exchanged, even at the same moment, may be a thief or the robbed: the family ends, `revoked` is
-    told, and its owner signs in anew.
+    Of several requests with one token one wins. A token that was already exchanged, even at the
+    same moment, comes from a thief or from the robbed: the family ends, `revoked` is told, and its
+    owner has to sign in again.
     """
     family, old = _parsed(refresh_token)
     new, now = _secret(), utcnow()
@@ -178,6 +176,7 @@ async def refresh(
     current = (*alive, RefreshFamily.token_sha256 == _digest(old), RefreshFamily.expires_at > now)
     rotated = {"token_sha256": _digest(new), "expires_at": now + timedelta(days=days)}
     async with database.session() as session:
+        # One UPDATE decides between concurrent requests: the loser finds another digest.
         user_id = await session.scalar(
             update(RefreshFamily).where(*current).values(rotated).returning(RefreshFamily.user_id)
         )
@@ -207,7 +206,7 @@ async def logout(database: Database, revoked: Revoked, principal: Principal) -> 
 
 
 async def me(database: Database, user_id: int) -> Account:
-    """The account. Raises Unauthenticated when it has gone since the token was verified."""
+    """The account. Raises Unauthenticated if it is gone since the token was verified."""
     row = await database.fetchrow(_ACCOUNT, user_id)
     if row is None:
         raise Unauthenticated("The account is gone.")
@@ -219,13 +218,12 @@ async def delete_account(
 ) -> None:
     """Delete a user with everything they own.
 
-    `forget` deletes, in the same transaction, what other slices hold.
-
-    `expected` judges the present entity tag (If-Match). Raises PreconditionFailed, and
-    Unauthenticated when the user is already gone.
+    `forget` deletes the data of other slices in the same transaction. `expected` judges the
+    present entity tag (If-Match). Raises PreconditionFailed, and Unauthenticated if the user is
+    already gone.
     """
-    # Locked first: whoever is adding something for this user waits for our end, and then finds no
-    # user.
+    # Locked first: a transaction that adds something for this user waits for this one to end, and
+    # then finds no user.
     user = await session.scalar(select(User).where(User.id == user_id).with_for_update())
     if user is None:
         raise Unauthenticated("The account is gone.")
@@ -248,12 +246,12 @@ def _secret() -> str:
 
 
 def _digest(secret: str) -> bytes:
-    """What is stored of a secret; it has 256 random bits, so a plain digest is enough."""
+    """The stored digest of a secret; it has 256 random bits, so a plain digest is enough."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 def _parsed(refresh_token: str) -> tuple[uuid.UUID, str]:
-    """Family and secret of a refresh token."""
+    """The family and the secret of a refresh token."""
     family, _, secret = refresh_token.partition(".")
     try:
         return uuid.UUID(hex=family), secret

@@ -1,1 +1,1 @@
-"""Books: one catalogue for everybody, over HTTP and over gRPC."""
+"""Books: one catalogue for all users, over HTTP and over gRPC."""

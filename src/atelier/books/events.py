@@ -1,4 +1,4 @@
-"""What is announced about books: the event types and the data that each carries."""
+"""Events about books: the types, and the data that each carries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CREATED = "book.created"
 UPDATED = "book.updated"
 DELETED = "book.deleted"
 TYPES = (CREATED, UPDATED, DELETED)
-SUBJECTS = "books/"  # and the id
+SUBJECTS = "books/"  # followed by the id
 
 
 def state(title: str, author: str, publication_date: date) -> dict[str, Any]:

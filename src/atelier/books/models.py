@@ -1,4 +1,4 @@
-"""The `books` table: one row is one book of the catalogue."""
+"""The table `books`: one row is one book of the catalogue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atelier.database import Base
 class Book(Base):
     """A book.
 
-    `sequence` counts its events and is its ETag; the folded columns are what filters look in.
+    `sequence` counts its events and is its ETag; filters search in the folded columns.
     """
 
     __tablename__ = "books"
@@ -22,8 +22,7 @@ class Book(Base):
     title: Mapped[str] = mapped_column(Text)
     author: Mapped[str] = mapped_column(Text)
     publication_date: Mapped[date] = mapped_column(Date)
-    # Folded by us: what a database takes for the same letter in another case depends on how it was
-    # set up.
+    # Folded here: case-insensitive comparison in the database depends on its collation.
     title_folded: Mapped[str] = mapped_column(Text)
     author_folded: Mapped[str] = mapped_column(Text)
     sequence: Mapped[int] = mapped_column(Integer)

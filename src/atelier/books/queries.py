@@ -1,6 +1,6 @@
-"""Reading books: by id, through the cache or not, and pages by keyset.
+"""Reads books: by id, through the cache or not, and pages by keyset.
 
-No ORM; knows neither HTTP nor gRPC.
+Uses no ORM; knows neither HTTP nor gRPC.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_ID = 2**63 - 1  # PostgreSQL's largest bigint; ids never come near it
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list is narrowed to: texts that title and author contain, whatever the case.
+    """The filters of a list: texts that title and author must contain, ignoring case.
 
-    Empty means anything.
+    An empty text matches everything.
     """
 
     author: str = ""
@@ -62,8 +62,8 @@ async def page(
     for column, text in (("author_folded", filters.author), ("title_folded", filters.title)):
         if text:
             values.append(folded(text))
-            # Not LIKE: by its guess of how many match, the planner would turn from the index to
-            # sorting the table.
+            # Not LIKE: its estimate of matches would turn the planner from the index to sorting
+            # the table.
             where.append(f"strpos({column}, ${len(values)}) > 0")
     return await database.fetch(_PAGE.format(where=" AND ".join(where)), *values)
 

@@ -1,4 +1,4 @@
-"""How a book looks from outside: the JSON record, and the form in which the cache keeps it with its entity tag."""
+"""The JSON record of a book, and the form in which the cache keeps it with its entity tag."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Tagged(NamedTuple):
 
 
 def cache_key(book_id: int) -> str:
-    """Where a book lives in the cache."""
+    """The cache key of a book."""
     return f"book:{book_id}"
 
 
@@ -41,6 +41,6 @@ def encode(row: asyncpg.Record) -> bytes:
 
 
 def decode(value: bytes) -> Tagged:
-    """What `encode` made."""
+    """Decode the value that `encode` made."""
     etag, _, body = value.partition(b"\n")
     return Tagged(etag.decode(), body)

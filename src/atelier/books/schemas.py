@@ -1,6 +1,6 @@
 """The shapes of book records and requests, as OpenAPI shows them.
 
-The only place that judges them.
+The only place that validates them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _line(value: object) -> object:
 
 
 def _date(value: object) -> object:
-    """A date in the one form of RFC 3339; Python itself would take others, and numbers."""
+    """A date in the one form of RFC 3339; Python itself would accept others, and numbers."""
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         raise ValueError("a date is written YYYY-MM-DD")
     return date.fromisoformat(value)

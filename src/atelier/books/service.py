@@ -1,6 +1,6 @@
-"""What people do with the catalogue: add, change, remove. One use case, one transaction.
+"""The use cases of the catalogue: add, change, remove. One use case, one transaction.
 
-Knows no HTTP; dependencies are arguments. Texts come normalised and judged.
+Knows no HTTP; dependencies are arguments. Texts come normalised and validated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Expected = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All that is said of a book."""
+    """The details of a book."""
 
     title: str
     author: str
@@ -43,14 +43,16 @@ _CREATE = f"""
         VALUES ($1, $2, $3, $4, $5, 1) RETURNING id
     ), announced AS (
         {outbox.INSERT_TRACED}
-        SELECT '{events.CREATED}', '{events.SUBJECTS}' || id, 1, $6::jsonb || jsonb_build_object('id', id), $7 FROM book
+        SELECT '{events.CREATED}', '{events.SUBJECTS}' || id, 1,
+            $6::jsonb || jsonb_build_object('id', id), $7
+        FROM book
     )
     SELECT id FROM book
 """
 
 
 async def create(database: Database, details: Details) -> int:
-    """Add a book and announce it; its id."""
+    """Add a book and its event; returns the id."""
     row = await database.fetchrow(_CREATE, *_values(details))
     assert row is not None  # noqa: S101 - an INSERT that does not raise returns its row
     return int(row["id"])
@@ -61,7 +63,7 @@ async def create_once(
     details: Details,
     before_commit: Callable[[AsyncSession, int], Awaitable[None]],
 ) -> int:
-    """The same in a transaction in which the caller writes, too."""
+    """`create` in a transaction in which the caller writes too."""
     async with database.session() as session:
         connection = await session.connection()
         book_id = int((await connection.exec_driver_sql(_CREATE, _values(details))).scalar_one())
@@ -88,9 +90,10 @@ async def change(
     author: str | None = None,
     publication_date: date | None = None,
 ) -> Book:
-    """Change what is given and announce it; the book. Nothing is announced when nothing changes.
+    """Change the given fields and add an event; returns the book.
 
-    `expected` judges the present entity tag (If-Match); False raises PreconditionFailed.
+    No event is added if nothing changes. `expected` judges the present entity tag (If-Match);
+    False raises PreconditionFailed.
     """
     changes = {"title": title, "author": author, "publication_date": publication_date}
     async with database.session() as session:
@@ -115,7 +118,7 @@ async def change(
 
 
 async def delete(database: Database, cache: Cache, book_id: int, *, expected: Expected) -> None:
-    """Remove a book and announce it. `expected` as for `change`."""
+    """Remove a book and add its event. `expected` as for `change`."""
     async with database.session() as session:
         book = await _locked(session, book_id, expected)
         _announce(session, events.DELETED, book, book.sequence + 1)

@@ -1,7 +1,4 @@
-"""Books over gRPC: read the request, call, shape.
-
-Each change is encoded once for all who watch.
-"""
+"""Books over gRPC: read the request, call, shape. Each change is encoded once for all watchers."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from atelier.rpc.paging import page_size, page_token, read_token
 Context = ServicerContext[Any, Any]
 
 SERVICE = "atelier.books.v1.BookService"
-LIST = "ListBooks"  # what page tokens belong to, with the filters
+LIST = "ListBooks"  # page tokens belong to it and to the filters
 CHANGES = {
     events.CREATED: pb.BOOK_CHANGE_TYPE_CREATED,
     events.UPDATED: pb.BOOK_CHANGE_TYPE_UPDATED,
@@ -35,20 +32,20 @@ CHANGES = {
 
 
 def open_follower(database: Database) -> Follower[bytes]:
-    """The changes of books as ready answers of WatchBooks."""
+    """The follower of book changes as ready answers of WatchBooks."""
     return Follower(database, events.TYPES, _change)
 
 
 class BookServicer(BookServiceServicer):
     """BookService on the database of the HTTP API."""
 
-    def __init__(self, database: Database, tail: Follower[bytes]) -> None:
+    def __init__(self, database: Database, follower: Follower[bytes]) -> None:
         self._database = database
-        self._tail = tail
+        self._follower = follower
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Make a server answer for this service."""
-        add_BookServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call] # generated
+        """Register this service with a server."""
+        add_BookServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def GetBook(self, request: pb.GetBookRequest, _: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
         """One book."""
@@ -60,9 +57,9 @@ class BookServicer(BookServiceServicer):
         """A page of books."""
         size, query = page_size(request.page_size), (LIST, request.author, request.title)
         before = read_token(request.page_token, *query)
-        # Before the rows: who watches after this position sees every change that the page does not
+        # Before the rows: a watch after this position sees every change that the page does not
         # show.
-        sequence = await self._tail.position() if before is None else 0
+        sequence = await self._follower.position() if before is None else 0
         filters = queries.Filters(author=request.author, title=request.title)
         rows = await queries.page(self._database, filters, before=before, limit=size + 1)
         shown = rows[:size]
@@ -73,11 +70,11 @@ class BookServicer(BookServiceServicer):
         )
 
     async def WatchBooks(self, request: pb.WatchBooksRequest, context: Context) -> None:  # noqa: N802 - as above
-        """Every change after a position, then every change as it comes."""
+        """Every change after a position, then each change as it comes."""
         after = request.after_sequence
         if after < 0:
             raise _invalid("after_sequence", "must not be negative")
-        async for batch in self._tail.follow(after):
+        async for batch in self._follower.follow(after):
             for _, change in batch.items:
                 await context.write(change)
             if not batch.items:

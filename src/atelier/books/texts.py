@@ -1,4 +1,4 @@
-"""The words of a book: normalised, on one line, free of characters that no store or screen can hold."""
+"""The texts of a book: normalised, on one line, without characters that no store can hold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 LIMIT = 300  # characters of a title or an author's name, after normalisation
 RAW_LIMIT = (
-    10_000  # characters beyond which nothing is worth normalising: it cannot become short enough
+    10_000  # characters beyond which a text is not normalised: it cannot become short enough
 )
 FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
 
@@ -25,6 +25,6 @@ def line(text: str) -> str:
 
 
 def folded(text: str) -> str:
-    """What texts that differ in case, composition and white space alone have in common."""
+    """The form that texts share if they differ only in case, composition and white space."""
     composed = unicodedata.normalize("NFC", " ".join(text.split()))
     return unicodedata.normalize("NFC", composed.casefold())

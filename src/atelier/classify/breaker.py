@@ -1,7 +1,7 @@
-"""A gate before the remote service: shut while the service is down or asks for a rest, so that pictures wait, not fail.
+"""A circuit breaker before the remote service: while it is open, pictures wait instead of failing.
 
-It is a circuit breaker: many failures in a row shut it, one request at a time tries whether the
-service is back.
+Many failures in a row open it; then one request at a time probes whether the service is back. A
+`Retry-After` of the service holds every request for that long.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from atelier.retry import pause
 
 FAILURES = 10
-"""Failures in a row, of whatever pictures, after which the service is taken to be down."""
+"""Failures in a row, across pictures, after which the service counts as down."""
 
 LONGEST_REST = 3600.0
-"""Seconds that a Retry-After is believed for."""
+"""The longest Retry-After that is honoured, in seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Drained(Exception):
 
 
 class CircuitBreaker:
-    """Pass it before each request (`enter`), and tell it how the request went."""
+    """Call `enter` before each request, and report how the request went."""
 
     def __init__(
         self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning
@@ -38,7 +38,7 @@ class CircuitBreaker:
         self._tell = tell
         self._row = 0
         self._tries = 0
-        self._shut = False
+        self._open = False
         self._permit = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -47,29 +47,29 @@ class CircuitBreaker:
 
     @property
     def draining(self) -> bool:
-        """Whether the run is ending."""
+        """True if the run is ending."""
         return self._drained.is_set()
 
     @property
-    def shut(self) -> bool:
-        """Whether the service is taken to be down."""
-        return self._shut
+    def open(self) -> bool:
+        """True while the service counts as down."""
+        return self._open
 
     async def enter(self) -> bool:
-        """Wait until a request may be made; True when it is the one that tries whether the service is back."""
+        """Wait until a request may be made; true if it is the one that probes the service."""
         await self.sleep(self._rest_until - asyncio.get_running_loop().time())
-        if not self._shut or self._permit:
+        if not self._open or self._permit:
             self._permit = False
-            return self._shut
+            return self._open
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await turn
         if self.draining:
             raise Drained
-        return self._shut
+        return self._open
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, unless the run is ending: then Drained."""
+        """Wait; raises Drained if the run ends meanwhile."""
         if seconds > 0 and not self.draining:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -78,40 +78,40 @@ class CircuitBreaker:
             raise Drained
 
     def succeeded(self) -> None:
-        """The service does its work."""
+        """Report that the service answered."""
         self._row = self._tries = 0
-        if self._shut:
-            self._shut = self._permit = False
+        if self._open:
+            self._open = self._permit = False
             self._tell("the service is back")
             self._release(len(self._waiting))
 
     def failed(self, reason: str, *, trying: bool) -> bool:
-        """A request failed; says whether the service, not the picture, is taken to be the cause."""
+        """Report a failed request; true if the service, not the picture, counts as the cause."""
         self._row += 1
-        if self._shut:
+        if self._open:
             if trying:
                 self._arm()
             return True
         if self._row >= FAILURES:
-            self._shut = True
+            self._open = True
             self._tell(f"the service is down ({reason}): waiting for it")
             self._arm()
-        return self._shut
+        return self._open
 
     def rest(self, seconds: float, reason: str) -> None:
-        """The service asked for a rest: nobody enters meanwhile."""
+        """Hold all requests for as long as the service asked."""
         until = asyncio.get_running_loop().time() + min(max(seconds, 0.0), LONGEST_REST)
         if until > self._rest_until + 1:
             self._tell(f"the service asks for a rest of {seconds:.0f} s ({reason})")
         self._rest_until = max(self._rest_until, until)
 
     def abandon(self) -> None:
-        """The request that was trying came to nothing: let the next one try."""
-        if self._shut:
+        """Let the next request probe: the one that did was cut off without a result."""
+        if self._open:
             self._allow()
 
     def drain(self) -> None:
-        """The run is ending: whoever waits need not wait any more."""
+        """End the run: wake everything that waits."""
         self._drained.set()
         self._release(len(self._waiting))
         if self._timer:
@@ -123,7 +123,7 @@ class CircuitBreaker:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._allow)
 
     def _allow(self) -> None:
-        """Let one request through, or the next one that comes."""
+        """Let one request through: one that waits, or else the next to arrive."""
         self._permit = not self._release(1)
 
     def _release(self, count: int) -> bool:

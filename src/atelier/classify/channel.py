@@ -1,4 +1,4 @@
-"""Hand-offs of bounded size: whoever is faster waits, so memory does not grow with what is to be done."""
+"""Bounded hand-over between stages: the faster side waits, so memory does not grow."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 class Channel:
-    """Entries from the source to the processes: a few, so that the source follows their pace."""
+    """Entries from the source to the processes: few, so that the source keeps their pace."""
 
     def __init__(self, most: int) -> None:
         self._queue: asyncio.Queue[Entry | None] = asyncio.Queue(most)
 
     async def put(self, entry: Entry) -> None:
-        """Hand an entry on, when there is room."""
+        """Pass an entry on as soon as there is room."""
         await self._queue.put(entry)
 
     def now(self) -> Entry | None:
-        """An entry if there is one at hand."""
+        """An entry, if one is there without waiting."""
         try:
             entry = self._queue.get_nowait()
         except asyncio.QueueEmpty:
@@ -30,19 +30,19 @@ class Channel:
         return entry
 
     async def next(self) -> Entry | None:
-        """The next entry; none when there will be no more."""
+        """The next entry; None after the last."""
         entry = await self._queue.get()
         if entry is None:
             self._queue.put_nowait(None)
         return entry
 
     async def close(self) -> None:
-        """There will be no more."""
+        """End the channel: no entry follows."""
         await self._queue.put(None)
 
 
 class Room:
-    """A budget of bytes: whoever would exceed it waits, but for one that is larger than all of it."""
+    """A budget of bytes: takers wait for room, except for an item larger than the whole budget."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -56,7 +56,7 @@ class Room:
             self._used += size
 
     async def free(self, size: int) -> None:
-        """Give it back."""
+        """Give room back."""
         async with self._freed:
             self._used -= size
             self._freed.notify_all()

@@ -1,7 +1,7 @@
-"""Chunks: a few thousand pictures as one job for any machine that sees the same files, and its outcome as one file.
+"""A chunk: a few thousand pictures as one job for any machine that sees the same files.
 
-A chunk may be done twice, late or by two machines at once: its file appears whole or not at all,
-and the run that ordered it takes each picture's line once.
+Its outcome is one file. A chunk may run twice, late, or on two machines at once: the file appears
+whole or not at all, and the run that ordered it takes each picture's line once.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from atelier.classify.outcomes import Entry, Failure, Kind, Result
 from atelier.classify.pool import Work
 
 ALIVE_SECONDS = 5.0
-"""Between two signs of life of a chunk that is being done."""
+"""Seconds between two touches of a running chunk's file, by which the run knows it is alive."""
 
 DONE, PART, OBSOLETE = ".done", ".part", "obsolete"
 RESULT, FAILURE = b"+", b"-"
 
 
 class Piece(msgspec.Struct, array_like=True):
-    """One picture of a chunk; names are bytes, which travel as base64."""
+    """One picture of a chunk; names are bytes, which JSON carries as base64."""
 
     n: int
     path: bytes
@@ -36,7 +36,7 @@ class Piece(msgspec.Struct, array_like=True):
 
 
 class Chunk(msgspec.Struct):
-    """A job: which pictures, how, and where the outcome goes."""
+    """A job: the pictures, how to classify them, and the folder for the outcome."""
 
     name: str
     folder: str
@@ -55,11 +55,11 @@ class Chunk(msgspec.Struct):
 
     @property
     def done(self) -> Path:
-        """The file that holds its outcome once it is done."""
+        """The file that holds the outcome once the chunk is done."""
         return Path(self.folder) / (self.name + DONE)
 
     def means(self) -> Means:
-        """How it is done: one process, as Celery runs one job per core."""
+        """The means of classification: one process, because Celery runs one job per core."""
         work = Work(
             self.root,
             self.rotate,
@@ -74,7 +74,7 @@ class Chunk(msgspec.Struct):
 
 
 class Outcome:
-    """The lines of a chunk, gathered in a file of its own that becomes the outcome when all are there."""
+    """The lines of a chunk, collected in a temporary file that becomes the outcome at the end."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._chunk = chunk
@@ -98,7 +98,7 @@ class Outcome:
                 await asyncio.sleep(seconds)
 
     def finish(self) -> None:
-        """Make it the outcome, durably."""
+        """Publish the file as the outcome, durably."""
         os.fsync(self._descriptor)
         self.path.replace(self._chunk.done)
         sync_folder(self._chunk.done.parent)
@@ -110,7 +110,7 @@ class Outcome:
 
 
 async def do(chunk: Chunk) -> str:
-    """Do a chunk, unless it is done already or its run has been forgotten; says which."""
+    """Run a chunk, unless its outcome exists or its run was discarded; says which it was."""
     if chunk.done.exists():
         return "done before"
     try:

@@ -1,7 +1,4 @@
-"""`atelier classify`: its options, checked.
-
-`atelier classify report` merges the reports of shards.
-"""
+"""The options of `atelier classify`, checked, and its subcommands `work` and `report`."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 CONCURRENCY_PER_WORKER = 16
-"""A service that answers in 30 ms takes 16 requests to keep a worker of 2 ms a picture busy."""
+"""Requests in flight that keep one worker (2 ms a picture) busy if the service takes 30 ms."""
 
 
 EPILOG = (
@@ -36,7 +33,7 @@ worker = typer.Typer(add_completion=False)
 
 
 def main(arguments: list[str]) -> None:
-    """Run the command line; errors of use are one line and exit code 2."""
+    """Run the command line; a usage error is one line and exit code 2."""
     command, name = runner, "atelier classify"
     if arguments and arguments[0] in ("report", "worker"):
         command, name = (
@@ -132,7 +129,7 @@ def run(
     ] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Classify the JPEG and PNG pictures of a directory, going on where an earlier run was cut off."""
+    """Classify the JPEG and PNG pictures of a directory, resuming where an earlier run stopped."""
     import asyncio
 
     from atelier.classify.command import Command
@@ -192,7 +189,10 @@ def work(
         int | None, typer.Option(min=1, help="Chunks at once; default: one per core.")
     ] = None,
 ) -> None:
-    """Classify the chunks of `atelier classify --celery BROKER`: start one on each machine that sees the same files."""
+    """Classify the chunks of `atelier classify --celery BROKER`.
+
+    Start one on each machine that sees the same files.
+    """
     from atelier.classify.jobs import serve
 
     serve(broker, concurrency or os.cpu_count() or 1)

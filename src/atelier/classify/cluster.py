@@ -1,4 +1,8 @@
-"""Has chunks done by Celery workers on any number of machines, and takes in what they made, each picture once."""
+"""Lets Celery workers on any number of machines classify chunks, and collects their outcomes.
+
+Messages are hints, files are the truth: a chunk may be lost or run twice, and each picture's line
+is still taken once.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +24,21 @@ if TYPE_CHECKING:
     from atelier.classify.journal import Journal
 
 AHEAD = 256
-"""Chunks ordered and not yet done: enough for as many cores, each with one waiting."""
+"""Chunks in flight: enough for as many cores, each with one waiting."""
 
 POLL_SECONDS = 0.2
-"""Between two looks for outcomes."""
+"""Seconds between two looks for outcomes."""
 
 STANDSTILL_SECONDS = 900.0
-"""Without any sign of life from any chunk for so long, the oldest is ordered again: the queue may have been wiped."""
+"""Seconds without life from any chunk until the oldest is ordered again: the queue may be gone."""
 
 _log = logging.getLogger(__name__)
 
 
 class Ordered:
-    """A chunk that is being done somewhere.
+    """A chunk in flight.
 
-    `number` tells its place in the queue, times are monotonic.
+    `number` is its place in the queue; times are monotonic.
     """
 
     def __init__(self, chunk: Chunk, number: int) -> None:
@@ -46,7 +50,7 @@ class Ordered:
         self._stamp = 0.0
 
     def sign(self, stamp: float) -> bool:
-        """Take note of its file's time; says whether that is a sign of life."""
+        """Note the modification time of its file; true if that is a sign of life."""
         if stamp == self._stamp:
             return False
         self._stamp, self.alive = stamp, time.monotonic()
@@ -54,13 +58,15 @@ class Ordered:
         return True
 
     def ordered_again(self, number: int) -> None:
-        """It is at the end of the queue now, and asks only for what is missing."""
+        """Move it to the end of the queue, reduced to the pictures that are missing."""
         self.chunk.pieces = [piece for piece in self.chunk.pieces if piece.n in self.missing]
         self.number, self.begun, self.alive = number, None, time.monotonic()
 
 
 def lost(ordered: list[Ordered], life: float, now: float, silence: float) -> list[Ordered]:
-    """Which chunks nobody is doing: begun and silent, overtaken in the queue, or the oldest at a standstill."""
+    """The chunks to order again: fallen silent, overtaken, or the oldest of a standstill."""
+    # The queue is first in, first out: once a later chunk has run for a while, an earlier one that
+    # has not begun is no longer in the queue.
     found = [one for one in ordered if one.begun is not None and now - one.alive > silence]
     begun = [one.number for one in ordered if one.begun is not None and now - one.begun > silence]
     latest = max(begun, default=-1)
@@ -103,15 +109,15 @@ class Cluster:
         self._idle.set()
 
     def drain(self) -> None:
-        """Order nothing more; what is ordered is taken in by the next run."""
+        """Order no more chunks; the next run collects those in flight."""
         self.draining = True
         self._idle.set()
-        self._room.release()  # whoever waits for room need not any more
+        self._room.release()  # wakes an order that waits for room
 
     async def run(
         self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]
     ) -> None:
-        """Run until `feed` returns, and `beside` it whatever else a run needs."""
+        """Run until `feed` returns, and the coroutines of `beside` meanwhile."""
         self._folder.mkdir(exist_ok=True)
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(work) for work in [*beside, self._take_in()]]
@@ -124,7 +130,8 @@ class Cluster:
     async def put(self, entry: Entry) -> None:
         """Add a picture to the chunk being cut.
 
-        After a kill, chunks of the walk are cut at the same numbers again.
+        Chunks of the walk are cut at fixed numbers, so that a run that was killed finds the
+        outcomes of its own chunks again by name.
         """
         name = self._name_of(entry)
         if self._cut and (name != self._name or len(self._cut) >= self._size):
@@ -134,14 +141,14 @@ class Cluster:
         self._idle.clear()
 
     async def idle(self) -> None:
-        """Wait until every chunk is taken in, or given up because the run ends."""
+        """Wait until every chunk is collected, or given up because the run ends."""
         if self._cut and not self.draining:
             await self._order()
         await self._idle.wait()
 
     @property
     def _folder(self) -> Path:
-        """Where outcomes appear; of this run alone, so that a forgotten run's late chunks are dropped."""
+        """The folder for outcomes: one per run, so a discarded run's late chunks are lost."""
         return self._journal.files.folder / f"chunks-{self._journal.state.run}"
 
     def _name_of(self, entry: Entry) -> str:
@@ -158,7 +165,7 @@ class Cluster:
             return
         self._count += 1
         self._ordered[chunk.name] = Ordered(chunk, self._count)
-        if not chunk.done.exists():  # else an earlier run had it done
+        if not chunk.done.exists():  # an earlier run may have had it done
             await self._sent(chunk)
 
     def _chunk(self) -> Chunk:
@@ -201,7 +208,7 @@ class Cluster:
                 await self._again(ordered)
 
     def _outcomes(self) -> list[str]:
-        """The ordered chunks that are done; signs of life of the others are noted."""
+        """The chunks in flight that are done; notes the signs of life of the others."""
         done = []
         for path in self._folder.iterdir():
             name = path.name.split(".")[0]
@@ -222,8 +229,10 @@ class Cluster:
                     if isinstance(line, Failure)
                     else self._recorder.result(line)
                 )
-        await self._journal.checkpoint()  # the lines are durable before their source goes
+        await self._journal.checkpoint()  # makes the lines durable before their source is deleted
         ordered.chunk.done.unlink()
+        # A second worker may have published an outcome for fewer pictures, after the chunk was
+        # ordered again with only those that were missing.
         if ordered.missing:
             await self._again(ordered)
             return

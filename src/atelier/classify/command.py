@@ -1,7 +1,4 @@
-"""The command's run: journal, signals, progress and report around a `Run`.
-
-Returns the exit code.
-"""
+"""One invocation of the command: journal, signals, progress and report around a `Run`."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Command:
-    """One invocation: what to run, where to, and how to speak of it."""
+    """One invocation: the run, its journal, and how to report it."""
 
     def __init__(
         self,
@@ -59,7 +56,7 @@ class Command:
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(run.run())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup says so
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP on purpose
                 loop.add_signal_handler(number, self._interrupt, run, task)
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._print(run, sys.stderr))
         shown = asyncio.ensure_future(
@@ -131,6 +128,6 @@ class Command:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What went wrong first; the rest followed from it."""
+    """The error that came first; the others followed from it."""
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error

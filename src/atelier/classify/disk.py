@@ -1,4 +1,4 @@
-"""Appending to files and replacing them so that they survive a crash, and waiting while the disk is full."""
+"""Appends to files and replaces them crash-safely; waits while the disk is full."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the kernel answers when there is no room; all of it passes when somebody makes room."""
+"""Errors of a full disk, quota or file size; all of them pass once there is room."""
 
 ROOM_SECONDS = 2.0
-"""Between two tries to write to a full disk."""
+"""Seconds between two tries to write to a full disk."""
 
 _log = logging.getLogger(__name__)
 
 
 def append(descriptor: int, data: bytes) -> Iterator[float]:
-    """Write all of `data`; while the disk is full, yield the seconds to wait before the next try."""
+    """Write all of `data`; while the disk is full, yield the seconds until the next try."""
     view, told = memoryview(data), False
     while view:
         try:
@@ -35,7 +35,7 @@ def append(descriptor: int, data: bytes) -> Iterator[float]:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Put a file on disk so that it holds either its old content or all of the new, whatever happens."""
+    """Replace a file atomically and durably: it holds its old content or all of the new."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("wb") as file:
         file.write(data)
@@ -46,7 +46,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Make new and renamed entries of a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,4 @@
-"""Transforms pictures in processes and asks the service about them, on this machine.
-
-What comes of each is recorded.
+"""Transforms pictures in processes and classifies them by the service, on this machine.
 
 Knows neither where pictures come from nor where outcomes go.
 """
@@ -21,11 +19,11 @@ from atelier.classify.pool import Pool, Work
 from atelier.classify.remote import Remote
 
 BYTES_IN_HAND = 32 << 20
-"""Of transformed pictures that wait for, or are in, a request."""
+"""Transformed pictures that wait for a request or are in one, in bytes."""
 
 
 class Recorder(Protocol):
-    """Where outcomes go; a picture is done when its line is recorded."""
+    """The destination of outcomes; a picture is done when its line is recorded."""
 
     async def result(self, line: Result) -> None:
         """Record an answer."""
@@ -36,10 +34,7 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Means:
-    """With what pictures are classified: the processes' work and number.
-
-    The service, how it is asked.
-    """
+    """The means of classification: the processes and their work, the service and its limits."""
 
     work: Work
     url: str
@@ -51,19 +46,19 @@ class Means:
 
 
 class Engine:
-    """`run` a feeding function, which may `put` pictures and wait until all of them are done (`idle`)."""
+    """`run` a function that feeds pictures by `put`; `idle` waits until all of them are done."""
 
     window = 65_536
-    """Pictures between the oldest that is not done and the newest begun: bounds what a checkpoint must list."""
+    """Most pictures from the oldest unfinished to the newest begun; bounds the checkpoint."""
 
     def __init__(self, means: Means, recorder: Recorder) -> None:
         self._means = means
         self._recorder = recorder
-        self._gate = CircuitBreaker()
+        self._breaker = CircuitBreaker()
         self._client = Client(Endpoint(means.url, means.headers), means.timeout)
-        self._remote = Remote(self._client, self._gate, means.tries)
+        self._remote = Remote(self._client, self._breaker, means.tries)
         self._room = Room(BYTES_IN_HAND)
-        self._handoff = Channel(2 * means.workers)
+        self._entries = Channel(2 * means.workers)
         self._ready: asyncio.Queue[tuple[Entry, Transformed]] = asyncio.Queue(means.concurrency)
         self._in_hand = 0
         self._idle = asyncio.Event()
@@ -71,45 +66,42 @@ class Engine:
 
     @property
     def waiting(self) -> bool:
-        """Whether the service is taken to be down."""
-        return self._gate.shut
+        """True while the service counts as down."""
+        return self._breaker.open
 
     @property
     def draining(self) -> bool:
-        """Whether the run is being ended early."""
-        return self._gate.draining
+        """True if the run is being ended early."""
+        return self._breaker.draining
 
     def drain(self) -> None:
-        """Finish what is being asked, unless it waits for the service.
-
-        The rest stays to be done.
-        """
-        self._gate.drain()
+        """Finish the requests in flight, unless they wait for the service; leave the rest."""
+        self._breaker.drain()
 
     async def run(
         self, feed: Callable[[], Awaitable[None]], beside: list[Coroutine[Any, Any, None]]
     ) -> None:
-        """Run until `feed` returns, and `beside` it whatever else a run needs."""
-        pool = Pool(self._means.work, self._handoff.next, self._handoff.now, self._transformed)
+        """Run until `feed` returns, and the coroutines of `beside` meanwhile."""
+        pool = Pool(self._means.work, self._entries.next, self._entries.now, self._transformed)
         async with asyncio.TaskGroup() as group:
             others = [group.create_task(work) for work in beside]
             tending = [group.create_task(pool.tend()) for _ in range(self._means.workers)]
             others += [group.create_task(self._send()) for _ in range(self._means.concurrency)]
             await feed()
-            await self._handoff.close()
+            await self._entries.close()
             await asyncio.gather(*tending)
             for task in others:
                 task.cancel()
         self._client.close()
 
     async def put(self, entry: Entry) -> None:
-        """Begin a picture, when there is room for it."""
+        """Begin a picture as soon as there is room for it."""
         self._in_hand += 1
         self._idle.clear()
-        await self._handoff.put(entry)
+        await self._entries.put(entry)
 
     async def idle(self) -> None:
-        """Wait until every picture that was begun is done, or given up because the run ends."""
+        """Wait until every picture begun is done, or given up because the run ends."""
         await self._idle.wait()
 
     async def _transformed(self, entry: Entry, outcome: Transformed | Failed) -> None:

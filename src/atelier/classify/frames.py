@@ -1,4 +1,7 @@
-"""How the run and its transforming processes talk: a path there, a JPEG with its magic number or a failure back."""
+"""The protocol between the run and its transforming processes.
+
+A request is a path; a reply is a JPEG with its magic numbers, or a failure.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ REQUEST = struct.Struct("<I")
 """The length of a path; the path follows."""
 
 REPLY = struct.Struct("<BI")
-"""How many magic numbers (FAILED: a failure), and the length of what follows."""
+"""The count of magic numbers (FAILED for a failure), and the length of what follows."""
 
 FAILED, READY = 255, 254
 
@@ -41,7 +44,7 @@ def failed(failure: Failed) -> bytes:
 
 
 def parse(count: int, body: bytes) -> Transformed | Failed:
-    """Read an answer; `count` and the body's length came in its head."""
+    """Decode a reply; `count` and the body's length came in its head."""
     if count == FAILED:
         kind, _, detail = body.decode("utf-8", "replace").partition(" ")
         return Failed(KINDS.get(kind, "damaged"), detail)

@@ -1,7 +1,7 @@
-"""HTTP/1.1 as a client, as little of it as sending a picture and reading a bounded answer needs: 25 us a request.
+"""A minimal HTTP/1.1 client, for sending a picture and reading a bounded response (25 us each).
 
-A connection serves one request at a time and is kept alive. It knows no redirects, no cookies and
-no proxies.
+A connection serves one request at a time and is kept alive. There are no redirects, cookies or
+proxies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import httptools
 from atelier.errors import AtelierError
 
 ANSWER_MOST = 1 << 20
-"""Bytes of an answer's body, and of all that is none; a service that sends more has gone mad."""
+"""Largest response body, and largest response head, in bytes."""
 
 CONNECT_SECONDS = 10.0
 
@@ -31,16 +31,16 @@ class BadURL(AtelierError):
 
 
 class BadAnswer(Exception):
-    """The other side does not speak HTTP."""
+    """The server does not speak HTTP."""
 
 
 class Stale(ConnectionError):
-    """A connection kept alive was closed before it answered: the request may be sent again."""
+    """A kept-alive connection was closed before it answered: the request may be sent again."""
 
 
 @dataclass(slots=True)
 class Response:
-    """An answer."""
+    """A response: status, headers, body."""
 
     status: int = 0
     body: bytes = b""
@@ -48,7 +48,7 @@ class Response:
 
 
 class Endpoint:
-    """A URL taken apart: where to connect, and how to ask."""
+    """A URL taken apart: the address to connect to, and the head of its requests."""
 
     def __init__(self, url: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         try:
@@ -80,7 +80,7 @@ class Endpoint:
         )
 
     def request(self, method: str, target: str, media_type: str = "", body: bytes = b"") -> bytes:
-        """A request, whole; without a media type it has no body."""
+        """A complete request; without a media type it has no body."""
         content = (
             f"Content-Type: {media_type}\r\nContent-Length: {len(body)}\r\n" if media_type else ""
         )
@@ -90,12 +90,12 @@ class Endpoint:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown and kept: without the name and password before its host."""
+    """The URL without its user name and password, for display and storage."""
     return re.sub(r"(//)[^/?#]*@", r"\1", url)
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `request` sends bytes and waits for one answer."""
+    """One connection; `request` sends bytes and waits for one response."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -106,9 +106,9 @@ class Connection(asyncio.Protocol):
         self._reset()
 
     async def request(self, data: bytes) -> Response:
-        """Send a request; ConnectionError, Stale or BadAnswer when it has no answer.
+        """Send a request; raises ConnectionError, Stale or BadAnswer when there is no response.
 
-        Cancelled, it is closed.
+        Cancelling it closes the connection.
         """
         if self._transport is None or not self.alive:
             raise Stale
@@ -121,14 +121,14 @@ class Connection(asyncio.Protocol):
             raise
 
     def close(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         self.alive = False
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
-        self._transport = transport  # type: ignore[assignment] # a stream's transport, which the types cannot say
+        self._transport = transport  # type: ignore[assignment] # always a Transport for TCP
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
@@ -147,7 +147,9 @@ class Connection(asyncio.Protocol):
             and self._headed
             and self._response.headers.keys().isdisjoint(("content-length", "transfer-encoding"))
         ):
-            self._deliver()  # an answer without a length ends with its connection
+            self._deliver()  # a response without a length ends with its connection
+        # Closed between two responses: the server gave the idle connection up and has not
+        # read this request.
         stale = self._used and not self._started
         self._fail(
             Stale()
@@ -180,6 +182,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
+        # An interim response (1xx): the real one follows.
         if self._parser.get_status_code() < 200:
             self._reset()
             return
@@ -193,14 +196,14 @@ class Connection(asyncio.Protocol):
         self._used, self._answer = True, None
         self._reset()
         if answer is None:
-            self.close()  # an answer that nobody asked for
+            self.close()  # an unrequested response: nothing after it can be trusted
         elif not answer.done():
             answer.set_result(response)
 
     def _reset(self) -> None:
         self._response = Response()
         self._body: list[bytes] = []
-        self._size = self._around = 0
+        self._size = self._around = 0  # bytes of the body, and of all around it
         self._started = self._headed = False
 
     def _fail(self, error: Exception) -> None:
@@ -211,7 +214,7 @@ class Connection(asyncio.Protocol):
 
 
 class Client:
-    """Connections to one endpoint, kept alive and used again, the latest first."""
+    """A pool of connections to one endpoint, kept alive, the most recently used first."""
 
     def __init__(self, endpoint: Endpoint, seconds: float) -> None:
         self.endpoint = endpoint
@@ -219,7 +222,10 @@ class Client:
         self._idle: list[Connection] = []
 
     async def post(self, target: str, media_type: str, body: bytes) -> Response:
-        """Send a POST request; OSError (TimeoutError, ConnectionError) or BadAnswer when there is no answer to it."""
+        """Send a POST request.
+
+        Raises OSError (TimeoutError, ConnectionError) or BadAnswer when there is no response.
+        """
         return await self.send(self.endpoint.request("POST", target, media_type, body))
 
     async def send(self, data: bytes) -> Response:

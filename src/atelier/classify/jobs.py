@@ -1,4 +1,4 @@
-"""Celery carries chunks to the machines and nothing else: outcomes are files, so a lost message loses no work."""
+"""The Celery task that runs a chunk. Outcomes are files, so a lost message loses no work."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ QUEUE = "atelier.classify"
 TASK = "atelier.classify.chunk"
 
 VISIBLE_SECONDS = 6 * 3600
-"""How long Redis waits for a chunk before it gives it to another worker as well; a chunk takes minutes."""
+"""Seconds until Redis gives an unacknowledged chunk to another worker; a chunk takes minutes."""
 
 RETRY_SECONDS = 5
-"""Before a chunk that failed as a whole (a full disk, a missing mount) is begun again."""
+"""Seconds until a chunk that failed as a whole (a full disk, a missing mount) is retried."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,11 @@ def make_app(broker: str) -> Celery:
     harden(app)
     quorum = {"x-queue-type": "quorum"} if broker.startswith(("amqp", "pyamqp")) else None
     app.conf.update(
-        task_queues=[Queue(QUEUE, routing_key=QUEUE, queue_arguments=quorum)],  # type: ignore[no-untyped-call] # nor kombu
+        task_queues=[
+            Queue(  # type: ignore[no-untyped-call]
+                QUEUE, routing_key=QUEUE, queue_arguments=quorum
+            )
+        ],
         task_default_queue=QUEUE,
         task_ignore_result=True,
         task_acks_late=True,
@@ -56,14 +60,14 @@ def make_app(broker: str) -> Celery:
 
 
 def classify_chunk(order: str) -> None:
-    """Do one chunk, given as JSON."""
+    """Run one chunk, given as JSON."""
     chunk = msgspec.json.decode(order, type=Chunk)
     said = asyncio.run(do(chunk))
     _log.info("chunk %s: %s", chunk.name, said)
 
 
 def sender(broker: str) -> Callable[[Chunk], None]:
-    """A function that sends a chunk; it raises what Celery raises when the broker is away."""
+    """A function that sends a chunk; it raises Celery's errors while the broker is away."""
     app = make_app(broker)
 
     def send(chunk: Chunk) -> None:
@@ -74,7 +78,7 @@ def sender(broker: str) -> Callable[[Chunk], None]:
 
 
 def serve(broker: str, concurrency: int) -> None:
-    """Work until told to stop."""
+    """Run a Celery worker until it is told to stop."""
     signals.setup_logging.connect(_log_plainly, weak=False)
     make_app(broker).worker_main(
         ["worker", "--concurrency", str(concurrency), "--loglevel", "INFO", "-Q", QUEUE]
@@ -82,5 +86,5 @@ def serve(broker: str, concurrency: int) -> None:
 
 
 def _log_plainly(**_: Any) -> None:
-    """Celery resets logging unless somebody claims it."""
+    """Keep our logging: Celery sets up its own unless this signal has a receiver."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

@@ -1,8 +1,8 @@
-"""What is done, so that a killed run goes on where it was: the lines themselves, and a checkpoint of constant size.
+"""The journal of a run: its result lines and a checkpoint of constant size to resume from.
 
-The lines are the only truth. The checkpoint says how far they have been counted; what stands
-behind it is counted again on opening, so the two cannot disagree. Knows nothing of how pictures
-are found or classified.
+The lines are the only truth. The checkpoint says how far they have been counted; lines beyond it
+are counted again on opening, so the two cannot disagree. Knows nothing of how pictures are found
+or classified.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class JournalError(AtelierError):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """What a run is about: results of another subject must not be mixed with its own."""
+    """The subject of a run: results of another subject must not be mixed with its own."""
 
     root: bytes
     recursive: bool
@@ -60,14 +60,14 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Reached(msgspec.Struct):
-    """How far one source is done: all before a position, and these ranges of numbers beyond it."""
+    """How far one source is done: all before a position, and ranges of numbers beyond it."""
 
     position: int = 0
     ahead: list[tuple[int, int]] = []
 
 
 class Checkpoint(msgspec.Struct):
-    """All that is needed to go on, but for the lines behind `results` and `failed` (bytes)."""
+    """Everything a resumed run needs, except the lines beyond `results` and `failed` (bytes)."""
 
     subject: Subject
     totals: Stored
@@ -90,37 +90,37 @@ _checkpoints = msgspec.json.Decoder(Checkpoint)
 
 @dataclass(frozen=True)
 class Files:
-    """Where a run keeps what."""
+    """The paths of a run's files."""
 
     results: Path
 
     @property
     def failed(self) -> Path:
-        """Pictures that failed, one line each."""
+        """The failures, one line each."""
         return self.results.with_name(self.results.stem + ".failed.jsonl")
 
     @property
     def folder(self) -> Path:
-        """The journal."""
+        """The journal's folder."""
         return self.results.with_name(self.results.name + ".journal")
 
     @property
     def checkpoint(self) -> Path:
-        """How far the lines are counted."""
+        """The checkpoint: how far the lines are counted."""
         return self.folder / "checkpoint.json"
 
     @property
     def walk(self) -> Path:
-        """The pictures found."""
+        """The walk log: the pictures found."""
         return self.folder / "walk.log"
 
     def retried(self, number: int) -> Path:
-        """The failures that a round of retries is about."""
+        """The failures that a round of retries reads."""
         return self.folder / f"retry-{number}.jsonl"
 
 
 class Journal:
-    """An open journal: write outcomes to it, ask it where to go on."""
+    """An open journal: takes outcomes, and knows where to resume."""
 
     def __init__(self, files: Files, subject: Subject) -> None:
         self.files = files
@@ -131,52 +131,53 @@ class Journal:
             opened.callback(os.close, _locked(files.folder))
             self.state = load(files) or _begun(files, subject)
             _same(self.state.subject, subject)
+            # A resumed run may enter subfolders that the first one left out.
             self.state.subject = subject
             self._undo_begun_round()
             self._results = opened.enter_context(contextlib.closing(Lines(files.results)))
             self._failed = Lines(files.failed)
             opened.callback(lambda: self._failed.close())  # noqa: PLW0108 - a round of retries opens another
             self.totals = Totals(self.state.totals)
-            self.frontier = self._begin(self.state.phase)
+            self.resume_position = self._begin(self.state.phase)
             self._recover()
             self._commit(self._snapshot())
             self.close = opened.pop_all().close
 
     def open(self, entry: Entry) -> bool:
-        """Take note of a picture about to be classified; False when that is done already."""
-        self.frontier.open(entry)
+        """Note a picture about to be classified; false if it is done already."""
+        self.resume_position.open(entry)
         if entry.n not in self._done:
             return True
         self._done.discard(entry.n)
-        self.frontier.done(entry.n)
+        self.resume_position.done(entry.n)
         return False
 
     async def result(self, line: Result) -> None:
-        """Write an answer; from now on the picture is done."""
+        """Write an answer; the picture is done from now on."""
         await self._results.write(encoder.encode(line) + b"\n")
         self.totals.result(line)
-        self.frontier.done(line.n)
+        self.resume_position.done(line.n)
 
     async def failure(self, line: Failure) -> None:
-        """Write a failure; from now on the picture is done, until failures are tried again."""
+        """Write a failure; the picture is done until failures are retried."""
         await self._failed.write(encoder.encode(line) + b"\n")
         self.totals.failure(line)
-        self.frontier.done(line.n)
+        self.resume_position.done(line.n)
 
     async def checkpoint(self) -> None:
-        """Make everything durable and note how far it is.
+        """Make everything durable and record how far it is.
 
-        On a full disk the old checkpoint stays good.
+        On a full disk the old checkpoint stays valid.
         """
         async with self._turn:
             await asyncio.to_thread(self._commit, self._snapshot())
 
     async def enter(self, phase: Phase) -> None:
-        """Turn to the other source; nothing may be open."""
+        """Switch to the other source; no picture may be open."""
         if phase != self.state.phase:
             await self.checkpoint()
             async with self._turn:
-                self.frontier = self._begin(phase)
+                self.resume_position = self._begin(phase)
                 self._commit(self._snapshot())
 
     async def begin_round(self) -> None:
@@ -184,6 +185,8 @@ class Journal:
         await self.checkpoint()
         async with self._turn:
             number = self.state.round + 1
+            # The rename comes before its checkpoint: after a kill between the two,
+            # `_undo_begun_round` renames the file back, and no failure is lost or counted twice.
             self._failed.close()
             self.files.failed.replace(self.files.retried(number))
             sync_folder(self.files.folder)
@@ -192,28 +195,29 @@ class Journal:
             self._commit(self._snapshot())
 
     async def end_round(self) -> None:
-        """All of a round has been tried."""
+        """End a round whose failures have all been retried."""
         self.state.retrying = False
         await self.checkpoint()
         self.files.retried(self.state.round).unlink(missing_ok=True)
 
     @property
     def has_failures(self) -> bool:
-        """Whether a round of retries would have anything to do."""
+        """True if a round of retries would have work."""
         return self._failed.size > 0
 
     def _undo_begun_round(self) -> None:
-        """A kill between the renaming of the failures and the checkpoint that says so: rename them back."""
+        """Rename the failures back after a kill between their rename and its checkpoint."""
         begun = self.files.retried(self.state.round + 1)
         if begun.exists():
             begun.replace(self.files.failed)
 
     def _recover(self) -> None:
-        """Count the lines behind the checkpoint: their pictures are done."""
+        """Count the lines beyond the checkpoint: their pictures are done."""
         for lines, position, fingerprint in (
             (self._results, self.state.results, self.state.results_print),
             (self._failed, self.state.failed, self.state.failed_print),
         ):
+            # Another file, or an edited one: its lines would be counted wrongly or lost.
             if lines.size < position or lines.fingerprint(position) != fingerprint:
                 raise JournalError(
                     f"{lines.path} is not as the journal left it: put it back, or --restart"
@@ -224,7 +228,7 @@ class Journal:
         )
 
     def _begin(self, phase: Phase) -> ResumePosition:
-        """Go on with a phase; what is done beyond its position is skipped as it comes."""
+        """Resume a phase; pictures done beyond its position are skipped as they come."""
         reached = self._reached(phase)
         self._done = {number for first, end in reached.ahead for number in range(first, end)}
         self.state.phase = phase
@@ -236,8 +240,9 @@ class Journal:
     def _snapshot(self) -> bytes:
         state, reached = self.state, self._reached(self.state.phase)
         reached.position, reached.ahead = (
-            self.frontier.position,
-            ranges(self.frontier.ahead | self._done),
+            self.resume_position.position,
+            # `_done` are numbers of an earlier run that this one has not come to yet.
+            ranges(self.resume_position.ahead | self._done),
         )
         state.results, state.failed = self._results.size, self._failed.size
         state.results_print = self._results.fingerprint(state.results)
@@ -247,6 +252,7 @@ class Journal:
 
     def _commit(self, snapshot: bytes) -> None:
         try:
+            # The lines first: a checkpoint must not count lines that a power cut takes away.
             self._results.sync()
             self._failed.sync()
             replace(self.files.checkpoint, snapshot)
@@ -267,7 +273,7 @@ def load(files: Files) -> Checkpoint | None:
 
 
 def peek(files: Files) -> tuple[Checkpoint, Totals]:
-    """The state of a run that may be going on, without its lock."""
+    """The state of a run that may still be going on, read without its lock."""
     state = load(files)
     if state is None:
         raise JournalError(f"{files.results} has no journal beside it")
@@ -283,10 +289,7 @@ def peek(files: Files) -> tuple[Checkpoint, Totals]:
 
 
 def count_tail(state: Checkpoint, totals: Totals, results: After, failed: After) -> Iterator[int]:
-    """Count the lines that stand behind a checkpoint into its totals.
-
-    Yields the numbers of their pictures.
-    """
+    """Count the lines beyond a checkpoint into its totals; yields their pictures' numbers."""
     numbers = []
     for _, raw in results(state.results):
         result = result_decoder.decode(raw)
@@ -300,7 +303,7 @@ def count_tail(state: Checkpoint, totals: Totals, results: After, failed: After)
 
 
 def discard(files: Files) -> None:
-    """Forget a run: the lock is taken first, so not while it is going on."""
+    """Delete a run; takes the lock first, so it fails while the run is going on."""
     if not files.folder.exists():
         files.results.unlink(missing_ok=True)
         return
@@ -333,7 +336,7 @@ def _make(folder: Path) -> None:
 def _same(was: Subject, now: Subject) -> None:
     for name in Subject.__struct_fields__:
         if name == "recursive" and now.recursive:
-            continue  # what was found stays, and the folders come behind it
+            continue  # the pictures found stay valid, and the subfolders are added
         if getattr(was, name) != getattr(now, name):
             values = f"{_shown(getattr(was, name))}, now {_shown(getattr(now, name))}"
             raise JournalError(

@@ -1,7 +1,4 @@
-"""A JSON Lines file that is only ever appended to.
-
-A line torn by a crash is cut off when it is opened again.
-"""
+"""A JSON Lines file that only grows; a line torn by a crash is cut off on opening."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ class Lines:
         os.close(self._descriptor)
 
     async def write(self, line: bytes) -> None:
-        """Append one line (with its end); waits as long as the disk is full.
+        """Append one line (with its end); waits while the disk is full.
 
         Cancelled, it leaves no half line.
         """
@@ -47,7 +44,7 @@ class Lines:
             self.size += len(line)
 
     def cut(self, size: int) -> None:
-        """Cut off what is behind a position."""
+        """Cut off everything beyond a position."""
         os.ftruncate(self._descriptor, size)
         self.size = size
 
@@ -69,19 +66,19 @@ class Lines:
         os.fdatasync(self._descriptor)
 
     def after(self, position: int) -> Iterator[tuple[int, bytes]]:
-        """The whole lines behind a position, each with the position behind it."""
+        """The whole lines beyond a position, each with the position after it."""
         return lines_after(self._descriptor, position)
 
     def fingerprint(self, position: int) -> int:
-        """A checksum of what stands right before a position: tells another file, or an edited one."""
+        """A checksum of the bytes before a position, which tells another or an edited file."""
         start = max(0, position - _PRINT)
         return zlib.crc32(os.pread(self._descriptor, position - start, start))
 
 
 def lines_after(descriptor: int, position: int) -> Iterator[tuple[int, bytes]]:
-    """The whole lines of a file behind a position, each with the position behind it.
+    """The whole lines of a file beyond a position, each with the position after it.
 
-    A half one at the end is left.
+    An incomplete last line is left out.
     """
     rest = b""
     start = position

@@ -1,6 +1,6 @@
-"""Which of the names listed now are new?
+"""The set difference of listed and known paths, of any size, in bounded memory.
 
-A set difference of any size, in bounded memory: split on disk by hash.
+Paths are split over files by hash, so that a path and its record of being known meet in one file.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SPILL = 200_000
-"""Paths kept in memory before they go to disk: some 30 MB."""
+"""Paths held in memory before they go to disk: some 30 MB."""
 
 PARTS = 256
-"""Files that paths are split over; 100 million paths leave 400,000 in each, which fit into memory one by one."""
+"""Files that paths are split over: of 100 million, 400,000 in each, which fit in memory."""
 
 _BUFFER = 16 * 1024
 
 
 class NewNames:
-    """Tell it what was known and what is there now.
-
-    It tells what is there and was not known, each once.
-    """
+    """Takes known and listed paths; yields each listed path that is not known, once."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -33,15 +30,15 @@ class NewNames:
         self._parts: list[bytearray] = []
 
     def known(self, path: bytes) -> None:
-        """Add a path that is known; all of them before the first `listed`, or between, in any order."""
+        """Add a known path. The order of `known` and `listed` does not matter."""
         self._add(b"K" + path)
 
     def listed(self, path: bytes) -> None:
-        """Add a path that is there now."""
+        """Add a path that exists now."""
         self._add(b"L" + path)
 
     def new(self) -> Iterator[bytes]:
-        """Yield what was listed and is not known; then forget everything."""
+        """Yield the listed paths that are not known; then forget everything."""
         if self._folder is None:
             yield from _difference(self._held)
         else:

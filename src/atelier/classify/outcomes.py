@@ -1,4 +1,4 @@
-"""What can become of one picture: an answer, or a failure of a known kind.
+"""The outcomes of a picture: an answer, or a failure of a known kind.
 
 Plain data; knows no file and no network.
 """
@@ -27,17 +27,18 @@ Kind = Literal[
 ]
 
 OF_THE_FILE: frozenset[Kind] = frozenset(("not_an_image", "damaged", "too_large"))
-"""Kinds that come of what a file holds: trying the same file again within the same limits fails again."""
+"""Kinds that depend on the file alone: within the same limits a retry fails again."""
 
 DETAIL_MOST = 200
-"""Characters of an error's text that are kept."""
+"""Longest error text that is kept, in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A picture to classify: its number in the walk log, its path below the directory, where its source goes on.
+    """A picture to classify: its number, its path below the directory, and the next position.
 
-    `retried` is the kind of its last failure when it is tried again.
+    `after` is the position at which its source continues. `retried` is the kind of its last
+    failure when it is tried again.
     """
 
     n: int
@@ -48,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """What is sent of a picture."""
+    """The picture as it is sent, and its magic numbers."""
 
     jpeg: bytes
     magic: tuple[float, ...]
@@ -56,10 +57,7 @@ class Transformed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the remote service said of a picture.
-
-    The time is that of the request that succeeded.
-    """
+    """The answer of the remote service, with the time of the request that succeeded."""
 
     label: str
     score: float
@@ -68,7 +66,7 @@ class Answer:
 
 
 class Failed(Exception):
-    """A picture that has no answer, and why."""
+    """A picture without an answer, and why."""
 
     def __init__(self, kind: Kind, detail: str = "", attempts: int = 0) -> None:
         super().__init__(kind, detail)
@@ -131,7 +129,7 @@ def failure(entry: Entry, failed: Failed) -> Failure:
 
 
 def text_of(path: bytes) -> tuple[str, str]:
-    """A path as text, and in base64 when the text cannot say it exactly."""
+    """A path as text, and in base64 if the text cannot say it exactly."""
     try:
         return path.decode(), ""
     except UnicodeDecodeError:
@@ -139,5 +137,5 @@ def text_of(path: bytes) -> tuple[str, str]:
 
 
 def path_of(line: Result | Failure) -> bytes:
-    """The path that a line speaks of."""
+    """The path of a line, in bytes."""
     return base64.b64decode(line.path_bytes) if line.path_bytes else os.fsencode(line.path)

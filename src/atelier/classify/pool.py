@@ -1,6 +1,6 @@
-"""Keeps the transforming processes busy, one picture ahead each.
+"""Keeps the transforming processes busy, each one picture ahead.
 
-A crash or a hang costs its picture alone.
+A crash or a hang costs only the picture that caused it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DEPTH = 2
 """Pictures given to a process at once, so that it never waits for its parent."""
 
 START_SECONDS = 60.0
-"""A process may take this long to load the decoders, on a busy machine."""
+"""Seconds that a process may take to load the decoders, on a busy machine."""
 
 GRACE_SECONDS = 1.0
-"""Between the closing of a dying process's socket and its end, by which it can be told how it died."""
+"""Seconds to wait for the exit status of a process whose socket has closed."""
 
 STREAM_LIMIT = 4 << 20
-"""Bytes of answers buffered per process before it is made to wait."""
+"""Bytes of answers buffered per process before it has to wait."""
 
 ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
@@ -51,9 +51,9 @@ class WorkerFailed(AtelierError):
 
 @dataclass(frozen=True)
 class Work:
-    """What transforming processes do.
+    """The work of the transforming processes.
 
-    What one picture may cost: pixels, bytes of file, seconds, bytes of memory.
+    The limits hold for one picture: pixels, bytes of file, seconds, bytes of memory.
     """
 
     root: bytes
@@ -66,7 +66,7 @@ class Work:
 
 
 class _Process:
-    """One process, and the pictures that it has been given."""
+    """One process, and the pictures it holds."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Process:
 
     @classmethod
     async def start(cls, work: Work) -> _Process:
-        """Start it, and wait until it has loaded the decoders."""
+        """Start a process and wait until it has loaded the decoders."""
         ours, theirs = socket.socketpair()
         flags = (str(int(work.rotate)), str(int(work.resize)))
         numbers = (str(work.pixels), str(work.size), str(work.memory))
@@ -116,7 +116,7 @@ class _Process:
         self._writer.write(frames.request(os.path.join(root, entry.path)))  # noqa: PTH118 - names are bytes
 
     async def take(self, seconds: float) -> Transformed | Failed:
-        """Its answer for the oldest picture it has; EOFError when it died, TimeoutError when it takes too long."""
+        """The outcome of its oldest picture; EOFError if it died, TimeoutError if it hangs."""
         return frames.parse(*await self._receive(seconds))
 
     async def _receive(self, seconds: float) -> tuple[int, bytes]:
@@ -130,7 +130,7 @@ class _Process:
             raise EOFError from None
 
     def end(self, grace: float = 0.0) -> str:
-        """End it; says how it ended if it did so by itself, for which it is given `grace` seconds."""
+        """End the process; says how it ended if it did so itself within `grace` seconds."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(grace)
         code = self._process.poll()
@@ -143,7 +143,7 @@ class _Process:
 
 
 class Pool:
-    """Processes that each take pictures by `next_entry` and hand them on by `deliver`, which may make them wait."""
+    """Processes that take pictures by `next_entry` and pass them to `deliver`, which may block."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Pool:
             process.end()
 
     async def _fill(self, process: _Process) -> bool:
-        """Give it pictures up to its depth; False when there is nothing left for it to answer."""
+        """Fill the process up to its depth; false if it has no picture to answer."""
         if not process.given:
             entry = await self._next_entry()
             if entry is None:
@@ -187,7 +187,10 @@ class Pool:
     async def _replace(
         self, process: _Process, error: EOFError | TimeoutError
     ) -> tuple[_Process, Failed]:
-        """The oldest picture brought it down; the others are given to the next process."""
+        """Start a process in place of one that failed on its oldest picture.
+
+        Replies come in order, so the oldest is to blame; the new process gets the others again.
+        """
         ending = await asyncio.to_thread(
             process.end, GRACE_SECONDS if isinstance(error, EOFError) else 0.0
         )

@@ -1,7 +1,4 @@
-"""Shows how a run goes on: a bar on a terminal, a log line now and then elsewhere.
-
-Always on standard error.
-"""
+"""Progress of a run on standard error: a bar on a terminal, elsewhere log lines."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ if TYPE_CHECKING:
 
 BAR_SECONDS = 0.25
 RATE_SECONDS = 60.0
-"""The stretch of time over which the rate, and from it the time left, is taken."""
+"""Seconds over which the rate, and from it the time left, is averaged."""
 
 _log = logging.getLogger(__name__)
 
 
 class View:
-    """What there is to show at one moment."""
+    """The figures to show at one moment."""
 
     def __init__(
         self, done: int, failed: int, found: int, *, walking: bool, waiting: bool
@@ -36,13 +33,13 @@ class View:
 
 
 class Rate:
-    """Pictures per second over the last stretch."""
+    """Pictures per second over the last `RATE_SECONDS`."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def update(self, done: int) -> float:
-        """Take note of how many are done now; returns the rate."""
+        """Note the number done by now; returns the rate."""
         now = time.monotonic()
         self._seen.append((now, done))
         while len(self._seen) > 2 and self._seen[0][0] < now - RATE_SECONDS:
@@ -68,7 +65,7 @@ def _left(view: View, rate: float) -> str:
 
 
 async def show(look: Callable[[], View], console: Console, seconds: float) -> None:
-    """Show until cancelled: on a terminal the bar, elsewhere a line every so many seconds."""
+    """Show progress until cancelled: a bar on a terminal, else a line every `seconds`."""
     if console.is_terminal:
         await _bar(look, console)
     else:

@@ -1,7 +1,4 @@
-"""Asks the remote service for the class of a picture, as often as it takes.
-
-Says at last what came of it.
-"""
+"""Asks the remote service for the class of a picture, with retries, and says what came of it."""
 
 from __future__ import annotations
 
@@ -21,26 +18,26 @@ if TYPE_CHECKING:
     from atelier.classify.breaker import CircuitBreaker
 
 LABEL_MOST = 200
-"""Characters of a class's name."""
+"""Longest class name, in characters."""
 
 BACKOFF_SECONDS = 0.2
 BACKOFF_MOST_SECONDS = 10.0
 
 RESTED = (429, 503)
-"""Statuses that may ask for a rest."""
+"""Statuses that may ask for a pause."""
 
 REST_SECONDS = 1.0
-"""The rest after a 429 that does not say how long."""
+"""Seconds to pause after a 429 that does not say how long."""
 
 REFUSED = (401, 403, 407)
-"""Statuses that are about the caller, not about a picture."""
+"""Statuses about the caller, not about a picture."""
 
 MISPLACED = (404, 405, 410)
-"""Statuses that are about the URL, until the first answer has shown it to be right."""
+"""Statuses about the URL, until the first answer has proved it right."""
 
 
 class Said(msgspec.Struct):
-    """The service's answer."""
+    """The service's answer, as JSON."""
 
     label: str | int = msgspec.field(name="class")
     score: float
@@ -50,7 +47,7 @@ _said = msgspec.json.Decoder(Said)
 
 
 class _Trouble(Exception):
-    """One try failed in a way that another may not."""
+    """A try failed in a way that another may not."""
 
     def __init__(self, kind: Kind, detail: str) -> None:
         super().__init__(detail)
@@ -59,41 +56,47 @@ class _Trouble(Exception):
 
 
 class Remote:
-    """The classification service behind a client and a gate."""
+    """The classification service, behind a client and a circuit breaker."""
 
-    def __init__(self, client: Client, gate: CircuitBreaker, tries: int) -> None:
+    def __init__(self, client: Client, breaker: CircuitBreaker, tries: int) -> None:
         self._client = client
-        self._gate = gate
+        self._breaker = breaker
         self._tries = tries
         self._answered = False
 
     async def classify(self, picture: Transformed) -> Answer:
-        """Ask until there is an answer; Failed when it is the picture's fault, Drained when the run ends before."""
+        """Ask until there is an answer.
+
+        Raises Failed if the picture is at fault, Drained if the run ends first.
+        """
         target = self._target(picture)
         attempts = 0
         while True:
-            trying = await self._gate.enter()
+            trying = await self._breaker.enter()
             started = time.perf_counter_ns()
             try:
                 response = await self._ask(target, picture.jpeg)
                 if response is None:
+                    # A pause costs no try. A probe that got one must let another request probe.
                     if trying:
-                        self._gate.abandon()
+                        self._breaker.abandon()
                     continue
                 said = self._read(response)
             except Failed as failed:
-                self._gate.succeeded()
+                # The service works; this picture is at fault.
+                self._breaker.succeeded()
                 failed.attempts = attempts + 1
                 raise
             except _Trouble as trouble:
-                if self._gate.failed(trouble.detail, trying=trying):
+                # While the service counts as down, failures are not the picture's and cost no try.
+                if self._breaker.failed(trouble.detail, trying=trying):
                     continue
                 attempts += 1
                 if attempts >= self._tries:
                     raise Failed(trouble.kind, trouble.detail, attempts) from trouble
-                await self._gate.sleep(pause(attempts, BACKOFF_SECONDS, BACKOFF_MOST_SECONDS))
+                await self._breaker.sleep(pause(attempts, BACKOFF_SECONDS, BACKOFF_MOST_SECONDS))
                 continue
-            self._gate.succeeded()
+            self._breaker.succeeded()
             self._answered = True
             elapsed_us = (time.perf_counter_ns() - started) // 1000
             return Answer(str(said.label)[:LABEL_MOST], said.score, elapsed_us, attempts + 1)
@@ -108,7 +111,7 @@ class Remote:
         )
 
     async def _ask(self, target: str, jpeg: bytes) -> Response | None:
-        """One request; None when the service asked for a rest instead of answering."""
+        """One request; None if the service asked for a pause instead of answering."""
         try:
             response = await self._client.post(target, "image/jpeg", jpeg)
         except TimeoutError:
@@ -122,7 +125,7 @@ class Remote:
         rest = rest_of(response)
         if rest is None:
             return response
-        self._gate.rest(rest, f"status {response.status}")
+        self._breaker.rest(rest, f"status {response.status}")
         return None
 
     def _read(self, response: Response) -> Said:
@@ -152,7 +155,7 @@ def _decoded(body: bytes) -> Said:
 
 
 def rest_of(response: Response) -> float | None:
-    """Seconds that an answer asks to wait before the next request; none when it does not."""
+    """Seconds that a response asks to wait before the next request; None if it does not."""
     if response.status not in RESTED:
         return None
     after = response.headers.get("retry-after", "").strip()

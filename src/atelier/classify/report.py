@@ -1,4 +1,4 @@
-"""The report of a run, or of many shards together: for people as text, for machines as JSON."""
+"""The report of a run, or of many shards together: as text and as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KIND_WORDS = {
 
 
 def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The report as JSON has it: times in milliseconds, sizes in bytes."""
+    """The report as JSON: times in milliseconds, sizes in bytes."""
     return {
         "classified": totals.classified,
         "failed": totals.failed,
@@ -42,7 +42,7 @@ def summary(totals: Totals, extra: dict[str, Any] | None = None) -> dict[str, An
 
 
 def merged(results: Iterable[Path]) -> dict[str, Any]:
-    """The report of several runs together, of shards say; they may be going on."""
+    """The report of several runs together, such as shards, which may still be going on."""
     runs = [peek(Files(path)) for path in results]
     return summary(
         Totals().merge(totals for _, totals in runs),
@@ -51,10 +51,7 @@ def merged(results: Iterable[Path]) -> dict[str, Any]:
 
 
 def _not_entered(states: Iterable[Checkpoint]) -> int:
-    """Folders left out of all runs together.
-
-    The shards of one directory leave out the same ones.
-    """
+    """Folders left out of all runs together; shards of one directory leave out the same ones."""
     by_root: dict[bytes, int] = {}
     for state in states:
         by_root[state.subject.root] = max(
@@ -64,7 +61,7 @@ def _not_entered(states: Iterable[Checkpoint]) -> int:
 
 
 def text(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """The report as text."""
     lines = [f"classified {report['classified']:,}, failed {report['failed']:,}"]
     if "pending" in report:
         found = f"{report['found']:,} found" + (" so far" if report["walking"] else "")
@@ -97,7 +94,7 @@ def text(report: dict[str, Any]) -> str:
 
 
 def _results(report: dict[str, Any]) -> str:
-    """Where the results are, and what the same command does with them next."""
+    """Where the results are, and what running the same command again does with them."""
     where = f"results are in {report['results_file']}"
     if report["interrupted"]:
         return f"{where}; the same command goes on from here, --restart begins again"
@@ -107,7 +104,7 @@ def _results(report: dict[str, Any]) -> str:
 
 
 def _advice(report: dict[str, Any]) -> list[str]:
-    """Where the failures are, which of them a retry may mend, and what becomes of the others."""
+    """Where the failures are, and which of them a retry may cure."""
     listed = f"failures are listed in {report['failures_file']}"
     retryable, lasting = report["retryable"], OF_THE_FILE & report["failures"].keys()
     if not lasting:

@@ -1,6 +1,6 @@
-"""How far a source of pictures is done: all up to a position, and a few beyond it.
+"""How far a source is done: everything up to a position, and a few pictures beyond it.
 
-Small, however many are done.
+Its size does not grow with the number of pictures done.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 class ResumePosition:
-    """Pictures are opened in the source's order, done in any order.
+    """Pictures are opened in the source's order and done in any order.
 
-    `position` follows the oldest that is not done.
+    `position` is where the oldest unfinished picture begins: a resumed run starts there.
     """
 
     def __init__(self, position: int) -> None:
@@ -30,19 +30,21 @@ class ResumePosition:
         return len(self._open)
 
     def open(self, entry: Entry) -> None:
-        """A picture has been taken from the source."""
+        """Note a picture taken from the source."""
         self._open.append((entry.n, entry.after))
 
     def done(self, n: int) -> None:
-        """A picture's line has been written."""
+        """Note that a picture's line has been written."""
         self.ahead.add(n)
+        # The position moves over every picture at the front that is done; a slow one holds it
+        # back, and those behind it wait in `ahead`.
         while self._open and self._open[0][0] in self.ahead:
             number, self.position = self._open.popleft()
             self.ahead.discard(number)
 
 
 def ranges(numbers: Collection[int]) -> list[tuple[int, int]]:
-    """Numbers as sorted ranges (first, behind the last)."""
+    """The numbers as sorted half-open ranges."""
     found: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if found and found[-1][1] == number:

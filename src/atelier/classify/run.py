@@ -1,4 +1,4 @@
-"""One run: the walk feeds pictures to whoever classifies them, the journal keeps what came of them."""
+"""One run: the walk feeds pictures to a classifier, and the journal keeps the outcomes."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from atelier.classify.telemetry import Telemetry
 
 WINDOW_SECONDS = 0.05
-"""Between two looks whether the window has moved on."""
+"""Seconds between two looks at whether the window has moved on."""
 
 CHECKPOINT_SECONDS = 2.0
-"""Between checkpoints; a power cut loses at most what was done in this time, a kill loses nothing."""
+"""Seconds between checkpoints: the most that a power cut loses; a kill loses nothing."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +39,17 @@ class WalkFailed(AtelierError):
 
 
 class Doer(Protocol):
-    """Who classifies: this machine (`Engine`) or many (`Cluster`)."""
+    """A classifier: this machine (`Engine`) or many (`Cluster`)."""
 
     window: int
 
     @property
     def waiting(self) -> bool:
-        """Whether the service is taken to be down."""
+        """True while the service counts as down."""
 
     @property
     def draining(self) -> bool:
-        """Whether the run is being ended early."""
+        """True if the run is being ended early."""
 
     def drain(self) -> None:
         """End the run early."""
@@ -63,11 +63,11 @@ class Doer(Protocol):
         """Begin a picture."""
 
     async def idle(self) -> None:
-        """Wait until every picture that was begun is done."""
+        """Wait until every picture begun is done."""
 
 
 class Recording:
-    """Outcomes into the journal, answers to the statistics service as well."""
+    """Records outcomes in the journal, and sends answers to the statistics service too."""
 
     def __init__(self, journal: Journal, telemetry: Telemetry | None) -> None:
         self._journal = journal
@@ -87,7 +87,7 @@ class Recording:
 class Run:
     """A run over one journal.
 
-    `drain` ends it early, after what is in hand; cancelling `run` ends it at once.
+    `drain` ends it early, after the pictures in hand; cancelling `run` ends it at once.
     """
 
     def __init__(
@@ -107,21 +107,21 @@ class Run:
 
     @property
     def waiting(self) -> bool:
-        """Whether the remote service is down."""
+        """True while the remote service is down."""
         return self._doer.waiting
 
     @property
     def draining(self) -> bool:
-        """Whether the run is being ended early."""
+        """True if the run is being ended early."""
         return self._doer.draining
 
     def drain(self) -> None:
-        """Begin nothing new; finish what is being asked, unless it waits for the service."""
+        """Begin no more pictures; finish the requests in flight, unless they wait."""
         self._doer.drain()
         self.walk.stop()
 
     async def run(self) -> None:
-        """Classify everything that is not done."""
+        """Classify every picture that is not done."""
         await self._doer.run(self._feed, [self._walk(), self._checkpoints(), self._telemetry()])
         if self.telemetry:
             await self.telemetry.finish()
@@ -131,7 +131,7 @@ class Run:
         journal = self._journal
         await journal.enter("walk")
         await self._through(
-            sources.walked(journal.files.walk, journal.frontier.position, self.walk)
+            sources.walked(journal.files.walk, journal.resume_position.position, self.walk)
         )
         again = journal.state.retrying
         if self._retry_failed and not self.draining and not again and journal.has_failures:
@@ -145,14 +145,14 @@ class Run:
         await journal.enter("retry")
         lines = Lines(journal.files.retried(journal.state.round))
         with contextlib.closing(lines):
-            await self._through(sources.failed(lines, journal.frontier.position))
+            await self._through(sources.failed(lines, journal.resume_position.position))
         if not self.draining:
             await journal.end_round()
 
     async def _through(self, source: AsyncIterator[Entry]) -> None:
-        """Hand all of a source on, and wait until all of it is done."""
+        """Pass on a whole source, and wait until all of it is done."""
         async for entry in source:
-            while len(self._journal.frontier) > self._doer.window and not self.draining:  # noqa: ASYNC110 - it hardly ever waits
+            while len(self._journal.resume_position) > self._doer.window and not self.draining:  # noqa: ASYNC110 - seldom waits
                 await asyncio.sleep(WINDOW_SECONDS)
             if self.draining:
                 break
@@ -170,7 +170,7 @@ class Run:
             await self.telemetry.run()
 
     async def _walk(self) -> None:
-        """Run the walking process and follow what it says."""
+        """Run the walking process and follow its notes."""
         subject, log = self._journal.state.subject, self._journal.files.walk
         order = Order(subject.root, str(log), subject.recursive, subject.shard, subject.shards)
         process = await asyncio.create_subprocess_exec(

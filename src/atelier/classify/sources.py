@@ -1,4 +1,4 @@
-"""Where pictures to classify come from: the walk log while it grows, or the failures of an earlier round."""
+"""Sources of pictures: the walk log while it grows, or the failures of an earlier round."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atelier.classify.walklog import WalkLog
 
 
 class Progress:
-    """How many pictures the walk has found so far, and whether it has come to its end."""
+    """How many pictures the walk has found so far, and whether it has ended."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -22,17 +22,17 @@ class Progress:
         self._news = asyncio.Event()
 
     def tell(self, count: int, *, finished: bool = False) -> None:
-        """Take note of news."""
+        """Note that `count` pictures have been found."""
         self.count, self.finished = count, finished
         self._news.set()
 
     def stop(self) -> None:
-        """Nobody wants to know any more."""
+        """Wake the reader for good: the run ends."""
         self._stopped = True
         self._news.set()
 
     async def beyond(self, count: int) -> bool:
-        """Wait until more than so many pictures are found; False when there will be none."""
+        """Wait until more than `count` pictures are found; false if there will be none."""
         while self.count <= count and not self.finished and not self._stopped:
             self._news.clear()
             await self._news.wait()
@@ -40,10 +40,7 @@ class Progress:
 
 
 async def walked(path: Path, position: int, progress: Progress) -> AsyncIterator[Entry]:
-    """The pictures of a walk log from a position (their number) on.
-
-    Waits for the walk while it is going on.
-    """
+    """The pictures of a walk log from a position (a number) on; waits for a walk in progress."""
     log = WalkLog(path)
     try:
         offset = 0
@@ -60,7 +57,7 @@ async def walked(path: Path, position: int, progress: Progress) -> AsyncIterator
 
 
 async def failed(lines: Lines, position: int) -> AsyncIterator[Entry]:
-    """The pictures that failed in an earlier round, from a position (a byte) on."""
+    """The pictures that failed in an earlier round, from a position (in bytes) on."""
     for after, raw in lines.after(position):
         line = failure_decoder.decode(raw)
         yield Entry(line.n, path_of(line), after, line.kind)

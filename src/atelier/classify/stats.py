@@ -1,6 +1,6 @@
-"""The totals of a run: exact counts, sums, minima and maxima, quantiles from a sketch.
+"""The totals of a run: exact counts, sums, minima and maxima, and quantiles from a sketch.
 
-Mergeable, of constant size.
+Totals can be merged and are of constant size.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ RELATIVE_ACCURACY = 0.01
 MAPPING = LogarithmicMapping(RELATIVE_ACCURACY)
 
 CLASSES_MOST = 10_000
-"""Different classes counted one by one; a service that invents a class per picture must not fill the memory."""
+"""Classes counted one by one: a service that invents one per picture must not fill the memory."""
 
 OTHER_CLASSES = "(other classes)"
 
 
 class Measured(msgspec.Struct):
-    """A measure as it is stored: integers (microseconds, bytes), so that sums are exact in any order."""
+    """A stored measure: integers (microseconds, bytes), so that sums are exact in any order."""
 
     count: int = 0
     total: int = 0
@@ -37,7 +37,7 @@ class Measured(msgspec.Struct):
 
 
 class Stored(msgspec.Struct):
-    """Totals as they are stored."""
+    """Stored totals."""
 
     elapsed_us: Measured
     size: Measured
@@ -46,7 +46,7 @@ class Stored(msgspec.Struct):
 
 
 class Measure:
-    """Count, sum, minimum, maximum (exact) and quantiles (to 1 %) of integers from 0 on."""
+    """Count, sum, minimum and maximum (exact) and quantiles (to 1 %) of non-negative integers."""
 
     def __init__(self, stored: Measured | None = None) -> None:
         stored = stored or Measured()
@@ -56,9 +56,7 @@ class Measure:
             stored.least,
             stored.most,
         )
-        self._bins = Counter(
-            dict(stored.bins)
-        )  # values by the key that DDSketch maps them to; 0 has none
+        self._bins = Counter(dict(stored.bins))  # counts by DDSketch's bucket key; 0 has no bucket
 
     def add(self, value: int) -> None:
         """Add one value."""
@@ -70,7 +68,7 @@ class Measure:
             self._bins[MAPPING.key(value)] += 1
 
     def merge(self, other: Measure) -> None:
-        """Add all the values of another."""
+        """Add all the values of another measure."""
         if other.count:
             self.least = min(self.least, other.least) if self.count else other.least
             self.most = max(self.most, other.most)
@@ -79,22 +77,23 @@ class Measure:
             self._bins.update(other._bins)
 
     def quantile(self, share: float) -> float | None:
-        """The value that this share of all values does not exceed; none of no values."""
+        """The value that this share of all values does not exceed; None if there are none."""
         if not self.count:
             return None
         rank = share * (self.count - 1)
-        passed = self.count - self._bins.total()  # the zeros
+        passed = self.count - self._bins.total()  # zeros have no bucket and come first
         reached = None
         for key, count in sorted(self._bins.items()):
             if passed > rank:
                 break
             passed += count
             reached = key
+        # A bucket stands for all its values; the exact extremes correct it at both ends.
         value = 0.0 if reached is None else MAPPING.value(reached)
         return min(max(value, self.least), self.most)
 
     def summary(self, unit: int) -> dict[str, float | None]:
-        """Minimum, average, maximum, median and 99th percentile in a unit of so many."""
+        """Minimum, average, maximum, median and 99th percentile, in multiples of `unit`."""
         if not self.count:
             return dict.fromkeys(("min", "avg", "max", "p50", "p99"))
         quantiles = {"p50": self.quantile(0.5), "p99": self.quantile(0.99)}
@@ -109,12 +108,12 @@ class Measure:
         }
 
     def stored(self) -> Measured:
-        """As it is stored."""
+        """The measure in its stored form."""
         return Measured(self.count, self.total, self.least, self.most, sorted(self._bins.items()))
 
 
 class Totals:
-    """What has come of the pictures so far."""
+    """Outcomes of the pictures so far, counted."""
 
     def __init__(self, stored: Stored | None = None) -> None:
         self.elapsed_us = Measure(stored.elapsed_us if stored else None)
@@ -145,7 +144,7 @@ class Totals:
         self.failures[line.kind] = self.failures.get(line.kind, 0) + 1
 
     def merge(self, others: Iterable[Totals]) -> Totals:
-        """Add the totals of others, of other shards say."""
+        """Add the totals of others, such as other shards."""
         for other in others:
             self.elapsed_us.merge(other.elapsed_us)
             self.size.merge(other.size)
@@ -156,13 +155,13 @@ class Totals:
         return self
 
     def stored(self) -> Stored:
-        """As they are stored."""
+        """The totals in their stored form."""
         return Stored(
             self.elapsed_us.stored(), self.size.stored(), dict(self.classes), dict(self.failures)
         )
 
     def _forgive(self, kind: str) -> None:
-        """Take the failure back that a picture was counted for before it was tried again."""
+        """Take back the failure that a retried picture was counted for before."""
         if kind:
             self.failures[kind] -= 1
             if not self.failures[kind]:

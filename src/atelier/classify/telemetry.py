@@ -1,4 +1,4 @@
-"""Sends time, class and size of each answer to a statistics service: in batches, beside the work, never in its way."""
+"""Sends time, class and size of each answer to a statistics service, without slowing the run."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BATCH_MOST = 500
 """Samples per request."""
 
 BATCH_SECONDS = 1.0
-"""The longest that a sample waits for others."""
+"""Longest time that a sample waits for others, in seconds."""
 
 HELD_MOST = 20_000
-"""Samples kept while the service is slow or away; beyond that the oldest are dropped, and counted."""
+"""Samples held while the service is slow or away; beyond, the oldest are dropped and counted."""
 
 TIMEOUT_SECONDS = 10.0
 
@@ -27,7 +27,7 @@ UNANSWERED = "no answer before the run ended"
 
 
 class Sample(msgspec.Struct):
-    """What the statistics service gets of one answer."""
+    """The sample of one answer, as the statistics service gets it."""
 
     elapsed_ms: float
     label: str = msgspec.field(name="class")
@@ -35,7 +35,7 @@ class Sample(msgspec.Struct):
 
 
 class Telemetry:
-    """Takes samples at once and sends them in the background.
+    """Takes samples without blocking and sends them in the background.
 
     A batch that cannot be sent is dropped.
     """
@@ -58,15 +58,15 @@ class Telemetry:
             self.dropped += BATCH_MOST
 
     async def run(self) -> None:
-        """Send batches until cancelled; the batch under way goes on, and `finish` waits for it."""
+        """Send batches until cancelled; `finish` waits for the one in flight."""
         while True:
             await asyncio.sleep(BATCH_SECONDS)
             while self._held:
-                # Cancelling a request would not take it back: sent again, its samples count twice.
+                # A cancelled request may have arrived: sent again, its samples would count twice.
                 await asyncio.shield(self._begin())
 
     async def finish(self, seconds: float = 2 * TIMEOUT_SECONDS) -> None:
-        """Send what is left; when that takes longer than `seconds`, the rest is dropped."""
+        """Send the rest; drop whatever takes longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 if self._posting:
@@ -79,7 +79,7 @@ class Telemetry:
         self._client.close()
 
     def _begin(self) -> asyncio.Task[None]:
-        """Post the next batch, in a task of its own."""
+        """Post the next batch in a task of its own."""
         batch, self._held = self._held[:BATCH_MOST], self._held[BATCH_MOST:]
         self._posting = asyncio.create_task(self._post(batch))
         return self._posting

@@ -1,9 +1,7 @@
 """Walks a directory breadth first into the walk log.
 
-On resume it lists again only the folders that have changed.
-
-The log is also the queue of folders still to list, so memory does not grow with the tree. Knows
-nothing of pictures but their names' endings.
+A resumed walk lists again only the folders that have changed. The log is also the queue of folders
+to list, so memory does not grow with the tree. Knows nothing of pictures but their suffixes.
 """
 
 from __future__ import annotations
@@ -22,15 +20,18 @@ from atelier.classify.walklog import FRAME_NAMES, Section, WalkWriter
 ENDINGS = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png")
 
 UNSETTLED_NS = 2_000_000_000
-"""A folder changed less than this before it was listed may change again within the same tick of its clock."""
+"""A folder that changed this recently may change again without a new modification time."""
 
 PUBLISH_SECONDS = 0.25
-"""Found pictures are handed on after this at the latest: the start of a run waits for the first of them."""
+"""Longest time that a found picture is held back, in seconds: the start of a run waits for it."""
 
 
 @dataclass(frozen=True)
 class Walked:
-    """What to walk: a directory, with or without its folders, and which of `shards` equal parts of it (from 0)."""
+    """The subject of a walk: a directory, with or without its subfolders.
+
+    With shards, one of `shards` equal parts of it, counted from 0.
+    """
 
     root: bytes
     recursive: bool
@@ -38,7 +39,7 @@ class Walked:
     shards: int = 1
 
     def wants(self, path: bytes) -> bool:
-        """Whether this name is a picture's, and of this shard."""
+        """True if this is the name of a picture of this shard."""
         return path.lower().endswith(ENDINGS) and (
             self.shards == 1 or zlib.crc32(path) % self.shards == self.shard
         )
@@ -52,14 +53,18 @@ class Found(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a whole listing of a folder says of it: its time before that, and the folders in it that are left out."""
+    """The result of a listing: the folder's time before it, and how many folders were left out."""
 
     mtime_ns: int
     left_out: int
 
 
 class Walk:
-    """One walk; `publish(count)` is told when pictures are durably in the log, `unreadable` of folders that are not."""
+    """One walk.
+
+    `publish(count)` is called when pictures are durable in the log, `unreadable` for each folder
+    that cannot be read.
+    """
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class Walk:
         self._whole = True  # whether the last listing reached its folder's end
         self._passed = 0  # folders that the last listing did not enter
         self.left_out = 0
-        """Folders that were not entered because nobody asked for it."""
+        """Folders that were not entered because the walk is not recursive."""
 
     def run(self) -> None:
         """Bring the log up to date with the directory."""
@@ -93,12 +98,13 @@ class Walk:
         self._sync()
 
     def _compare(self) -> tuple[set[bytes], int, bytes | None]:
-        """Which folders have changed, how many are listed, and which one was being listed when the walk was cut."""
+        """The changed folders, how many folders are listed, and the one whose listing was cut."""
         changed: set[bytes] = set()
         listed, partial = 0, None
         for section in self._sections():
             if section.complete:
                 listed += section.fresh
+                # The last section of a folder holds its latest time, whatever earlier ones said.
                 self._note(section, changed)
                 self.left_out = section.left_out
             if section.fresh:
@@ -109,23 +115,25 @@ class Walk:
         try:
             same = section.mtime_ns == os.stat(self._absolute(section.folder)).st_mtime_ns  # noqa: PTH116 - names are bytes
         except FileNotFoundError:
-            same = True  # its pictures will be found missing one by one
+            same = True  # its pictures fail one by one when they are opened
         except OSError:
             same = False
         same = same and not (self._what.recursive and section.left_out)
         (changed.discard if same else changed.add)(section.folder)
 
     def _list_again(self, changed: set[bytes], partial: bytes | None) -> None:
-        newcomers = NewNames(self._scratch)
+        new_names = NewNames(self._scratch)
         folders = changed | ({partial} if partial is not None else set())
+        # The log is append-only: pictures keep their numbers, and only new names are added.
         for path in self._known(folders):
-            newcomers.known(path)
-        listings = {folder: self._relist(folder, newcomers) for folder in folders}
-        for path in newcomers.new():
+            new_names.known(path)
+        listings = {folder: self._relist(folder, new_names) for folder in folders}
+        for path in new_names.new():
             folder, _, name = path.removesuffix(b"/").rpartition(b"/")
             add = self._writer.folder if path.endswith(b"/") else self._writer.name
             add(folder, name, fresh=folder == partial)
             self._due()
+        # The folder that was cut comes last: after a kill before that it is found cut again.
         for folder in sorted(folders, key=lambda folder: folder == partial):
             self._complete(folder, listings[folder], fresh=folder == partial)
 
@@ -142,16 +150,16 @@ class Walk:
                     yield from (_join(section.folder, name) for name in own)
                     yield from (_join(section.folder, name) + b"/" for name in section.folders)
 
-    def _relist(self, folder: bytes, newcomers: NewNames) -> Listing:
+    def _relist(self, folder: bytes, new_names: NewNames) -> Listing:
         settled = self._settled(folder)
         for found in self._entries(folder):
-            newcomers.listed(_join(folder, found.name) + (b"/" if found.folder else b""))
+            new_names.listed(_join(folder, found.name) + (b"/" if found.folder else b""))
         return self._listing(settled)
 
     def _folders(self) -> Iterator[bytes]:
         """Every folder in the order found, the directory itself first.
 
-        Ends when nothing is left to be found.
+        Reads the log that `_list` is writing, and ends when no folder is left in it.
         """
         yield b""
         offset = 0
@@ -164,6 +172,7 @@ class Walk:
                 return
 
     def _list(self, folder: bytes) -> None:
+        # The time before the listing: a change during it shows as a change at the next resume.
         settled = self._settled(folder)
         for found in self._entries(folder):
             add = self._writer.folder if found.folder else self._writer.name
@@ -198,7 +207,7 @@ class Walk:
             self._unreadable(folder, error.strerror or type(error).__name__)
 
     def _settled(self, folder: bytes) -> int:
-        """The time of a folder's last change, or 0 when a later change might not show in it."""
+        """A folder's modification time, or 0 if a later change might not alter it."""
         try:
             changed = os.stat(self._absolute(folder)).st_mtime_ns  # noqa: PTH116 - names are bytes
         except OSError:
@@ -228,9 +237,9 @@ class Walk:
 
 
 def _is_file(entry: os.DirEntry[bytes]) -> bool:
-    """A link to a folder is not followed, so links can make no loop.
+    """True for a file or a link to one, not for a link to a folder: links can make loops.
 
-    A broken one is left to fail when it is opened.
+    A broken link counts as a file and fails when it is opened.
     """
     try:
         return entry.is_file(follow_symlinks=False) or (entry.is_symlink() and not entry.is_dir())

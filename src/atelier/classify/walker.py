@@ -1,4 +1,4 @@
-"""The walking process: brings the walk log up to date and says, line by line on a pipe, how far it is."""
+"""The walking process: updates the walk log and reports its progress on a pipe, line by line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from atelier.sandbox.confinement import follow
 
 
 class Note(msgspec.Struct, omit_defaults=True):
-    """What the walking process says: pictures found so far, a folder that cannot be read, or its end.
+    """A report of the walking process: pictures found, a folder that cannot be read, or its end.
 
-    With the end comes how many folders were left out.
+    The end says how many folders were left out.
     """
 
     count: int = 0
@@ -26,7 +26,7 @@ class Note(msgspec.Struct, omit_defaults=True):
 
 
 class Order(msgspec.Struct):
-    """What the walking process is asked to do."""
+    """The order to the walking process."""
 
     root: bytes
     log: str
@@ -36,7 +36,7 @@ class Order(msgspec.Struct):
 
 
 def main(parent: str, order: str) -> None:
-    """Walk, then exit; the reader's end of the pipe closing ends it too."""
+    """Walk, then exit; ends too when the reader closes its end of the pipe."""
     follow(int(parent))
     wanted = msgspec.json.decode(order, type=Order)
 

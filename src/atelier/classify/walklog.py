@@ -1,10 +1,8 @@
 """The walk log: every picture found, in the order found, numbered by its place.
 
-Append-only, safe to cut at any byte.
-
-A frame is a header, the sections (which folder, when it was listed, what folders lie in it) and
-the names, both compressed. A name costs 3 to 8 bytes; nothing but the last frame can be torn, and
-a torn one is cut off.
+It is append-only and may be cut at any byte. A frame is a header, its sections (a folder, when it
+was listed, the folders in it) and its names, both compressed. A name costs 3 to 8 bytes. Only the
+last frame can be torn, and a torn frame is cut off.
 """
 
 from __future__ import annotations
@@ -25,13 +23,13 @@ from atelier.errors import AtelierError
 _HEADER = struct.Struct("<4sIIIQI")
 _CRC = struct.Struct("<I")
 _MAGIC = b"AWL1"
-_LEVEL = 1  # of zlib: names are alike, and higher levels gain a tenth for thrice the time
+_LEVEL = 1  # of zlib: higher levels save a tenth for three times the time
 
 FRAME_NAMES = 4096
 """Names and folders in one frame: some 100 KB of memory, and one fsync for all of them."""
 
 TORN_MOST = 64 * 1024 * 1024
-"""Bytes that a crash can leave torn at the end, generously; more is damage, and cutting it off would lose files."""
+"""Most bytes that a crash can leave torn; more is damage, and cutting it off would lose files."""
 
 
 class WalkLogError(AtelierError):
@@ -41,10 +39,10 @@ class WalkLogError(AtelierError):
 
 
 class Section(msgspec.Struct, array_like=True):
-    """What a frame says of one folder: `names` of the frame's names are its own, `folders` lie in it.
+    """One folder's part of a frame: how many of the frame's `names`, and the `folders` in it.
 
-    `mtime_ns` is set in the last section of a listing, and 0 when the folder may since have
-    changed unnoticed; `left_out` there counts the folders in it that were not entered.
+    `mtime_ns` is set in the last section of a listing, and 0 if the folder may have changed since
+    without a new time; `left_out` there counts the folders in it that were not entered.
     """
 
     folder: bytes
@@ -58,7 +56,7 @@ class Section(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where a frame lies and what it holds; the names are read on demand."""
+    """A frame's place and sizes; its names are read on demand."""
 
     offset: int
     first: int
@@ -103,7 +101,7 @@ class WalkLog:
             offset = frame.end
 
     def intact(self, frame: Frame) -> bool:
-        """Whether a frame is all there."""
+        """True if a frame is complete and undamaged."""
         head = os.pread(self._descriptor, _HEADER.size, frame.offset)
         body = self._read(frame, 0, frame.meta + frame.names)
         return (
@@ -111,7 +109,7 @@ class WalkLog:
         )
 
     def sections(self, frame: Frame) -> list[Section]:
-        """What a frame says of folders."""
+        """The sections of a frame."""
         return _sections.decode(zlib.decompress(self._read(frame, 0, frame.meta)))
 
     def names(self, frame: Frame) -> list[bytes]:
@@ -133,7 +131,7 @@ class WalkLog:
 
 
 class WalkWriter:
-    """Appends to a walk log; what a killed writer left torn is cut off first."""
+    """Appends to a walk log; cuts off first whatever a killed writer left torn."""
 
     def __init__(self, path: Path) -> None:
         self.log = WalkLog(path)
@@ -169,13 +167,13 @@ class WalkWriter:
         self._grow()
 
     def complete(self, folder: bytes, mtime_ns: int, *, fresh: bool, left_out: int = 0) -> None:
-        """Say that a folder has been listed to its end, its time before that, and how many folders are not entered."""
+        """Close a folder's listing: its time before the listing, and the folders not entered."""
         section = self._section(folder, fresh=fresh)
         section.complete, section.mtime_ns, section.left_out = True, mtime_ns, left_out
         self._grow()
 
     def flush(self) -> bool:
-        """Write what is held; say whether there was anything."""
+        """Write the names held as one frame; false if there were none."""
         if not self._held:
             return False
         meta = zlib.compress(msgspec.msgpack.encode(self._sections), _LEVEL)
@@ -194,7 +192,7 @@ class WalkWriter:
         return True
 
     def sync(self) -> None:
-        """Write what is held and make everything durable."""
+        """Write the names held and make everything durable."""
         self.flush()
         os.fdatasync(self._descriptor)
 
@@ -204,6 +202,7 @@ class WalkWriter:
         return self._held
 
     def _section(self, folder: bytes, *, fresh: bool) -> Section:
+        # One section per folder and frame, unless the folder was completed and is listed again.
         if self._sections:
             last = self._sections[-1]
             if last.folder == folder and last.fresh == fresh and not last.complete:

@@ -1,6 +1,6 @@
-"""A transforming process: reads paths from a socket, answers each with a JPEG and its magic number, or a failure.
+"""A transforming process: reads paths from a socket and answers each with a JPEG or a failure.
 
-What a decoder does to it (crash, hang, hunger) is its parent's to notice; it dies with its parent.
+Its parent notices what a decoder does to it (crash, hang, memory); it dies with its parent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from atelier.sandbox.confinement import follow
 from atelier.sandbox.inside import OUT_OF_MEMORY
 
 PIXEL = base64.b64decode(
-    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    b"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    b"rkJggg=="
 )
 """A PNG of one pixel."""
 
@@ -32,9 +33,9 @@ HUNGRY = "decoding needs more memory than the limit"
 def main(
     parent: str, descriptor: str, rotate: str, resize: str, pixels: str, size: str, memory: str
 ) -> None:
-    """Serve until the other end is closed."""
+    """Serve until the parent closes its end of the socket."""
     follow(int(parent))
-    transform(PIXEL)  # loads what is loaded at first use, so that the limit is for pictures alone
+    transform(PIXEL)  # loads everything lazy, so that the memory limit counts pictures alone
     _limit_memory(int(memory))
     limits = Limits(pixels=int(pixels))
     with socket.socket(fileno=int(descriptor)) as peer, peer.makefile("rb") as requests:
@@ -49,7 +50,7 @@ def main(
 
 
 def answer(path: bytes, *, rotate: bool, resize: bool, limits: Limits, most: int) -> bytes:
-    """Transform one picture; whatever goes wrong is an answer too."""
+    """Transform one picture; every error becomes an answer too."""
     try:
         return frames.transformed(
             _transformed(read(path, most), rotate=rotate, resize=resize, limits=limits)
@@ -59,7 +60,7 @@ def answer(path: bytes, *, rotate: bool, resize: bool, limits: Limits, most: int
 
 
 def read(path: bytes, most: int) -> bytes:
-    """Read a regular file of at most so many bytes; a pipe of that name is not waited for."""
+    """Read a regular file of at most `most` bytes; does not wait on a pipe of that name."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
@@ -95,7 +96,7 @@ def _damaged(error: Exception, detail: str) -> Failed:
 
 
 def _limit_memory(more: int) -> None:
-    """Let the process grow by so many bytes, so that a hungry picture fails alone."""
+    """Let the process grow by at most `more` bytes, so that a hungry picture fails alone."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - one read

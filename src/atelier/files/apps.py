@@ -12,7 +12,7 @@ class FilesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Take Atelier's settings from the environment, unless whoever embeds us has given theirs."""
+        """Configure Django from the environment, unless `configure` has been called."""
         from atelier.files import django_setup
 
         django_setup.setup()

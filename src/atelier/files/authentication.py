@@ -1,4 +1,4 @@
-"""Atelier's bearer tokens, for DRF: verified by `atelier.auth`, or already by the API that embeds this slice."""
+"""Bearer tokens for DRF: verified by `atelier.auth`, or already by the API around this slice."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from atelier.problems import CHALLENGE
 
 T = TypeVar("T")
 
-PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can make such a key
+PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can set this key
 
 
 class BearerAuthentication(BaseAuthentication):
     """`request.user` is the principal. Raises Unauthenticated."""
 
     def authenticate(self, request: Request) -> tuple[Principal, None]:
-        """Who asks."""
+        """The principal of the request."""
         known = request.META.get(PRINCIPAL)
         if known is not None:
             return known, None
@@ -29,7 +29,7 @@ class BearerAuthentication(BaseAuthentication):
         return at_once(django_setup.context().authenticator.authenticate(authorization)), None
 
     def authenticate_header(self, request: Request) -> str:
-        """What 401 says."""
+        """The `WWW-Authenticate` header of a 401."""
         return CHALLENGE
 
 

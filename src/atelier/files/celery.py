@@ -1,4 +1,4 @@
-"""The files worker, as `celery -A atelier.files worker` finds it: the app, and what a worker does at each signal."""
+"""The files worker, as `celery -A atelier.files worker` finds it: the app and its signals."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SOFT_SECONDS = (
     110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
 )
 HARD_SECONDS = 15  # beyond the soft limit
-# Above every time limit: Redis gives a job that was not acknowledged to another worker after it
+# Above every time limit: after it Redis gives an unacknowledged job to another worker.
 VISIBLE_SECONDS = 600
 BY_UUID = ("celery.worker.strategy", "celery.app.trace")  # log jobs without the file's id
 CONNECT_SECONDS = (
-    2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
+    2  # no upload waits longer for a broker that is away; the reconciler offers the job later
 )
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @signals.setup_logging.connect
 def _log(**_: object) -> None:
-    """Celery sets up the root logger unless somebody is connected here, whatever its settings say."""
+    """Keep our logging: Celery sets up the root logger unless this signal has a receiver."""
     logs.setup("files", django_setup.context().settings)
     for name in BY_UUID:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -43,7 +43,7 @@ def _log(**_: object) -> None:
 
 @signals.celeryd_init.connect
 def _quiet(**_: object) -> None:
-    """Celery would say in a screenful what `_as_root` says in a sentence."""
+    """Suppress Celery's long warning about root; `_as_root` logs one line instead."""
     warnings.filterwarnings("ignore", category=SecurityWarning)
 
 
@@ -64,13 +64,13 @@ def _ready(**_: object) -> None:
     from atelier.files.ownership import require_own_store
 
     moved = django_setup.configure(django_setup.context().settings)
-    require_own_store()  # it forks: before anything has threads
+    require_own_store()  # it forks: must run before any thread starts
     health.serve(moved.settings)
 
 
 @signals.worker_process_init.connect
 def _open(**_: object) -> None:
-    """In each child after the fork: end with the worker that started it, and have decoders of its own."""
+    """In each child after the fork: end with the worker, and start decoders of its own."""
     from atelier.files import health, inspector
 
     die_with_parent()

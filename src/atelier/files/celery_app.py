@@ -1,4 +1,4 @@
-"""The Celery app and its one queue: on Redis, or on RabbitMQ when its URL is set."""
+"""The Celery app and its one queue: on Redis, or on RabbitMQ if its URL is set."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SOFT_SECONDS = (
     110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
 )
 HARD_SECONDS = 15  # beyond the soft limit
-# Above every time limit: Redis gives a job that was not acknowledged to another worker after it
+# Above every time limit: after it Redis gives an unacknowledged job to another worker.
 VISIBLE_SECONDS = 600
 CONNECT_SECONDS = (
-    2  # an upload waits no longer for a broker that is away; the reconciler will offer the job
+    2  # no upload waits longer for a broker that is away; the reconciler offers the job later
 )
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
@@ -33,12 +33,12 @@ app = Celery("atelier.files", include=("atelier.files.jobs",), set_as_current=Tr
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_timeout=CONNECT_SECONDS,
-    result_backend=None,  # the row says what came of a job
+    result_backend=None,  # results are in the row
     task_acks_late=True,
     task_default_queue=QUEUE,
     task_ignore_result=True,
     task_reject_on_worker_lost=True,
-    worker_cancel_long_running_tasks_on_connection_loss=False,  # what comes twice changes nothing
+    worker_cancel_long_running_tasks_on_connection_loss=False,  # a second run changes nothing
     worker_proc_alive_timeout=60,  # seconds a child may take to start on a busy machine
     worker_enable_remote_control=False,  # no queues of its own at the broker
     worker_prefetch_multiplier=1,
@@ -63,7 +63,7 @@ def configure(settings: Settings) -> None:
         worker_concurrency=settings.file_workers,
     )
     app._after_fork()
-    vars(app).pop("amqp", None)  # and what it remembers of that broker's queues
+    vars(app).pop("amqp", None)  # and forget the queues of the former broker
 
 
 REDIS: dict[str, Any] = {
@@ -83,7 +83,7 @@ def queue(settings: Settings) -> Queue:
 
 
 def broker_url(settings: Settings) -> str:
-    """The broker's URL as kombu spells it."""
+    """The broker's URL in kombu's spelling."""
     if settings.amqp_url is not None:
         return settings.amqp_url.get_secret_value()
     parts = urlsplit(bootstrap.redis_url(settings))
@@ -96,18 +96,19 @@ def broker_url(settings: Settings) -> str:
 
 
 def ask(url: str) -> None:
-    """Raises kombu's OperationalError, or what its transport raises, when the broker does not answer."""
+    """Check that the broker answers.
+
+    Raises kombu's OperationalError, or its transport's own error.
+    """
     with Connection(url, connect_timeout=CONNECT_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
 
 
 def waiting(url: str) -> int:
-    """How many jobs no worker has taken yet. Raises as `ask`."""
+    """The number of jobs that no worker has taken yet. Raises as `ask`."""
     with Connection(url, connect_timeout=CONNECT_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
         try:
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)
         except connection.channel_errors:
-            return (
-                0  # a queue that nobody has made yet, or an empty one, which Redis does not keep
-            )
+            return 0  # not declared yet, or empty: Redis keeps no empty queue

@@ -25,7 +25,7 @@ _RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 
 
 class Part(io.RawIOBase):
-    """A file's bytes from `start` up to but without `stop`, as a file that ends there."""
+    """A file's bytes from `start` up to but excluding `stop`, as a file that ends there."""
 
     def __init__(self, file: Any, start: int, stop: int) -> None:
         self.file, self.start, self.stop = file, start, stop
@@ -55,10 +55,10 @@ def respond(
     name: str,
     attachment: bool = True,
 ) -> Any:
-    """The blob as the request's conditions and range ask.
+    """The response to a download: the blob, subject to the request's conditions and range.
 
-    Blobs never change, so their key is their entity tag. Only what Atelier made itself may be
-    shown in place of being saved: `attachment=False`.
+    Blobs never change, so their key is their entity tag. Only content that Atelier made itself may
+    be shown by a browser instead of saved: `attachment=False`.
     """
     etag = f'"{key.rpartition("/")[2].partition("-")[0]}"'
     headers = {
@@ -79,7 +79,7 @@ def respond(
     headers["Content-Type"] = media_type
     headers["Content-Disposition"] = content_disposition_header(attachment, name or "file")
     if location := _location(request, key, span):
-        del headers["Accept-Ranges"]  # nginx says it by itself
+        del headers["Accept-Ranges"]  # nginx adds it
         return HttpResponse(headers=headers | {ACCEL: location})
     headers["Content-Length"] = str(stop - start)
     if span:
@@ -91,16 +91,16 @@ def respond(
     response = StreamingHttpResponse(
         iter(lambda: part.read(CHUNK_BYTES), b""), status=status, headers=headers
     )
-    response.file_to_stream = part  # what WSGI servers with a file wrapper take
+    response.file_to_stream = part  # for WSGI servers with a file wrapper
     response.block_size = CHUNK_BYTES
     response._resource_closers.append(part.close)
     return response
 
 
 def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> str | None:
-    """Where the proxy before us finds the blob, if it would answer as we do.
+    """The blob's location for the proxy before us, if its response would equal ours.
 
-    Raises NotFound when the file is gone.
+    Raises NotFound if the file is gone.
     """
     prefix, path = (
         django_setup.context().settings.accel_prefix,
@@ -123,9 +123,9 @@ def _conditional(answer: HttpResponse, headers: dict[str, str]) -> HttpResponse:
 
 
 def _span(request: HttpRequest, etag: str, modified: str, size: int) -> tuple[int, int] | None:
-    """First byte and last byte plus one; None: the whole.
+    """The first byte and the last byte plus one; None means the whole.
 
-    Several ranges and rubbish are ignored (RFC 9110, 14.2).
+    Several ranges and malformed ones are ignored (RFC 9110, 14.2).
     """
     match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
     condition = request.headers.get("If-Range", etag).strip()
@@ -140,6 +140,6 @@ def _span(request: HttpRequest, etag: str, modified: str, size: int) -> tuple[in
 
 
 def if_match(request: HttpRequest) -> Callable[[str], bool]:
-    """Whether an entity tag, in its quotes, is one that If-Match accepts. Raises Malformed."""
+    """A predicate: true for a quoted entity tag that If-Match accepts. Raises Malformed."""
     judge = accepted(request.headers.get("If-Match"))
     return lambda etag: judge(etag.strip('"'))

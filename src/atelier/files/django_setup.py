@@ -1,7 +1,7 @@
 """Sets Django up from Atelier's settings, and holds the adapters that views and jobs use.
 
 Django is one per process, and so is this. Call `configure(settings)` once before Django is used;
-where it was not called, the settings come from the environment.
+otherwise the settings come from the environment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from atelier.files.sync_bridge import SyncBridge
 from atelier.settings import Settings, load
 
 CONNECT_SECONDS = 5
-STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
+STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
 ENGINE = "django.db.backends.postgresql"
 _CONNECTION = {
     "host": "HOST",
@@ -35,20 +35,20 @@ _CONNECTION = {
 
 
 class Context:
-    """What a process of this slice works with."""
+    """The adapters of this process: settings, blobs, the sync bridge."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.blobs: Blobs = bootstrap.open_blobs(settings)
-        self.portal = SyncBridge()
+        self.bridge = SyncBridge()
 
     def reopen(self) -> None:
-        """After a fork: a store's threads are those of the parent alone."""
+        """Replace the store's client after a fork: its threads exist only in the parent."""
         self.blobs = bootstrap.open_blobs(self.settings)
 
     @cached_property
     def authenticator(self) -> Authenticator:
-        """For processes whose requests nobody has authenticated before."""
+        """For processes whose requests nothing has authenticated before."""
         from atelier.files.sessions import is_alive
 
         tokens = Tokens(
@@ -63,7 +63,7 @@ _given: list[Context] = []
 def configure(settings: Settings) -> Context:
     """Set Django up on these settings.
 
-    Again on others, the later ones count for threads that start from then on.
+    A second call with other settings affects threads that start after it.
     """
     import django
 
@@ -76,7 +76,7 @@ def configure(settings: Settings) -> Context:
 
 
 def context() -> Context:
-    """The process's own."""
+    """The context of this process."""
     if not _given:
         _given.append(Context(load()))
     return _given[0]
@@ -91,7 +91,7 @@ def setup() -> None:
 
     logging.getLogger("django.request").setLevel(
         logging.ERROR
-    )  # what is answered 4xx is in the access log
+    )  # 4xx responses are in the access log
     settings = context().settings
     with suppress(Unavailable):
         use_database(bootstrap.database_url(settings))
@@ -100,7 +100,7 @@ def setup() -> None:
 
 
 def use_database(url: str) -> None:
-    """Make this thread, and those that have no connection yet, connect to the database at `url`."""
+    """Connect this thread, and those without a connection, to the database at `url`."""
     from django.db import connections
 
     connections.settings["default"] = connections.configure_settings({"default": database(url)})[
@@ -110,7 +110,7 @@ def use_database(url: str) -> None:
 
 
 def disconnect() -> None:
-    """End this thread's connection."""
+    """Close this thread's connection."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
@@ -119,7 +119,7 @@ def disconnect() -> None:
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's description of a libpq URL, sockets (`?host=/folder`) and further options included."""
+    """Django's description of a libpq URL, including sockets (`?host=/folder`) and options."""
     options: dict[str, Any] = dict(conninfo_to_dict(url))
     named = {
         ours: str(options.pop(theirs)) for theirs, ours in _CONNECTION.items() if theirs in options

@@ -1,4 +1,4 @@
-"""What is announced about files: the event types and the data that each carries."""
+"""Events about files: the types, and the data that each carries."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def announce(file: File, type_: str) -> None:
 
 
 def state(file: File) -> dict[str, Any]:
-    """The facts about a file that a subscriber may want, without asking back.
+    """The facts about a file that a subscriber may want without asking back.
 
-    Its result stays at home.
+    The inspection's result is not among them.
     """
     return {
         "id": file.pk,

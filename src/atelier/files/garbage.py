@@ -1,6 +1,7 @@
-"""Every blob is at every moment referred to by a row or listed in `blob_garbage`: that list, on Django's connection.
+"""The list `blob_garbage` on Django's connection.
 
-The statements are those of `atelier.blobs.garbage`.
+At every moment each blob is referred to by a row or is on the list. The statements are those of
+`atelier.blobs.garbage`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from django.utils import timezone
 from atelier.blobs import statements
 from atelier.errors import Unavailable
 
-INTENT = timedelta(
-    hours=1
-)  # far above the time in which a file that has been received is committed
+INTENT = timedelta(hours=1)  # far above the time in which a received file is committed
 
 INTEND = statements.INTEND.format(keys="%s", after="%s")
 CLAIM = statements.CLAIM.format(keys="%s")
@@ -24,7 +23,10 @@ DISCARD = statements.DISCARD.format(keys="%s")
 
 
 def intend(keys: Sequence[str]) -> None:
-    """Announce, before they are written and outside any transaction, blobs that are garbage unless claimed in time."""
+    """List blobs as garbage before they are written, outside any transaction.
+
+    They are collected unless a row claims them in time.
+    """
     with connection.cursor() as cursor:
         cursor.execute(INTEND, [list(keys), timezone.now() + INTENT])
 
@@ -32,7 +34,7 @@ def intend(keys: Sequence[str]) -> None:
 def claim(keys: Sequence[str]) -> None:
     """Take blobs off the list in the transaction of the row that refers to them.
 
-    Raises Unavailable when too late.
+    Raises Unavailable if it is too late.
     """
     if not keys:
         return
@@ -49,9 +51,9 @@ def discard(keys: Sequence[str]) -> None:
 
 
 def may_remove() -> bool:
-    """Whether blobs that a committed transaction has discarded may go at once.
+    """True if blobs discarded by a committed transaction may be removed at once.
 
-    Else the collector removes them.
+    Otherwise the collector removes them.
     """
     with connection.cursor() as cursor:
         cursor.execute(statements.MAY_REMOVE)

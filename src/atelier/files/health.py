@@ -1,7 +1,7 @@
-"""`/metrics`, `/healthz` and `/readyz` of a files worker: in its parent process, beside Celery's own loop.
+"""`/metrics`, `/healthz` and `/readyz` of a files worker, in its parent process.
 
-The loop has no time for clients, so a thread answers; a step of Celery's makes its timer say that
-the loop comes round.
+Celery's loop has no time for clients, so a thread answers; a timer of the loop proves that it
+still turns.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _listeners: list[socket.socket] = []
 
 
 class Beat(bootsteps.StartStopStep):
-    """The worker's timer beats while its loop runs."""
+    """A beat of the worker's timer while its loop runs."""
 
     requires = frozenset({"celery.worker.components:Timer"})
 
     def start(self, parent: Any) -> None:
-        """From now on."""
+        """Start the beat."""
         pulse.beat(LOOP)
         self._entry = parent.timer.call_repeatedly(BEAT_SECONDS, partial(pulse.beat, LOOP))
 
     def stop(self, parent: Any) -> None:
-        """No more: the worker is going down."""
+        """Stop the beat: the worker is shutting down."""
         self._entry.cancel()
 
 
 def serve(settings: Settings) -> None:
-    """Listen, if the settings say where. Ends the worker when the port is taken."""
+    """Listen, if the settings say where. Ends the worker if the port is taken."""
     if settings.metrics_port is None:
         return
     try:
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> None:
 
 
 def forget() -> None:
-    """In a child: close what it has inherited, so that it does not keep the port of a parent that is gone.
+    """Close inherited sockets in a child, so that it does not keep a dead parent's port.
 
     Its own log lines are counted where the parent sees them.
     """
@@ -77,7 +77,7 @@ async def _answer(settings: Settings) -> None:
     }
     if (
         settings.blobs_folder is not None
-    ):  # the client of a bucket, once used, makes each later fork hang
+    ):  # a bucket's client, once used, makes each later fork hang
         checks["blobs"] = django_setup.context().blobs.probe
     async with listening(settings, checks, listener=_listeners[0], before=errors.collect):
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Idempotency keys on Django's connection: a POST that is sent again is answered again, not done again.
+"""Idempotency keys on Django's connection: a repeated POST gets the first response again.
 
 The table and its meaning are those of the API's other parts; the key is taken inside the
 transaction of its work.
@@ -27,8 +27,8 @@ TAKE = """
     INSERT INTO idempotency_keys AS kept (scope, key, fingerprint, state, created_at, locked_at)
     VALUES (%(scope)s, %(key)s, %(mark)s, 'running', now(), now())
     ON CONFLICT (scope, key) DO UPDATE
-    SET fingerprint = excluded.fingerprint, state = 'running', status = NULL, headers = NULL, body = NULL,
-        created_at = excluded.created_at, locked_at = excluded.locked_at
+    SET fingerprint = excluded.fingerprint, state = 'running', status = NULL, headers = NULL,
+        body = NULL, created_at = excluded.created_at, locked_at = excluded.locked_at
     WHERE kept.created_at < now() - %(life)s
     RETURNING true
 """
@@ -37,13 +37,14 @@ LOOK = """
     WHERE scope = %(scope)s AND key = %(key)s AND created_at >= now() - %(life)s
 """
 KEEP = """
-    UPDATE idempotency_keys SET state = 'done', status = %(status)s, headers = %(headers)s::jsonb, body = %(body)s
+    UPDATE idempotency_keys
+    SET state = 'done', status = %(status)s, headers = %(headers)s::jsonb, body = %(body)s
     WHERE scope = %(scope)s AND key = %(key)s
 """
 
 
 class Once:
-    """One request's key; without one every request is a new one."""
+    """The key of one request; without a key every request is new."""
 
     def __init__(self, key: str | None, user_id: int, operation: str, *fingerprint: str) -> None:
         if key is not None and not KEY.fullmatch(key):
@@ -61,9 +62,9 @@ class Once:
         }
 
     def look(self) -> HttpResponse | None:
-        """The first answer, if there is one.
+        """The first response, if there is one.
 
-        Raises Invalid when the key came with other content.
+        Raises Invalid if the key came with other content.
         """
         if self._key is None:
             return None
@@ -86,17 +87,18 @@ class Once:
     def take(self) -> HttpResponse | None:
         """Take the key in the present transaction, after any other that is taking it.
 
-        Else the first answer.
+        Returns the first response if there is one by then.
         """
         if self._key is None:
             return None
         with connection.cursor() as cursor:
+            # Waits for a transaction that inserts the same key, and then conflicts with its row.
             cursor.execute(TAKE, self._values)
             taken = cursor.fetchone()
         return None if taken else self.look()
 
     def keep(self, answer: HttpResponse) -> None:
-        """Keep the answer in the transaction that makes it true."""
+        """Keep the response in the transaction that makes it true."""
         if self._key is None:
             return
         headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}

@@ -1,4 +1,4 @@
-"""A worker process's decoders: content goes into a confined child, what was found comes out."""
+"""The decoders of a worker process: confined children that turn content into an inspection."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def start(settings: Settings) -> None:
 
 
 def stop() -> None:
-    """End it."""
+    """Stop this process's decoder."""
     while _open:
         _open.pop()[0].close()
 
 
 def inspect(file: File) -> Inspection:
-    """What is in a file. Raises NotFound, Invalid, Unsupported, DecodeFailed, Unavailable."""
+    """The contents of a file. Raises NotFound, Invalid, Unsupported, DecodeFailed, Unavailable."""
     if not _open:
         raise Unavailable("This process has no decoder.")
     sandbox, pixels = _open[0]

@@ -1,6 +1,6 @@
-"""The Celery job: look at one file and say what was found.
+"""The Celery job: inspect one file and record the outcome.
 
-Offered after the commit, and again when a job was lost.
+It is offered after the commit, and again if a job was lost.
 """
 
 from __future__ import annotations
@@ -30,10 +30,7 @@ log = logging.getLogger(__name__)
 
 @app.task(name=NAME, Request="atelier.files.requests:Counted")
 def process(file_id: int, version: int) -> str:
-    """Process one file at one version.
-
-    What came of it, which only the worker's metrics look at.
-    """
+    """Process one file at one version; returns the outcome, which only metrics read."""
     from atelier.files.inspector import inspect
 
     with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
@@ -41,9 +38,9 @@ def process(file_id: int, version: int) -> str:
 
 
 def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
-    """Do what `process` does, with any way of looking.
+    """`process` with a given way of inspecting.
 
-    What another attempt may mend is left to the reconciler.
+    A failure that another attempt may cure is left to the reconciler.
 
     Returns the file's kind and the outcome: `image processed`, `pdf failed`, `text retried`,
     `- skipped`. The log has a line for each outcome, with the file's id.
@@ -83,7 +80,7 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
 
 
 def _fail(file: File, reason: str, detail: str) -> str:
-    """Record and log that a file cannot be processed; the outcome."""
+    """Record and log that a file cannot be processed; returns the outcome."""
     if not service.fail(file.pk, file.version, reason, detail):
         return "skipped"
     log.warning("file %d failed: %s: %s", file.pk, reason, detail)
@@ -93,7 +90,7 @@ def _fail(file: File, reason: str, detail: str) -> str:
 def offer(file: File) -> bool:
     """Send the job of a file whose row is committed.
 
-    False when the broker does not take it: the row is the truth.
+    False if the broker does not take it; the row still says that the file is queued.
     """
     try:
         traceparent = tracing.traceparent()
@@ -112,13 +109,11 @@ def offer(file: File) -> bool:
 
 
 def reoffer() -> int:
-    """Send again the jobs of rows that are not final and whose jobs the broker no longer has.
+    """Send again the jobs that the broker has lost; returns how many.
 
-    How many.
-
-    The broker knows only how many jobs wait. Of the rows that were offered longer ago than the
-    limit, as many as jobs wait may just be waiting for their turn; the others, the oldest ones,
-    have lost theirs or are being worked on.
+    The broker knows only how many jobs wait. Of the unfinished rows that were offered longer ago
+    than the limit, as many as jobs wait may simply be in the queue; the others, the oldest, have
+    lost their jobs or are being processed.
     """
     try:
         jobs = waiting()
@@ -138,16 +133,17 @@ def _lost(waiting_jobs: int) -> list[File]:
         return []
     with transaction.atomic():
         files = list(stale.order_by("offered_at").select_for_update(skip_locked=True)[:count])
+        # Before the jobs are sent, so that no other reconciler sends them too.
         File.objects.filter(pk__in=[file.pk for file in files]).update(offered_at=now)
     return files
 
 
 def waiting() -> int:
-    """Jobs that wait at the broker. Raises kombu's OperationalError when it is away."""
+    """Jobs that wait at the broker. Raises kombu's OperationalError if it is away."""
     with app.connection_for_write() as connection:
         connection.ensure_connection(
             max_retries=1, interval_start=0
-        )  # later than this the next round tries
+        )  # a broker that needs longer is left to the next round
         declared = queue(django_setup.context().settings)(
             connection.default_channel
         ).queue_declare()

@@ -1,4 +1,4 @@
-"""Brings Django's table to its newest form; Alembic's come first, for `files` refers to `users`."""
+"""Migrates Django's table; Alembic's migrations come first, because `files` refers to `users`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from atelier.errors import Unavailable
 from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.retry import retry
 
-LOCK_TIMEOUT_MS = 2_000  # for so long a step may make requests wait
+LOCK_TIMEOUT_MS = 2_000  # the longest that a step may make requests wait
 TRIES, PAUSE_SECONDS = 60, 3  # five minutes, in which requests are served
-TURN_SECONDS = 0.2  # between two looks whether another migrator is done
+TURN_SECONDS = 0.2  # between two looks at whether another migrator is done
 
 
 @retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)
 def migrate(url: str, step: str | None = None) -> None:
-    """Apply every migration of Django's that the database at `url` lacks, or those up to `step`."""
+    """Apply Django's missing migrations to the database at `url`, or those up to `step`."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS_MODULE)
     import django
 
@@ -48,7 +48,10 @@ def migrate(url: str, step: str | None = None) -> None:
 
 
 def _take_turn(cursor: Any) -> None:
-    """Be the only migrator until the connection ends, without a snapshot that one before us would wait for."""
+    """Be the only migrator until the connection ends.
+
+    Waits without a snapshot, which a migrator before this one would have to wait for.
+    """
     while True:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [locks.FILES_MIGRATION])
         if cursor.fetchone()[0]:

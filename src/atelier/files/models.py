@@ -1,4 +1,4 @@
-"""The table `files`, and the one table of others that this slice writes to: the outbox."""
+"""The table `files`, and the outbox, which this slice writes but does not own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atelier.observe import tracing
 
 
 class Status(models.TextChoices):
-    """Where the processing of a file stands."""
+    """The state of a file's processing."""
 
     QUEUED = "queued"
     PROCESSED = "processed"
@@ -19,7 +19,7 @@ class Status(models.TextChoices):
 
 
 class Kind(models.TextChoices):
-    """What a file is, judged by its content."""
+    """The kind of a file, judged by its content."""
 
     IMAGE = "image"
     TEXT = "text"
@@ -33,8 +33,8 @@ class Kind(models.TextChoices):
 class File(models.Model):
     """One uploaded file. `version` fences processing; `sequence` counts the file's events.
 
-    `owner_id` refers to a table of another owner: the migration makes it a foreign key, Django
-    does not follow it.
+    `owner_id` refers to a table of Alembic's: the migration makes it a foreign key, Django does
+    not follow it.
     """
 
     owner_id = models.BigIntegerField()
@@ -62,7 +62,7 @@ class File(models.Model):
         db_table = "files"
         indexes = (
             models.Index("owner_id", models.F("id").desc(), name="ix_files_owner_id_id"),
-            # The reconciler looks only at rows that are not final; this index holds only those.
+            # The reconciler reads only rows that are not final; this index holds only those.
             models.Index(
                 "offered_at", name="ix_files_offered_at", condition=models.Q(status="queued")
             ),
@@ -90,12 +90,12 @@ class File(models.Model):
 
     @property
     def keys(self) -> list[str]:
-        """Its blobs."""
+        """The keys of its blobs."""
         return [str(self.file.name), *([self.thumbnail] if self.thumbnail else [])]
 
 
 class Outbox(models.Model):
-    """An event on its way out. Alembic owns the table; from here rows are only added."""
+    """An outgoing event. Alembic owns the table; this slice only adds rows."""
 
     event_id = models.UUIDField(default=uuid.uuid4)
     type = models.TextField()
@@ -106,7 +106,7 @@ class Outbox(models.Model):
     traceparent = models.TextField(null=True, default=tracing.traceparent)  # noqa: DJ001 - the column as Alembic has it
 
     class Meta:
-        """Not ours."""
+        """Alembic owns the table."""
 
         managed = False
         db_table = "outbox"

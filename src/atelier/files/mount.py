@@ -1,8 +1,8 @@
-"""Django inside an ASGI server: each request is read by the event loop and answered by Django's WSGI side in a thread.
+"""Django inside an ASGI server: the event loop reads each request, and a thread answers it.
 
-Django's own ASGI handler costs several times as much and runs synchronous views one at a time. A
-body is complete, in memory or in an unnamed file, before it takes a thread: slow clients hold
-none.
+The thread runs Django's WSGI side: Django's own ASGI handler costs several times as much and runs
+synchronous views one at a time. A body is complete, in memory or in an unnamed file, before it
+takes a thread, so slow clients hold none.
 """
 
 from __future__ import annotations
@@ -28,19 +28,17 @@ from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
 from atelier.http.sendfile import read_file
 
-THREADS = (
-    8  # requests that Django answers at once, each with a connection of its own to the database
-)
+THREADS = 8  # requests that Django answers at once, each with a database connection of its own
 MEMORY_BYTES = 1024 * 1024  # of one body; more goes to a file
 BATCH_BYTES = 1024 * 1024  # written at once, by a thread
 CHUNK_BYTES = 256 * 1024
-RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
+RETRY_SECONDS = 30  # time to free or repair the disk
 LEAVE_SECONDS = 5  # for all threads to disconnect
 
 
 @dataclass(slots=True)
 class Answer:
-    """What a WSGI application said: bytes, or a file that is still to be read."""
+    """The response of a WSGI application: bytes, or a file still to be read."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -49,7 +47,7 @@ class Answer:
 
 
 class FileWrapper:
-    """`wsgi.file_wrapper`: hands the file over instead of reading it."""
+    """`wsgi.file_wrapper`: passes the file on instead of reading it."""
 
     def __init__(self, file: Any, block_size: int = CHUNK_BYTES) -> None:
         self.file, self.block_size = file, block_size
@@ -61,8 +59,8 @@ class FileWrapper:
 class Mount:
     """A WSGI application as an ASGI one.
 
-    With `authenticate` every request must bring a valid `Authorization` before its body is read;
-    errors of it, and of `receive`, are the embedding application's to answer.
+    With `authenticate` every request must bring a valid `Authorization` before its body is read.
+    The embedding application answers the errors of `authenticate` and of `receive`.
     """
 
     def __init__(
@@ -99,24 +97,21 @@ class Mount:
         await deliver(answer, send, head=scope["method"] == "HEAD")
 
     def close(self) -> None:
-        """End the threads, each with its connection to the database.
-
-        None answers a request any more.
-        """
+        """End the threads, each with its database connection; they answer no more requests."""
         together = threading.Barrier(max(1, len(self._seen)))
         for _ in self._seen:
             self._threads.submit(_leave, together)
         self._threads.shutdown()
 
     async def _answer(self, environment: dict[str, Any]) -> Answer:
-        run = contextvars.copy_context().run  # the request id of log lines
+        run = contextvars.copy_context().run  # keeps the request id of log lines
         answering = asyncio.get_running_loop().run_in_executor(
             self._threads, run, self._call, environment
         )
         try:
             return await asyncio.shield(answering)
         except asyncio.CancelledError:
-            await asyncio.wait([answering])  # the thread reads the body that is about to be closed
+            await asyncio.wait([answering])  # the thread still reads the body, which closes next
             raise
 
     def _call(self, environment: dict[str, Any]) -> Answer:
@@ -149,7 +144,7 @@ class Mount:
 
 
 def _leave(together: threading.Barrier) -> None:
-    """Disconnect this thread; the wait for the others sees to it that each does so once."""
+    """Disconnect this thread; waiting for the others makes each thread do so exactly once."""
     django_setup.disconnect()
     with suppress(threading.BrokenBarrierError):
         together.wait(LEAVE_SECONDS)
@@ -166,7 +161,7 @@ class Body:
         self._folder = folder
 
     async def read(self, receive: Receive) -> None:
-        """Read it all. Raises ClientDisconnect, and what `receive` raises."""
+        """Read the whole body. Raises ClientDisconnect, and the errors of `receive`."""
         parts: list[bytes] = []
         waiting, more = 0, True
         while more:
@@ -182,7 +177,7 @@ class Body:
         if self.size:
             await asyncio.to_thread(self._write, parts)
         else:
-            self._write(parts)  # it stays in memory
+            self._write(parts)  # small enough to stay in memory
         self.file.seek(0)
 
     def _write(self, parts: list[bytes]) -> None:
@@ -230,7 +225,7 @@ def environ(scope: Scope) -> dict[str, Any]:
 
 
 async def deliver(answer: Answer, send: Send, *, head: bool) -> None:
-    """Send an answer; nothing of a body to HEAD."""
+    """Send a response; without its body for HEAD."""
     body = b"" if head else answer.body
     try:
         await send(
@@ -246,12 +241,12 @@ async def deliver(answer: Answer, send: Send, *, head: bool) -> None:
 
 
 async def _pieces(part: Any) -> Any:
-    """A part of a file, read in threads where it is not in memory."""
+    """The content of a file part, read in threads if it is not in memory."""
     left = part.stop - part.start
     try:
         descriptor = part.file.fileno()
     except OSError:
-        while chunk := await asyncio.to_thread(part.read, CHUNK_BYTES):  # it comes from elsewhere
+        while chunk := await asyncio.to_thread(part.read, CHUNK_BYTES):  # a store elsewhere
             left -= len(chunk)
             yield chunk
     else:

@@ -57,7 +57,7 @@ _FILTERS = [
         description="Only files of this kind.",
     ),
 ]
-# What an operation takes and gives when all goes well, and the errors that are its own.
+# Request, response and own errors of each operation.
 OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "upload": (
         {
@@ -107,7 +107,7 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 def describe(name: str) -> Callable[[View], View]:
     """Document a view's method as the operation of that name.
 
-    Each refuses query parameters that it does not know.
+    Each operation refuses unknown query parameters.
     """
     known, errors = OPERATIONS[name]
     described: Callable[[View], View] = extend_schema(
@@ -117,7 +117,7 @@ def describe(name: str) -> Callable[[View], View]:
 
 
 class Operation(AutoSchema):
-    """Operation ids and deprecation by path: what stands at the root is the seed's spelling."""
+    """Operation ids and deprecation by path: the root has the specification's spelling."""
 
     def get_operation_id(self) -> str:
         """`files.upload`; at the root `files.upload.root`."""
@@ -125,11 +125,11 @@ class Operation(AutoSchema):
         return f"{TAG}.{name}{'' if self._canonical else '.root'}"
 
     def is_deprecated(self) -> bool:
-        """Whether there is a better address for the same."""
+        """True if the operation has a canonical path elsewhere."""
         return not self._canonical
 
     def get_tags(self) -> list[str]:
-        """One for all."""
+        """One tag for all."""
         return [TAG]
 
     @property
@@ -138,11 +138,11 @@ class Operation(AutoSchema):
 
 
 class Bearer(OpenApiAuthenticationExtension):
-    """The scheme under which the whole document knows bearer tokens."""
+    """The security scheme that the whole document uses for bearer tokens."""
 
     target_class = "atelier.files.authentication.BearerAuthentication"
     name = "bearer"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
-        """For the document of this slice alone."""
+        """The scheme's definition, for the document of this slice alone."""
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

@@ -1,4 +1,4 @@
-"""This slice's part of the OpenAPI document, made of its addresses by drf-spectacular."""
+"""This slice's part of the OpenAPI document, made from its URLs by drf-spectacular."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROBLEM = {"$ref": "#/components/schemas/Problem"}
 def document() -> dict[str, Any]:
     """The paths and components of this slice.
 
-    The scheme and the shape of problems are those of the whole.
+    The security scheme and the problem schema are those of the whole document.
     """
     schema: dict[str, Any] = SchemaGenerator(patterns=urls.documented).get_schema(public=True)
     schema["components"].pop("securitySchemes", None)

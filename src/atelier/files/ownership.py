@@ -1,6 +1,6 @@
-"""Whether the blobs are this database's.
+"""Checks that the blobs belong to this database.
 
-A worker would take a wrong store for one whose contents are gone.
+A worker would take another database's store for one whose content is lost.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def require_own_store() -> None:
-    """End this process when the store is another database's.
+    """End this process if the store belongs to another database.
 
-    A child looks: the client of a store elsewhere, once used, does not survive the fork of the
+    A child process looks: a used client of a remote store does not survive the fork of the
     worker's children.
     """
     child = os.fork()
@@ -37,23 +37,26 @@ def require_own_store() -> None:
 
 
 def _look() -> int:
-    """0 when the store is ours, or when that cannot be known now: jobs will then be offered again."""
+    """0 if the store is ours or if that is unknown for now: jobs will then be offered again."""
     try:
         return int(not _is_own())
     except (AtelierError, OperationalError) as error:
-        log.warning("whose blobs these are is not known yet: %s", error)
+        log.warning("the owner of the blobs is not known yet: %s", error)
     except Exception:
-        log.exception("whose blobs these are is not known")
+        log.exception("the owner of the blobs is not known")
     return 0
 
 
 def _is_own() -> bool:
-    """Marked so; without a mark, which is other roles' to make, it must hold some of what our rows refer to."""
+    """True if the store's mark is ours.
+
+    Other roles write the mark; without one the store must hold some of the blobs in our rows.
+    """
     here = django_setup.context()
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM instance")
         ours = cursor.fetchone()[0]
-    theirs = mark.read(here.portal.run(here.blobs.mark()))
+    theirs = mark.read(here.bridge.run(here.blobs.mark()))
     names = [] if theirs else [file.file.name for file in File.objects.only("file")[:SAMPLE]]
     own = theirs == ours or (
         theirs is None and (not names or any(map(default_storage.exists, names)))

@@ -1,4 +1,4 @@
-"""Keyset paging for DRF, as in FastAPI's lists: bare arrays, newest first, the next page in `Link`."""
+"""Keyset paging for DRF, as in FastAPI's lists: bare arrays, newest first, `Link` to the next."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _CURSOR = struct.Struct(
 
 
 class KeysetPagination(BasePagination):
-    """A page begins below an id, so the last page costs what the first one does."""
+    """A page begins below an id, so the last page costs as much as the first."""
 
     parameters = ("limit", "cursor")
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
-        """The page's rows. Raises Invalid for a limit or cursor that is none."""
+        """The page's rows. Raises Invalid for an invalid limit or cursor."""
         filters = [
             (name, value)
             for name, values in request.GET.lists()
@@ -53,11 +53,11 @@ class KeysetPagination(BasePagination):
         return Response(data, headers={"Link": self._link} if self._link else None)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """For OpenAPI: the bare array."""
+        """The bare array, for OpenAPI."""
         return schema
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """For OpenAPI: what may be asked."""
+        """The query parameters, for OpenAPI."""
         size = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         return [
             {
@@ -101,7 +101,7 @@ def _before(cursor: str, mark: bytes) -> int:
 
 
 def invalid(name: str, message: str) -> Invalid:
-    """One query parameter that is not acceptable."""
+    """The error of one invalid query parameter."""
     return Invalid(
         "Some values are not acceptable.", errors=[{"loc": ["query", name], "msg": message}]
     )

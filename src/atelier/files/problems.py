@@ -18,17 +18,17 @@ from atelier import problem_pages, problems
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
-# Of what DRF's parsers refuse: the only bodies that are read are uploads.
+# Problems of DRF's parsers: the only bodies that they read are uploads.
 DETAILS = {400: "The multipart body is broken.", 415: "Send the file as multipart/form-data."}
 
 log = logging.getLogger(__name__)
 
 
 class JsonAlways(BaseContentNegotiation):
-    """JSON whatever `Accept` says, as the rest of the API has it."""
+    """JSON regardless of `Accept`, as in the rest of the API."""
 
     def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
-        """The one that reads the body's type."""
+        """The parser for the body's type."""
         return next(
             (parser for parser in parsers if request.content_type.startswith(parser.media_type)),
             None,
@@ -37,7 +37,7 @@ class JsonAlways(BaseContentNegotiation):
     def select_renderer(
         self, request: Any, renderers: Sequence[Any], format_suffix: Any = None
     ) -> Any:
-        """The only one."""
+        """The only renderer."""
         return renderers[0], renderers[0].media_type
 
 
@@ -47,7 +47,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
         return from_status(error.status_code, DETAILS.get(error.status_code, ""))
     if isinstance(error, Http404):
         return from_status(404)
-    if isinstance(error, SuspiciousOperation):  # too many fields, too long ones
+    if isinstance(error, SuspiciousOperation):  # too many fields, or too long ones
         return from_error(Invalid("The form is too large."))
     known = error if isinstance(error, AtelierError) else dependency_error(error)
     if known is not None and status_of(known) != HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -58,7 +58,10 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
 
 
 def dependency_error(error: Exception) -> AtelierError | None:
-    """What a driver's error means for the client: a value that no column holds, or a database that is away."""
+    """The error of a driver as one for the client.
+
+    It is a value that no column can hold, or an unavailable database.
+    """
     if isinstance(error, DataError):
         return Invalid("A value cannot be stored: a NUL character, or a number out of range.")
     if isinstance(error, OperationalError | InterfaceError):
@@ -79,7 +82,7 @@ def from_status(
 
 
 def unexpected(error: BaseException | None) -> HttpResponse:
-    """The problem of anything else."""
+    """The problem of any other error."""
     return response(problems.unexpected(error))
 
 
@@ -92,7 +95,7 @@ def response(problem: Problem) -> HttpResponse:
 
 
 def page(request: HttpRequest, slug: str) -> HttpResponse:
-    """What a problem of this type means, where no API around the slice answers."""
+    """The description of a problem type, when no API around the slice serves it."""
     if request.method not in {"GET", "HEAD"}:
         return from_status(405, headers={"Allow": "GET, HEAD"})
     found = problem_pages.render(slug, request.headers.get("Accept", ""))
@@ -102,15 +105,15 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler for paths that nobody has."""
+    """Django's handler for unknown paths."""
     return from_status(404)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler for requests that it will not read."""
+    """Django's handler for requests that it refuses to read."""
     return from_status(400)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler for what fails outside the views."""
+    """Django's handler for errors outside the views."""
     return unexpected(None)

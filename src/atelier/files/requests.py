@@ -1,4 +1,7 @@
-"""A Celery job as the worker's parent process sees it: children do the work, but what is counted there nobody sees."""
+"""A Celery job as seen by the worker's parent process, which exports the metrics.
+
+Children do the work, but their counters are invisible outside.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from celery.worker.request import Request
 
 from atelier.observe.metrics import FILE_JOBS, FILE_SECONDS
 
-UNKNOWN = "unknown"  # the kind of a file whose job did not come to its end
+UNKNOWN = "unknown"  # the kind of a file whose job ended without a result
 
 log = logging.getLogger(__name__)
 
 
 class Counted(Request):
-    """Counts what came of it, by the kind of file that the job itself tells."""
+    """Counts the outcome, by the kind of file that the job returns."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Celery overrides the method in a class below us, so that ours has to stand before it.
+        # Celery overrides the method in a subclass of this one, so ours is set on the instance.
         self._succeeded: Callable[..., Any] = self.on_success
         self.on_success: Callable[..., Any] = self._count_success
 
@@ -33,14 +36,14 @@ class Counted(Request):
         return self._succeeded(failed__retval__runtime, **options)
 
     def on_failure(self, info: Any, *args: Any, **options: Any) -> Any:
-        """Its child died, or it raised what no job should."""
+        """The child died, or the job raised an unexpected error."""
         FILE_JOBS.labels(UNKNOWN, "lost").inc()
         error = getattr(info.exception, "exc", info.exception)  # wrapped, with its traceback
         log.warning("file %s: its job ended without a result: %r", self._file_id, error)
         return super().on_failure(info, *args, **options)
 
     def on_timeout(self, soft: bool, timeout: float) -> Any:
-        """It ran into a limit; after the hard one its child is killed."""
+        """The job hit a limit; after the hard one its child is killed."""
         if not soft:
             FILE_JOBS.labels(UNKNOWN, "timed-out").inc()
             log.warning("file %s: its job was stopped after %s s", self._file_id, timeout)
@@ -48,5 +51,5 @@ class Counted(Request):
 
     @property
     def _file_id(self) -> object:
-        """Of the job's arguments; what else finds its way into the queue may have none."""
+        """The file's id among the job's arguments; a foreign message may have none."""
         return self.args[0] if self.args else "-"

@@ -1,4 +1,4 @@
-"""How a file looks from outside, and what an upload brings."""
+"""The JSON of a file, and the form of an upload."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FileSerializer(serializers.ModelSerializer):
     url = serializers.CharField()
 
     class Meta:
-        """What is public, in its order."""
+        """The public fields, in order."""
 
         model = File
         fields = (

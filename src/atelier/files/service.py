@@ -1,6 +1,4 @@
-"""What people and workers do with files: create, retry, delete; begin, finish.
-
-One use case, one transaction.
+"""The use cases of files, one transaction each: create, retry, delete; begin, finish.
 
 Knows no HTTP and no broker.
 """
@@ -37,9 +35,9 @@ log = logging.getLogger(__name__)
 
 
 def store(upload: Received) -> str:
-    """Put an upload on disk, listed as garbage until a row claims it; its key.
+    """Store an upload, listed as garbage until a row claims it; returns its key.
 
-    Not within a transaction.
+    Must not run within a transaction.
     """
     return str(default_storage.save(original_key(), upload))
 
@@ -66,7 +64,7 @@ def create(owner_id: int, upload: Received, key: str) -> File:
 
 
 def find(owner_id: int, file_id: int) -> File:
-    """A file of this owner. Raises NotFound for anybody else's as for one that does not exist."""
+    """A file of this owner. Raises NotFound for another owner's as for one that does not exist."""
     file = File.objects.filter(owner_id=owner_id, pk=file_id).first()
     if file is None:
         raise NotFound("There is no such file.")
@@ -75,7 +73,7 @@ def find(owner_id: int, file_id: int) -> File:
 
 
 def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
-    """Have a failed file processed anew. Raises Conflict for one that has not failed."""
+    """Queue a failed file again. Raises Conflict for one that has not failed."""
     with transaction.atomic():
         file = _locked(owner_id, file_id, expected)
         if file.status != Status.FAILED:
@@ -123,13 +121,14 @@ def _locked(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> Fil
 
 
 def begin(file_id: int, version: int) -> File | None:
-    """Count an attempt; None when there is nothing to do: gone, changed, or final."""
+    """Count an attempt; None if there is nothing to do: gone, changed, or final."""
     begun: list[File] = list(File.objects.raw(BEGIN, [file_id, version, Status.QUEUED]))
     return begun[0] if begun else None
 
 
 def finish(file_id: int, version: int, found: Inspection) -> bool:
-    """Make a result true, at most once; False when the row has gone or moved on."""
+    """Commit a result, at most once; false if the row is gone or has another version."""
+    # The blob is listed as garbage until the claim: if the result is stale, it is collected.
     key = None
     if found.thumbnail:
         key = str(
@@ -149,7 +148,7 @@ def finish(file_id: int, version: int, found: Inspection) -> bool:
 
 
 def fail(file_id: int, version: int, reason: str, detail: str) -> bool:
-    """Record that a file cannot be processed, and why; False when the row has gone or moved on."""
+    """Commit a failure and its reason; false if the row is gone or has another version."""
     with transaction.atomic():
         file = _fenced(file_id, version)
         if file is None:
@@ -176,5 +175,5 @@ def _settle(file: File, type_: str) -> None:
 
 
 def failure(error: AtelierError) -> tuple[str, str]:
-    """Reason and detail of an error, for the file's owner."""
+    """The reason and detail of an error, for the file's owner."""
     return error.slug, error.detail or error.title

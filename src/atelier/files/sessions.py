@@ -1,4 +1,4 @@
-"""Whether the session of a token still stands, asked on Django's connection."""
+"""Checks, on Django's connection, that the session of a token is still open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revo
 
 
 async def is_alive(claims: Claims) -> bool:
-    """Whether the session of a token still stands.
+    """True if the session of a token is still open.
 
     It blocks its thread, which has no event loop.
     """

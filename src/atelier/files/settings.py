@@ -1,11 +1,11 @@
-"""Django's settings: what never changes. Those of the instance come by `django_setup`."""
+"""Django's constant settings; those of the instance come from `django_setup`."""
 
 from __future__ import annotations
 
 from typing import Any
 
 DEBUG = False
-ALLOWED_HOSTS = ("*",)  # no address is ever made of the Host header
+ALLOWED_HOSTS = ("*",)  # no URL is ever made from the Host header
 INSTALLED_APPS = ("rest_framework", "drf_spectacular", "atelier.files")
 MIDDLEWARE: tuple[str, ...] = ()
 ROOT_URLCONF = "atelier.files.urls"
@@ -23,17 +23,17 @@ FILE_UPLOAD_HANDLERS = ("atelier.files.uploads.SpoolHandler",)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes of a form's fields together, without its file
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 64
 DATA_UPLOAD_MAX_NUMBER_FILES = (
-    2  # one is accepted; that a second is not is said by the upload handler
+    2  # one is accepted; the upload handler refuses a second with a proper problem
 )
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ("atelier.files.authentication.BearerAuthentication",),
-    "DEFAULT_PERMISSION_CLASSES": (),  # a request without a valid token never gets as far
+    "DEFAULT_PERMISSION_CLASSES": (),  # requests without a valid token fail before
     "DEFAULT_PAGINATION_CLASS": "atelier.files.paging.KeysetPagination",
     "DEFAULT_PARSER_CLASSES": ("rest_framework.parsers.MultiPartParser",),
     "DEFAULT_RENDERER_CLASSES": ("rest_framework.renderers.JSONRenderer",),
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "atelier.files.problems.JsonAlways",
-    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method of ours, here as elsewhere
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS is not supported, here as elsewhere
     "DEFAULT_SCHEMA_CLASS": "atelier.files.openapi.Operation",
     "EXCEPTION_HANDLER": "atelier.files.problems.handle",
     "UNAUTHENTICATED_USER": None,  # Django's own would need contrib.auth and its tables

@@ -1,4 +1,4 @@
-"""What others say about the table `files` in plain SQL: no Django here, so that every role may ask."""
+"""SQL on the table `files` for processes without Django."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ REFERENCED = """
     SELECT thumbnail, NULL FROM files WHERE thumbnail IS NOT NULL
 """
 
-# Has files looked at again whose thumbnails are missing ($1) while their originals are not:
+# Queues again files whose thumbnails are missing ($1) while their originals exist:
 # `service.retry`, for many.
 LOOK_ANEW = """
-    UPDATE files SET status = 'queued', processed = false, error = NULL, attempts = 0, version = version + 1,
+    UPDATE files
+    SET status = 'queued', processed = false, error = NULL, attempts = 0, version = version + 1,
         updated_at = clock_timestamp(), offered_at = clock_timestamp()
     WHERE thumbnail = any($1::text[]) AND NOT file = any($1::text[])
     RETURNING id
 """
 
-# Deletes every file of one user with its event, and leaves the blobs to the collector: all of it
-# in one statement.
+# Deletes every file of one user with its event, and leaves the blobs to the collector, in one
+# statement.
 FORGET = """
     WITH gone AS (
         DELETE FROM files WHERE owner_id = :owner_id RETURNING *
     ), announced AS (
         INSERT INTO outbox (type, subject, sequence, data)
         SELECT 'file.deleted', 'files/' || id, sequence + 1, jsonb_build_object(
-            'id', id, 'owner_id', owner_id, 'name', name, 'content_type', content_type, 'kind', kind,
-            'size', size, 'sha256', sha256, 'status', status, 'version', version, 'error', error
+            'id', id, 'owner_id', owner_id, 'name', name, 'content_type', content_type,
+            'kind', kind, 'size', size, 'sha256', sha256, 'status', status, 'version', version,
+            'error', error
         ) FROM gone ORDER BY id
     )
     INSERT INTO blob_garbage (key, after, intent)

@@ -17,7 +17,7 @@ from atelier.errors import NotFound
 from atelier.files import django_setup, garbage
 
 PREFIX = "files"
-PIECE_BYTES = 256 * 1024  # of a blob elsewhere in memory at a time
+PIECE_BYTES = 256 * 1024  # of a remote blob in memory at a time
 
 
 def original_key() -> str:
@@ -32,17 +32,17 @@ def thumbnail_key(extension: str) -> str:
 
 @deconstructible
 class BlobStorage(Storage):
-    """Written once, under keys that nobody else has.
+    """Blobs are written once, under unique keys.
 
     Save outside a transaction; the row then claims the blob.
     """
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """The name itself."""
+        """The name itself: keys are unique."""
         return check_key(name)
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a blob."""
+        """True if there is such a blob."""
         try:
             self.size(name)
         except NotFound:
@@ -50,17 +50,17 @@ class BlobStorage(Storage):
         return True
 
     def size(self, name: str) -> int:
-        """Bytes. Raises NotFound."""
+        """Size in bytes. Raises NotFound."""
         here = django_setup.context()
-        return here.portal.run(here.blobs.stat(name)).size
+        return here.bridge.run(here.blobs.stat(name)).size
 
     def get_modified_time(self, name: str) -> datetime:
-        """When it was written. Raises NotFound."""
+        """Time of writing. Raises NotFound."""
         here = django_setup.context()
-        return here.portal.run(here.blobs.stat(name)).modified
+        return here.bridge.run(here.blobs.stat(name)).modified
 
     def path(self, name: str) -> str:
-        """Where it lies on this machine."""
+        """The blob's path, if it is on this machine."""
         found = django_setup.context().blobs.path(name)
         if found is None:
             raise NotImplementedError("the blobs are not on this machine")
@@ -73,13 +73,13 @@ class BlobStorage(Storage):
     def delete_all(self, names: Iterable[str]) -> None:
         """Remove blobs; missing ones are no error."""
         here = django_setup.context()
-        here.portal.run(here.blobs.delete(list(names)))
+        here.bridge.run(here.blobs.delete(list(names)))
 
     def _open(self, name: str, mode: str = "rb") -> DjangoFile:
         here = django_setup.context()
         found = here.blobs.path(name)
         if found is None:
-            self.size(name)  # missing blobs are missed here, not in the middle of an answer
+            self.size(name)  # a missing blob fails here, not in the middle of a response
             return DjangoFile(BufferedReader(RemoteFile(name), PIECE_BYTES), name)
         try:
             return DjangoFile(found.open("rb"), name)
@@ -91,12 +91,15 @@ class BlobStorage(Storage):
         garbage.intend([name])
         spooled = getattr(content, "spooled", None)
         source = spooled if isinstance(spooled, bytes | Path) else content.read()
-        here.portal.run(here.blobs.put(name, source))
+        here.bridge.run(here.blobs.put(name, source))
         return name
 
 
 class RemoteFile(RawIOBase):
-    """A blob that is not on this machine, read as it comes: memory holds one piece, no disk holds anything."""
+    """A remote blob, read as it arrives.
+
+    Memory holds one piece, and the disk nothing.
+    """
 
     def __init__(self, name: str) -> None:
         self._name, self._position = name, 0
@@ -104,32 +107,32 @@ class RemoteFile(RawIOBase):
         self._piece = memoryview(b"")
 
     def readable(self) -> bool:
-        """Yes."""
+        """Return true."""
         return True
 
     def seekable(self) -> bool:
-        """Yes: elsewhere in the blob another stream begins."""
+        """Return true: a seek begins another stream."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte is from."""
+        """The position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
-        """Read on from there."""
+        """Move; the stream restarts there on the next read."""
         origin = 0 if whence == SEEK_SET else self._position
         if whence == SEEK_END:
             here = django_setup.context()
-            origin = here.portal.run(here.blobs.stat(self._name)).size
+            origin = here.bridge.run(here.blobs.stat(self._name)).size
         if origin + offset != self._position:
             self._end()
             self._position = origin + offset
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """The next bytes, as many as have come."""
+        """Read the next bytes, as many as have arrived."""
         if not self._piece:
-            self._piece = memoryview(django_setup.context().portal.run(self._next()))
+            self._piece = memoryview(django_setup.context().bridge.run(self._next()))
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
@@ -149,4 +152,4 @@ class RemoteFile(RawIOBase):
     def _end(self) -> None:
         pieces, self._pieces, self._piece = self._pieces, None, memoryview(b"")
         if pieces is not None:
-            django_setup.context().portal.run(pieces.aclose())
+            django_setup.context().bridge.run(pieces.aclose())

@@ -1,4 +1,4 @@
-"""A door for threads into an event loop: blobs are asynchronous, Django's views and Celery's jobs are not."""
+"""Lets threads call coroutines: blobs are asynchronous, views and jobs are not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 class SyncBridge:
-    """One event loop in a thread of its own, started when it is first needed: after a fork each child has another."""
+    """One event loop in a thread of its own.
+
+    It starts on first use, so that after a fork each child has one of its own.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,7 +27,7 @@ class SyncBridge:
         return asyncio.run_coroutine_threadsafe(work, self._running()).result()
 
     def close(self) -> None:
-        """End the loop; another `run` starts a new one."""
+        """Stop the loop; another `run` starts a new one."""
         with self._lock:
             if self._loop is not None and self._owner == os.getpid():
                 self._loop.call_soon_threadsafe(self._loop.stop)
@@ -40,7 +43,7 @@ class SyncBridge:
 
 def _started() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
-    threading.Thread(target=_serve, args=(loop,), name="portal", daemon=True).start()
+    threading.Thread(target=_serve, args=(loop,), name="sync-bridge", daemon=True).start()
     return loop
 
 

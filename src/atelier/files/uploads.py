@@ -1,4 +1,4 @@
-"""Receives an upload as it comes: hashed, counted and looked at on its way to memory or disk, in flat memory."""
+"""Receives an upload in flat memory: hashed and counted on its way to memory or disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ MEMORY_BYTES = 1024 * 1024  # a file up to this size never touches the disk befo
 
 
 class Received(UploadedFile):
-    """A file that has arrived: in memory, or at a path that is removed when the request ends unless it was stored."""
+    """A received file: in memory, or at a path.
+
+    The path is removed when the request ends, unless the file was stored.
+    """
 
     def __init__(self, name: str, spool: Spool) -> None:
         super().__init__(None, "upload", "", spool.size)
@@ -33,13 +36,13 @@ class Received(UploadedFile):
         self.spooled: bytes | Path = spool.path or b"".join(spool.parts)
 
     def close(self) -> None:
-        """Remove what nobody has taken over."""
+        """Remove the spooled file unless it was stored."""
         if isinstance(self.spooled, Path):
             self.spooled.unlink(missing_ok=True)
 
 
 class Spool:
-    """Where the bytes go."""
+    """The destination of the bytes: memory, then a file."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.size = 0
@@ -63,13 +66,13 @@ class Spool:
             self._write()
 
     def finish(self) -> None:
-        """No more bytes will come."""
+        """End the file: no more bytes follow."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def close(self) -> None:
-        """Give up: remove the file."""
+        """Discard the upload: remove its file."""
         self.finish()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
@@ -94,8 +97,8 @@ class Spool:
 class SpoolHandler(FileUploadHandler):
     """One file in the part `file`; a second one is refused.
 
-    Of a file in another part only an empty stand-in arrives in `request.FILES`: whether the form
-    has a file in the part `file` as well is known at its end, and the view decides by that.
+    For a file in another part only an empty placeholder appears in `request.FILES`: the form's end
+    shows if the part `file` holds a file as well, and the view decides then.
     """
 
     def __init__(self, request: Any = None) -> None:
@@ -111,12 +114,12 @@ class SpoolHandler(FileUploadHandler):
         boundary: bytes,
         encoding: str | None = None,
     ) -> None:
-        """Refuse a body that says itself that it is too large."""
+        """Refuse a body whose declared length is too large."""
         if content_length > self._limit:
             raise too_large(self._limit)
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
-        """A part with a file begins."""
+        """Begin a part with a file."""
         super().new_file(*args, **kwargs)
         if self.field_name != FIELD:
             return
@@ -127,12 +130,12 @@ class SpoolHandler(FileUploadHandler):
         self.file = Spool(spool_folder(settings), self._limit)
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Some of its bytes; those of another part are dropped."""
+        """Take some of its bytes; those of another part are dropped."""
         if self.field_name == FIELD and self.file is not None:
             self.file.add(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile | None:
-        """It has come to its end."""
+        """End the file."""
         if self.field_name != FIELD:
             return SimpleUploadedFile("upload", b"")
         if self.file is None:
@@ -142,11 +145,11 @@ class SpoolHandler(FileUploadHandler):
         return Received(self.file_name, self.file)
 
     def upload_interrupted(self) -> None:
-        """It has not."""
+        """Discard the file: the body ended early."""
         if self.file is not None:
             self.file.close()
 
 
 def too_large(limit: int) -> TooLarge:
-    """The refusal of what is larger than the limit."""
+    """The error of a file larger than the limit."""
     return TooLarge(f"The limit is {limit} bytes.")

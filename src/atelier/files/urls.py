@@ -1,4 +1,4 @@
-"""The addresses: those of the contract, the seed's at the root, and each with or without its last slash."""
+"""The URLs: the contract's, the root's, and each with or without its trailing slash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ documented = [path(route, view.as_view()) for route, view in ROUTES]
 twins = [
     path(route[:-1] if route[-1] == "/" else f"{route}/", view.as_view()) for route, view in ROUTES
 ]
-# The API around the slice has these pages itself; they are for where the slice runs alone.
+# The API around the slice has these pages itself; they are for the slice alone.
 pages = [path(f"{BASE[1:]}<str:slug>{end}", problems.page) for end in ("", "/")]
 urlpatterns = documented + twins + pages
 

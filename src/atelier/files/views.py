@@ -29,12 +29,12 @@ FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
 
 
 class APIView(PlainView):
-    """A view that refuses query parameters which it does not read, once it knows who asks."""
+    """A view that refuses unknown query parameters, once the caller is authenticated."""
 
     parameters: tuple[str, ...] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """What comes before the method. Raises Unauthenticated, then Invalid."""
+        """Authenticate, then check the query. Raises Unauthenticated, then Invalid."""
         super().initial(request, *args, **kwargs)
         if others := [name for name in request.GET if name not in self.parameters]:
             raise unknown_parameters(others, self.parameters)
@@ -92,7 +92,7 @@ class Files(APIView, ListAPIView):
         return self.list(request)
 
     def get_queryset(self) -> QuerySet[File]:
-        """The caller's, narrowed to what the query asks."""
+        """The caller's files, narrowed by the query."""
         rows = File.objects.filter(owner_id=self.request.user.user_id)
         for name, choices in FILTERS.items():
             if (value := self.request.GET.get(name)) is not None:

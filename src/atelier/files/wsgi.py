@@ -1,4 +1,4 @@
-"""The slice alone under any WSGI server: `granian --interface wsgi atelier.files.wsgi:application`."""
+"""The slice under a WSGI server: `granian --interface wsgi atelier.files.wsgi:application`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pictures: uploaded, rendered in the background, captioned, served, and gone without a trace when deleted."""
+"""Pictures: uploaded, rendered in the background, captioned, served, deleted without a trace."""

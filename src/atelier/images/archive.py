@@ -1,4 +1,4 @@
-"""What the archiver does with a processed picture: keep its renditions, then say so in one fenced transaction."""
+"""The archiver's work: store a processed picture's renditions and commit its row, fenced."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ log = logging.getLogger(__name__)
 async def store(
     database: Database, blobs: Blobs, cache: Cache, outcomes: Sequence[Outcome]
 ) -> None:
-    """Make every outcome true at most once: blobs first, then all rows and events in one transaction.
+    """Commit every outcome at most once: blobs first, then all rows and events together.
 
-    An outcome whose row has gone, has moved to another version or is already ready changes
-    nothing.
+    An outcome whose row is gone, has another version or is already ready changes nothing.
     """
     written = await _write(database, blobs, outcomes)
     async with database.session() as session:
@@ -45,6 +44,7 @@ async def store(
             if (image := await _apply(session, current, outcome, written))
         ]
         keys = [cache_key(image.id) for image in changed]
+        # Until the commit is visible, readers must not put the old rows back into the cache.
         await cache.fence(keys)
         await session.commit()
     for image in changed:
@@ -53,7 +53,7 @@ async def store(
 
 
 def _report(image: Image) -> None:
-    """Count what became of an image; of one that failed the log says why."""
+    """Count the outcome of an image; for a failure the log says why."""
     if not image.error:
         IMAGES.labels(image.status, "").inc()
         return
@@ -65,7 +65,10 @@ def _report(image: Image) -> None:
 async def _write(
     database: Database, blobs: Blobs, outcomes: Sequence[Outcome]
 ) -> dict[int, list[dict[str, Any]]]:
-    """Write the renditions of each outcome under fresh keys: outcome's identity -> rendition records."""
+    """Write the renditions of each outcome under fresh keys.
+
+    Returns the rendition records by the outcome's identity.
+    """
     records: dict[int, list[dict[str, Any]]] = {}
     pictures: list[tuple[str, Rendition]] = []
     for outcome in outcomes:
@@ -77,6 +80,8 @@ async def _write(
             records[id(outcome)] = [_record(key, rendition) for key, rendition in keyed]
             pictures += keyed
     if pictures:
+        # A kill between the writes and the commit leaves blobs without a row: the collector
+        # removes them when the intent has expired.
         await garbage.intend(database, [key for key, _ in pictures], utcnow() + INTENT)
         await asyncio.gather(*(blobs.put(key, rendition.data) for key, rendition in pictures))
     return records
@@ -94,7 +99,7 @@ def _record(key: str, rendition: Rendition) -> dict[str, Any]:
 
 
 async def _lock(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int, Image]:
-    """The rows concerned, locked in one order so that two archivers never wait for each other in a circle."""
+    """The rows of the outcomes, locked in order of their ids so that archivers cannot deadlock."""
     ids = {outcome.image_id for outcome in outcomes}
     rows = await session.scalars(
         select(Image).where(Image.id.in_(ids)).order_by(Image.id).with_for_update()

@@ -1,4 +1,4 @@
-"""What is announced about pictures: the event types and the data that each carries."""
+"""Events about pictures: the types, and the data that each carries."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FAILED = "image.failed"
 
 
 def subject(image_id: int) -> str:
-    """The aggregate that an event is about."""
+    """The subject of a picture's events."""
     return f"images/{image_id}"
 
 
 def state(image: Image) -> dict[str, Any]:
-    """The facts about a picture that a subscriber may want, without asking back."""
+    """The facts about a picture that a subscriber may want without asking back."""
     return {
         "id": image.id,
         "owner_id": image.owner_id,

@@ -1,4 +1,4 @@
-"""Offering pictures to the image processor: right after the commit, and again by the reconciler when a job was lost."""
+"""Offers pictures to the image processor: after the commit, and again if a job was lost."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CLOCK_SLACK = timedelta(seconds=2)  # between the database's clock and the queue
 
 
 def recipe(settings: Settings, description: str) -> Recipe:
-    """What to make of a picture with this description."""
+    """The renditions to make of a picture with this description."""
     font, size = settings.caption_font, settings.caption_size
     return Recipe(sizes=settings.sizes, caption=description, caption_size=size, caption_font=font)
 
 
 def process_job(settings: Settings, image: Image, picture: bytes | None = None) -> ProcessImage:
-    """The job that renders `image`; `picture` travels inside when it is given and small enough."""
+    """The job that renders `image`; it carries `picture` if that is given and small enough."""
     small = picture if picture is not None and len(picture) <= settings.inline_limit else None
     return ProcessImage(
         image_id=image.id,
@@ -46,7 +46,7 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
 async def offer(queue: Queue, job: ProcessImage) -> bool:
     """Send a job whose row is committed.
 
-    False when the queue would not take it: the reconciler will offer it again.
+    False if the queue does not take it: the reconciler will offer it again.
     """
     try:
         await queue.send(encode(job))
@@ -56,11 +56,9 @@ async def offer(queue: Queue, job: ProcessImage) -> bool:
 
 
 async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
-    """Send again the job of every row that is still queued although its job is on neither queue.
+    """Send again the jobs of queued rows that are on neither queue; returns how many.
 
-    How many were sent.
-
-    Jobs leave a queue only when they are done and queues are read in order, so a row that was
+    Jobs leave a queue only when they are done, and queues are read in order, so a row that was
     offered before the oldest outstanding job of either queue has lost its own. Rows behind that
     job are still waiting for their turn.
     """

@@ -1,4 +1,4 @@
-"""The `images` table: one row is one picture, its renditions and where its processing stands."""
+"""The table `images`: one row is one picture, its renditions and its state of processing."""
 
 from __future__ import annotations
 
@@ -57,6 +57,6 @@ class Image(Base):
         CheckConstraint("status in ('queued', 'ready', 'failed')", name="status"),
         Index("ix_images_owner_id_id", "owner_id", text("id DESC")),
         Index("ix_images_tags", "tags", postgresql_using="gin"),
-        # The reconciler looks only at rows that are not final; this index holds only those.
+        # The reconciler reads only rows that are not final; this index holds only those.
         Index("ix_images_offered_at", "offered_at", postgresql_where=text("status = 'queued'")),
     )

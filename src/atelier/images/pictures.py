@@ -1,4 +1,4 @@
-"""Serving the files of an image: which one, and its bytes from memory, cache or store."""
+"""Serves the files of an image: chooses one, and reads it from memory, cache or store."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def favourite(image: Cached) -> Picture:
 def named(image: Cached, name: str) -> Picture:
     """One rendition.
 
-    Raises NotFound: `not-ready` when it may still come, `processing-failed` when it will not.
+    Raises NotFound: `not-ready` while it may still come, `processing-failed` when it will not.
     """
     picture = image.pictures.get(name)
     if picture is not None:
@@ -48,7 +48,7 @@ def named(image: Cached, name: str) -> Picture:
 async def respond(
     request: Request, resources: Resources, image: Cached, picture: Picture
 ) -> Response:
-    """The file, whole or in part, as the request's conditions ask."""
+    """The file, whole or in part, subject to the request's conditions."""
     return picture_response(
         request,
         await _content(resources, picture),
@@ -81,7 +81,7 @@ async def _content(
 
 
 def filename(title: str, picture: Picture) -> str:
-    """A name under which the picture may be saved: the title, with the ending of what it is now."""
+    """A file name for the picture: its title, with the suffix of its present format."""
     ending = "." + picture.blob.rpartition(".")[2]
     stem = title[: -len(ending)] if title.lower().endswith(ending) else title
     return (stem if picture.name == "original" else f"{stem}-{picture.name}") + ending

@@ -1,6 +1,6 @@
-"""Reading pictures: by id through the cache, and lists by keyset.
+"""Reads pictures: by id through the cache, and lists by keyset.
 
-No ORM; rows leave as ready bytes.
+Uses no ORM; rows leave as ready bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a list is narrowed to; None means anything."""
+    """The filters of a list; None matches everything."""
 
     status: str | None = None
     tag: str | None = None
@@ -41,7 +41,7 @@ async def find(
 ) -> Cached:
     """An image of this owner.
 
-    Raises NotFound for anybody else's as for one that does not exist.
+    Raises NotFound for another owner's as for one that does not exist.
     """
 
     async def load() -> bytes | None:

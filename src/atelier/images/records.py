@@ -1,4 +1,4 @@
-"""How a picture's row looks from outside: the JSON record, and the compact form in which reads keep it in the cache.
+"""The JSON record of a picture, and the compact form in which the cache keeps it.
 
 Hot reads come here with a driver row and leave with ready bytes; the ORM is not involved.
 """
@@ -41,12 +41,12 @@ class Picture(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def etag(self) -> str:
-        """Blobs never change under their key, so the random part of the key is the content's tag."""
+        """The random part of the key: blobs never change under their key."""
         return self.blob.rpartition("/")[2].partition("-")[0]
 
 
 class Cached(msgspec.Struct, frozen=True, array_like=True):
-    """What a read needs to know of an image: who may see it, the record as ready JSON, and its files."""
+    """The facts that a read needs: the owner, the record as ready JSON, and the files."""
 
     owner_id: int
     sequence: int
@@ -63,22 +63,22 @@ class Cached(msgspec.Struct, frozen=True, array_like=True):
         return str(self.sequence)
 
     def favourite(self) -> Picture:
-        """The processed picture: captioned, else upright, else the original, which then is upright itself."""
+        """The processed picture: captioned, else upright, else the original, which is upright."""
         return next(self.pictures[name] for name in FAVOURITES if name in self.pictures)
 
     @property
     def rendered(self) -> bool:
-        """Whether any rendition is there to be served, of this version or the one before."""
+        """True if any rendition can be served, of this version or the one before."""
         return len(self.pictures) > 1
 
 
 def cache_key(image_id: int) -> str:
-    """Where an image's `Cached` lives in the cache."""
+    """The cache key of an image's `Cached`."""
     return f"image:{image_id}"
 
 
 def record(row: Any) -> dict[str, Any]:
-    """The JSON record of contract; `row` holds `COLUMNS`, JSON columns as text."""
+    """The JSON record of the contract; `row` holds `COLUMNS`, JSON columns as text."""
     url = f"/api/images/{row['id']}"
     renditions = orjson.loads(row["renditions"])
     return {
@@ -108,7 +108,7 @@ def record(row: Any) -> dict[str, Any]:
 
 
 def row_of(image: Image) -> dict[str, Any]:
-    """An ORM object as the driver would give its row."""
+    """An ORM object in the form of a driver row."""
     row = {
         column: getattr(image, column) for column in COLUMNS.split(", ") if column != "metadata"
     }

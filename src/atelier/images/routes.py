@@ -288,9 +288,9 @@ async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
 
 
 async def _require_room(res: Resources) -> int:
-    """How many jobs wait; refuses before the body is read while the queue is full.
+    """The number of waiting jobs; refuses before the body is read while the queue is full.
 
-    Without Redis uploads are taken: rows are the truth.
+    Without Redis uploads are accepted: the rows are enough to offer the jobs later.
     """
     try:
         depth = await res.process_queue.depth()

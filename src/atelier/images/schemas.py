@@ -15,7 +15,7 @@ RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising
 
 
 def _words(**shown: Any) -> Any:
-    """What OpenAPI shows of a text: the true limit, which is held after normalisation."""
+    """A text's schema for OpenAPI: the true limit, which is enforced after normalisation."""
     return Field(max_length=RAW_LIMIT, json_schema_extra=shown)
 
 

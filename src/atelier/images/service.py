@@ -1,8 +1,6 @@
-"""What people do with pictures: create, change, retry, delete.
+"""The use cases of pictures: create, change, retry, delete.
 
-One use case, one transaction, an explicit commit.
-
-Knows no HTTP; dependencies are arguments.
+One use case, one transaction, an explicit commit. Knows no HTTP; dependencies are arguments.
 """
 
 from __future__ import annotations
@@ -40,26 +38,32 @@ _FORGET = f"""
     ), announced AS (
         {outbox.INSERT}
         SELECT '{events.DELETED}', 'images/' || id, sequence + 1, jsonb_build_object(
-            'id', id, 'owner_id', owner_id, 'title', title, 'description', description, 'tags', to_jsonb(tags),
-            'format', format, 'width', width, 'height', height, 'size', size, 'sha256', sha256, 'status', status,
+            'id', id, 'owner_id', owner_id, 'title', title, 'description', description,
+            'tags', to_jsonb(tags), 'format', format, 'width', width, 'height', height,
+            'size', size, 'sha256', sha256, 'status', status,
             'version', version, 'error', error,
-            'renditions', (SELECT coalesce(jsonb_agg(r - 'blob'), '[]') FROM jsonb_array_elements(renditions) AS r)
+            'renditions', (
+                SELECT coalesce(jsonb_agg(r - 'blob'), '[]')
+                FROM jsonb_array_elements(renditions) AS r
+            )
         ) FROM gone
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT blob, clock_timestamp(), false FROM gone
     UNION ALL
-    SELECT r ->> 'blob', clock_timestamp(), false FROM gone, jsonb_array_elements(gone.renditions) AS r
+    SELECT r ->> 'blob', clock_timestamp(), false
+    FROM gone, jsonb_array_elements(gone.renditions) AS r
 """
 
 _HALF_MISSING = """
     SELECT id FROM images
     WHERE NOT blob = any($1::text[])
-      AND EXISTS (SELECT FROM jsonb_array_elements(renditions) AS r WHERE r ->> 'blob' = any($1::text[]))
+      AND EXISTS (
+        SELECT FROM jsonb_array_elements(renditions) AS r
+        WHERE r ->> 'blob' = any($1::text[])
+      )
 """
-INTENT = timedelta(
-    hours=1
-)  # far above the time in which an upload that has been received is committed
+INTENT = timedelta(hours=1)  # far above the time in which a received upload is committed
 WORDS = ("title", "description", "tags")
 EXTENSIONS = {
     "JPEG": "jpg",
@@ -99,10 +103,10 @@ async def create(
     words: Words,
     before_commit: Callable[[AsyncSession, Image], Awaitable[None]],
 ) -> Image:
-    """Keep an upload: probe it, put it on disk, then commit its row and `image.created`.
+    """Store an upload: probe it, write it to disk, then commit its row and `image.created`.
 
-    Raises Unsupported for what is not a picture and Invalid for one that is too large. The job is
-    the caller's to send.
+    Raises Unsupported if it is no picture and Invalid if it is too large. The caller sends the
+    job.
     """
     received_at = utcnow()
     seen = await asyncio.to_thread(_probe, original.content, Limits(pixels=settings.pixel_limit))
@@ -157,7 +161,7 @@ def _new_image(
 
 
 def _as_stored(value: Any) -> Any:
-    """With keys in the order in which `jsonb` gives them back: the answer to POST and every later read look alike."""
+    """The value with its keys in `jsonb`'s order: POST and later reads return the same bytes."""
     if isinstance(value, dict):
         keys = sorted(value, key=lambda key: (len(key.encode()), key.encode()))
         return {key: _as_stored(value[key]) for key in keys}
@@ -173,10 +177,11 @@ async def change(
     words: Words,
     expected: Callable[[str], bool],
 ) -> tuple[Image, bool]:
-    """Change the words of a picture; the row, and whether it must be rendered anew because its description changed.
+    """Change the words of a picture; returns the row, and true if it must be rendered again.
 
-    Words that are already so change nothing: no event, the same entity tag. `expected` judges the
-    present entity tag (If-Match); False raises PreconditionFailed.
+    Rendering is due when the description has changed. Equal words change nothing: no event, the
+    same entity tag. `expected` judges the present entity tag (If-Match); False raises
+    PreconditionFailed.
     """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
@@ -201,9 +206,9 @@ async def retry(
     image_id: int,
     expected: Callable[[str], bool],
 ) -> Image:
-    """Have a failed picture processed anew; the job is the caller's to send.
+    """Queue a failed picture again; the caller sends the job.
 
-    Raises Conflict for one that has not.
+    Raises Conflict for one that has not failed.
     """
     async with database.session() as session:
         image = await _mine(session, owner_id, image_id, expected)
@@ -218,9 +223,9 @@ async def retry(
 
 
 async def render_anew(database: Database, cache: Cache, missing: Collection[str]) -> int:
-    """Queue every picture of which a rendition is among these blobs, while its original is not.
+    """Queue every picture that lacks one of these blobs as a rendition, but has its original.
 
-    How many.
+    Returns how many.
     """
     found = await database.fetch(_HALF_MISSING, list(missing))
     for row in found:
@@ -277,16 +282,14 @@ async def delete(
     await cache.drop([cache_key(image_id)])
     await garbage.remove(
         database, blobs, keys
-    )  # were we killed before this line, the collector would do it
+    )  # after a kill before this line the collector does it
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:
     """Delete every picture of one owner within the caller's transaction.
 
-    The files become garbage with its commit.
-
-    In one statement, however many there are. Cached records need no fence: only their owner could
-    ask for them.
+    One statement for any number. The files become garbage with its commit. Cached records need no
+    fence: only their owner could ask for them.
     """
     await session.execute(text("SET LOCAL statement_timeout = 0"))
     await session.execute(text(_FORGET), {"owner": owner_id})

@@ -1,4 +1,4 @@
-"""The words people give to a picture: normalised, bounded and free of characters that no store or screen can hold."""
+"""The texts of a picture: normalised, bounded, without characters that no store can hold."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """Pictures: identify them, make renditions, write captions, compute the magic number.
 
-Bytes in, bytes out.
-
-Knows no framework, no database and no file but its own font. Import what you need from its
+Bytes in, bytes out. Knows no framework, no database and no file but its own font. Import from the
 modules: `probe` is light, `renditions` and `transform` load the decoders.
 """
 

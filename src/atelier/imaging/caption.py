@@ -1,10 +1,8 @@
 """Lays out a caption: white text on a black field as wide as the picture, wrapped by words.
 
-Draws no picture.
-
-A field never widens the picture. Where a letter is wider than the field, the whole caption is set
-smaller until the widest letter fits; below MIN_SIZE nothing is legible, and letters are cut off at
-the field's edge instead.
+A field never widens the picture. If a letter is wider than the field, the whole caption is set
+smaller until the widest letter fits; below MIN_SIZE no letter is legible, so letters are cut off
+at the field's edge instead.
 """
 
 from __future__ import annotations
@@ -26,12 +24,12 @@ from atelier.imaging.typeface import Extent, Typeface, clusters, typeface
 if TYPE_CHECKING:
     from atelier.imaging.pixels import Pixels
 
-# Sizes in pixels; below four no letter can be told from another, beyond the largest one glyph is a
+# Sizes in pixels: below the smallest no letter is legible, and beyond the largest one glyph is a
 # picture of its own.
 MIN_SIZE, MAX_SIZE = 4, 512
 TAB_COLUMNS = 4
 NEWLINES = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Where a line may break: spaces that do not forbid it, and the space of no width.
+# Line break opportunities: breaking spaces and the zero-width space.
 BREAKS = re.compile("[ \u1680\u2000-\u2006\u2008-\u200a\u205f\u3000\u200b]+")
 Span = tuple[int, int]  # of characters of a paragraph: the first, and the one after the last
 
@@ -52,14 +50,14 @@ def caption_field(
     font: str | None = None,
     index: int = 0,
 ) -> Pixels:
-    """Draws a caption on a field of shape (height, width): 255 is white text, 0 the black around it.
+    """Draws a caption on a field of shape (height, width): text is 255, the background 0.
 
     The height is that of the wrapped lines and the padding around them. `size` is in pixels,
     `font` the path of a font file or None for the bundled one, `index` the place of the font in a
     collection.
 
     Raises:
-        Invalid: the size is none, or the font cannot be loaded.
+        Invalid: the size is out of range, or the font cannot be loaded.
     """
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise Invalid(
@@ -87,7 +85,7 @@ def caption_field(
 
 
 def clean(text: str) -> list[str]:
-    """Splits text into paragraphs of what can be drawn: NFC, tabs as spaces, no control or hidden characters."""
+    """Splits text into paragraphs of NFC, with tabs as spaces and no hidden characters."""
     text = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
     return [
         "".join(filter(_drawable, line.expandtabs(TAB_COLUMNS))) for line in NEWLINES.split(text)
@@ -99,7 +97,7 @@ def _drawable(char: str) -> bool:
 
 
 def wrap(paragraph: str, face: Typeface, width: int) -> list[Line]:
-    """Breaks a paragraph into lines of at most `width` pixels, between words while that is possible."""
+    """Breaks a paragraph into lines of at most `width` pixels, between words where possible."""
     whole = Paragraph(paragraph)
 
     def line(start: int, end: int) -> Line:
@@ -125,7 +123,7 @@ def wrap(paragraph: str, face: Typeface, width: int) -> list[Line]:
 
 
 def _words(text: str) -> Iterator[Span]:
-    """Where each word begins and ends; the first is empty when the text begins with a space."""
+    """The start and end of each word; the first is empty if the text begins with a space."""
     start = 0
     for gap in BREAKS.finditer(text):
         yield start, gap.start()
@@ -134,10 +132,7 @@ def _words(text: str) -> Iterator[Span]:
 
 
 def _broken(text: str, start: int, end: int, fits: Callable[[int, int], bool]) -> list[Span]:
-    """Breaks a word that is longer than a line between its grapheme clusters.
-
-    Each line holds at least one.
-    """
+    """Breaks a word longer than a line between grapheme clusters, at least one to a line."""
     lines = [(start, start)]
     for cluster in clusters(text[start:end]):
         first, last = lines[-1]
@@ -154,7 +149,7 @@ def _fitting(
     size: int,
     load: Callable[[int], Typeface],
 ) -> Typeface:
-    """The face at the wanted size, or at the largest one at which the widest letter fits the field."""
+    """The face at the wanted size, or at the largest one at which the widest letter fits."""
     while True:
         face = load(size)
         room = width - 2 * _padding(width, size)
@@ -164,14 +159,16 @@ def _fitting(
         widest = max((face.extent(letter).width for letter in letters), default=0)
         if widest <= room or size == MIN_SIZE:
             return face
+        # Width is nearly linear in size, so one division lands near the answer; `size - 1` makes
+        # every round smaller, so the loop ends.
         size = max(MIN_SIZE, min(size - 1, size * room // widest))
 
 
 def _padding(width: int, size: int) -> int:
-    """A third of the letters' size on every side, less where the picture is narrower than a few letters."""
+    """A third of the letters' size on every side, less if the picture is very narrow."""
     return min(max(2, size // 3), width // 8)
 
 
 def _height(line: Line, face: Typeface) -> tuple[int, int]:
-    """Pixels above and below the base line: the font's own, more where stacked marks need more."""
+    """Pixels above and below the base line: the font's own, more if stacked marks need more."""
     return max(face.ascent, -line.extent.top), max(face.descent, line.extent.bottom)

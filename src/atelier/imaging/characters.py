@@ -1,4 +1,4 @@
-"""Which characters stand alone in a line, and which need their neighbours to be drawn right.
+"""Tells characters that stand alone in a line from those that need their neighbours.
 
 Knows no font and loads no decoder.
 """
@@ -9,8 +9,8 @@ import unicodedata
 from functools import cache
 
 JOINER, NON_JOINER = "\u200d", "\u200c"
-# Formats that a layout engine reads and never draws: joiners, marks of direction, the space
-# of no width.
+# Format characters that a layout engine reads and never draws: joiners, direction marks, the
+# zero-width space.
 FORMATS = frozenset((JOINER, NON_JOINER, "\u200e", "\u200f", "\u061c", "\u200b"))
 SOFT_HYPHEN = "\xad"
 # Scripts in which every letter stands alone: (first, last) code points.
@@ -40,13 +40,13 @@ VARIATION_SELECTORS = range(0xFE00, 0xFE10)
 
 @cache
 def plain(char: str) -> bool:
-    """Whether a character can be drawn without looking at its neighbours."""
+    """True if a character can be drawn without looking at its neighbours."""
     code = ord(char)
     return char != SOFT_HYPHEN and any(first <= code <= last for first, last in PLAIN_SCRIPTS)
 
 
 def needs_shaping(text: str) -> bool:
-    """Whether letters or marks of a text join, combine, change places or run right to left."""
+    """True if letters or marks of a text join, combine, change places or run right to left."""
     return any(
         not plain(char)
         and unicodedata.category(char)[0] in "LM"

@@ -1,4 +1,4 @@
-"""ICC profiles: which need converting, and the conversion of small pictures to sRGB."""
+"""ICC profiles: which ones matter, and the conversion of small pictures to sRGB."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from atelier.imaging.identify.metadata import profile_name
 if TYPE_CHECKING:
     from atelier.imaging.pixels import Pixels
 
-# Profiles whose tone curve is that of sRGB: grey made from their pixels is right without a
-# conversion.
+# Profiles with the tone curve of sRGB: grey made from their pixels is right without a conversion.
 SRGB_CURVE = ("Display P3", "sRGB")
 
 
 def significant(icc: bytes) -> bytes:
-    """The profile, or nothing when it says no more than a missing one does: sRGB."""
+    """The profile, or empty bytes if it is sRGB, which a missing profile means too."""
     return b"" if "srgb" in profile_name(icc).lower() else icc
 
 
 def has_srgb_curve(icc: bytes) -> bool:
-    """Whether luminance can be computed from pixels of this profile as from sRGB ones."""
+    """True if luminance can be computed from pixels of this profile as from sRGB ones."""
     return not icc or profile_name(icc).startswith(SRGB_CURVE)
 
 
 def to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
-    """Converts pixels (alpha kept) from a profile.
+    """Converts pixels from a profile to sRGB, keeping alpha.
 
-    A profile that is damaged or of another kind is ignored.
+    A damaged profile, or one of another colour space, is ignored.
     """
     if not icc:
         return pixels

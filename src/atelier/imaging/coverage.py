@@ -1,6 +1,8 @@
-"""Which characters a font has a sign for, read from its `cmap` table (OpenType 1.9.1, formats 4, 12 and 13).
+"""Characters for which a font has a glyph, read from its `cmap` table.
 
-Needs no decoder, so that a process which draws nothing can tell what will be drawn as a box.
+Reads formats 4, 12 and 13 of OpenType 1.9.1.
+
+Needs no decoder, so that a process that draws nothing can tell which characters become boxes.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BUNDLED_FONT = Path(__file__).with_name("fonts") / "DejaVuSans.ttf"
-# What is never drawn by itself: controls, hidden formats, halves of pairs, line ends; and the
-# selectors of variants.
+# Categories that are never drawn by themselves: controls, format characters, surrogates, line
+# ends; and the variation selectors.
 UNDRAWN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 SELECTORS = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0))
 # (platform, encoding) of the tables of all of Unicode, then of its first 65,536 characters.
@@ -21,7 +23,7 @@ WHOLE, BASIC = ((3, 10), (0, 6), (0, 4)), ((3, 1), (0, 3), (0, 2), (0, 1), (0, 0
 
 
 class Coverage:
-    """The characters of one font; of a font without a table that is known, nothing is said to be lacking."""
+    """The characters of one font; a font without a readable table counts as complete."""
 
     def __init__(self, font: bytes, index: int = 0) -> None:
         try:
@@ -31,7 +33,7 @@ class Coverage:
         self._starts = [found.start for found in self._ranges]
 
     def has(self, char: str) -> bool:
-        """Whether there is a sign for a character."""
+        """True if the font has a glyph for a character."""
         place = bisect_right(self._starts, ord(char)) - 1
         return place >= 0 and ord(char) in self._ranges[place]
 
@@ -43,7 +45,7 @@ class Coverage:
 
 
 def coverage(path: Path | None, index: int = 0) -> Coverage:
-    """That of a font file, or of one font in a collection; None is the bundled font.
+    """The coverage of a font file, or of one font in a collection; None is the bundled font.
 
     Raises OSError.
     """
@@ -70,7 +72,7 @@ def _ranges(font: bytes, index: int) -> Iterator[range]:
 
 
 def _table(font: bytes, index: int) -> int:
-    """Where the `cmap` of a font, or of one in a collection, begins."""
+    """The offset of the `cmap` table of a font, or of one font in a collection."""
     head = struct.unpack_from(">L", font, 12 + 4 * index)[0] if font[:4] == b"ttcf" else 0
     (count,) = struct.unpack_from(">H", font, head + 4)
     tables = (
@@ -80,7 +82,10 @@ def _table(font: bytes, index: int) -> int:
 
 
 def _segments(font: bytes, at: int) -> Iterator[range]:
-    """Format 4: segments by end, start, delta, and an offset to glyph numbers counted from where it stands itself."""
+    """Format 4: parallel arrays of segment ends, starts, deltas and offsets.
+
+    An offset leads to glyph numbers and counts from its own place in the file.
+    """
     (twice,) = struct.unpack_from(">H", font, at + 6)
     count, ends = twice // 2, at + 14
     for number in range(count):
@@ -94,6 +99,7 @@ def _segments(font: bytes, at: int) -> Iterator[range]:
             raw = (
                 struct.unpack_from(">H", font, glyphs + 2 * (code - start))[0] if offset else code
             )
+            # Number 0 is the box for missing characters, before or after the delta is added.
             if (raw or not offset) and (raw + delta) & 0xFFFF:
                 yield range(code, code + 1)
 
@@ -103,6 +109,7 @@ def _groups(font: bytes, at: int) -> Iterator[range]:
     (count,) = struct.unpack_from(">L", font, at + 12)
     for number in range(count):
         first, last, glyph = struct.unpack_from(">LLL", font, at + 16 + 12 * number)
+        # A group that begins with number 0 maps its first character to the box.
         yield range(first if glyph else first + 1, last + 1)
 
 

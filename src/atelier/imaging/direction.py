@@ -1,9 +1,9 @@
 """The direction of a paragraph, and of lines that are cut out of one.
 
-The layout engine orders each line by the Unicode Bidirectional Algorithm (UAX #9), but sees the
-line alone, whereas the algorithm resolves directions in the whole paragraph before it is broken.
-Marks at a line's edges stand for what the engine does not see. Brackets whose pair stands on
-another line are taken for single ones.
+The layout engine orders each line by the Unicode Bidirectional Algorithm (UAX #9) but sees only
+that line, whereas the algorithm resolves directions in the whole paragraph before it is broken. An
+invisible mark at each edge of a line stands for the text that the engine does not see. A bracket
+whose partner is on another line counts as unpaired.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import unicodedata
 
 LEFT_TO_RIGHT, RIGHT_TO_LEFT, ARABIC = "\u200e", "\u200f", "\u061c"
-# Bidirectional classes without which everything runs from left to right.
+# Bidirectional classes; without any of them everything runs from left to right.
 RIGHT_TO_LEFT_KINDS = frozenset(("R", "AL", "AN"))
 # The strong classes, each with the invisible mark of the same class.
 MARKS = {"L": LEFT_TO_RIGHT, "R": RIGHT_TO_LEFT, "AL": ARABIC}
 
 
 def right_to_left(text: str) -> bool:
-    """Whether a paragraph runs from right to left: its first strong character decides (P2, P3)."""
+    """True if a paragraph runs right to left: its first strong character decides (P2, P3)."""
     kinds = map(unicodedata.bidirectional, text)
     return next((kind != "L" for kind in kinds if kind in MARKS), False)
 
@@ -37,7 +37,7 @@ class Paragraph:
             self._after = self._marks_after(kinds)
 
     def line(self, start: int, end: int) -> str:
-        """The characters from `start` to `end` between the marks that keep them as the paragraph has them.
+        """The characters from `start` to `end`, between marks that keep their order.
 
         A mark of the paragraph's own direction would change nothing and is left out.
         """
@@ -48,18 +48,19 @@ class Paragraph:
         return first + self.text[start:end] + last
 
     def _marks_before(self, kinds: list[str]) -> list[str]:
-        """For each place the mark of the last strong character before it: it decides on numbers (W2, W7)."""
+        """For each place the mark of the last strong character before it (W2, W7: numbers)."""
         marks = [self._base]
         for kind in kinds:
             marks.append(MARKS.get(kind, marks[-1]))
         return marks
 
     def _marks_after(self, kinds: list[str]) -> list[str]:
-        """For each place the mark of the side that the next letter or number gives to neutrals (N1)."""
+        """For each place the mark of the next letter or number after it (N1: neutrals)."""
         marks = [self._base]
         for place in range(len(kinds) - 1, -1, -1):
             kind = kinds[place]
-            european = "L" if self._before[place] == LEFT_TO_RIGHT else "R"  # W7
+            # W7: a European number after left-to-right text behaves like that text.
+            european = "L" if self._before[place] == LEFT_TO_RIGHT else "R"
             side = {"L": "L", "R": "R", "AL": "R", "AN": "R", "EN": european}.get(kind)
             marks.append(MARKS[side] if side else marks[-1])
         return marks[::-1]

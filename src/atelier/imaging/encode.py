@@ -1,7 +1,4 @@
-"""Pixels to bytes: JPEG for opaque pictures, PNG for those with alpha or a side beyond JPEG's.
-
-Without metadata.
-"""
+"""Encodes pixels without metadata: JPEG if opaque, PNG with alpha or if too large for JPEG."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ if TYPE_CHECKING:
 MAX_JPEG_SIDE = 65_500
 # zlib level: above it, time doubles for one per cent of bytes.
 PNG_LEVEL = 6
-# Bytes of a profile that one APP2 segment can carry beside its own header.
+# Bytes of a profile that one APP2 segment can hold beside its own header.
 ICC_SEGMENT_BYTES = 65_519
 ICC_MAX_SEGMENTS = 255
 
 
 def encode(pixels: Pixels, quality: int, icc: bytes = b"") -> tuple[str, bytes]:
-    """Returns the format ("JPEG" or "PNG") and the encoded picture; `icc` is carried along."""
+    """Returns the format ("JPEG" or "PNG") and the encoded picture with the profile `icc`."""
     height, width, channels = pixels.shape
     pixels = np.ascontiguousarray(pixels)
     if channels in (2, 4) or max(height, width) > MAX_JPEG_SIDE:
@@ -52,7 +49,7 @@ def _blob_type() -> int:
 
 
 def embed_profile(jpeg: bytes, icc: bytes) -> bytes:
-    """Splices a profile into a JPEG right behind its JFIF segment (ICC.1:2010, annex B.4)."""
+    """Splices a profile into a JPEG right after its JFIF segment (ICC.1:2010, annex B.4)."""
     chunks = [
         icc[start : start + ICC_SEGMENT_BYTES] for start in range(0, len(icc), ICC_SEGMENT_BYTES)
     ]

@@ -1,4 +1,4 @@
-"""What can be wrong with a picture: it is none, it is too large, or its decoder refuses it."""
+"""Errors of a picture: it is none, it is too large, or its decoder refuses it."""
 
 from __future__ import annotations
 

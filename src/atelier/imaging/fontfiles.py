@@ -1,7 +1,7 @@
-"""Finds the file of a font that is installed on this machine by the font's name.
+"""Finds the file of an installed font by the font's name.
 
-Looks into the files themselves rather than asking fontconfig, which slim containers lack and which
-always answers, with another font where it does not know the name.
+Looks into the files themselves instead of asking fontconfig, which slim containers lack and which
+answers an unknown name with another font.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from atelier.imaging.coverage import BUNDLED_FONT
 
 SUFFIXES = frozenset((".ttf", ".otf", ".ttc", ".otc"))
 COLLECTIONS = frozenset((".ttc", ".otc"))
-# What the style of a family is called that is neither bold nor italic, condensed or light.
+# Names for the style of a family that is neither bold nor italic, condensed or light.
 REGULAR = frozenset(("regular", "book", "roman", "normal", "plain", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class FontFile:
-    """A font: its file, its place in a collection (0 in any other file), and what it calls itself."""
+    """A font: its file, its place in a collection (else 0), and its family and style."""
 
     path: Path
     index: int = 0
@@ -41,10 +41,7 @@ BUNDLED = FontFile(BUNDLED_FONT, 0, "DejaVu Sans", "Book")
 
 
 def folders() -> tuple[Path, ...]:
-    """Where this system keeps fonts, the user's own first.
-
-    And the one that comes with the package.
-    """
+    """The font folders of this system, the user's own first and the bundled font last."""
     home = _home()
     if sys.platform == "darwin":
         found = [home / "Library/Fonts", Path("/Library/Fonts"), Path("/System/Library/Fonts")]
@@ -72,9 +69,9 @@ def _home() -> Path:
 
 
 def find(name: str) -> FontFile:
-    """The font of this name, whatever the case: a family, a family and a style, or a file without its suffix.
+    """The font of this name, ignoring case: a family, a family and style, or a file's stem.
 
-    Of a family the regular style is taken. Raises FileNotFoundError.
+    Of a family it takes the regular style. Raises FileNotFoundError.
     """
     return _find(name, folders())
 
@@ -87,11 +84,11 @@ def _find(name: str, places: tuple[Path, ...]) -> FontFile:
         looked = ", ".join(map(str, places[:-1])) or "no folder of fonts"
         reason = f"there is no such file, and no font of that name in {looked}"
         raise FileNotFoundError(errno.ENOENT, reason)
-    return min(named, key=lambda found: found[0])[1]  # the first of equal ones
+    return min(named, key=lambda found: found[0])[1]  # the first of equals
 
 
 def read(path: Path) -> list[FontFile]:
-    """The fonts of a file; none where FreeType reads none."""
+    """The fonts in a file; none if FreeType cannot read it."""
     from PIL import ImageFont
 
     fonts = []
@@ -116,7 +113,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _rank(font: FontFile, name: str) -> tuple[int, bool, int] | None:
-    """How well a font answers to a name, the lowest best; None when it does not."""
+    """How well a font matches a name, lowest is best; None if it does not."""
     style = font.style.casefold()
     asked = _key(name)
     if asked == _key(font.family):
@@ -129,5 +126,5 @@ def _rank(font: FontFile, name: str) -> tuple[int, bool, int] | None:
 
 
 def _key(name: str) -> str:
-    """A name as it is compared: fonts write their own with blanks and hyphens here, without them there."""
+    """A name in the form used for comparison: fonts differ in blanks and hyphens."""
     return name.casefold().translate({ord(char): None for char in " -_"})

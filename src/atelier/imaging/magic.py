@@ -1,4 +1,4 @@
-"""The magic number of a picture: every pixel weighted by its row and column, summed exactly, divided last."""
+"""The magic number of a picture: its pixels weighted by row and column, summed exactly."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def magic_number(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
     """Sums (row + 1) * (column + 1) * pixel and divides by the number of pixels.
 
     `pixels` has the shape (height, width) or (height, width, channels); the result has one value
-    per channel, in the channels' order, and one value for grey. The sum is that of integers of any
-    size, so the order of adding does not show.
+    per channel, in the channels' order, and one value for grey. The sum is one of integers of any
+    size, so it does not depend on the order of adding.
     """
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not pixels.size:
         raise ValueError("a magic number needs 8-bit pixels")
@@ -27,6 +27,7 @@ def magic_number(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
     flat = np.ascontiguousarray(pixels).reshape(height, -1)
     columns = _weighted_rows(flat).reshape(width, -1)
     weights = np.arange(1, width + 1)
+    # Beyond 64 bits NumPy would wrap around silently; Python's integers are slow and exact.
     if 255 * (height * (height + 1) // 2) * (width * (width + 1) // 2) > INT64_MAX:
         weights, columns = weights.astype(object), columns.astype(object)
     return tuple(int(total) / (width * height) for total in weights @ columns)
@@ -35,16 +36,18 @@ def magic_number(pixels: NDArray[np.uint8]) -> tuple[float, ...]:
 def _weighted_rows(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
     """The sum of (row + 1) * flat[row].
 
-    With row = FOLD_ROWS * block + rest the weights part into one of the block and one of the rest,
-    and each part needs plain sums first, for which cv2 has the fastest loop there is: a third of
-    the time of BLAS, and always exact.
+    With row = FOLD_ROWS * block + rest each weight splits into a part for the block and a part for
+    the rest. Each part needs plain sums first, for which cv2 has the fastest loop: a third of the
+    time of BLAS, and always exact.
     """
     height, width = flat.shape
     blocks = height // FOLD_ROWS
     whole = flat[: blocks * FOLD_ROWS]
-    tail = np.arange(len(whole) + 1, height + 1)
-    total: NDArray[np.int64] = np.einsum("x,xy->y", tail, flat[len(whole) :])
+    remaining = np.arange(len(whole) + 1, height + 1)
+    total: NDArray[np.int64] = np.einsum("x,xy->y", remaining, flat[len(whole) :])
     if blocks:
+        # `rests` sums the rows that have the same place within their blocks, `sums` those of each
+        # block; 32 bits suffice for eight million blocks.
         rests = cv2.reduce(whole.reshape(blocks, -1), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(
             FOLD_ROWS, width
         )

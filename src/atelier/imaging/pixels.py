@@ -1,4 +1,4 @@
-"""Pixels in memory: their type, buffers that a thread uses again, and turning them upright."""
+"""Pixels in memory: their type, reusable buffers, and turning pixels upright."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 
 class Buffers(threading.local):
-    """Memory that a thread uses again, one piece per purpose.
+    """Memory that a thread reuses, one buffer per purpose.
 
-    A view of it dies with the next picture.
+    A view of a buffer is valid until the thread's next picture.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Buffers(threading.local):
 BUFFERS = Buffers()
 
 
-# EXIF orientation: what cv2 must do with the stored pixels to show them upright.
+# EXIF orientation to the cv2 operation that turns the stored pixels upright.
 ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FLIPS = {2: 1, 4: 0}
 

@@ -1,7 +1,4 @@
-"""Decoders: bytes to pixels.
-
-The header has chosen the decoder before, and half a picture is an error.
-"""
+"""Decoders: bytes to pixels. A truncated picture is an error."""
 
 from __future__ import annotations
 
@@ -40,9 +37,10 @@ PILLOW_ERRORS = (
 
 @dataclass(slots=True)
 class Raster:
-    """Stored (not yet upright) pixels of shape (height, width, channels): 1 grey, 2 with alpha, 3 RGB, 4 with alpha.
+    """Stored (not yet upright) pixels of shape (height, width, channels).
 
-    `canvas` is the memory they begin, with the spare rows that were asked for below them.
+    One channel is grey, two grey with alpha, three RGB, four RGB with alpha. `canvas` is the
+    memory at whose start they lie, with the spare rows that were asked for below them.
     """
 
     pixels: Pixels
@@ -51,7 +49,7 @@ class Raster:
 
     @property
     def alpha(self) -> bool:
-        """Whether the last channel is opacity."""
+        """True if the last channel is opacity."""
         return self.pixels.shape[2] in (2, 4)
 
 
@@ -61,10 +59,10 @@ def decode(
     """Decodes a picture whose header has passed the limits.
 
     The pixels lie in a buffer of the thread, followed by `spare_rows` rows that the caller may
-    write on. Without `exact`, colours of subsampled JPEGs are replicated instead of interpolated:
-    right for what is shrunk afterwards. A JPEG comes at its size over `divisor` (1, 2, 4 or 8;
-    rounded up), which saves most of its inverse transform; the other formats know no such thing
-    and come whole.
+    write on. Without `exact`, colours of subsampled JPEGs are replicated instead of interpolated,
+    right if the picture is shrunk afterwards. A JPEG is decoded at its size over `divisor` (1, 2,
+    4 or 8; rounded up), which saves most of its inverse transform; other formats have no such
+    option and come whole.
 
     Raises:
         BadPicture: the decoder refused it.
@@ -146,7 +144,7 @@ def _open_vips(picture: bytes, header: Header) -> Any:
 
 
 def _eight_bits(image: Any) -> Any:
-    """Brings any interpretation to 8-bit grey or sRGB, alpha kept."""
+    """Brings any interpretation to 8-bit grey or sRGB, keeping alpha."""
     if image.interpretation == "cmyk":
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
     grey = image.interpretation in ("b-w", "grey16")
@@ -160,20 +158,20 @@ def _eight_bits(image: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The first line that libvips gives as the cause, without its function's name."""
+    """The first line of libvips's error, without the function's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[1] if len(lines) > 1 else lines[0] if lines else "undecodable")[:200]
 
 
 def _opaque(pixels: Pixels) -> Pixels:
-    """Drops an alpha channel that hides nothing."""
+    """Drops an alpha channel that is opaque everywhere."""
     if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:
         return np.ascontiguousarray(pixels[..., :-1])
     return pixels
 
 
 def _spare(pixels: Pixels, icc: bytes, rows: int) -> Raster:
-    """Moves pixels into the thread's buffer when the caller wants to write below them."""
+    """Moves pixels into the thread's buffer if the caller wants to write below them."""
     if not rows:
         return Raster(pixels, pixels, icc)
     height, width, channels = pixels.shape

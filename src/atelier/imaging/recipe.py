@@ -1,4 +1,4 @@
-"""Plain data that says which renditions to make, what came out, and how much a picture may cost."""
+"""Plain data: the renditions to make, those that were made, and the limits of a picture."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Which renditions to make of a picture.
+    """The renditions to make of a picture.
 
     Each of `sizes` is "WIDTHxHEIGHT" in pixels and also the name of its rendition. `caption_font`
-    is the path of a TrueType or OpenType file, or None for the one that comes with the package,
-    and `caption_index` the place of the font in a collection. In a job, `caption_font` is what the
-    sender's settings call the font: only the process that draws looks for its file.
+    is the path of a TrueType or OpenType file, or None for the bundled font, and `caption_index`
+    the place of the font in a collection. In a job, `caption_font` is the font's name in the
+    sender's settings: only the process that draws looks for its file.
     """
 
     sizes: tuple[str, ...]
@@ -36,7 +36,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a picture may cost; checked on its header, before any decoder sees it."""
+    """The limits of a picture; checked on its header, before any decoder sees it."""
 
     pixels: int = 50_000_000
     # A JPEG's side ends at 65,500 pixels, and renditions are JPEG.

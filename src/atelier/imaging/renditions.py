@@ -1,7 +1,4 @@
-"""Executes a recipe on a picture: bytes in, renditions out.
-
-Upright, without metadata, never enlarged.
-"""
+"""Executes a recipe on a picture: bytes in, renditions out, upright and without metadata."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ from atelier.imaging.raster import Raster, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
 
-# JPEG quality of what is looked at in passing, and of what stands for the picture itself.
+# JPEG quality of small renditions, and of those that stand for the picture itself.
 QUALITY, QUALITY_FULL = 80, 90
 
 
 def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list[Rendition]:
-    """Makes every rendition that the recipe asks for.
+    """Makes every rendition that the recipe asks for; none is larger than the picture.
 
     Sizes come first, in the recipe's order, then `gray`, then `captioned` (with a caption) or
     `upright` (without one, when the stored pixels are not upright). Opaque pictures become JPEG,
@@ -87,7 +84,7 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 def _targets(header: Header, turn: int, sizes: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """The exact (width, height) of every size, as the pixels are stored."""
+    """The exact (width, height) of every size, in the orientation of the stored pixels."""
     boxes = {name: parse_size(name) for name in sizes}
     sideways = turn in SIDEWAYS
     return {
@@ -97,7 +94,7 @@ def _targets(header: Header, turn: int, sizes: tuple[str, ...]) -> dict[str, tup
 
 
 def _divisor(header: Header, turn: int, sizes: tuple[str, ...]) -> int:
-    """By how much a JPEG may be divided while it is decoded, when nothing is wanted but sizes."""
+    """The divisor at which a JPEG may be decoded if only sizes are wanted."""
     room = [
         min(header.width / width, header.height / height) / 2
         for width, height in _targets(header, turn, sizes).values()
@@ -106,7 +103,7 @@ def _divisor(header: Header, turn: int, sizes: tuple[str, ...]) -> int:
 
 
 def _level(header: Header, raster: Raster) -> Level:
-    """The decoded pixels and the exact part of the header's size that they are."""
+    """The decoded pixels, with the exact size that they stand for."""
     rows, columns, _ = raster.pixels.shape
     if (rows, columns) == (header.height, header.width):
         return Level.of(raster.pixels)
@@ -115,7 +112,7 @@ def _level(header: Header, raster: Raster) -> Level:
 
 
 def _sizes(recipe: Recipe, header: Header, raster: Raster, turn: int) -> list[Rendition]:
-    """The sizes, each made from the smallest pixels at hand that are at least twice as large."""
+    """The sizes, each made from the smallest level that is at least twice as large."""
     targets = _targets(header, turn, recipe.sizes)
     levels = [_level(header, raster)]
     made: dict[str, Rendition] = {}
@@ -147,7 +144,7 @@ def _gray(raster: Raster, turn: int) -> Rendition:
 
 
 def _captioned(raster: Raster, turn: int, field: Pixels) -> Rendition:
-    """The picture above, unscaled, and the field of the caption below."""
+    """The picture above, unscaled, and the caption's field below."""
     rows, columns, channels = raster.pixels.shape
     if turn in SIDEWAYS:
         rows, columns = columns, rows

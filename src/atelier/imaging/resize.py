@@ -1,9 +1,8 @@
 """Shrinks pixels: exact 2x2 averages down to twice the target, Lanczos for the rest.
 
-A 2x2 average is the cheapest good filter there is and Lanczos hides what it costs; cv2's LINEAR
-and CUBIC alias beyond a shrink of two and are not used. Every picture carries its exact
-(fractional) size, so that odd sides, of which a 2x2 average loses a row, do not shift what is
-drawn.
+A 2x2 average is the cheapest good filter, and Lanczos hides its cost; cv2's LINEAR and CUBIC alias
+beyond a shrink of two and are not used. Every picture keeps its exact (fractional) size, because a
+2x2 average loses a row of odd sides, which would shift the picture.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from atelier.imaging.pixels import Pixels
 
 
 def fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
-    """The size inside `box` that keeps the aspect of a picture.
+    """The largest size inside `box` that keeps a picture's aspect.
 
     Never larger than the picture, never below 1 px.
     """
@@ -27,7 +26,10 @@ def fit(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Level:
-    """Pixels, and the size in pixels that they stand for: at most one row and one column more than there are."""
+    """Pixels, and the exact size that they stand for.
+
+    That is at most one row and one column more than there are.
+    """
 
     pixels: Pixels
     width: float
@@ -54,7 +56,7 @@ class Level:
 
 
 def shrink(level: Level, size: tuple[int, int]) -> Pixels:
-    """Lanczos of a level to exactly `size` (width, height)."""
+    """Resizes a level by Lanczos to exactly `size` (width, height)."""
     rows, columns, _ = level.pixels.shape
     if (columns, rows) == size:
         return level.pixels
@@ -64,7 +66,7 @@ def shrink(level: Level, size: tuple[int, int]) -> Pixels:
 
 
 def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """By libvips: twice as fast as Pillow, and it knows how to shrink alpha."""
+    """By libvips: twice as fast as Pillow, and it handles alpha correctly."""
     from atelier.imaging.vips import Image
 
     rows, columns, channels = pixels.shape
@@ -84,10 +86,7 @@ def _lanczos(pixels: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def _lanczos_of_part(level: Level, size: tuple[int, int]) -> Pixels:
-    """By Pillow, which takes fractions of a pixel at the edge.
-
-    Libvips would move the picture by half of them.
-    """
+    """By Pillow, which crops at fractions of a pixel; libvips would shift the picture by half."""
     from PIL import Image
 
     pixels = cv2.copyMakeBorder(level.pixels, 0, 1, 0, 1, cv2.BORDER_REPLICATE)

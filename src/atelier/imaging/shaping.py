@@ -1,4 +1,4 @@
-"""Whether lines can be laid out: letters joined, reordered, and run from right to left."""
+"""Tells if lines can be laid out: letters joined, reordered, and run from right to left."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from PIL import features
 
 
 def shapes() -> bool:
-    """Whether Pillow has found libfribidi, which it looks for once, when it is first imported."""
+    """True if Pillow has found libfribidi, for which it looks once, on its first import."""
     return bool(features.check_feature("raqm"))

@@ -1,4 +1,4 @@
-"""What `classify` sends of a picture: upright, rotated, halved, with its magic number, as JPEG."""
+"""The picture that `classify` sends: upright, rotated, halved, as JPEG, with its magic number."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from atelier.imaging.raster import decode
 from atelier.imaging.recipe import Limits
 
 QUALITY = 80
-# The EXIF orientation that equals first showing upright what has orientation N, then turning it 90
-# degrees counter-clockwise: one pass over the pixels instead of two.
+# The EXIF orientation that equals first turning orientation N upright, then turning it 90 degrees
+# counter-clockwise: one pass over the pixels instead of two.
 COUNTER_CLOCKWISE = {1: 8, 2: 5, 3: 6, 4: 7, 5: 4, 6: 1, 7: 2, 8: 3}
 
 
 def transform(
     picture: bytes, *, rotate: bool = True, resize: bool = True, limits: Limits | None = None
 ) -> tuple[bytes, tuple[float, ...]]:
-    """Makes a picture upright, turns it 90 degrees counter-clockwise, halves its sides (rounded down, at least 1).
+    """Makes a picture upright, turns it 90 degrees counter-clockwise and halves its sides.
 
-    Returns the JPEG and the magic number of the pixels that went into it: one value per channel in
-    RGB order, or one for grey. Transparent pictures are laid on white. A colour profile is carried
-    along, other metadata is not.
+    Halves are rounded down, to at least 1. Returns the JPEG and the magic number of the pixels in
+    it: one value per channel in RGB order, or one for grey. Transparent pictures are laid on
+    white. The colour profile is kept, other metadata is not.
 
     Raises:
         NotAnImage, TooManyPixels, BadPicture: see atelier.imaging.errors.
@@ -52,10 +52,7 @@ def transform(
 
 
 def _halved(pixels: Pixels, header: Header) -> Pixels:
-    """Half the header's size, rounded down.
-
-    Pixels that the decoder has halved lose their rounded-up edge at most.
-    """
+    """Half the header's size, rounded down; the decoder rounds up, so an edge may be cut off."""
     rows, columns = max(1, header.height // 2), max(1, header.width // 2)
     if pixels.shape[:2] == (header.height, header.width):
         even = pixels[: max(1, rows * 2), : max(1, columns * 2)]
@@ -64,7 +61,7 @@ def _halved(pixels: Pixels, header: Header) -> Pixels:
 
 
 def _turned(pixels: Pixels, turn: int) -> Pixels:
-    """Memory for the turned pixels."""
+    """A buffer of the thread for the turned pixels."""
     rows, columns, channels = pixels.shape
     shape = (columns, rows) if turn in SIDEWAYS else (rows, columns)
     return BUFFERS.take("turned", *shape, channels)

@@ -1,11 +1,9 @@
 """Measures and draws single lines of text in one font at one size.
 
-Knows nothing of paragraphs or pictures.
-
-Most captions consist of letters that neither join nor combine: their glyphs are drawn once and
-kept as cells. What needs more (right-to-left, combining marks, Indic scripts) goes to raqm, which
-Pillow has where it finds libfribidi. Without that library everything is drawn as cells, from left
-to right.
+Knows nothing of paragraphs or pictures. Most captions consist of letters that neither join nor
+combine: their glyphs are drawn once and kept as cells. Other text (right-to-left, combining marks,
+Indic scripts) goes to raqm, which Pillow has if it finds libfribidi. Without that library all text
+is drawn as cells, from left to right.
 """
 
 from __future__ import annotations
@@ -25,13 +23,13 @@ from atelier.imaging.characters import FORMATS, JOINER, NON_JOINER, plain
 from atelier.imaging.coverage import BUNDLED_FONT
 from atelier.imaging.shaping import shapes
 
-# Glyph cells kept per font and size; a caption in Chinese may bring hundreds of new ones.
+# Glyph cells kept per font and size; a caption in Chinese may need hundreds of new ones.
 MAX_CELLS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a line's ink and advance lie, in pixels from its origin on the base line.
+    """The extent of a line's ink and advance, in pixels from its origin on the base line.
 
     Y grows downwards.
     """
@@ -49,7 +47,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A glyph: its ink, where that lies from the origin, and how far the next one stands."""
+    """A glyph: its ink, the ink's offset from the origin, and the advance."""
 
     ink: NDArray[np.uint8]
     left: int
@@ -84,7 +82,7 @@ class Typeface:
     def draw(
         self, field: NDArray[np.uint8], x: int, y: int, text: str, *, rtl: bool = False
     ) -> None:
-        """Draws one line with its origin at (x, y); what lies outside the field is cut off."""
+        """Draws one line with its origin at (x, y); parts outside the field are cut off."""
         if self.shaped and _needs_layout(text, rtl=rtl):
             _draw_shaped(field, x, y, text, self.shaped, _direction(rtl=rtl))
             return
@@ -103,7 +101,7 @@ class Typeface:
         return cell
 
     def _draw_cell(self, char: str) -> Cell:
-        if char in FORMATS:  # for a layout engine alone: the font may have a box for it
+        if char in FORMATS:  # only for a layout engine: the font may have a box for it
             return Cell(np.zeros((0, 0), np.uint8), 0, 0, 0)
         left, top, right, bottom = (int(side) for side in self.basic.getbbox(char, anchor="ls"))
         image = Image.new("L", (max(0, right - left), max(0, bottom - top)))
@@ -174,7 +172,7 @@ def _font_bytes(path: str | None) -> bytes:
 
 @lru_cache(maxsize=32)
 def typeface(path: str | None, size: int, index: int = 0) -> Typeface:
-    """Loads a font; None is the one that comes with the package.
+    """Loads a font; None is the bundled one.
 
     Raises:
         Invalid: no such file, or no font in it.
@@ -188,8 +186,8 @@ def typeface(path: str | None, size: int, index: int = 0) -> Typeface:
 
 
 def require_typeface(path: Path, size: int, index: int = 0) -> None:
-    """Raises Invalid when captions cannot be set in this font at this size."""
-    if not path.is_file():  # a pipe or a device would never end
+    """Raises Invalid if captions cannot be set in this font at this size."""
+    if not path.is_file():  # reading a pipe or a device might never end
         raise Invalid(
             "there is no such file" if not path.exists() else "it is not a file", slug="bad-font"
         )
@@ -202,7 +200,7 @@ def require_typeface(path: Path, size: int, index: int = 0) -> None:
 
 
 def clusters(text: str) -> list[str]:
-    """Splits text into grapheme clusters: marks, joiners, modifiers and flags stay together (UAX #29)."""
+    """Splits text into grapheme clusters (UAX #29): marks, joiners and flags stay together."""
     found: list[str] = []
     for char in text:
         if found and _extends(found[-1], char):

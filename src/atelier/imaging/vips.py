@@ -1,4 +1,4 @@
-"""libvips, set up for strangers' files: one thread, no cache, no loader that its authors distrust.
+"""libvips, set up for untrusted files: one thread, no cache, no loader that its authors distrust.
 
 Imported at the first decode that needs it and no earlier: libvips hangs in a child forked after
 its first use.
@@ -11,7 +11,7 @@ import os
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 os.environ.setdefault("VIPS_WARNING", "0")
 
-import pyvips  # reads its environment now
+import pyvips  # reads its environment on import
 
 pyvips.concurrency_set(1)
 pyvips.cache_set_max(0)

@@ -1,7 +1,4 @@
-"""Loads all that imaging may need later, for a process that is about to give up its files.
-
-Makes nothing.
-"""
+"""Loads everything that imaging may need later, for a process about to give up its files."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from atelier.imaging.transform import transform
 
 
 def warm_up(caption_font: str | None = None, caption_index: int = 0) -> None:
-    """Renders the smallest pictures that touch every library, plugin, codec and font.
+    """Renders the smallest pictures that use every library, plugin, codec and font.
 
     Raises:
         Invalid: the font cannot be loaded.

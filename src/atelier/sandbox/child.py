@@ -1,9 +1,7 @@
-"""One decoding process as its parent sees it: start it, call it, tell why it died.
+"""One child process as its parent sees it: start it, call it, find out why it died.
 
-It trusts nothing that it hears.
-
-Start it in a thread that lives as long as the child shall: the kernel ties the child's life to
-that thread.
+The parent trusts nothing that the child says. Start the child in a thread that lives at least as
+long as the child should: the kernel ties the child's life to that thread.
 """
 
 from __future__ import annotations
@@ -40,13 +38,13 @@ _BOOT = (
     "main(*sys.argv[1:3])"
 )
 _STDERR = 4_096
-"""Bytes of the child's standard error that are kept, from its end."""
+"""Bytes kept of the child's standard error, from its end."""
 
 _DETAIL = 500
-"""Characters of a child's reason that are believed."""
+"""Characters kept of a child's reason."""
 
 _EXIT = 2.0
-"""Seconds a child has to be gone after it closed its socket."""
+"""Seconds that a child has to exit after it closed its socket."""
 
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -57,12 +55,12 @@ _ENVIRONMENT = {
     "VIPS_BLOCK_UNTRUSTED": "1",
 }
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
-"""Where an interpreter outside the system's folders finds libraries: its own, and libfribidi."""
+"""Library paths for an interpreter outside the system's folders, and for libfribidi."""
 
 
 @dataclass(frozen=True)
 class Plan(Generic[T]):
-    """What every child of one sandbox runs, and within which limits."""
+    """The function that every child of one sandbox runs, and its limits."""
 
     target: str
     returns: type[T]
@@ -109,13 +107,13 @@ class Child(Generic[T]):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The child's process id."""
         return self._process.pid
 
     def start(self) -> bool:
-        """Wait for the warm-up; say whether seccomp holds.
+        """Wait for the warm-up; true if seccomp holds.
 
-        NotReady when the child cannot serve.
+        Raises NotReady if the child cannot serve.
         """
         plan = self._plan
         deadline = time.monotonic() + plan.start_seconds
@@ -131,7 +129,11 @@ class Child(Generic[T]):
         return ready.confined
 
     def call(self, arguments: tuple[object, ...]) -> T:
-        """Run the function in the child; DecodeFailed and its kinds when it fails, other kinds as it raised them."""
+        """Run the function in the child.
+
+        Raises DecodeFailed or one of its kinds when the call fails, and the function's own
+        AtelierError as the function raised it.
+        """
         self._calls += 1
         deadline = time.monotonic() + self._plan.seconds
         self._limit_cpu()
@@ -154,7 +156,10 @@ class Child(Generic[T]):
         raise self._failure(reply)
 
     def wait(self, deadline: float | None, wake: int = -1) -> bool:
-        """Wait until the child speaks or dies (True) or `wake` is readable (False); TimeoutError at the deadline."""
+        """Wait until the child speaks or dies (true), or `wake` is readable (false).
+
+        Raises TimeoutError at the deadline.
+        """
         if wake >= 0:
             self._poll.register(wake, select.POLLIN)
         try:
@@ -175,7 +180,7 @@ class Child(Generic[T]):
 
     @property
     def fit(self) -> bool:
-        """Whether it may serve another call: alive, neither old nor grown."""
+        """True if the child may serve another call: alive, neither old nor grown."""
         return (
             not self._spent
             and self._calls < self._plan.calls
@@ -184,12 +189,15 @@ class Child(Generic[T]):
         )
 
     def kill(self) -> None:
-        """End it from any thread; whoever waits for it sees it die, and it is given nothing more."""
+        """End the child from any thread; a thread that waits for it sees it die."""
         self._spent = True
         self._process.kill()
 
     def close(self, grace: float = 0.0) -> None:
-        """End it and free what it held; `grace` seconds let it end by itself, so that its reason is known."""
+        """End the child and free its resources.
+
+        For `grace` seconds it may end by itself, so that the reason is known.
+        """
         if self._closed:
             return
         self._spent = self._closed = True
@@ -213,7 +221,7 @@ class Child(Generic[T]):
         if reply.detail:
             _log.warning("a decoder failed: %s", _printable(reply.detail))
         if reply.status == "memory":
-            self._spent = True  # what it could not give back would make the next picture fail too
+            self._spent = True  # memory that it could not free would fail the next picture too
             return self._hungry()
         return DecodeFailed("The decoder failed on this content.")
 
@@ -244,7 +252,7 @@ class Child(Generic[T]):
         )
 
     def _listen(self) -> None:
-        """Keep the end of what the child writes to standard error."""
+        """Keep the end of the child's standard error."""
         try:
             said = os.read(self._errors, 65_536)
         except BlockingIOError:
@@ -267,12 +275,12 @@ class Child(Generic[T]):
             return 0
 
     def _limit_cpu(self) -> None:
-        """Let the kernel end a call that outlives even us (a stopped parent kills nobody)."""
+        """Let the kernel end a call even if this process is stopped and cannot kill the child."""
         if sys.platform != "linux":
             return
         clock = (
             ~self._process.pid << 3
-        ) | 2  # CPUCLOCK_SCHED of that process, as clock_getcpuclockid(3) makes it
+        ) | 2  # the CPU-time clock of that process, as clock_getcpuclockid(3) computes it
         with suppress(OSError):
             soft = math.ceil(time.clock_gettime(clock) + self._plan.seconds) + 1
             resource.prlimit(
@@ -306,7 +314,7 @@ def _spawn(plan: Plan[Any], theirs: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def _open_statm(pid: int) -> int:
-    """Open a child's memory figures (resident pages are the second); -1 where there is no /proc."""
+    """Open a child's memory figures (resident pages are the second); -1 if there is no /proc."""
     try:
         return os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -314,7 +322,7 @@ def _open_statm(pid: int) -> int:
 
 
 def _error(reply: Reply) -> AtelierError:
-    """Make the nearest error that this process knows: no name from a child is ever imported."""
+    """Make the nearest error that this process knows: a child's names are never imported."""
     known = _kinds(AtelierError)
     for name in reply.kinds:
         if name in known:
@@ -332,5 +340,5 @@ def _kinds(base: type[AtelierError]) -> dict[str, type[AtelierError]]:
 
 
 def _printable(text: str) -> str:
-    """Leave nothing in a log line that could forge another one."""
+    """Make a text safe for one log line: it cannot forge another."""
     return "".join(char if char.isprintable() else " | " if char == "\n" else "?" for char in text)

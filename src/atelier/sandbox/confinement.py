@@ -1,8 +1,8 @@
-"""What a process gives up before it touches untrusted content: privileges, memory, files, its life after its parent.
+"""Confines a process before untrusted content: privileges, memory, files, death with its parent.
 
-Knows nothing of what the process is for. Off Linux only the limits remain that POSIX knows.
-RLIMIT_NPROC is left alone: it counts all processes of the user, so it would refuse our own
-threads; seccomp refuses new processes instead.
+Knows nothing of the work that follows. Off Linux only POSIX limits remain. RLIMIT_NPROC is left
+alone: it counts all processes of the user, so it would refuse our own threads; seccomp refuses new
+processes instead.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""What a terminal or an init system sends to everyone: the parent decides, and ends its children itself."""
+"""Signals that a terminal or an init system sends to all; the parent ends its own children."""
 
 _OOM_SCORE = b"500"
-"""Makes the kernel, short of memory, prefer this process (of -1000..1000) to its parent."""
+"""Makes the kernel prefer this process to its parent when memory is short (-1000..1000)."""
 
 
 def follow(parent: int) -> None:
-    """Die with the thread that started this process; exit at once when it is gone already."""
+    """Die with the thread that started this process; exit at once if it is gone already."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -41,9 +41,9 @@ def follow(parent: int) -> None:
 
 
 def confine(memory: int) -> bool:
-    """Give up what computing does not need, leaving `memory` bytes to grow by.
+    """Drop everything that computing does not need, leaving `memory` bytes to grow by.
 
-    Say whether seccomp holds.
+    Returns true if seccomp holds.
     """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)

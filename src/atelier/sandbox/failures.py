@@ -1,4 +1,4 @@
-"""How decoding can fail through no fault that the picture's own format names: too slow, too hungry, crashed."""
+"""Failures of decoding that the format does not explain: too slow, too hungry, crashed."""
 
 from __future__ import annotations
 

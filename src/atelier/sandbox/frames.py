@@ -1,10 +1,10 @@
-"""Values over a Unix socket between two processes that do not trust each other: msgpack, with big bytes beside it.
+"""Values over a Unix socket between two processes that do not trust each other.
 
-A frame is a prefix (length of the head, number of blobs), the blobs' lengths, the head, the blobs.
-Bytes of BLOB or more leave the head and are received straight into their final object, so each is
-copied once into the kernel and once out of it: 15 us for 60 KB, 0.4 ms for 4 MB, 40 ms for 50 MB.
-(A memfd saves nothing while the receiver must own `bytes`, and a shared mapping lets the sender
-change what the receiver has already checked.) Nothing is unpickled.
+Values are msgpack. A frame is a prefix (length of the head, number of blobs), the blobs' lengths,
+the head, the blobs. Bytes of BLOB or more leave the head and are received straight into their
+final object, so each is copied once into the kernel and once out of it: 15 us for 60 KB, 0.4 ms
+for 4 MB, 40 ms for 50 MB. (A memfd saves nothing while the receiver must own `bytes`, and a shared
+mapping lets the sender change what the receiver has already checked.) Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 BLOB = 16 * 1024
-"""Bytes from which a value travels beside the head; below it one more system call costs more than the copy."""
+"""Bytes from which a value leaves the head; below, a system call costs more than a copy."""
 
 _PREFIX = struct.Struct("<II")
 _INDEX = struct.Struct("<I")
@@ -32,7 +32,7 @@ _BLOBS = 100_000
 
 
 class BadFrame(Exception):
-    """The other side does not keep to the protocol."""
+    """The other side breaks the protocol."""
 
 
 class Channel:
@@ -43,7 +43,7 @@ class Channel:
         self._most = most
 
     def send(self, value: object, deadline: float | None = None) -> None:
-        """Send a value; EOFError when nobody reads any more, TimeoutError when the monotonic deadline passes."""
+        """Send a value; raises EOFError if the peer is gone, TimeoutError at the deadline."""
         buffers = [memoryview(part) for part in _pack(value)]
         flags = 0 if deadline is None else socket.MSG_DONTWAIT
         while buffers:
@@ -57,9 +57,10 @@ class Channel:
                 buffers = _after(buffers, sent)
 
     def receive(self, deadline: float | None = None) -> Any:
-        """Receive one value as builtins; EOFError, TimeoutError and BadFrame as they say."""
+        """Receive one value as builtins; raises EOFError, TimeoutError or BadFrame."""
         head_size, count = _PREFIX.unpack(self._exactly(_PREFIX.size, deadline))
         if count > _BLOBS:
+            # Sizes are checked before anything of that size is allocated: the peer may lie.
             raise BadFrame(f"{count} blobs")
         self._check(head_size)
         table = self._exactly(8 * count, deadline)
@@ -91,7 +92,10 @@ class Channel:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _arm(self, deadline: float | None) -> None:
-        """Let the kernel end a receive at the deadline: a Python timeout would make the socket non-blocking."""
+        """Let the kernel end a receive at the deadline.
+
+        A timeout of Python's would make the socket non-blocking, and MSG_WAITALL without effect.
+        """
         if deadline is None:
             return
         left = deadline - time.monotonic()
@@ -110,7 +114,7 @@ class Channel:
 
 
 def _after(buffers: list[memoryview], sent: int) -> list[memoryview]:
-    """Drop what was sent."""
+    """The buffers without the first `sent` bytes."""
     for index, buffer in enumerate(buffers):
         if sent < len(buffer):
             return [buffer[sent:], *buffers[index + 1 :]]

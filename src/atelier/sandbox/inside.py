@@ -1,8 +1,8 @@
-"""What runs inside the sandbox: load one function, warm it up, give up everything else, then serve calls.
+"""The child's side of the sandbox: load a function, warm it up, confine the process, serve calls.
 
 The parent starts it as a fresh interpreter (`main`), never by import; it knows neither who calls
-nor how often. Nothing can be imported or opened after the warm-up, so what the function needs
-later must be touched there.
+nor how often. Nothing can be imported or opened after the warm-up, so the warm-up must touch
+everything that the function needs later.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ OUT_OF_MEMORY = re.compile(
     r"allocate|bad_alloc|MemoryError",
     re.IGNORECASE,
 )
-"""What GLib, libvips, OpenCV, libc, C++ and Python say when RLIMIT_AS stops them."""
+"""Messages of GLib, libvips, OpenCV, libc, C++ and Python when RLIMIT_AS stops them."""
 
 _TRACE = 8_000
-"""Characters of a traceback that travel, from its end."""
+"""Characters kept of a traceback, from its end."""
 
-_linecache = linecache  # traceback imports it late, when nothing can be imported any more
+_linecache = linecache  # traceback imports it lazily, when nothing can be imported any more
 
 
 class Order(msgspec.Struct):
-    """What the parent sends first."""
+    """The parent's first message."""
 
     target: str
     warm_up: str | None
@@ -64,7 +64,7 @@ class Reply(msgspec.Struct, omit_defaults=True):
 
 
 def main(parent: str, descriptor: str) -> None:
-    """Serve the socket that the parent left open, until it is closed."""
+    """Serve the socket inherited from the parent until it is closed."""
     confinement.follow(int(parent))
     faulthandler.enable()
     channel = Channel(socket.socket(fileno=int(descriptor)))
@@ -92,7 +92,7 @@ def resolve(name: str) -> Callable[..., Any]:
 
 
 class Target:
-    """A function and the types of its positional parameters: Any where it does not say."""
+    """A function and the types of its positional parameters: Any where there is no annotation."""
 
     def __init__(self, name: str) -> None:
         self.function = resolve(name)
@@ -102,7 +102,7 @@ class Target:
         self.required = sum(parameter.default is parameter.empty for parameter in parameters)
 
     def convert(self, arguments: list[Any]) -> list[Any]:
-        """Turn builtins into what the function takes; TypeError or ValidationError when they do not fit."""
+        """Turn builtins into the function's types; raises TypeError or ValidationError."""
         if not self.required <= len(arguments) <= len(self.types):
             raise TypeError(f"{len(arguments)} arguments for {len(self.types)} parameters")
         return [
@@ -112,7 +112,7 @@ class Target:
 
 
 def answer(target: Target, arguments: list[Any]) -> Reply:
-    """Call the function; whatever it raises becomes a reply."""
+    """Call the function; every error becomes a reply."""
     try:
         values = target.convert(arguments)
     except (msgspec.ValidationError, TypeError) as error:
@@ -136,7 +136,7 @@ def answer(target: Target, arguments: list[Any]) -> Reply:
 
 
 def _kinds(error: AtelierError) -> list[str]:
-    """Name the error's class and its bases, nearest first: the parent may know only one of them."""
+    """Names of the error's class and its bases, nearest first: the parent may know only one."""
     return [
         f"{kind.__module__}.{kind.__qualname__}"
         for kind in type(error).__mro__
@@ -145,7 +145,7 @@ def _kinds(error: AtelierError) -> list[str]:
 
 
 def _touch(target: Target, order: Order) -> None:
-    """Do now what would import or open something later."""
+    """Do now whatever would import or open something later."""
     for kind in target.types:
         try:
             msgspec.convert(object(), kind)

@@ -1,4 +1,4 @@
-"""Tells the allocator that a process handles pictures: megabytes that are freed now are wanted again in a moment."""
+"""Tells the allocator to keep freed memory: the next picture needs the same megabytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from contextlib import suppress
 
 # mallopt(3) of glibc.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# Room for 24 megapixels of RGB; what is larger goes back to the system at once.
+# Room for 24 megapixels of RGB; larger blocks go back to the system at once.
 KEPT_BYTES = 80 << 20
 
 
 def keep_freed_pages() -> None:
     """Keeps freed blocks instead of unmapping them: fresh pages cost a tenth of every picture.
 
-    Needs glibc.
+    Works with glibc alone.
     """
     with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)

@@ -1,10 +1,10 @@
-"""Run one function on untrusted content in confined children: a bomb, a hang or a crash fails that call alone.
+"""Runs one function on untrusted content in confined children, so that a bomb fails one call.
 
 A `Sandbox` keeps `children` processes, each with a thread that starts it, hands it one call at a
 time and replaces it when it dies, grows or gets old. It knows nothing of pictures: the target is
-any importable function whose arguments and result msgspec can carry (dataclasses, Structs,
-builtins, bytes). Children outlive calls, so code that takes one over could see the calls after it,
-within that child, until it is replaced; it can reach nothing else.
+any importable function whose arguments and result msgspec can encode (dataclasses, Structs,
+builtins, bytes). Children outlive calls, so code that takes one over could see later calls within
+that child, until it is replaced; it can reach nothing else.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-WORN = "worn"  # the end of a child that is old, has grown, or died between two calls
+WORN = "worn"  # why a child ended that is old, has grown, or died between two calls
 
 _PATIENCE = 30.0
-"""Seconds, at most, between two attempts to start a child that does not start."""
+"""Longest pause between two attempts to start a child, in seconds."""
 
 
 class _Job(Generic[T]):
@@ -55,13 +55,13 @@ class _Job(Generic[T]):
 class Sandbox(Generic[T]):
     """A pool of children that run `target` ("module:qualname"), whose result is of type `returns`.
 
-    `seconds` bound one call from the moment a child takes it, `memory` bytes what it may add to an
+    `seconds` bound one call from the moment a child takes it, `memory` bytes its addition to an
     idle child's address space, `answer` bytes its result. `warm_up` names a function that a child
-    calls with `warm_up_args` before it is confined: it must import and open all that the target
-    will ever need. `path` lists folders in which children find modules beside the installed ones.
-    A child is replaced after `calls` calls or when its resident size has grown by `growth` bytes;
-    `on_end` is told why each replaced child ended, from any thread. Make one per process, after
-    any fork; use it from any thread or event loop.
+    calls with `warm_up_args` before it is confined: it must import and open everything that the
+    target will ever need. `path` lists folders in which children find modules beside the installed
+    ones. A child is replaced after `calls` calls or when its resident size has grown by `growth`
+    bytes; `on_end` is told why each replaced child ended, from any thread. Make one per process,
+    after any fork; use it from any thread or event loop.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class Sandbox(Generic[T]):
             minder.start()
 
     async def call(self, *arguments: object) -> T:
-        """Run the function; being cancelled frees the child by killing it.
+        """Run the function; cancelling it kills the child and so frees its place.
 
         DecodeTimeout, DecodeMemory, DecodeCrashed or plain DecodeFailed say how this content
         failed; an AtelierError that the function raised comes back as its kind; Unavailable means
-        that no child can be had (try later).
+        that no child can be started (try later).
         """
         job = self._submit(arguments)
         try:
@@ -113,7 +113,7 @@ class Sandbox(Generic[T]):
             raise
 
     def call_sync(self, *arguments: object) -> T:
-        """Do the same for a caller without an event loop."""
+        """`call` for a caller without an event loop."""
         job = self._submit(arguments)
         try:
             return job.future.result()
@@ -123,6 +123,7 @@ class Sandbox(Generic[T]):
 
     def close(self) -> None:
         """End all children; calls that wait or run fail with Unavailable."""
+        # A forked copy owns neither the children nor the threads.
         if os.getpid() != self._owner:
             return
         for minder in self._minders:
@@ -132,7 +133,7 @@ class Sandbox(Generic[T]):
             minder.join()
 
     async def aclose(self) -> None:
-        """Do the same without blocking the event loop."""
+        """`close` without blocking the event loop."""
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Sandbox[T]:
@@ -155,7 +156,7 @@ class Sandbox(Generic[T]):
 
 
 class _Line(Generic[T]):
-    """Where jobs wait for minders and idle minders for jobs."""
+    """The queue between jobs and minders: jobs wait for minders, idle minders for jobs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -181,7 +182,7 @@ class _Line(Generic[T]):
             return None
 
     def leave(self, minder: _Minder[T]) -> None:
-        """Stop waiting; a job for which the minder has been woken in this moment goes to another."""
+        """Stop waiting; a job for which this minder was just woken goes to another."""
         with self._lock:
             if minder in self._idle:
                 self._idle.remove(minder)
@@ -194,7 +195,7 @@ class _Line(Generic[T]):
             self._serving += change
 
     def give_up(self) -> None:
-        """Fail the waiting jobs, if no child is up to take them."""
+        """Fail the waiting jobs if no child is up to take them."""
         with self._lock:
             if self._serving:
                 return
@@ -202,7 +203,7 @@ class _Line(Generic[T]):
         _fail(jobs, "the decoder cannot be started")
 
     def begin(self, job: _Job[T], child: Child[T]) -> bool:
-        """Mark a job as running; False when nobody wants it any more."""
+        """Mark a job as running; false if it has been cancelled."""
         with self._lock:
             if not job.future.set_running_or_notify_cancel():
                 return False
@@ -214,7 +215,7 @@ class _Line(Generic[T]):
             job.child = None
 
     def abandon(self, job: _Job[T]) -> None:
-        """Forget a job; the child that runs it, and only that, is killed."""
+        """Cancel a job; kills the child that runs it, and no other."""
         job.future.cancel()
         with self._lock:
             if job.child is not None:
@@ -284,7 +285,7 @@ class _Minder(threading.Thread, Generic[T]):
         os.write(self._mouth, b"!")
 
     def stop(self) -> None:
-        """End the child and the thread, whatever they are doing."""
+        """End the child and the thread, even in the middle of a call."""
         with self._lock:
             if self._stopping:
                 return
@@ -334,7 +335,7 @@ class _Minder(threading.Thread, Generic[T]):
             self._line.end(job)
             self._reason = error.slug if isinstance(error, DecodeFailed) else WORN
             if not isinstance(error, AtelierError | TypeError):
-                child.kill()  # nobody knows what is left on its socket
+                child.kill()  # its socket may still hold the rest of an answer
             closed = self._stopping and isinstance(error, DecodeCrashed)
             job.future.set_exception(Unavailable("The sandbox is closed.") if closed else error)
         else:

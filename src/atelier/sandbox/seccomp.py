@@ -1,15 +1,15 @@
-"""A seccomp filter for a process that only computes: after `install` it can reach nothing but what it already holds.
+"""A seccomp filter for a process that only computes: it can reach nothing but what it holds.
 
 An allow-list, because its callers do nothing after warm-up but compute, allocate, wait, start
 threads and talk over one socket; a deny-list would have to name every way out, today's and the
-next kernel's. It stays stable across glibc versions since what is refused is refused softly:
-system calls of the unified numbering (from 424: clone3, openat2, io_uring, pidfd_*, ...) are
-answered ENOSYS, upon which libraries fall back to the older call, all others EPERM.
+next kernel's. It stays stable across glibc versions because refusals are soft: system calls of the
+unified numbering (from 424: clone3, openat2, io_uring, pidfd_*, ...) are answered ENOSYS, at which
+libraries fall back to the older call, all others EPERM.
 
 Opening files is refused even for reading, as the process has its parent's user id and so could
-read its parent's secrets (/proc/PARENT/environ, key files): whatever is needed from disk must be
-loaded before. No memory becomes executable any more. x86_64 and aarch64 on Linux;
-`seccomp_available` says whether it can be installed here.
+read its parent's secrets (/proc/PARENT/environ, key files): files must be loaded before. No memory
+becomes executable any more. x86_64 and aarch64 on Linux; `seccomp_available` says if it can be
+installed here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from functools import cache
 
 _SET_MODE_FILTER = 1
 _GET_ACTION_AVAIL = 2
-_FLAG_TSYNC = 1  # every thread that the warm-up left running is confined too
-_FLAG_SPEC_ALLOW = 4  # kernels before 5.16 otherwise slow the whole process down against Spectre
+_FLAG_TSYNC = 1  # confines every thread that the warm-up left running too
+_FLAG_SPEC_ALLOW = 4  # kernels before 5.16 otherwise slow down the process against Spectre
 
 _RET_KILL_PROCESS = 0x80000000
 _RET_ALLOW = 0x7FFF0000
@@ -44,7 +44,7 @@ _OFFSET_ARCH = 4
 _OFFSET_ARGUMENT = 16  # eight bytes each, the low half first
 
 _UNIFIED = 424
-"""System calls from this number on are the same on every architecture; x86_64's x32 variants lie above it as well."""
+"""From this number on system calls are the same everywhere; x86_64's x32 calls are above too."""
 
 _CLONE_THREAD = 0x00010000
 _PROT_EXEC = 0x4
@@ -93,7 +93,8 @@ _X86_64 = Machine(
             201,
             100,
             98,
-            # clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage
+            # clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times
+            # getrusage
         ),
         *(7, 271, 23, 270),  # poll ppoll select pselect6
         *(
@@ -180,7 +181,7 @@ class _Program(ctypes.Structure):
 
 @cache
 def seccomp_available() -> bool:
-    """Say whether `install` works on this machine and kernel."""
+    """True if `install` works on this machine and kernel."""
     machine = _machine()
     if machine is None:
         return False
@@ -191,7 +192,7 @@ def seccomp_available() -> bool:
 def install() -> None:
     """Confine all threads of this process for good.
 
-    PR_SET_NO_NEW_PRIVS must be set. OSError when refused.
+    PR_SET_NO_NEW_PRIVS must be set. Raises OSError if the kernel refuses.
     """
     machine = _machine()
     if machine is None:
@@ -204,12 +205,15 @@ def install() -> None:
 
 
 def assemble(machine: Machine, pid: int) -> bytes:
-    """Write the filter as classic BPF.
+    """The filter as classic BPF.
 
-    The accumulator holds the system call's number until an argument is asked.
+    Every branch ends in a return, so a jump only ever skips the rest of its own branch. The
+    accumulator holds the system call's number until an argument is loaded, and no branch goes on
+    after that.
     """
     refuse = _op(_RETURN, _RET_ERRNO | _EPERM)
     allow = _op(_RETURN, _RET_ALLOW)
+    # Another architecture's numbers mean other calls: a process that switches is killed.
     code = [
         _op(_LOAD, _OFFSET_ARCH),
         _op(_EQUAL, machine.audit, 1, 0),
@@ -235,7 +239,7 @@ def assemble(machine: Machine, pid: int) -> bytes:
         allow,
         refuse,
     ]
-    # abort() and raise() signal the process itself, so that a crash is seen as what it is.
+    # abort() and raise() signal the process itself; a crash must stay visible as one.
     code += [
         _op(_EQUAL, machine.tgkill, 0, 4),
         _argument(0),

@@ -1,1 +1,1 @@
-"""Tasks: pictures for people to work on, each handed out once, and the count of all that were ever made."""
+"""Tasks: pictures for people to work on, each handed out once, and the count of all ever made."""

@@ -1,6 +1,7 @@
-"""A JSON object read as it comes, one field of which is base64, decoded at once: its text is never held.
+"""A streaming parser for a JSON object one field of which is base64, decoded on the fly.
 
-Memory is bounded by the other fields and time is linear, whatever is sent. Knows no HTTP.
+The base64 text is never held: memory is bounded by the other fields, and time is linear for any
+input. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _DEPTH = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}
 
 
 class State(Enum):
-    """Where in the text the next byte is."""
+    """The place of the next byte in the JSON text."""
 
     BETWEEN = auto()
     STRING = auto()
@@ -36,10 +37,10 @@ class State(Enum):
 
 
 class Base64Json:
-    """Takes the body piece by piece, gives the bytes of the field, and in the end the other fields.
+    """Takes the body in pieces, yields the bytes of the field, and at the end the other fields.
 
-    Only so much of JSON is understood here as finds the field; the rest is parsed when it is
-    whole, with an empty string in the field's place.
+    It understands only as much JSON as finds the field; the rest is parsed when it is complete,
+    with an empty string in the field's place.
     """
 
     def __init__(self, name: str) -> None:
@@ -52,7 +53,7 @@ class Base64Json:
         self._base64 = Base64(name)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the body; what they hold of the field, decoded.
+        """Take the next bytes of the body; yields the decoded bytes of the field in them.
 
         Raises Invalid.
         """
@@ -72,7 +73,7 @@ class Base64Json:
     def finish(self) -> dict[str, Any]:
         """The other fields.
 
-        Raises Malformed when the body is no JSON, Invalid when the field is not in it.
+        Raises Malformed if the body is not JSON, Invalid if the field is missing.
         """
         try:
             fields = orjson.loads(self._rest)
@@ -85,14 +86,13 @@ class Base64Json:
             raise _invalid(
                 [self._name], REQUIRED if given is None else "A base64 string is needed"
             )
-        if (
-            given is None or given
-        ):  # a name that is given twice: the later value counts everywhere else, so neither may count here
+        # A name given twice: every other parser takes the later value, so neither may count.
+        if given is None or given:
             raise _invalid([self._name], "Given twice")
         return fields
 
     def _skip(self, chunk: bytes, place: int) -> int:
-        """Keep bytes up to where something changes; the place behind them."""
+        """Keep bytes up to the next structural one; returns the place after it."""
         if self._state is State.ESCAPED:
             self._keep(chunk[place : place + 1])
             self._state = State.STRING
@@ -106,7 +106,7 @@ class Base64Json:
         return match.end()
 
     def _turn(self, mark: bytes) -> None:
-        """What `mark`, the last byte that was kept, means for what follows."""
+        """Change state after `mark`, the last byte that was kept."""
         if self._state is State.STRING:
             if mark == b"\\":
                 self._state = State.ESCAPED
@@ -118,6 +118,8 @@ class Base64Json:
         elif self._is_field():
             if self._found:
                 raise _invalid([self._name], "Given twice")
+            # With the opening quote, which is kept already, this is an empty string in the
+            # field's place. Forgetting the key keeps the next string from looking like its value.
             self._keep(b'"')
             self._state, self._found = State.FIELD, True
             self._last = slice(0, 0)
@@ -126,9 +128,11 @@ class Base64Json:
             self._last = slice(len(self._rest) - 1, len(self._rest))
 
     def _is_field(self) -> bool:
-        """Whether the string that begins with the last quote is the field's value."""
+        """True if the string that begins with the last quote is the field's value."""
         if self._depth != 1 or not self._last.stop:
             return False
+        # Only between a key and its value are there just a colon and white space: after a value
+        # there is a comma.
         return self._rest[self._last.stop : -1].strip() == b":" and self._key() == self._name
 
     def _key(self) -> str | None:
@@ -138,7 +142,7 @@ class Base64Json:
         try:
             return str(orjson.loads(raw)) if b"\\" in raw else None
         except orjson.JSONDecodeError:
-            return None  # the whole will not parse either
+            return None  # then the whole does not parse either
 
     def _keep(self, part: bytes) -> None:
         self._rest += part
@@ -147,18 +151,18 @@ class Base64Json:
 
 
 class Base64:
-    """Base64 (RFC 4648, section 4: its alphabet, padded, nothing else) inside a JSON string, decoded in pieces."""
+    """Base64 (RFC 4648, section 4; padding required) in a JSON string, decoded in pieces."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._held = b""  # what is no whole escape or no whole group of four yet
+        self._held = b""  # an incomplete escape, or an incomplete group of four
         self._padded = False
 
     def feed(self, text: bytes) -> bytes:
-        """Decode what the next bytes of the string complete. Raises Invalid."""
-        text, tail = self._unescaped(self._held + text)
+        """Decode the groups that the next bytes of the string complete. Raises Invalid."""
+        text, escape = self._unescaped(self._held + text)
         whole = len(text) - len(text) % 4
-        self._held = text[whole:] + tail
+        self._held = text[whole:] + escape
         if not whole:
             return b""
         if self._padded:
@@ -170,22 +174,22 @@ class Base64:
             raise self._bad() from None
 
     def finish(self) -> None:
-        """The string has ended. Raises Invalid when it ended too soon."""
+        """End the string. Raises Invalid if it is incomplete."""
         if self._held:
             raise self._bad()
 
     def _unescaped(self, text: bytes) -> tuple[bytes, bytes]:
-        """The text without escapes, and the beginning of an escape at its end."""
+        """The text without escapes, and an incomplete escape at its end."""
         last = text.rfind(b"\\")
         if last < 0:
             return text, b""
-        tail = b""
+        escape = b""
         if len(text) - last < _ESCAPE_BYTES and text[last + 1 : last + 2] != b"/":
-            text, tail = text[:last], text[last:]
+            text, escape = text[:last], text[last:]
         plain = _ESCAPE.sub(_character, text)
         if b"\\" in plain:
             raise self._bad()
-        return plain, tail
+        return plain, escape
 
     def _bad(self) -> Invalid:
         return _invalid(

@@ -1,4 +1,4 @@
-"""What is announced about tasks: the event types, and the data that each carries as PostgreSQL puts it together."""
+"""Events about tasks: the types, and the data that PostgreSQL puts together for each."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ DELETED = "task.deleted"
 # The facts that a subscriber may want without asking back, of a row of `tasks`.
 STATE = """
     jsonb_build_object(
-        'id', id, 'owner_id', owner_id, 'meta', meta, 'free', free, 'taken_at', taken_at, 'leased_until', leased_until,
-        'created_at', created_at, 'format', format, 'media_type', media_type, 'size', size, 'sha256', sha256
+        'id', id, 'owner_id', owner_id, 'meta', meta, 'free', free, 'taken_at', taken_at,
+        'leased_until', leased_until, 'created_at', created_at, 'format', format,
+        'media_type', media_type, 'size', size, 'sha256', sha256
     )
 """
 
@@ -22,7 +23,7 @@ STATE = """
 def announce(
     event: str, rows: str, *, sequence: str = "sequence", reason: str | None = None
 ) -> str:
-    """The INSERT that announces `event` of each of `rows`, a CTE of whole tasks.
+    """The INSERT that adds `event` for each of `rows`, a CTE of whole tasks.
 
     All arguments are constants.
     """

@@ -1,9 +1,7 @@
-"""Which image format some bytes are, by what they begin with.
+"""Identifies the image format of bytes by their beginning, never by name or claimed type.
 
-Names and claimed media types are not looked at.
-
-An allow-list: whatever is not on it is no image. Nothing is decoded, so nothing can be too large
-to be looked at.
+An allow-list: a format that is not on it is no image. Nothing is decoded, so no file is too large
+to be identified.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ from atelier.errors import Unsupported
 
 HEAD_BYTES = (
     64 * 1024
-)  # of a file that are looked at; comments before an SVG's root element may be long
+)  # of a file that are read; comments before an SVG's root element may be long
 
 
 class Format(NamedTuple):
-    """An image format: its name, its media type, the ending of its files."""
+    """An image format: its name, its media type, its file suffix."""
 
     name: str
     media_type: str
@@ -27,7 +25,7 @@ class Format(NamedTuple):
 
     @property
     def active(self) -> bool:
-        """Whether a browser that shows such a file may run what is in it."""
+        """True if a browser that shows such a file may run scripts in it."""
         return self.name == "SVG"
 
 
@@ -83,7 +81,7 @@ RAF = Format("RAF", "image/x-fuji-raf", "raf")
 ORF = Format("ORF", "image/x-olympus-orf", "orf")
 RW2 = Format("RW2", "image/x-panasonic-rw2", "rw2")
 
-# Where one signature begins like another, the longer one stands first.
+# If one signature begins like another, the longer one stands first.
 SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff\xf7", JLS),
     (b"\xff\xd8\xff", JPEG),
@@ -119,7 +117,7 @@ SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xd7\xcd\xc6\x9a", WMF),
     (b"/* XPM */", XPM),
 )
-# Signatures that are too short, or in another place, to be believed alone.
+# Signatures that are too short, or in another place, to be trusted alone.
 PATTERNS: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
     (re.compile(pattern, re.DOTALL), found)
     for pattern, found in (
@@ -127,7 +125,7 @@ PATTERNS: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
         (
             rb"BM.{12}(?:\x0c|\x10|\x28|\x34|\x38|\x40|\x6c|\x7c)\0\0\0",
             BMP,
-        ),  # the size of a header that exists
+        ),  # the size of a known header
         (rb"\0\0\x01\0[^\0]\0.{2}[\0\xff].{12}", ICO),
         (rb"\0\0\x02\0[^\0]\0.{2}[\0\xff].{12}", CUR),
         (rb"\x0a[\0\x02-\x05][\0\x01][\x01\x02\x04\x08].{60}\0", PCX),
@@ -142,7 +140,7 @@ PATTERNS: tuple[tuple[re.Pattern[bytes], Format], ...] = tuple(
         (rb"P[Ff]\n\d+ \d+\s-?\d", PFM),
     )
 )
-# ISO base media: the major brand, or, when that is general, the compatible ones.
+# ISO base media: the major brand or, if that is general, a compatible one.
 BRANDS = {
     b"avif": AVIF,
     b"avis": AVIF,
@@ -162,14 +160,13 @@ BRANDS = {
 GENERAL = frozenset({b"mif1", b"mif2", b"msf1"})
 JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 JP2_BRANDS = {b"jp2 ": JP2, b"jpx ": JPX, b"jpm ": JPM, b"jph ": JPH}
-BRANDS_LIMIT = 32  # of one file that are looked at
-TGA_FOOTER = (
-    b"TRUEVISION-XFILE.\0"  # the last bytes of a TGA; an older one has nothing to know it by
-)
+BRANDS_LIMIT = 32  # read of one file
+TGA_FOOTER = b"TRUEVISION-XFILE.\0"  # the last bytes of a TGA; the older version has no signature
 TAIL_BYTES = len(TGA_FOOTER)
 
 _SVG_PROLOG = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w.-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*",
+    rb"(?:\xef\xbb\xbf)?"
+    rb"(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE\s+(?:[\w.-]+:)?svg\b[^\[>]*(?:\[.*?\]\s*)?>)*",
     re.DOTALL,
 )
 _SVG_ROOT = re.compile(rb"<(?:([A-Za-z_][\w.-]*):)?svg(?=[\s>/])([^>]*)")
@@ -179,9 +176,9 @@ _SVG_NAMESPACE = re.compile(
 
 
 def identify(head: bytes, tail: bytes = b"") -> Format:
-    """The format of a file whose first bytes are `head` (up to `HEAD_BYTES`) and whose last ones are `tail`.
+    """The format of a file with the first bytes `head` (`HEAD_BYTES` at most) and last `tail`.
 
-    Raises Unsupported for what is not an image.
+    Raises Unsupported if it is not an image.
     """
     found = _signature(head) or _brand(head) or _pattern(head) or _svg(head)
     if found is None and tail.endswith(TGA_FOOTER):
@@ -218,9 +215,9 @@ def _brand(head: bytes) -> Format | None:
 
 
 def _svg(head: bytes) -> Format | None:
-    """SVG: XML in UTF-8 whose root element is `svg` of SVG's namespace.
+    """SVG: XML in UTF-8 with the root element `svg` in SVG's namespace.
 
-    Comments and a DOCTYPE may come before it.
+    Comments and a DOCTYPE may precede it.
     """
     prolog = _SVG_PROLOG.match(head)
     root = _SVG_ROOT.match(head, prolog.end() if prolog else 0)

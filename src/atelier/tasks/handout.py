@@ -1,10 +1,8 @@
-"""Handing tasks out: take, and with a lease renew, release, complete, expire.
+"""Hands tasks out: take, and with a lease renew, release, complete, expire.
 
-Each is one statement.
-
-A lease's token is the number of the event that began it: it grows with every hand-out and is void
-after the next event, so a late holder can harm nobody. Statements run on whatever `Fetch` is
-given: alone, or in a caller's transaction.
+Each is one statement. A lease's token is the number of the event that began it: it grows with
+every hand-out and is void after the next event, so a late holder can do no harm. Statements run on
+the `Fetch` they are given: alone, or in a caller's transaction.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
 
-# For which a take waits while every free task is locked by others who may yet give it back
+# A take waits so long while every free task is locked by requests that may yet give it back.
 PATIENCE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1
 EXPIRE_LIMIT = 1000  # leases ended by one statement
 
-# SKIP LOCKED: no taker waits for another. What follows ($1, true, $3) and is of $1 are its free
-# tasks above $3. Put so, only one index has this order, and no statistics talk the planner into
-# another, along which it would have to step over all that was ever taken.
+# SKIP LOCKED: no taker waits for another. The row comparison selects the free tasks of $1 above
+# $3. In this form only one index has the order, whatever the statistics: along another the scan
+# would step over every task ever taken.
 TAKE = f"""
     WITH candidate AS MATERIALIZED (
         SELECT id FROM tasks WHERE (owner_id, free, id) > ($1, true, $3) AND owner_id <= $1
@@ -53,13 +51,16 @@ TAKE = f"""
 _LEFT = """
     SELECT
         EXISTS (SELECT 1 FROM tasks WHERE owner_id = $1 AND free) AS free,
-        EXISTS (SELECT 1 FROM tasks WHERE owner_id = $1 AND leased_until <= statement_timestamp()) AS overdue
+        EXISTS (
+            SELECT 1 FROM tasks WHERE owner_id = $1 AND leased_until <= statement_timestamp()
+        ) AS overdue
 """
 
 _FREED = "SET free = true, taken_at = NULL, leased_until = NULL, sequence = sequence + 1"
 _EXPIRE = f"""
     WITH overdue AS MATERIALIZED (
-        SELECT id FROM tasks WHERE leased_until <= statement_timestamp() AND ($1::bigint IS NULL OR owner_id = $1)
+        SELECT id FROM tasks
+        WHERE leased_until <= statement_timestamp() AND ($1::bigint IS NULL OR owner_id = $1)
         ORDER BY leased_until LIMIT {EXPIRE_LIMIT} FOR UPDATE SKIP LOCKED
     ), freed AS (
         UPDATE tasks {_FREED} FROM overdue WHERE tasks.id = overdue.id RETURNING tasks.*
@@ -80,7 +81,9 @@ _RELEASE = f"""
     SELECT {COLUMNS} FROM freed
 """
 _COMPLETE = f"""
-    WITH done AS (UPDATE tasks SET leased_until = NULL, sequence = sequence + 1 {_HELD} RETURNING *), announced AS (
+    WITH done AS (
+        UPDATE tasks SET leased_until = NULL, sequence = sequence + 1 {_HELD} RETURNING *
+    ), announced AS (
         {events.announce(events.COMPLETED, "done")}
     )
     SELECT {COLUMNS} FROM done
@@ -100,25 +103,27 @@ class LeaseLost(Conflict):
     slug = "lease-lost"
 
 
-async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta | None) -> Row:
-    """The oldest free task of this owner, theirs from now on, or until the lease ends.
+async def take(
+    fetch: Fetch, watermarks: Watermarks, owner_id: int, lease: timedelta | None
+) -> Row:
+    """The oldest free task of this owner, taken for good or until the lease ends.
 
-    Raises NoFreeTask.
-
-    That there is none is only said when none is to be seen: others that are locked just then may
-    come free again.
+    Raises NoFreeTask, but only if no free task is to be seen: tasks locked by others at the moment
+    may come free again.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = FIRST_PAUSE_SECONDS
     while True:
-        above = floors.get(owner_id)
+        above = watermarks.get(owner_id)
         taken = await fetch(TAKE, owner_id, lease, above)
         if taken is not None:
-            floors.taken(owner_id, taken["id"], above)
+            watermarks.taken(owner_id, taken["id"], above)
             return taken
-        floors.forget(owner_id)
+        # Nothing above the watermark: tasks below it may have been given back.
+        watermarks.forget(owner_id)
         if above:
             continue
+        # Nothing is free, or only locked rows are: look for expired leases before giving up.
         left = await fetch(_LEFT, owner_id)
         if left is not None and left["overdue"] and await _expire(fetch, owner_id):
             continue
@@ -133,19 +138,19 @@ async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta
 
 
 async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:
-    """Begin the time of a lease anew.
+    """Restart the time of a lease.
 
-    Raises LeaseLost, and NotFound when there is no such task of theirs.
+    Raises LeaseLost, and NotFound if this owner has no such task.
     """
     return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
 
 
 async def release(
-    fetch: Fetch, floors: Watermarks, owner_id: int, task_id: int, token: int
+    fetch: Fetch, watermarks: Watermarks, owner_id: int, task_id: int, token: int
 ) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
     row = await _held(fetch, _RELEASE, owner_id, task_id, token)
-    floors.forget(owner_id)
+    watermarks.forget(owner_id)
     return row
 
 
@@ -155,7 +160,7 @@ async def complete(fetch: Fetch, owner_id: int, task_id: int, token: int) -> Row
 
 
 async def expire(database: Database) -> int:
-    """Free the tasks of every lease that has run out; how many."""
+    """Free the tasks of expired leases; returns how many."""
     freed = 0
     while batch := await _expire(database.fetchrow, None):
         freed += batch

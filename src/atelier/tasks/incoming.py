@@ -1,6 +1,6 @@
-"""A task as it is sent: multipart, or JSON whose `image` is base64, decoded on its way to memory or disk.
+"""Receives a new task: multipart, or JSON whose `image` is base64, decoded on the fly.
 
-The base64 text is never held: memory stays flat and time linear, whatever is sent. Knows no store.
+The base64 text is never held: memory stays flat and time linear for any input. Knows no store.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ IMAGE, META = "image", "meta"
 async def incoming(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
     """The image and the meta of a new task.
 
-    A spooled file is gone when this ends, unless somebody took it over.
-
-    Raises Unsupported, Malformed and Invalid, and what the spool raises.
+    A spooled file is removed when this ends, unless it was stored by then. Raises Unsupported,
+    Malformed and Invalid, and the errors of the spool.
     """
     content_type = request.headers.get("content-type", "")
     if is_json(content_type):
@@ -78,7 +77,7 @@ async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Pic
 
 
 def _meta(fields: dict[str, Any]) -> str:
-    """The `meta` of `fields`, which hold nothing else: any text of bounded length."""
+    """The `meta` of `fields`, the only one allowed: any text of bounded length."""
     if other := next((name for name in fields if name != META), None):
         raise invalid(other, unknown((IMAGE, META)))
     if META not in fields:

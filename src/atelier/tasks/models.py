@@ -1,4 +1,4 @@
-"""The tables `tasks` and `task_totals`: what there is to do, who has it, and how much there ever was."""
+"""The tables `tasks` and `task_totals`: the tasks, their leases, and how many were ever made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Task(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        # Somebody's free tasks stand together in it, oldest first, and so do those that are taken:
+        # An owner's free tasks are adjacent in it, oldest first, and so are the taken ones:
         # decision 31.
         Index("ix_tasks_owner_id_free_id", "owner_id", "free", "id"),
         Index(
@@ -41,8 +41,8 @@ class Task(Base):
             "leased_until",
             postgresql_where=text("leased_until IS NOT NULL"),
         ),
-        # A take steps over what was taken since the last vacuum: let that not depend on the
-        # table's size.
+        # A take steps over the tasks taken since the last vacuum: vacuum by their number, not
+        # by the table's size.
         {
             "postgresql_with": {
                 "autovacuum_vacuum_scale_factor": 0,
@@ -64,6 +64,6 @@ class TaskTotal(Base):
     shard: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     created: Mapped[int] = mapped_column(BigInteger)
 
-    # Half of the page stays empty for the next versions of its rows: an update that finds room
+    # Half of each page stays empty for new versions of its rows: an update that finds room
     # touches no index.
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)

@@ -1,4 +1,4 @@
-"""Reading tasks: one, a page, the total. No ORM; rows leave as ready bytes."""
+"""Reads tasks: one, a page, the total. Uses no ORM; rows leave as ready bytes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ MAX_ID = 2**63 - 1
 
 # All shards in one snapshot: a sum that was true at one moment.
 _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
-# As for hand-outs, in words that fit one index only: a walk along another might pass everything
-# there is.
+# As for hand-outs, in a form that only one index fits: a scan of another might read the whole
+# table.
 PAGE = f"""
     SELECT {COLUMNS} FROM tasks
-    WHERE (owner_id, free, id) < ($1, $4, coalesce($2, {MAX_ID})) AND (owner_id, free, id) > ($1, $4, 0)
+    WHERE (owner_id, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
+      AND (owner_id, free, id) > ($1, $4, 0)
     ORDER BY owner_id DESC, free DESC, id DESC LIMIT $3
 """
 PAGE_OF_BOTH = f"""
-    SELECT * FROM (({PAGE.replace("$4", "true")}) UNION ALL ({PAGE.replace("$4", "false")})) AS both_kinds
+    SELECT * FROM (
+        ({PAGE.replace("$4", "true")}) UNION ALL ({PAGE.replace("$4", "false")})
+    ) AS both_kinds
     ORDER BY id DESC LIMIT $3
 """
 
@@ -32,7 +35,7 @@ PAGE_OF_BOTH = f"""
 async def find(database: Database, *, owner_id: int, task_id: int) -> asyncpg.Record:
     """A task of this owner, as a row of `COLUMNS`.
 
-    Raises NotFound for anybody else's as for one that is not there.
+    Raises NotFound for another owner's as for one that does not exist.
     """
     row = await database.by_id(SELECT_ONE, task_id)
     if row is None or row["owner_id"] != owner_id:
@@ -44,7 +47,7 @@ async def page(
     database: Database, *, owner_id: int, free: bool | None, before: int | None, limit: int
 ) -> list[dict[str, Any]]:
     """Up to `limit` records of this owner, newest first, with ids below `before`."""
-    if free is None:  # two short walks along the index, for the free and for the others
+    if free is None:  # two short scans of the index, one for the free and one for the others
         rows = await database.fetch(PAGE_OF_BOTH, owner_id, before, limit)
     else:
         rows = await database.fetch(PAGE, owner_id, before, limit, free)

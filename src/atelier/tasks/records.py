@@ -1,4 +1,4 @@
-"""How a task's row looks from outside: the JSON record, and the columns that it is made of."""
+"""The JSON record of a task, and the columns that it is made of."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def etag(row: Mapping[str, Any]) -> str:
 
 
 def leased(row: Mapping[str, Any]) -> bytes:
-    """The record as JSON; with its lease, when it has one, for whoever has just got or kept that."""
+    """The record as JSON, with its lease if it has one, for the holder of the lease."""
     shown = record(row)
     until: datetime | None = row["leased_until"]
     if until is not None:

@@ -42,9 +42,7 @@ CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"
 RELEASE = "POST /api/tasks/{task_id}/release"
 COMPLETE = "POST /api/tasks/{task_id}/complete"
-UNSEEN = {
-    "Cache-Control": "no-store"
-}  # what is handed out is handed out once, not to whoever asks a cache next
+UNSEEN = {"Cache-Control": "no-store"}  # each hand-out is for one request: no cache may repeat it
 
 router = APIRouter(tags=["tasks"])
 Id = Annotated[
@@ -53,7 +51,7 @@ Id = Annotated[
 
 
 async def reached(request: Request) -> Watermarks:
-    """How far this process has handed out; made with the first request."""
+    """The watermarks of this process; made with the first request."""
     state = request.app.state
     if not hasattr(state, "task_floors"):
         state.task_floors = Watermarks()
@@ -91,26 +89,26 @@ HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 @router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
 async def take_free_task(
-    request: Request, floors: Reached, user: CurrentUser, res: Res, key: Key = None
+    request: Request, watermarks: Reached, user: CurrentUser, res: Res, key: Key = None
 ) -> Response:
     """Take my oldest free task.
 
     It is taken for good. A GET should change nothing: use `POST /api/tasks/take`.
     """
-    if HEAD in request.scope:  # it would be taken, and nobody would learn which
+    if HEAD in request.scope:  # it would be taken, and the client would not learn which
         return from_status(405, headers={"Allow": "GET"})
-    return await _take(res, floors, user.user_id, key, None)
+    return await _take(res, watermarks, user.user_id, key, None)
 
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
 async def take(
-    floors: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None
+    watermarks: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None
 ) -> Response:
     """Take my oldest free task.
 
     It is taken for good, or for the time of a lease. No two requests get the same task.
     """
-    return await _take(res, floors, user.user_id, key, body.lease_seconds if body else None)
+    return await _take(res, watermarks, user.user_id, key, body.lease_seconds if body else None)
 
 
 @router.get(
@@ -247,7 +245,7 @@ async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Resp
 
 @router.post("/api/tasks/{task_id}/release", response_model=TaskRecord, responses=HELD)
 async def release(
-    task_id: Id, body: Holding, floors: Reached, user: CurrentUser, res: Res, key: Key = None
+    task_id: Id, body: Holding, watermarks: Reached, user: CurrentUser, res: Res, key: Key = None
 ) -> Response:
     """Release a leased task.
 
@@ -256,7 +254,7 @@ async def release(
     mark = fingerprint(task_id, body.token)
 
     def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.release(fetch, floors, user.user_id, task_id, body.token)
+        return handout.release(fetch, watermarks, user.user_id, task_id, body.token)
 
     return await _once(res, user.user_id, RELEASE, key, mark, work)
 
@@ -293,12 +291,21 @@ async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> 
 
 
 async def _take(
-    res: Resources, floors: Watermarks, owner_id: int, key: str | None, lease_seconds: int | None
+    res: Resources,
+    watermarks: Watermarks,
+    owner_id: int,
+    key: str | None,
+    lease_seconds: int | None,
 ) -> Response:
     lease = None if lease_seconds is None else timedelta(seconds=lease_seconds)
     mark = fingerprint(lease_seconds)
     return await _once(
-        res, owner_id, TAKE, key, mark, lambda fetch: handout.take(fetch, floors, owner_id, lease)
+        res,
+        owner_id,
+        TAKE,
+        key,
+        mark,
+        lambda fetch: handout.take(fetch, watermarks, owner_id, lease),
     )
 
 
@@ -310,7 +317,7 @@ async def _once(
     mark: bytes,
     work: Callable[[Fetch], Awaitable[Row]],
 ) -> Response:
-    """`work` in one statement, or under a key in one transaction with its answer, kept for whoever asks again."""
+    """Run `work` alone, or with a key in one transaction with its answer, kept for repetitions."""
     if key is None:
         return _handed(await work(res.database.fetchrow))
     hours = res.settings.idempotency_hours

@@ -1,10 +1,8 @@
-"""What people do with their tasks, but for working on them: create, delete.
+"""The use cases of a task's owner: create, delete.
 
-One use case, one transaction.
-
-Knows no HTTP; dependencies are arguments. A user's counter grows in the transaction that makes the
-task, after which nothing lowers it; the sum of all counters is kept beside it, in as many rows as
-there are shards.
+One use case, one transaction. Knows no HTTP; dependencies are arguments. A user's counter grows in
+the transaction that makes the task, and nothing lowers it afterwards; the sum of all counters is
+kept beside it, in as many rows as there are shards.
 """
 
 from __future__ import annotations
@@ -30,16 +28,14 @@ from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.records import COLUMNS
 
-INTENT = timedelta(
-    hours=1
-)  # far above the time in which an image that has been received is committed
-# Rows of the total: creators meet on one of them only when they are the same user, or one time in
-# 64
+INTENT = timedelta(hours=1)  # far above the time in which a received image is committed
+# Rows of the total: two creators meet on one of them only if they are the same user, or one time
+# in 64.
 SHARDS = 64
 FORGET_ROWS = 10_000  # tasks deleted by one statement: none may run into the statement timeout
 
-# The user's row before the total's, here as when an account is deleted: whoever waits, waits for
-# nobody who waits.
+# The user's row before the total's, here as when an account is deleted: the one order of locks
+# prevents deadlocks.
 _CREATE = f"""
     WITH owner AS (
         UPDATE users SET tasks_created = tasks_created + 1 WHERE id = $1 RETURNING id
@@ -47,7 +43,9 @@ _CREATE = f"""
         INSERT INTO task_totals AS total (shard, created) SELECT id % {SHARDS}, 1 FROM owner
         ON CONFLICT (shard) DO UPDATE SET created = total.created + 1
     ), made AS (
-        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+        INSERT INTO tasks (
+            owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at
+        )
         SELECT id, $2, true, $3, $4, $5, $6, $7, 1, $8 FROM owner RETURNING *
     ), announced AS (
         {events.announce(events.CREATED, "made")}
@@ -56,7 +54,9 @@ _CREATE = f"""
 """
 _FORGET = f"""
     WITH gone AS (
-        DELETE FROM tasks WHERE id IN (SELECT id FROM tasks WHERE owner_id = $1 ORDER BY id LIMIT {FORGET_ROWS})
+        DELETE FROM tasks WHERE id IN (
+            SELECT id FROM tasks WHERE owner_id = $1 ORDER BY id LIMIT {FORGET_ROWS}
+        )
         RETURNING *
     ), discarded AS (
         INSERT INTO {garbage.TABLE} (key, after, intent)
@@ -74,7 +74,7 @@ _UNCOUNT = f"""
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as it came: its bytes in memory or spooled at a path, already hashed and counted."""
+    """A received image: its bytes in memory or spooled at a path, already hashed and counted."""
 
     content: bytes | Path
     sha256: str
@@ -90,9 +90,9 @@ async def create(
     meta: str,
     before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
 ) -> Mapping[str, Any]:
-    """Make a task: its image on disk, then in one transaction its row, its owner's count and `task.created`; the row.
+    """Make a task: its image on disk, then its row, count and event in one transaction.
 
-    Raises Unsupported for what is no image.
+    Returns the row. Raises Unsupported if the file is no image.
     """
     created_at = utcnow()
     found = await asyncio.to_thread(_identify, picture.content)
@@ -147,7 +147,7 @@ async def delete(
         await session.commit()
     await garbage.remove(
         database, blobs, [task.blob]
-    )  # were we killed before this line, the collector would do it
+    )  # after a kill before this line the collector does it
 
 
 _DELETE = text(f"""
@@ -170,10 +170,10 @@ async def _mine(
 
 
 async def forget(session: AsyncSession, owner_id: int) -> None:
-    """Delete every task of one owner, and their count from the total, within the caller's transaction.
+    """Delete every task of one owner, and their count from the total.
 
-    The images become garbage with its commit. The caller holds the lock of the user's row, so no
-    task is added.
+    This happens in the caller's transaction; the images become garbage with its commit. The caller
+    holds the lock of the user's row, so no task is added.
     """
     fetch = inside(session)
     while (row := await fetch(_FORGET, owner_id)) and row["gone"]:

@@ -1,9 +1,7 @@
-"""What files are and what is in them: bytes in, plain data out.
+"""Inspectors tell what a file is and what it contains: bytes in, plain data out.
 
-Knows no Django, no file system, no network.
-
-To teach Atelier another kind: add it to `table.PROCESSORS`, to `models.Kind` (with a migration),
-and to `detect`.
+They know no Django, no file system, no network. To add a kind, add it to `table.PROCESSORS`, to
+`models.Kind` (with a migration), and to `detect`.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ from atelier.files.inspectors.counts import Progress
 
 
 class Found(NamedTuple):
-    """What a file is."""
+    """The kind and media type of a file."""
 
     kind: str
     content_type: str
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """What to look at, beside the bytes: what detection said, and the largest picture."""
+    """The input of an inspector beside the bytes: the detected type, and the largest picture."""
 
     kind: str
     content_type: str
@@ -42,14 +40,14 @@ class Picture(msgspec.Struct, frozen=True):
 
     @property
     def extension(self) -> str:
-        """For its blob key."""
+        """The suffix of its blob key."""
         return self.content_type.rpartition("/")[2]
 
 
 class Inspection(msgspec.Struct):
-    """What was found.
+    """The outcome of an inspection.
 
-    `result` is small, and JSON that PostgreSQL takes: no NUL, no lone surrogate, no infinity.
+    `result` is small, and JSON that PostgreSQL accepts: no NUL, no lone surrogate, no infinity.
     """
 
     kind: str

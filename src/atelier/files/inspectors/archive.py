@@ -1,7 +1,4 @@
-"""Archives: what is inside, how large it gets, and whether it is a bomb.
-
-Nothing is ever unpacked to a disk.
-"""
+"""Archives: their entries, their unpacked size, and bombs. Unpacks nothing to disk."""
 
 from __future__ import annotations
 
@@ -22,11 +19,11 @@ from atelier.files.inspectors.detect import is_tar
 MIB = 1024 * 1024
 ENTRIES = 100_000
 NAMES = 100  # of entries that a result shows
-VERIFIED_BYTES = 128 * MIB  # unpacked in all, to see whether sizes and checksums are true
+VERIFIED_BYTES = 128 * MIB  # unpacked in all, to verify sizes and checksums
 BOMB_BYTES, BOMB_RATIO = (
     64 * MIB,
     200,
-)  # more than both is a bomb: deflate gets 1032 at best, text about 10
+)  # above both it is a bomb: deflate reaches 1032 at best, text about 10
 CENTRAL_RECORD = b"PK\x01\x02"
 CHUNK_BYTES = 256 * 1024
 LZMA_MEMORY = 128 * MIB  # of a dictionary; xz -9 needs 65
@@ -56,8 +53,11 @@ class TooManyEntries(Invalid):
     slug = "too-many-entries"
 
 
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, IndexError,
-          KeyError, NotImplementedError, RuntimeError, OverflowError, UnicodeError)  # fmt: skip
+BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError,
+    ValueError, IndexError, KeyError, NotImplementedError, RuntimeError, OverflowError,
+    UnicodeError,
+)  # fmt: skip
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
@@ -96,7 +96,10 @@ def _zip(data: bytes) -> Inspection:
 
 
 def _verified(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> dict[str, Any]:
-    """Unpack into nowhere as long as the budget lasts: entries whose size or checksum is not what they say."""
+    """Unpack entries within the budget and discard them.
+
+    Counts those whose size or checksum is wrong.
+    """
     budget, checked, damaged = VERIFIED_BYTES, 0, []
     for info in infos:
         if info.flag_bits & ENCRYPTED_FLAG or info.file_size > budget:
@@ -121,7 +124,7 @@ def _tar(source: Any, size: int) -> dict[str, Any]:
             entries += 1
             if entries > ENTRIES:
                 raise TooManyEntries(f"The limit is {ENTRIES} entries.")
-            archive.members = []  # type: ignore[attr-defined] # it would remember every one; typeshed forgot it
+            archive.members = []  # type: ignore[attr-defined] # else it keeps every member
             folders += member.isdir()
             links += member.issym() or member.islnk()
             unpacked += member.size if member.isfile() else 0
@@ -163,9 +166,9 @@ OPENERS: dict[str, Callable[[], Any]] = {
 
 
 class Stream(io.RawIOBase):
-    """Compressed bytes as a file of what they unpack to, in flat memory.
+    """The unpacked content of compressed bytes as a file, in flat memory.
 
-    Raises ArchiveBomb and EOFError (cut off).
+    Raises ArchiveBomb, and EOFError if the bytes are cut off.
     """
 
     def __init__(self, data: bytes, opener: Callable[[], Any]) -> None:
@@ -179,7 +182,7 @@ class Stream(io.RawIOBase):
         self._pending = b""  # taken from the data, not yet unpacked
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes; fewer at the end only."""
+        """The next `size` bytes; fewer only at the end."""
         wanted = CHUNK_BYTES if size < 0 else size
         parts: list[bytes] = []
         while wanted > 0:
@@ -201,6 +204,8 @@ class Stream(io.RawIOBase):
                 self._place += len(self._pending)
                 if not self._pending:
                     raise EOFError("the stream is cut off")
+            # At the limit of output zlib hands the rest of its input back as `unconsumed_tail`;
+            # bz2 and lzma keep it and clear `needs_input`.
             given, self._pending = self._pending, b""
             made: bytes = self._decompressor.decompress(given, CHUNK_BYTES)
             self._pending = getattr(self._decompressor, "unconsumed_tail", b"")
@@ -213,7 +218,7 @@ class Stream(io.RawIOBase):
         return bool(getattr(self._decompressor, "needs_input", True))
 
     def _next_stream(self) -> bool:
-        """Streams may follow each other; zeros and rubbish after the last are padding."""
+        """Go on with the next stream, if one follows; zeros or garbage at the end are padding."""
         rest = self._decompressor.unused_data + self._pending + self._data[self._place :]
         self._pending, self._place = b"", len(self._data)
         if rest[:4] != self._data[:4] or not rest:
@@ -224,6 +229,6 @@ class Stream(io.RawIOBase):
 
 
 def refuse_bomb(unpacked: int, packed: int) -> None:
-    """Raises ArchiveBomb for what no honest archive is."""
+    """Raises ArchiveBomb for sizes that no honest archive has."""
     if unpacked > BOMB_BYTES and unpacked > packed * BOMB_RATIO:
         raise ArchiveBomb(f"{packed} bytes would unpack to {unpacked} or more.")

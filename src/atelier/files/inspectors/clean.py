@@ -1,4 +1,4 @@
-"""Values of strangers made fit for JSON in PostgreSQL: no NUL, no lone surrogate, bounded."""
+"""Makes untrusted values fit for JSON in PostgreSQL: no NUL, no lone surrogate, bounded."""
 
 from __future__ import annotations
 

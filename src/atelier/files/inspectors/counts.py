@@ -1,6 +1,6 @@
 """Counts characters, words and lines of a text that comes in pieces.
 
-All it knows can travel from piece to piece.
+Its state is plain data, which travels with each piece.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Counts(msgspec.Struct):
-    """What has been counted so far; a line or word may go on in the next piece."""
+    """The counts so far; a line or word may continue in the next piece."""
 
     characters: int = 0
     words: int = 0
@@ -20,7 +20,7 @@ class Counts(msgspec.Struct):
     lf: int = 0
     cr: int = 0
     longest: int = 0
-    line: int = 0  # characters of the line that goes on
+    line: int = 0  # characters so far of the unfinished line
     in_word: bool = False
     after_cr: bool = False
 
@@ -46,7 +46,7 @@ class Counts(msgspec.Struct):
             self.line = len(lines[-1])
 
     def result(self) -> dict[str, Any]:
-        """The figures; a last line need not end."""
+        """The figures; the last line may lack its end."""
         ends = {"lf": self.lf, "crlf": self.crlf, "cr": self.cr}
         used = [name for name, count in ends.items() if count]
         return {
@@ -59,7 +59,7 @@ class Counts(msgspec.Struct):
 
 
 class Progress(msgspec.Struct):
-    """Where the reading of a text stands."""
+    """The state of reading a text in pieces."""
 
     encoding: str
     bom: bool
@@ -75,5 +75,5 @@ class Progress(msgspec.Struct):
         self.decoder = decoder.getstate()
 
     def result(self) -> dict[str, Any]:
-        """All that is known."""
+        """The counts and the encoding."""
         return {"encoding": self.encoding, "bom": self.bom} | self.counts.result()

@@ -1,4 +1,4 @@
-"""Tables: delimiter, shape, header; or where they stop to be a table."""
+"""Tables: delimiter, shape and header, or the line where reading failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDTHS = 1000  # different numbers of columns that are counted
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
-    """The shape of a table, or the error of one that cannot be read to its end."""
+    """The shape of a table, or the error that stopped the reading."""
     encoding = encoding_of(data)
     head = data[:HEAD_BYTES]
     sample = decoded(head, guess_encoding(head, whole=len(data) <= HEAD_BYTES) or "latin-1")[
@@ -83,7 +83,7 @@ def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
 
 
 def _is_header(first: list[str], second: list[str]) -> bool:
-    """Names are there, differ, and are no numbers; and something follows them."""
+    """True if the first row has distinct names, no numbers, and a row follows."""
     return (
         bool(second)
         and all(first)

@@ -1,4 +1,4 @@
-"""Which kind a file is, by its first bytes: never by its name, nor by what its sender calls it.
+"""The kind of a file by its first bytes: never by its name, nor by its declared type.
 
 Cheap enough for a web process: it compares, decodes and splits a few kilobytes, and parses nothing
 that can be nested.
@@ -18,14 +18,14 @@ PLAIN = "text/plain"
 SAMPLE_CHARACTERS = 16 * 1024  # of a text, for telling CSV and JSON from prose
 CSV_LINES = 50
 DELIMITERS = ",;\t|"
-PDF_WITHIN = 1024  # bytes before `%PDF-` that readers put up with
+PDF_WITHIN = 1024  # bytes before `%PDF-` that readers tolerate
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # sizes in bytes
 BLOCK = 512  # of a tar archive
 STRANGE_SHARE = 0.01  # of control characters, above which an 8-bit file is not text
-HEAD_BYTES = 64 * 1024  # that are enough to judge by
+HEAD_BYTES = 64 * 1024  # enough to judge by
 BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_LE, "utf-32"),  # first, because it begins like UTF-16's
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -71,7 +71,10 @@ def detect(head: bytes, *, whole: bool) -> Found:
 
 
 def _is_bmp(head: bytes) -> bool:
-    """`BM` alone begins many words: the reserved field is zero and the header's size one of those that exist."""
+    """True for a bitmap's header.
+
+    `BM` alone begins many words: the reserved field must be zero, and the header's size known.
+    """
     return (
         head[:2] == b"BM"
         and head[6:10] == bytes(4)
@@ -80,7 +83,7 @@ def _is_bmp(head: bytes) -> bool:
 
 
 def is_tar(head: bytes) -> bool:
-    """Whether this is a tar archive: by the checksum of its first header, which older ones have, too."""
+    """True for a tar archive, by its first header's checksum, which old formats have too."""
     block = head[:BLOCK]
     if len(block) < BLOCK:
         return False
@@ -92,7 +95,10 @@ def is_tar(head: bytes) -> bool:
 
 
 def guess_encoding(head: bytes, *, whole: bool) -> str | None:
-    """The encoding of a text; `8-bit` for one that only a look at its letters can tell; None for what is no text."""
+    """The encoding of a text, or None if it is no text.
+
+    `8-bit` is one that only its letters can tell.
+    """
     for bom, encoding in BOMS:
         if head.startswith(bom):
             return encoding
@@ -110,7 +116,10 @@ def guess_encoding(head: bytes, *, whole: bool) -> str | None:
 
 
 def _wide(head: bytes) -> str | None:
-    """UTF-16 and UTF-32 without a mark: of their ASCII letters every other byte, or three of four, is NUL."""
+    """UTF-16 and UTF-32 without a byte order mark.
+
+    Of their ASCII letters every other byte, or three of four, is NUL.
+    """
     sample = head[:4096]
     quarter = len(sample) // 4
     nuls = [sample[place::4].count(0) for place in range(4)]
@@ -137,7 +146,7 @@ def _decodes(head: bytes, encoding: str, *, whole: bool) -> bool:
 
 
 def decoded(head: bytes, encoding: str) -> str:
-    """The beginning of a text; what cannot be decoded does not matter here."""
+    """The beginning of a text; undecodable bytes do not matter here."""
     return codecs.getincrementaldecoder("latin-1" if encoding == "8-bit" else encoding)(
         "replace"
     ).decode(head)
@@ -156,7 +165,10 @@ def _kind_of_text(text: str, *, whole: bool) -> Found:
 
 
 def delimiter(sample: str, *, whole: bool) -> str | None:
-    """What separates the columns of a table: with it two or more rows have the same two or more columns."""
+    """The column separator of a table, or None.
+
+    With it two or more rows have the same number of columns, two or more.
+    """
     lines = sample.splitlines(keepends=True)
     if not whole:
         lines = lines[:-1]
@@ -170,7 +182,7 @@ def delimiter(sample: str, *, whole: bool) -> str | None:
 
 
 def _width(lines: list[str], candidate: str) -> int:
-    """Columns of a table; 0 for what is none. One row in ten may differ, as people's tables do."""
+    """The columns of a table; 0 if it is none. One row in ten may differ, as tables by hand do."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
         rows = [row for row in csv.reader(lines, delimiter=candidate) if row]

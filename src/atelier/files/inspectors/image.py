@@ -1,4 +1,4 @@
-"""Pictures: format, size, what their metadata says, and a thumbnail."""
+"""Pictures: format, size, metadata and a thumbnail."""
 
 from __future__ import annotations
 

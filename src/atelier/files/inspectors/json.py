@@ -1,6 +1,6 @@
-"""JSON: what its top is made of and how deep it goes; or where it stops to be JSON.
+"""JSON: its top level and depth, or the place of its first error.
 
-Lines of JSON count as records.
+JSON Lines count as records.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from atelier.files.inspectors.clean import clean
 from atelier.files.inspectors.text import decode, encoding_of
 
 KEYS = 100  # of an object that a result shows
-NODES = 1_000_000  # that are looked at for depth and types
+NODES = 1_000_000  # visited at most for depth and types
 LINES_TYPE = "application/x-ndjson"
 TYPES = {
     dict: "object",
@@ -56,7 +56,7 @@ def inspect(task: Task, data: bytes) -> Inspection:
 
 
 def _records(data: bytes) -> int:
-    """How many lines of JSON there are, when every line is one; else 0."""
+    """The number of lines if every line is JSON, else 0."""
     count = 0
     for line in data.splitlines():
         if line.strip():
@@ -84,10 +84,7 @@ def _members(value: object) -> dict[str, Any]:
 
 
 def _depth(value: object) -> dict[str, Any]:
-    """Levels of objects and arrays, level by level: no recursion.
-
-    None when there is more than is looked at.
-    """
+    """Levels of objects and arrays, counted without recursion; None above `NODES` values."""
     level, depth, seen = [value], 0, 0
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1

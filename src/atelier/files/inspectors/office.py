@@ -1,6 +1,6 @@
-"""Documents that are zip archives inside: which program's they are, and what they say about themselves.
+"""Office documents, which are zip archives: their type and their metadata.
 
-Their XML is read only when it is small, UTF-8 and free of declarations of types and entities,
+Their XML is read only if it is small, UTF-8 and free of declarations of types and entities,
 which no office program writes and every XML bomb needs.
 """
 
@@ -27,14 +27,14 @@ WANTED = {"title": "title", "creator": "author", "initial-creator": "author", "s
 
 
 class Document(NamedTuple):
-    """What an office file is."""
+    """The type and metadata of an office file."""
 
     content_type: str
     facts: dict[str, Any]
 
 
 def describe(archive: zipfile.ZipFile) -> Document | None:
-    """The document that an archive is, if it is one."""
+    """The document in an archive, or None."""
     names = set(archive.namelist())
     for part, (format_, content_type) in PARTS.items():
         if part in names and "[Content_Types].xml" in names:
@@ -61,7 +61,7 @@ def _facts(archive: zipfile.ZipFile, names: set[str]) -> dict[str, Any]:
 
 
 def _elements(data: bytes) -> list[ET.Element]:
-    """The elements of a harmless document; none of any other."""
+    """The elements of a harmless document, otherwise none."""
     try:
         text = data.decode("utf-8-sig")
         if "<!" in text.replace("<!--", "") or "\0" in text:
@@ -72,7 +72,7 @@ def _elements(data: bytes) -> list[ET.Element]:
 
 
 def _small(archive: zipfile.ZipFile, name: str) -> bytes:
-    """An entry, if it is as small as such entries are."""
+    """The content of an entry, if it is as small as such entries are."""
     try:
         with archive.open(name) as entry:
             data = entry.read(XML_BYTES + 1)

@@ -1,4 +1,4 @@
-"""Anything else: what sort of file it is, by the marks that several hundred formats begin or end with."""
+"""Any other file: its likely format, by the signatures of several hundred."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PDF documents: pages, what they say about themselves, how much text there is."""
+"""PDF documents: pages, metadata, and the amount of text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
 
 PAGES = 200  # whose text is read
-SECONDS = 4.0  # for that text: a part of what one look may take
+SECONDS = 4.0  # for reading text: a part of an inspection's limit
 TEXT_CHARACTERS = 5_000_000
-BROKEN = (PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError,
-          NotImplementedError, AssertionError, UnicodeError, OSError, StopIteration)  # fmt: skip
+BROKEN = (
+    PyPdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+    OverflowError, NotImplementedError, AssertionError, UnicodeError, OSError, StopIteration,
+)  # fmt: skip
 
 
 class BadPdf(Unsupported):
@@ -28,7 +30,7 @@ class BadPdf(Unsupported):
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
-    """Raises BadPdf. An encrypted document is not read, only said to be encrypted."""
+    """Raises BadPdf. An encrypted document is only reported as encrypted."""
     try:
         reader = PdfReader(io.BytesIO(data))
         result: dict[str, Any] = {"version": clean(reader.pdf_header.removeprefix("%PDF-"), 10)}
@@ -51,7 +53,7 @@ def _about(reader: PdfReader) -> dict[str, Any]:
 
 
 def _text(reader: PdfReader, pages: int) -> dict[str, Any]:
-    """Characters of text, and of how many pages."""
+    """The number of characters of text, and of the pages that were read."""
     characters = read = 0
     deadline = time.monotonic() + SECONDS
     for number in range(min(pages, PAGES)):

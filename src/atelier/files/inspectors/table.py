@@ -1,7 +1,4 @@
-"""The one table of processors: what looks into a file of which kind.
-
-It runs inside the sandbox.
-"""
+"""The table of inspectors by kind. It runs inside the sandbox."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ PROCESSORS: dict[str, Processor] = {
 
 
 def inspect(task: Task, data: bytes, progress: Progress | None = None) -> Inspection:
-    """What is in a file.
+    """The contents of a file.
 
-    Raises Invalid or Unsupported when it cannot be told, with a reason for its owner.
+    Raises Invalid or Unsupported with a reason for its owner.
     """
     if task.piece:
         return text.proceed(task, data, progress)

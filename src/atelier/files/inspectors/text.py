@@ -1,4 +1,4 @@
-"""Texts: encoding, lines, words, how lines end. A text of any size is read piece by piece."""
+"""Texts: encoding, lines, words, line ends. A text of any size is read piece by piece."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from atelier.files.inspectors.counts import Progress
 from atelier.files.inspectors.detect import HEAD_BYTES, guess_encoding
 
 PIECE_BYTES = 1024 * 1024
-SAMPLE_BYTES = 64 * 1024  # by which an 8-bit encoding is told
-# What 8-bit texts are in practice; of all that exist, some pair would fit any file.
+SAMPLE_BYTES = 64 * 1024  # for telling an 8-bit encoding
+# 8-bit encodings in practice; with all that exist, some pair would fit any file.
 EIGHT_BIT = (
-    "cp1252", "cp1251", "koi8_r", "cp866", "iso8859_2", "cp1250", "iso8859_15", "cp1253", "cp1254", "cp1255", "cp1256",
+    "cp1252", "cp1251", "koi8_r", "cp866", "iso8859_2", "cp1250", "iso8859_15", "cp1253", "cp1254",
+    "cp1255", "cp1256",
     "mac_roman", "mac_cyrillic", "cp437", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr",
 )  # fmt: skip
 FALLBACK = "cp1252"
@@ -26,14 +27,14 @@ def inspect(task: Task, data: bytes) -> Inspection:
     """Counts of a whole text."""
     try:
         progress = _read(encoding_of(data), data)
-    except UnicodeDecodeError as error:  # it began as another encoding than it goes on
+    except UnicodeDecodeError as error:  # the encoding of its head does not fit the rest
         strange = error.object[error.start : error.start + SAMPLE_BYTES]
         progress = _read(eight_bit(strange), data, "replace")
     return Inspection("text", task.content_type, progress.result())
 
 
 def proceed(task: Task, data: bytes, progress: Progress | None) -> Inspection:
-    """Counts of a text so far; what the encoding does not know is replaced."""
+    """The counts of a text so far; undecodable bytes are replaced."""
     progress = progress or Progress(encoding_of(data), data.startswith(MARKS))
     progress.add(data, last=task.last, errors="replace")
     return Inspection("text", task.content_type, progress.result(), progress=progress)
@@ -49,7 +50,7 @@ def _read(encoding: str, data: bytes, errors: str = "strict") -> Progress:
 
 
 def encoding_of(data: bytes) -> str:
-    """The encoding, by its marks, by its form, or by its letters."""
+    """The encoding, by its byte order mark, its form, or its letters."""
     guessed = guess_encoding(data[:HEAD_BYTES], whole=len(data) <= HEAD_BYTES) or "8-bit"
     return eight_bit(data) if guessed == "8-bit" else guessed
 

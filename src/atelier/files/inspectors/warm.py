@@ -1,4 +1,4 @@
-"""Loads all that the processors may need later, for a process that is about to give up its files."""
+"""Loads everything the inspectors may need later, for a process about to give up its files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from atelier.files.inspectors.table import inspect
 from atelier.files.inspectors.text import EIGHT_BIT
 from atelier.imaging.warm import warm_up as warm_up_imaging
 
-ENCODINGS = (*EIGHT_BIT, "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "latin-1",
-             "ascii", "idna", "raw_unicode_escape", "unicode_escape", "charmap", "mac_roman")  # fmt: skip
+ENCODINGS = (
+    *EIGHT_BIT, "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
+    "utf-32-be", "latin-1", "ascii", "idna", "raw_unicode_escape", "unicode_escape", "charmap",
+    "mac_roman",
+)  # fmt: skip
 
 
 def warm_up() -> None:
-    """Looks at one small file of each sort."""
+    """Inspects one small file of each kind."""
     warm_up_imaging()
     for encoding in ENCODINGS:
         codecs.lookup(encoding)
@@ -41,7 +44,7 @@ def warm_up() -> None:
 
 
 def samples() -> list[bytes]:
-    """One of each."""
+    """One small file of each kind."""
     archive, tar, picture = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("[Content_Types].xml", "<a/>")

@@ -12,7 +12,7 @@ STATUSES = ("queued", "processed", "failed")
 
 
 class Migration(migrations.Migration):
-    """`files`, and the outbox as a table that somebody else makes."""
+    """The table `files`, and the outbox as an unmanaged model."""
 
     initial = True
     dependencies = ()

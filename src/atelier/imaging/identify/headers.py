@@ -1,9 +1,7 @@
-"""Tells an image's format, size and kind from its header bytes.
+"""Reads an image's format, size and kind from its header bytes.
 
-Nothing here decodes a pixel or imports a library.
-
-The formats are an allow-list: whatever does not start like one of them is no image, whatever its
-name says.
+Decodes no pixel and imports no library. The formats are an allow-list: bytes that start like none
+of them are no image, whatever the file is called.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from atelier.imaging.identify.tiff import NotTiff, Tiff
 # An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
 MAX_PROFILE_BYTES = 4 << 20
 MAX_CHUNKS = 100_000
-# After this many GIF blocks we stop counting frames; only the first is ever decoded.
+# After this many GIF blocks counting stops; only the first frame is ever decoded.
 MAX_GIF_BLOCKS = 100_000
 
 
 @dataclass(slots=True)
 class Header:
-    """What a file says about its picture; sides in stored (not displayed) pixels."""
+    """What a header says about its picture; sides in stored (not displayed) pixels."""
 
     format: str
     width: int = 0
@@ -44,8 +42,8 @@ def read_header(data: bytes) -> Header:
     """Reads the header of a picture.
 
     Raises:
-        NotAnImage: the first bytes are not those of a format we decode.
-        BadPicture: they are, and the header behind them is damaged.
+        NotAnImage: the first bytes are not those of a supported format.
+        BadPicture: they are, and the header that follows is damaged.
     """
     parse = next((parse for magic, parse in PARSERS if data.startswith(magic)), None)
     if parse is None:
@@ -198,7 +196,7 @@ GIF_TRAILER, GIF_EXTENSION, GIF_IMAGE = 0x3B, 0x21, 0x2C
 
 
 def _gif(data: bytes) -> Header:
-    # A frame that stands out of the screen enlarges it: so do browsers, and so does the decoder.
+    # A frame that exceeds the screen enlarges it, as in browsers and in the decoder.
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     header = Header("GIF", width, height, "P", 8, frames=0, channels=1)
     place = 13 + _gif_table(flags)
@@ -231,7 +229,7 @@ def _gif_table(flags: int) -> int:
 
 
 def _gif_skip(data: bytes, place: int) -> int:
-    """Returns where the chain of sub-blocks at `place` ends."""
+    """Returns the offset after the chain of sub-blocks at `place`."""
     for _ in range(MAX_GIF_BLOCKS):
         if place >= len(data) or not data[place]:
             break
@@ -273,7 +271,7 @@ TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES = 256, 257, 2
 TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION, TIFF_UNIT = 282, 283, 296
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT, TIFF_PROFILE, TIFF_EXTRA = 322, 323, 34675, 338
 TIFF_MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 4: "1", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
-# Colours, alpha and a spare; more samples multiply the memory that the pixel limit is to bound.
+# Colours, alpha and a spare; more samples multiply the memory that the pixel limit bounds.
 MAX_SAMPLES = 5
 
 

@@ -1,6 +1,6 @@
-"""Turns what a file says about its picture into a small JSON-safe dict: camera, time, place, profile.
+"""Turns a picture's metadata into a small JSON-safe dict: camera, time, place, profile.
 
-The values come from strangers and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no
+The values are untrusted and go into PostgreSQL's jsonb: no NUL, no lone surrogate, no
 infinity, bounded lengths.
 """
 
@@ -42,7 +42,7 @@ SIDEWAYS = range(5, 9)
 
 
 def orientation(header: Header) -> int:
-    """The EXIF orientation, 1..8; an illegal or missing one is 1."""
+    """The EXIF orientation, 1..8; 1 if it is invalid or missing."""
     try:
         tiff = Tiff.open(header.exif)
         tags, _ = tiff.directory(tiff.first)
@@ -53,7 +53,7 @@ def orientation(header: Header) -> int:
 
 
 def describe(header: Header, limit: int) -> dict[str, Any]:
-    """Collects the metadata; what is beyond `limit` bytes of JSON is dropped, the least needed first."""
+    """Collects the metadata; beyond `limit` bytes of JSON it drops the least important first."""
     found: dict[str, Any] = {
         "mode": header.mode,
         "bit_depth": header.bits,
@@ -98,7 +98,7 @@ def _camera(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, Any]:
 
 
 def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
-    """EXIF's "2011:09:03 12:30:00" as ISO 8601, with its offset when the file tells one."""
+    """EXIF's "2011:09:03 12:30:00" as ISO 8601, with its offset if the file has one."""
     for tag in (DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED):
         text = _string(tiff, tags.get(tag))
         day, _, time = text.partition(" ")
@@ -152,13 +152,13 @@ def _string(tiff: Tiff, entry: Entry | None) -> str:
 
 
 def clean(raw: bytes, encoding: str = "utf-8") -> str:
-    """Text of a stranger as a printable line of at most `MAX_STRING` characters."""
+    """Untrusted text as a printable line of at most `MAX_STRING` characters."""
     text = raw.decode(encoding, "replace").split("\0", 1)[0]
     return "".join(c if c.isprintable() else " " for c in text).strip()[:MAX_STRING]
 
 
 def profile_name(icc: bytes) -> str:
-    """The description of an ICC profile (`desc` tag, as v2 text or v4 multi-localised), empty when it has none."""
+    """The description of an ICC profile (`desc` tag, v2 or v4 form), or "" if it has none."""
     try:
         (count,) = struct.unpack_from(">I", icc, 128)
         for place in range(132, 132 + min(count, 200) * 12, 12):

@@ -1,4 +1,4 @@
-"""Identifies a picture before anything decodes it: format, displayed size, orientation, metadata, limits.
+"""Identifies a picture before anything decodes it: format, displayed size, metadata, limits.
 
 Light enough for a web process: it parses header bytes itself and loads no imaging library.
 """
@@ -25,7 +25,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is known of a picture from its header; sides in pixels as displayed (upright)."""
+    """The facts in a picture's header; sides in pixels as displayed (upright)."""
 
     format: str
     media_type: str
@@ -40,8 +40,9 @@ def probe(data: bytes, limits: Limits | None = None) -> Probe:
     """Identifies a picture.
 
     Raises:
-        NotAnImage: not a format that can be decoded here (SVG, PDF and EPS are none, whatever
-        their name). TooManyPixels: larger than `limits`. BadPicture: the header is damaged.
+        NotAnImage: not a supported format (SVG, PDF and EPS are none, whatever their name).
+        TooManyPixels: larger than `limits`.
+        BadPicture: the header is damaged.
     """
     limits = limits or Limits()
     header = read_header(data)
@@ -57,7 +58,7 @@ def probe(data: bytes, limits: Limits | None = None) -> Probe:
 
 
 def check(header: Header, limits: Limits) -> None:
-    """Raises TooManyPixels when a header announces more than `limits` allow."""
+    """Raises TooManyPixels if a header announces more than `limits` allow."""
     pixels = max(header.width * header.height, header.tags.get("tile", 0))
     if pixels > limits.pixels or max(header.width, header.height) > limits.side:
         raise TooManyPixels(

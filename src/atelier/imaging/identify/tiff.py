@@ -1,7 +1,7 @@
 """Reads the directories of TIFF, which EXIF uses too: tags and their values, never pixels.
 
-Written for hostile bytes: every count and offset is bounded, a loop of directories ends, and what
-cannot be read is absent.
+Written for hostile bytes: every count and offset is bounded, a loop of directories ends, and an
+unreadable value is absent.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ TYPES: dict[int, tuple[str, int]] = {
 ASCII, UNDEFINED = 2, 7
 RATIONALS = (5, 10)
 
-# More entries than any writer makes; a directory of 65,535 is an attack on our time.
+# More entries than any writer makes; a directory of 65,535 is a denial-of-service attack.
 MAX_ENTRIES = 1_000
-# Values read of one tag: enough for every tag we look at, profiles aside, which are read as bytes.
+# Values read of one tag: enough for every tag in use, except profiles, which are read as bytes.
 MAX_VALUES = 1_024
 MAX_DIRECTORIES = 10_000
 
@@ -68,7 +68,7 @@ class Tiff:
         return cls(data, order, False, first)
 
     def directory(self, offset: int) -> tuple[dict[int, Entry], int]:
-        """Returns the tags of the directory at `offset` and the offset of the next one (0: none)."""
+        """Returns the tags of the directory at `offset`, and the next one's offset (0: none)."""
         count_code, entry_code, next_code = ("Q", "HHQ", "Q") if self.big else ("H", "HHI", "I")
         width = struct.calcsize("<" + next_code)
         try:
@@ -92,7 +92,7 @@ class Tiff:
         return tags, after
 
     def count_directories(self) -> int:
-        """How many pages the file has, as far as they can be followed."""
+        """The number of pages in the file, as far as they can be followed."""
         seen: set[int] = set()
         offset = self.first
         while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
@@ -104,13 +104,14 @@ class Tiff:
         return max(1, len(seen))
 
     def raw(self, entry: Entry | None, limit: int) -> bytes:
-        """At most `limit` bytes of a value; none when the value does not lie inside the file."""
+        """At most `limit` bytes of a value; empty if the value is not inside the file."""
         if entry is None or entry[0] not in TYPES:
             return b""
         kind, count, place = entry
         size = count * TYPES[kind][1]
         width = 8 if self.big else 4
         if size > width:
+            # A value that does not fit into its entry is elsewhere, at the offset in its place.
             (place,) = struct.unpack_from(
                 self.order + ("Q" if self.big else "I"), self.data, place
             )
