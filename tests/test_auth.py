@@ -204,7 +204,7 @@ def test_a_token_that_is_not_valid_is_refused(tokens: Tokens, token: str) -> Non
 @given(position=st.integers(0, 319), letter=st.sampled_from("AQgw_-9."))
 @example(position=0, letter="A")
 def test_a_tampered_token_is_refused(position: int, letter: str) -> None:
-    """Whichever letter of a token is changed, it is not valid any more, or it still says the same."""
+    """A token with any one letter changed is invalid or still says the same."""
     tokens = Tokens(SECRET, now=Clock())
     token = tokens.issue(USER, SESSION)
     position %= len(token)

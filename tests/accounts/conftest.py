@@ -1,4 +1,4 @@
-"""The accounts part of the API over a real database and Valkey, called in process and over a socket."""
+"""The accounts part of the API on a real database and Valkey, in process and over a socket."""
 
 from __future__ import annotations
 

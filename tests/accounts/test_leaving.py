@@ -132,7 +132,9 @@ class TestLeave:
 
     async def test_nothing_of_the_user_stays(self, anna: Person, resources: Resources) -> None:
         """No row, no session, no kept answer."""
-        insert = """INSERT INTO idempotency_keys (scope, key, fingerprint, state, created_at, locked_at)
+        insert = """INSERT INTO idempotency_keys (
+                      scope, key, fingerprint, state, created_at, locked_at
+                    )
                     VALUES ($1, 'k', '', 'done', now(), now())"""
         await resources.database.fetch(insert, f"{anna.id} POST /api/tasks")
         await anna.delete()

@@ -40,7 +40,7 @@ async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
 
 @asynccontextmanager
 async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator[None]:
-    """Listens meanwhile; has forgotten what it knew when this is entered, as who begins to listen does."""
+    """Listen meanwhile, starting with an empty memory as a process does that begins to listen."""
     before = authenticator._drops
     task = asyncio.create_task(revocations.follow(redis, authenticator))
     await eventually(lambda: authenticator._drops != before)

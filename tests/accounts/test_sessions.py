@@ -44,7 +44,7 @@ class TestRefresh:
         assert (await anna.refresh()).status_code == 200
 
     async def test_reuse_kills_the_family(self, anna: Person) -> None:
-        """The old token, its successor and every access token of the family are dead, also those seen before."""
+        """The old token, its successor and the family's access tokens are all revoked."""
         stolen = anna.pair["refresh_token"]
         anna.pair = (await anna.refresh()).json()
         assert (await anna.me()).status_code == 200

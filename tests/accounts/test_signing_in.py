@@ -169,7 +169,7 @@ class TestLockout:
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
 
     async def test_success_does_not_count(self, door: Door, anna: Person) -> None:
-        """Who knows the password signs in as often as they like, one after the other or at once."""
+        """With the right password one signs in as often as one likes, in turn or at once."""
         answers = await asyncio.gather(*(door.sign_in(anna.email) for _ in range(8)))
         assert {answer.status_code for answer in answers} == {200}
 

@@ -63,13 +63,14 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "accounts.delete": ("forbidden", {}),
 }
 PUBLIC = {
-    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready", "health.metrics",
+    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready",
+    "health.metrics",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; `id` is its operation id without the suffix of its deprecated twin at the root."""
+    """One operation; `id` is its id without the suffix of its deprecated twin at the root."""
 
     id: str
     method: str

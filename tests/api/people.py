@@ -1,4 +1,4 @@
-"""Users of the whole API, one of each of what they have, and what they are told when something is wrong."""
+"""Users of the whole API, each with one of every resource, and the problems they are told."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Nobody reads or changes what is another's: every operation of the OpenAPI document x every bad token.
+"""Only owners read or change what is theirs: every operation with every bad token.
 
-And x a good one of somebody else.
+And with a valid token of somebody else.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ async def test_a_bad_token_is_refused_everywhere(
     things: dict[str, object],
     kind: str,
 ) -> None:
-    """401 with WWW-Authenticate, whatever is wrong with the token, and nothing of Ada's has changed."""
+    """401 with WWW-Authenticate, whatever is wrong with the token, and nothing has changed."""
     before = await state(client, ada, things)
     assert await refusals(document, client, things, BAD[kind](ada)) == []
     assert await state(client, ada, things) == before
@@ -204,7 +204,7 @@ async def test_another_users_things_do_not_exist(
     bob: Person,
     things: dict[str, object],
 ) -> None:
-    """Every operation that names an object answers 404, and in the very words of an object that never was."""
+    """Every operation that names another's object answers 404, just as if it had never existed."""
     before = await state(client, ada, things)
     nothing = {name: value if name == "name" else NOWHERE for name, value in things.items()}
     wrong = []
@@ -224,7 +224,7 @@ async def test_another_users_things_do_not_exist(
 async def test_an_owner_finds_all_of_them(
     document: dict[str, Any], client: httpx2.AsyncClient, bob: Person
 ) -> None:
-    """The same requests by their owner are no 404, but for what is not there yet: what others are refused exists."""
+    """The same requests by the owner are no 404, unless the part does not exist yet."""
     not_yet = {"images.picture", "files.thumbnail"}
     things = await things_of(client, bob)
     last = {"delete": 1}  # what deletes comes after what reads

@@ -1,4 +1,4 @@
-"""No operation ignores a query parameter that it does not know: `?tags=` for `?tag=` would match everything."""
+"""An unknown query parameter is an error: `?tags=` for `?tag=` would match everything."""
 
 from __future__ import annotations
 

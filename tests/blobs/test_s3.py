@@ -1,4 +1,4 @@
-"""What the S3 store does where a folder has no such thing: parts, credentials, and servers that are away."""
+"""The S3 store where it differs from a folder: parts, credentials, and servers that are away."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def nobody() -> Iterator[str]:
 
 @asynccontextmanager
 async def forgetful(address: str, request: bytes) -> AsyncIterator[str]:
-    """A way to a server on which the answer to the first such request is lost, with its connection."""
+    """A proxy that loses the answer to the first such request, with its connection."""
     host, _, port = address.removeprefix("http://").partition(":")
     lost: list[bytes] = []
 
@@ -99,7 +99,7 @@ async def hidden(blobs: S3Blobs) -> list[str]:
 async def test_an_answer_that_was_lost_is_no_conflict(
     s3: S3Server, tmp_path: Path, size: int, request_line: bytes
 ) -> None:
-    """The client asks again, and finds its own blob there: it is stored, nobody hears of a conflict."""
+    """When the client retries after a lost answer and finds its own blob, that is no conflict."""
     content = os.urandom(size)
     (tmp_path / "upload").write_bytes(content)
     direct = s3_store(s3, "p")
@@ -131,7 +131,7 @@ async def test_a_large_file_goes_in_parts(blobs: S3Blobs, tmp_path: Path) -> Non
 
 
 async def test_a_large_file_never_replaces_a_blob(blobs: S3Blobs, tmp_path: Path) -> None:
-    """In parts, too, a taken key is a Conflict that leaves blob and source as they are, and nothing else."""
+    """A taken key is a Conflict for uploads in parts, too, which leave blob and source alone."""
     source = tmp_path / "upload"
     source.write_bytes(b"x" * LARGE)
     await blobs.put("files/a", b"first")

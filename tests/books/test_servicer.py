@@ -154,7 +154,7 @@ async def test_a_filter_that_no_column_can_hold_is_an_invalid_argument(books: Bo
 async def test_list_then_watch_misses_nothing(
     ada: httpx2.AsyncClient, books: Books, relaying: None
 ) -> None:
-    """The first page says after which position to watch: every later change of any book comes, in order."""
+    """The first page gives the position to watch from: later changes come, in order."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
     sequence = (await books.page(page_size=1)).sequence

@@ -1,4 +1,4 @@
-"""Asking the service: what is tried again, what fails a picture, and how an outage makes pictures wait."""
+"""Requests to the service: what is retried, what fails a picture, and waiting for outages."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_a_connection_is_used_again() -> None:
 async def test_what_may_pass_is_tried_again_and_fails_at_last(
     said: bytes | None, kind: str
 ) -> None:
-    """Errors that another try may not meet use up the tries, and then fail the picture by their kind."""
+    """Errors that may be transient use up the tries and then fail the picture by their kind."""
     async with scripted(said) as (_, url):
         asked, *_ = remote(url, tries=2)
         with pytest.raises(Failed) as caught:
@@ -147,7 +147,7 @@ async def test_a_refused_picture_is_not_sent_again(status: int) -> None:
 
 
 async def test_a_wrong_url_is_not_the_pictures_fault() -> None:
-    """404 is taken for an outage until the service has answered once, and for the picture's fault afterwards."""
+    """404 counts as an outage until the service has answered once, then as the picture's fault."""
     async with scripted(answer(b"", 404), answer(), answer(b"", 404)) as (script, url):
         asked, *_ = remote(url)
         assert (await asked.classify(PICTURE)).attempts == 2
@@ -251,7 +251,7 @@ def test_retry_after_is_read_in_both_forms(status: int, after: str, rest: float 
 
 
 async def test_draining_frees_whoever_waits() -> None:
-    """When the run ends, requests that wait for the service or between tries end too, and fail no picture."""
+    """When the run ends, requests that wait for the service or a retry end without a failure."""
     async with scripted(answer(b"", 500)) as (_, url):
         asked, gate, _ = remote(url, tries=100)
         tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(FAILURES)]

@@ -1,4 +1,4 @@
-"""Backup and restore: rows and blobs of one moment, whole or not at all, into an empty instance only."""
+"""Backup and restore: rows and blobs of one moment, complete, into an empty instance only."""
 
 from __future__ import annotations
 
@@ -41,11 +41,15 @@ USER = """
 """
 TASK = """
     WITH task AS (
-        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
-        SELECT id, 'tabs\tlines\n\\ and NULL', true, :key, 'jpeg', 'image/jpeg', :size, :sha256, 1, now() FROM users
+        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+          sequence, created_at)
+        SELECT id, 'tabs\tlines\n\\ and NULL', true, :key, 'jpeg', 'image/jpeg', :size, :sha256, 1,
+          now()
+        FROM users
         RETURNING *
     )
-    INSERT INTO outbox (type, subject, sequence, data) SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
+    INSERT INTO outbox (type, subject, sequence, data)
+    SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
 """
 FORGET = "DELETE FROM tasks WHERE blob = :key"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
@@ -157,7 +161,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_comes_back_is_what_was_there(house: House, target: House, folder: Path) -> None:
-    """Every row and every blob of the house is in the restored one, and ids go on where they were."""
+    """Every row and every blob is in the restored instance, and ids go on where they were."""
     house.add(b"one", b"two" * 1_000_000, b"")
     house.execute("DELETE FROM tasks WHERE id = 3")  # its number is never given again
     house.execute("UPDATE blob_garbage SET after = now()")
@@ -176,7 +180,7 @@ def test_what_comes_back_is_what_was_there(house: House, target: House, folder: 
 
 
 def test_a_restored_house_has_a_name_of_its_own(house: House, target: House, folder: Path) -> None:
-    """Led to the store of the house that it was made from, it is refused: it would remove that house's blobs."""
+    """A restored instance is refused the store of its original, whose blobs it would remove."""
     house.add(b"one")
     asyncio.run(_with(house, lambda database: ownership.claim(database, house.blobs, ())))
     backup.main(house.settings, folder, None)
@@ -242,7 +246,7 @@ def test_old_backups_go_with_the_blobs_that_only_they_had(house: House, folder: 
 def test_a_damaged_store_is_backed_up_and_reported(
     house: House, folder: Path, damage: Any, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A blob that is gone or is not what its row says does not cost the backup of all the others, but exit code 0."""
+    """A missing or altered blob is reported in the exit code, and all others are backed up."""
     bad, _ = house.add(b"one", b"two")
     damage(house.settings.blobs_folder / bad)
     assert backup.main(house.settings, folder, None) == 1
@@ -282,7 +286,7 @@ def test_uploads_and_deletions_go_on_meanwhile(house: House, target: House, fold
 
 @pytest.mark.parametrize("below", ["data/backup", "pictures", "data/link/backup"])
 def test_a_backup_is_not_kept_in_what_it_is_of(tmp_path: Path, below: str) -> None:
-    """Inside the data folder or that of the blobs it would be lost with them: refused before anything is written."""
+    """A target inside the data or blobs folder is refused before anything is written."""
     (tmp_path / "data").mkdir()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path / "pictures")
@@ -342,7 +346,7 @@ def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path)
 def test_one_backup_at_a_time(
     house: House, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second backup into the same folder is refused, so is one of the same database, and one beside a migration."""
+    """A second backup into the folder or of the database is refused, or during a migration."""
     with (
         archive.Archive(folder).locked(),
         pytest.raises(archive.BackupError, match="another backup"),
@@ -359,7 +363,7 @@ def test_one_backup_at_a_time(
 def test_the_connection_that_holds_the_blobs_must_last(
     house: House, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the database goes away while blobs are copied, deletions may have gone on: that is no backup."""
+    """A backup fails when the database is lost meanwhile: deletions may have followed."""
     house.add(b"one")
     ended = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
@@ -434,7 +438,7 @@ def test_a_backup_of_an_older_version_is_migrated(
 
 @pytest.mark.parametrize("what", ["database", "blobs", "redis"])
 def test_nothing_is_overwritten(house: House, target: House, folder: Path, what: str) -> None:
-    """A target whose database, store or Redis holds anything is refused, by name, and left as it is."""
+    """A target whose database, store or Redis is not empty is refused by name and left alone."""
     backup.main(house.settings, folder, None)
     word = {
         "database": "the database has tables",
@@ -464,7 +468,7 @@ def test_what_cannot_be_asked_is_not_taken_for_empty(
 
 
 def test_a_damaged_backup_is_refused(house: House, target: House, folder: Path) -> None:
-    """Rows that are not what the manifest says are found before anything is done, a blob before its rows are there."""
+    """Altered rows are found before anything is done, an altered blob before rows are written."""
     (key,) = house.add(b"one")
     backup.main(house.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()

@@ -1,4 +1,4 @@
-"""The containers of compose.yaml under a name, ports and images of the test's own, and how to talk to them."""
+"""The containers of compose.yaml under the test's own name, ports and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifests in deploy/kubernetes: what the API server would accept, and what this house needs of them."""
+"""The manifests in deploy/kubernetes are what the API server accepts and Atelier needs."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def matches(selector: Manifest, labels: dict[str, str]) -> bool:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("found", objects(), ids=label)
 def test_every_object_fits_its_schema(found: Manifest, version: str) -> None:
-    """The API server's own schema, strictly: no field is misspelled, missing or of another type."""
+    """No field is misspelled, missing or of another type, by the API server's own schema."""
     kubernetes_validate.validate(found, version, strict=True)
 
 
@@ -194,7 +194,7 @@ def test_there_is_a_deployment_for_each_role() -> None:
 
 @pytest.mark.parametrize("found", of("Deployment").values(), ids=label)
 def test_probes_ask_what_they_mean(found: Manifest) -> None:
-    """Alive by /healthz (an engine that is away restarts nobody), ready by /readyz, on a port that the pod has."""
+    """Liveness is /healthz, which no engine fails; readiness is /readyz; their ports are open."""
     only = container(found)
     ports = {port["name"]: port["containerPort"] for port in only["ports"]}
     assert ports == {"api": {"http": 8000}, "grpc": {"grpc": 50051, "metrics": 9100}}.get(
@@ -210,7 +210,7 @@ def test_probes_ask_what_they_mean(found: Manifest) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_pod_has_time_to_drain(role: Any) -> None:
-    """Kubernetes kills no sooner than `atelier up` would, and what serves clients waits for the balancers first."""
+    """Kubernetes kills no sooner than `atelier up`, and servers first wait for the balancers."""
     found = of("Deployment")[role.name]
     grace = template(found)["spec"]["terminationGracePeriodSeconds"]
     before = (
@@ -324,7 +324,7 @@ def test_the_documented_probe_asks_a_port_that_answers() -> None:
 
 
 def test_clients_are_told_apart() -> None:
-    """All come through the ingress controller: unless it is believed, they share one limit of failed sign-ins."""
+    """The ingress controller is a trusted proxy, so clients do not share one limit of sign-ins."""
     believed = Settings(
         trusted_proxies=dict(variables())[f"{PREFIX}TRUSTED_PROXIES"]
     ).trusted_proxies

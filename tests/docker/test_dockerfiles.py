@@ -56,7 +56,7 @@ def test_an_image_says_what_runs_in_it(role: str) -> None:
 
 @pytest.mark.parametrize("role", [*ROLES, "proxy"])
 def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
-    """A numeric user other than root, a stop signal, and bases that any registry mirror can stand in for."""
+    """Each image has a numeric user other than root, a stop signal and a mirrorable base."""
     text = "\n".join(recipe(role))
     users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
     assert users

@@ -1,4 +1,4 @@
-"""The proxy of the containers, with its own configuration, before an API in this process: a real nginx."""
+"""The containers' proxy: a real nginx with its own configuration before an API in this process."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
 async def test_what_nginx_sends_is_what_the_api_would_send(
     proxy: str, method: str, headers: dict[str, str]
 ) -> None:
-    """Status, bytes and headers are the same whoever reads the file, under every condition and range."""
+    """Status, bytes and headers are the same from API and proxy, for every condition and range."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         ours = await client.request(method, "/direct", headers=headers)
         theirs = await client.request(method, "/proxied", headers=headers)
@@ -227,7 +227,7 @@ async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
 
 
 async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
-    """One limit at both, and the same kind of answer: at the limit it passes, a byte more does not."""
+    """API and proxy have the same limit: a body of that size passes, one byte more does not."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.post("/said", content=b"x" * BODY_LIMIT)).status_code == 200
         answer = await client.post("/said", content=b"x" * (BODY_LIMIT + 1))
@@ -237,7 +237,7 @@ async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
 
 
 async def test_an_api_that_is_away_is_a_problem(tmp_path: Path) -> None:
-    """While nothing answers behind it the proxy says 503, when to come back, and the same in the document."""
+    """While the API is away, the proxy answers 503 with Retry-After and the same document."""
     away = free_port()
     async with (
         nginx(tmp_path, away) as port,

@@ -1,4 +1,4 @@
-"""What each container image installs is what its role imports, late imports included: the import graph says so."""
+"""Each container image installs what its role imports, late imports included, and no more."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_an_image_installs_what_its_role_imports(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROOTS)
 def test_an_image_installs_nothing_that_its_role_does_not_import(role: str) -> None:
-    """A package that nothing imports is weight and attack surface, unless a reason is written down."""
+    """A package that nothing imports has a written reason."""
     assert listed(f"role-{role}") - third_party(closure(role)) <= UNSEEN.keys()
 
 
@@ -176,7 +176,7 @@ def test_no_image_carries_the_embedded_engines(role: str) -> None:
 
 
 def test_the_processor_knows_no_database_and_no_web_framework() -> None:
-    """Its image has nothing by which it could reach a database, directly or by way of a dependency."""
+    """The processor's image has no package that reaches a database, directly or indirectly."""
     forbidden = {
         "asyncpg",
         "psycopg",

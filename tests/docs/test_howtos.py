@@ -1,4 +1,4 @@
-"""The how-to pages of what people do over HTTP, pasted into a shell from top to bottom as they stand."""
+"""The how-to pages over HTTP work when pasted into a shell from top to bottom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Docs are part of the program: made pages are not stale, written ones complete, links lead somewhere."""
+"""Generated pages are fresh, written ones complete, and links lead to existing targets."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ subjects = itertools.count()
 SEND = """
     WITH new AS (
         INSERT INTO outbox (type, subject, sequence, data, position, sent_at)
-        SELECT $1, $2 || n, 1, '{}', relay.position + n, now() FROM relay_position AS relay, generate_series(1, $3) AS n
+        SELECT $1, $2 || n, 1, '{}', relay.position + n, now()
+        FROM relay_position AS relay, generate_series(1, $3) AS n
         RETURNING position
     ), moved AS (UPDATE relay_position SET position = position + $3)
     SELECT count(*), pg_notify('outbox_sent', $4) FROM new
@@ -102,7 +103,7 @@ async def test_a_reader_gets_everything_after_its_position_and_then_what_comes(
 async def test_many_readers_share_what_is_recent(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Readers at the end of the log, at its beginning and in between all see the same, also beyond what is kept."""
+    """Readers anywhere in the log see the same events, also beyond what is kept in memory."""
     monkeypatch.setattr(follow, "RECENT", 10)
     async with running(log) as tail_:
         await log.send(5)

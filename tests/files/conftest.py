@@ -1,4 +1,4 @@
-"""The API in this process with Django mounted in it, a real Celery worker beside it, on real engines."""
+"""The API in this process with Django mounted in it and a real Celery worker, on real engines."""
 
 from __future__ import annotations
 

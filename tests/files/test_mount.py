@@ -1,4 +1,4 @@
-"""Django inside an ASGI server: what the mount does with bodies, answers, clients that go away, and memory."""
+"""Django inside an ASGI server: bodies, answers, clients that disconnect, and memory."""
 
 from __future__ import annotations
 
@@ -197,9 +197,10 @@ async def test_lifespan(mounted: Callable[..., Mount]) -> None:
 
 
 def test_environment() -> None:
-    """As WSGI has it: repeated headers joined, lookalikes of others left out, UTF-8 paths as latin-1."""
+    """As WSGI requires: repeated headers joined, lookalikes left out, UTF-8 paths as latin-1."""
     headers = [
-        (b"x-a", b"1"), (b"x-a", b"2"), (b"x_a", b"3"), (b"content-type", b"text/plain"), (b"content-length", b"5"),
+        (b"x-a", b"1"), (b"x-a", b"2"), (b"x_a", b"3"), (b"content-type", b"text/plain"),
+        (b"content-length", b"5"),
         (b"atelier.principal", b"me"),
     ]  # fmt: skip
     made = environ({**SCOPE, "path": "/é", "headers": headers})

@@ -1,4 +1,4 @@
-"""What becomes of errors: the same documents as from the rest of the API, and nothing of what is ours."""
+"""Errors become the same documents as in the rest of the API, without any internals."""
 
 from __future__ import annotations
 

@@ -347,7 +347,7 @@ class TestOne:
         assert (same.status_code, same.content) == (304, b"")
 
     async def test_content_is_what_came_and_never_runs(self, ada: Person) -> None:
-        """The bytes, as an attachment under its name, in a sandbox; HEAD says the same without them."""
+        """The bytes come as a sandboxed attachment under its name, and HEAD agrees."""
         page = b"<!doctype html><script>alert(1)</script>"
         record = await ada.upload(page, "страница.html")
         answer = await ada.client.get(record["file"])
@@ -510,8 +510,10 @@ class TestOne:
         record = await ada.upload(TEXT)
         url = record["url"]
         calls = [
-            bob.client.get(url), bob.client.head(url), bob.client.delete(url), bob.client.get(record["file"]),
-            bob.client.head(record["file"]), bob.client.get(f"{url}thumbnail"), bob.client.post(f"{url}retry"),
+            bob.client.get(url), bob.client.head(url), bob.client.delete(url),
+            bob.client.get(record["file"]),
+            bob.client.head(record["file"]), bob.client.get(f"{url}thumbnail"),
+            bob.client.post(f"{url}retry"),
         ]  # fmt: skip
         assert [(await call).status_code for call in calls] == [404] * 7
         assert (await bob.client.get("/api/files/")).json() == []
@@ -555,7 +557,7 @@ class TestTokens:
 
 
 async def test_leaving_takes_files_along(ada: Person, bob: Person, settings: Settings) -> None:
-    """An account's deletion deletes its files, announces each, and leaves their blobs to the collector."""
+    """An account's deletion deletes and announces its files; the collector has their blobs."""
     records = [await ada.upload(TEXT) for _ in range(3)]
     kept = await bob.upload(TEXT)
     await in_thread(

@@ -100,7 +100,7 @@ async def test_the_log_says_of_each_file_what_became_of_it(
 async def test_a_worker_takes_no_jobs_with_a_store_of_others(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """It would say of every file that its content is gone: it ends instead, with a word about why."""
+    """A worker whose store is not mounted ends with a reason instead of failing every file."""
     await DirectoryBlobs(tmp_path / "blobs").set_mark(
         written("00000000-0000-0000-0000-000000000000")
     )

@@ -1,4 +1,4 @@
-"""What tests of the HTTP layer share: an application's resources, a client in this process, one over a socket."""
+"""Shared by HTTP tests: an application's resources, a client in process, one over a socket."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def served(app: ASGIApp, protocol: type[Protocol] = Protocol) -> AsyncIter
 
 
 async def converse(port: int, *pieces: bytes, end: bool = False) -> bytes:
-    """Send the pieces over one connection and read until the server closes it, or `end`s our side first."""
+    """Send the pieces over one connection and read until either side closes it (`end`: ours)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)

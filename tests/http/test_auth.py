@@ -1,4 +1,4 @@
-"""The CurrentUser dependency and `authenticate`: who passes, who does not, and what is said to them."""
+"""The CurrentUser dependency and `authenticate`: who is accepted, and how others are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SESSION = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
 class Gate:
-    """What these tests need of a process: an authenticator, the sessions that ended, and how often it was asked."""
+    """What these tests need of a process: an authenticator, ended sessions, a count of calls."""
 
     def __init__(self) -> None:
         self.tokens = Tokens(SECRET)
@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("values", REFUSED.values(), ids=REFUSED)
 async def test_anything_else_is_answered_401(house: House, values: tuple[str, ...]) -> None:
     """As a problem, with the scheme that is wanted, and without asking the database."""
-    answer = await house.knock(*(value.encode("latin-1") for value in values))  # type: ignore[arg-type] - raw bytes, as a client may send
+    answer = await house.knock(*(value.encode("latin-1") for value in values))
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer ")
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""Idempotency keys against a real PostgreSQL: replayed, mismatched, at work, failed and killed runs."""
+"""Idempotency keys on a real PostgreSQL: replayed, mismatched, in progress, failed, killed."""
 
 from __future__ import annotations
 
@@ -197,8 +197,9 @@ async def main(url, scope, key, content, when):
     database = Database(url)
     ticket = await begin(database, scope, key, bytes.fromhex(content))
     async with database.session() as session:
-        await session.execute(text("INSERT INTO users (email, email_folded, password_hash, sequence, created_at)"
-                                   " VALUES (:e, :e, '', 1, now())"), {"e": key})
+        await session.execute(text(
+            "INSERT INTO users (email, email_folded, password_hash, sequence, created_at)"
+            " VALUES (:e, :e, '', 1, now())"), {"e": key})
         await ticket.complete(session, 201, {}, b"{}")
         if when == "after":
             await session.commit()

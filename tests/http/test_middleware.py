@@ -289,7 +289,7 @@ async def test_a_waiting_client_is_not_told_to_continue(app: FastAPI) -> None:
 async def test_a_client_that_sends_it_all_sees_the_answer(
     app: FastAPI, path: str, *, chunked: bool
 ) -> None:
-    """It reads only after its last byte, many times the limit: the connection was not reset under it."""
+    """A client that reads only after sending many times the limit finds no reset connection."""
     total = 200 * BODY_LIMIT
     head = post(path, total)
     body = b"x" * total
@@ -307,7 +307,7 @@ async def test_a_client_that_sends_it_all_sees_the_answer(
 
 
 async def test_a_chunked_body_is_refused_when_the_count_is_over(app: FastAPI) -> None:
-    """Without a length the answer comes as soon as the limit is passed, though the client goes on."""
+    """Without a length, the answer comes once the limit is passed, though the client goes on."""
     head = b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

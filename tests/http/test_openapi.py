@@ -180,7 +180,7 @@ def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
 async def test_parts_must_not_contradict(
     document: dict[str, Any], change: dict[str, Any], complaint: str
 ) -> None:
-    """The same path, id or component described twice is a mistake to be mended, not to be hidden."""
+    """The same path, id or component described twice is an error."""
     with pytest.raises(ValueError, match=complaint):
         openapi.merge(document, change)
 

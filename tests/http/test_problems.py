@@ -132,7 +132,8 @@ async def test_every_kind_has_its_status(
     answer = await client.get(f"/raise/{kind.__name__}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
     assert answer.json() == {
-        "type": f"/problems/{kind.slug}", "title": kind().title, "status": status, "detail": "Because.",
+        "type": f"/problems/{kind.slug}", "title": kind().title, "status": status,
+        "detail": "Because.",
     }  # fmt: skip
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
@@ -344,7 +345,7 @@ async def test_a_page_is_not_sent_twice(client: httpx2.AsyncClient) -> None:
 
 
 def test_responses_describe_errors_with_examples() -> None:
-    """The helper gives OpenAPI each status with its media type, an example and the headers that come with it."""
+    """The helper documents each status with its media type, an example and its headers."""
     described = problems.responses(401, 404, 416)
     assert described.keys() == {401, 404, 416}
     example = described[404]["content"][MEDIA_TYPE]["example"]

@@ -1,4 +1,4 @@
-"""The limits of a connection, over sockets: heads that are too large, clients that fall silent, what is no HTTP."""
+"""Limits of a connection, over sockets: large heads, silent clients, and what is not HTTP."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     "begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost:", HEAD + b"Content-Length: 10\r\n\r\nabc"]
 )
 async def test_a_silent_client_is_left(impatient: int, begun: bytes) -> None:
-    """Before the first byte, in the middle of a head and of a body: the connection is closed without an answer."""
+    """A client that falls silent before or within a request is disconnected without an answer."""
     assert await converse(impatient, begun) == b""
 
 

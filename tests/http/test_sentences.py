@@ -17,7 +17,8 @@ SOURCE = Path(atelier.__file__).parent
 # What answers requests or ends in a record; the tools' and roles' own messages follow a name and a
 # colon.
 TOLD = (
-    "accounts", "books", "cache", "database.py", "files", "garbage.py", "http", "images", "imaging", "queue", "tasks",
+    "accounts", "books", "cache", "database.py", "files", "garbage.py", "http", "images",
+    "imaging", "queue", "tasks",
 )  # fmt: skip
 BASE = "AtelierError"
 

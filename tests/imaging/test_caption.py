@@ -50,7 +50,7 @@ def inside(field: np.ndarray[Any, Any], margin: int = 1) -> bool:
 @pytest.mark.parametrize("size", [8, 12, 17, 33, 64])
 @pytest.mark.parametrize("width", [100, 640, 5000])
 def test_all_text_lies_inside_the_field(name: str, size: int, width: int, shaping: str) -> None:
-    """Whatever the text, the font's size and the picture's width: white ink, and none at the field's edge."""
+    """For any text, size and width, the caption is white ink with none at the field's edge."""
     field = caption_field(TEXTS[name], width, size)
     assert field.shape[1] == width
     assert field.max() > 128
@@ -241,7 +241,7 @@ def test_a_line_that_runs_right_to_left_is_drawn_in_that_order(text: str, drawn:
 
 @pytest.mark.usefixtures("fribidi")
 def test_a_date_after_arabic_letters_runs_from_the_right() -> None:
-    """The hyphen joins no Arabic numbers (UAX #9, W4): the year stands rightmost, then the rest."""
+    """A hyphen joins no Arabic numbers (UAX #9, W4): the year stands rightmost."""
     date = forced("17-05-2024")
     assert (ink("صورة 2024-05-17", rtl=True)[:, : date.shape[1]] == date).all()
 

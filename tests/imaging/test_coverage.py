@@ -19,7 +19,7 @@ BASIC_PLANE = range(0x20, 0x10000, 7)
 
 
 def without_whole_tables(font: bytes) -> bytes:
-    """The font with the tables of all of Unicode hidden, so that those of its first 65,536 characters are read."""
+    """The font without its full-Unicode tables, so that those of the basic plane are read."""
     changed = bytearray(font)
     at = next(
         struct.unpack_from(">L", font, entry + 8)[0]
@@ -33,7 +33,7 @@ def without_whole_tables(font: bytes) -> bytes:
 
 
 def test_what_is_lacking_is_drawn_as_the_box() -> None:
-    """Of every seventh character of the basic plane: the font has it, or Pillow draws what it draws for none."""
+    """The font has a character, or Pillow draws its box for missing ones: a seventh is tried."""
     face = ImageFont.truetype(BUNDLED_FONT, 64, layout_engine=ImageFont.Layout.BASIC)
 
     def ink(char: str) -> tuple[tuple[int, int], bytes]:

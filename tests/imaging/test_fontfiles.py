@@ -108,7 +108,7 @@ def test_a_name_that_no_font_has_is_refused(name: str, install: Install) -> None
 
 
 def test_what_is_no_font_is_passed_over(install: Install) -> None:
-    """A broken font beside the one that is wanted, and a folder with a font's name, stop no search."""
+    """A broken font beside the wanted one, or a folder named like a font, stops no search."""
     install("a.ttf", b"no font")
     install("b.ttf/c.txt", b"")
     path = install("d.ttf", called(ONE))

@@ -1,4 +1,4 @@
-"""Every step of the schema lets the release before go on working, and makes nobody wait for long."""
+"""Every migration lets the release before go on working, and holds no lock for long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ CONTRACTIONS: dict[str, str] = {}
 # What keeps a table's readers or writers out for as long as it reads the whole table.
 SLOW = re.compile(
     r"""CREATE\ (UNIQUE\ )?INDEX\ (?!CONCURRENTLY)\S+\ ON\ (?P<index>\w+)
-      | ALTER\ TABLE\ (?P<table>\w+)\ .*(SET\ NOT\ NULL|\ TYPE\ |ADD\ CONSTRAINT(?!.*NOT\ VALID)|ADD\ PRIMARY)
+      | ALTER\ TABLE\ (?P<table>\w+)\ .*
+        (SET\ NOT\ NULL|\ TYPE\ |ADD\ CONSTRAINT(?!.*NOT\ VALID)|ADD\ PRIMARY)
       | (?P<never>VACUUM\ FULL|CLUSTER\ |LOCK\ TABLE|REINDEX\ (?!.*CONCURRENTLY))""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
@@ -96,7 +97,7 @@ def slow(statement: str, tables: set[str]) -> bool:
 
 
 def test_each_step_expands(empty_database_url: str) -> None:
-    """No step takes away, renames, narrows or demands what the release before does not know, nor locks a table long."""
+    """No migration removes, renames or narrows what the last release uses, nor locks for long."""
     before: dict[str, Column] = {}
     for revision in REVISIONS:
         tables = {name.partition(".")[0] for name in before}
@@ -200,7 +201,7 @@ def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
 
 
 def test_every_step_can_be_reached_and_left(empty_database_url: str) -> None:
-    """Up to each step, down to nothing and up again: a step that was rolled back can be taken anew."""
+    """Up to each migration, down to nothing and up again: a downgrade can be repeated."""
     for revision in REVISIONS:
         command.upgrade(config(empty_database_url), revision)
     command.downgrade(config(empty_database_url), "base")

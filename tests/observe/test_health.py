@@ -227,7 +227,7 @@ def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [7998, 50051, 65533])
 def test_ports_that_clash_are_found_before_the_start(tmp_path: Path, first: int) -> None:
-    """A row that holds the API's or gRPC's port, or ends beyond the last port, is refused with what to change."""
+    """Ports that overlap another setting's or exceed the last port are refused with advice."""
     settings = load(data=tmp_path, port=8000, grpc_port=50051, metrics_port=first)
     with pytest.raises(PortTaken, match="ATELIER_METRICS_PORT asks for"):
         vitals_ports(settings, ["relay"])

@@ -52,7 +52,7 @@ def test_a_line_goes_to_console_and_file(setup: Callable[..., Written]) -> None:
 
 
 def test_every_line_of_a_request_carries_its_id(setup: Callable[..., Written]) -> None:
-    """The id follows the context, also into tasks, and does not leak into another request's lines."""
+    """The id follows the context into tasks, and does not leak into another request's lines."""
     written = setup()
 
     async def request(name: str) -> None:

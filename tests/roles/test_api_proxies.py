@@ -1,4 +1,4 @@
-"""Whom the API takes for its client when a proxy stands before it: over a socket, as it is served."""
+"""The client's address when a proxy stands before the API: over a socket, as it is served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of blobs that can never be used is refused at the start, by every role that needs it, and by the doctor."""
+"""A folder of blobs that cannot be used is refused by every role that needs it and the doctor."""
 
 from __future__ import annotations
 

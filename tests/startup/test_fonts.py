@@ -1,4 +1,4 @@
-"""The captions' font: what cannot be used is refused at the start, by every role that draws or starts one that does."""
+"""A font of captions that cannot be used is refused at the start by every role that needs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that URLs name: what cannot be used ends the start in one sentence that never holds the password."""
+"""A server that cannot be used ends the start in one sentence, without its password."""
 
 from __future__ import annotations
 

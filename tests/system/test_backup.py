@@ -1,4 +1,4 @@
-"""A house is backed up while it works and comes back elsewhere: pictures, tokens, the event log and who follows it."""
+"""An instance is backed up under load and restored elsewhere with its events and consumers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def at_rest(house: Instance, client: httpx2.Client) -> int:
 
 @pytest.mark.slow
 def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
-    """Backed up under load and once more at rest, restored into another folder: nobody notices but by the address."""
+    """Backed up under load and again at rest, then restored: only the address changes."""
     folder, ports = tmp_path / "backup", (free_port(), free_port())
     with running(secret=SECRET, grpc_port=str(ports[0])) as house:
         client = house.user()

@@ -1,4 +1,4 @@
-"""Pictures that hang, swell or crash their decoder in a whole instance: they fail with a reason, others proceed."""
+"""Pictures that hang, exhaust or crash their decoder fail with a reason while others proceed."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_hang_and_a_bomb_fail_alone(strict: Instance) -> None:
 
 
 def test_a_decoder_that_is_killed_every_time_fails_its_picture(patient: Instance) -> None:
-    """Each attempt's child dies by kill -9: after the last the picture is failed, and others proceed meanwhile."""
+    """Each attempt's child is killed with -9: in the end the picture fails, and others proceed."""
     client = patient.user()
     victim = upload(client, slow_jpeg(7000, 63))
     kill_whoever_decodes(patient, ATTEMPTS)

@@ -1,4 +1,4 @@
-"""API processes killed with -9 in the middle of everything: nothing is handed out twice, lost or leaked."""
+"""With API processes killed by -9 at any time, no task is handed out twice, lost or leaked."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> Asyn
 
 
 class Taker:
-    """A bare HTTP client with one connection at a time, who asks again, elsewhere, until there is an answer."""
+    """An HTTP client with one connection at a time that retries elsewhere until answered."""
 
     def __init__(self, ports: list[int], headers: dict[str, str]) -> None:
         self.ports = ports
@@ -185,8 +185,10 @@ async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
     """
     user_id, headers = await house.user()
     await house.database.fetch(
-        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
-        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now() FROM generate_series(1, $2) AS n""",
+        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+            sequence, created_at)
+        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now()
+        FROM generate_series(1, $2) AS n""",
         user_id,
         TASKS,
     )

@@ -36,7 +36,7 @@ class House:
         self.process: subprocess.Popen[bytes]
 
     def start(self, *, wait: bool = True) -> House:
-        """Start it; with `wait`, until it shows its start screen and the worker, which starts after the API, works."""
+        """Start it; with `wait`, return after its start screen and when the worker is ready."""
         environment = os.environ | {
             f"ATELIER_{key}": value for key, value in self.settings.items()
         }
@@ -88,7 +88,7 @@ class House:
         return found
 
     def child(self, word: str) -> int | None:
-        """The pid of its child that is called by `word`: a role's argument, an engine's program."""
+        """The pid of its child called `word`: a role's argument, an engine's program."""
         children = [pid for pid, parent in parents().items() if parent == self.process.pid]
         return next(
             (pid for pid in children if word in {Path(part).name for part in command_line(pid)}),

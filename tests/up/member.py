@@ -108,7 +108,7 @@ def die() -> None:
 
 
 def talk() -> None:
-    """Say much: a line longer than any buffer, bytes that are not UTF-8, a last line without an end."""
+    """Print a very long line, bytes that are not UTF-8, and a last line without an end."""
     sys.stdout.buffer.write(b"x" * 300_000 + b"\n" + b"caf\xe9\nlast words")
     sys.stdout.flush()
     systemd.ready()

@@ -1,4 +1,4 @@
-"""`atelier up` as a process of its own, with small real roles: starting, dying, recovering, refusing, stopping."""
+"""`atelier up` as a process, with small real roles: starting, dying, recovering, stopping."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def house(open_folder: Path) -> Iterator[Callable[..., House]]:
     made: list[House] = []
 
     def make(*flags: str, data: Path | None = None, **options: object) -> House:
-        made.append(House(data or open_folder / "data", *flags, **options))  # type: ignore[arg-type]
+        data = data or open_folder / "data"
+        made.append(House(data, *flags, **options))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
@@ -67,7 +68,7 @@ def visits(house: House) -> int:
 
 
 def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> None:
-    """The start screen comes when its addresses answer: those, folders, the first user, how to stop."""
+    """The start screen comes when its addresses answer, and names the folders and next steps."""
     running = house().start()
     assert running.get("/healthz") == 200
     assert running.get("/readyz") == 200
@@ -84,7 +85,7 @@ def test_starts_everything_and_says_where_it_is(house: Callable[..., House]) -> 
 
 
 def test_the_start_screen_waits_for_every_address(house: Callable[..., House]) -> None:
-    """It says "running" when the last role that clients call is ready, though the API has answered for long."""
+    """The start screen says "running" when the last role that clients call is ready."""
     running = house("slow").start(wait=False)
     until(lambda: "dawdler waits" in running.text())
     until(lambda: running.get("/healthz") == 200)
@@ -261,7 +262,7 @@ def test_a_signal_during_the_start_stops_it(house: Callable[..., House]) -> None
 
 
 def test_lines_of_any_kind_are_merged(house: Callable[..., House]) -> None:
-    """Lines longer than any buffer and bytes that are no text pass through, each under its role's name."""
+    """Very long lines and bytes that are not text pass through, each under its role's name."""
     running = house("talker").start()
     until(lambda: "caf\N{REPLACEMENT CHARACTER}" in running.text())
     assert (
@@ -313,7 +314,7 @@ def test_one_port_for_two_is_refused(house: Callable[..., House]) -> None:
 def test_the_doctor_sees_what_runs(
     house: Callable[..., House], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Beside a running instance it asks that one's engines and port, whatever port the settings name; after, none."""
+    """The doctor asks a running instance's own engines and port, whatever the settings say."""
     running = house().start()
     assert examine(load(data=running.data)) == 0
     found = capsys.readouterr().out

@@ -16,7 +16,7 @@ NOT_READY = b'{"title":"Not ready","detail":"Not ready: redis."}'
     "url", ["http://192.0.2.7:8000", "http://[2001:db8::1]", "http://0.0.0.0:8000"]
 )
 async def test_another_machine_is_refused(url: str) -> None:
-    """An address that is not loopback gets nothing, and the refusal names the option that would allow it."""
+    """An address that is not loopback gets no request, and the refusal names the option."""
     with pytest.raises(Refused, match="--allow-remote"):
         await admit(Endpoint(url), allow_remote=False)
 

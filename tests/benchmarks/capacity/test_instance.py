@@ -99,7 +99,7 @@ def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) ->
 
 
 def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path) -> None:
-    """Stopped in the middle of a trial, it deletes what it made, and its exit code says that it was interrupted."""
+    """Interrupted in a trial, it deletes what it made, and its exit code says so."""
     process = command(instance, tmp_path / "out", "--for", "60s", "--mix", "books-write")
     assert process.stderr
     said = list(until_first_trial(process.stderr))

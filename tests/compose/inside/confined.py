@@ -1,4 +1,4 @@
-"""Inside the processor's container: user, capabilities, file system, seccomp filters, libfribidi."""
+"""Inside the processor's container: print user, capabilities, file system, seccomp, libfribidi."""
 
 from __future__ import annotations
 

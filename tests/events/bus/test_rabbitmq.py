@@ -32,7 +32,7 @@ async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
 async def test_events_are_cloudevents_on_a_topic_exchange(
     amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """A foreign queue bound to the exchange gets persistent messages with routing key, media type and id."""
+    """A foreign queue gets persistent messages with routing key, media type and id."""
     prefix = f"test-{secrets.token_hex(6)}"
     bus = RabbitBus(amqp_url, prefix=prefix)
     await bus.ping()
@@ -56,7 +56,7 @@ async def test_events_are_cloudevents_on_a_topic_exchange(
 async def test_each_service_has_a_durable_quorum_queue(
     amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """Declaring the queue again as a durable quorum queue with a dead-letter queue agrees with what is there."""
+    """Declaring the queue again as a durable quorum queue with a dead-letter queue agrees."""
     prefix = f"test-{secrets.token_hex(6)}"
     bus = RabbitBus(amqp_url, prefix=prefix, deliveries=7)
     await bus.declare("one", ["image.*"])
