@@ -1,4 +1,4 @@
-"""The HTTP servers that `benchmarks/books.py` compares: bare ASGI, and a catalogue as tutorials have it.
+"""The HTTP servers that `benchmarks/books.py` compares: bare ASGI, and a typical catalogue.
 
 The latter is FastAPI with PyJWT, the ORM, response_model and OFFSET. Arguments: bare|typical PORT
 DATABASE_URL SECRET.

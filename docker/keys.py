@@ -1,4 +1,4 @@
-"""Makes the secrets of a fresh `docker compose up`, and gives each service the settings that it needs, and no others'.
+"""Makes the secrets of a fresh `docker compose up` and gives each service only its settings.
 
 Runs once before everything else, as root with no more than the right to give files away. What is
 there stays: engines remember the password with which they were first started. What the environment
@@ -32,7 +32,7 @@ FOLDERS = {"/data": HOUSE, "/blobs": HOUSE, "/spool": PROXY}
 
 
 def main() -> None:
-    """Keep or make the secrets, write what each service reads, and hand the data folders to their users."""
+    """Keep or make the secrets, write each service's settings, and give away the folders."""
     known = {
         name: secret(name)
         for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")

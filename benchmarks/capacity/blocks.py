@@ -1,4 +1,4 @@
-"""Pages whose words are written by hand and whose tables are made: the made parts stand between two comments."""
+"""Pages with generated tables between comments, and words that are written by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom the load may go to: a ready instance of Atelier, on this machine unless the operator says otherwise."""
+"""The load goes only to a ready instance, on this machine unless the operator allows others."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Admitted(NamedTuple):
 
     version: str
     local: bool
-    """Whether it is reached by loopback: only then are processes that serve its port here the server's."""
+    """True for loopback: only then are processes that serve its port here the server's."""
 
 
 async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:

@@ -27,7 +27,7 @@ BOUND = (
 )
 
 COMFORT = 0.7
-"""Share of what it carries at which an instance should be run: above, queues grow with every gust."""
+"""Share of its capacity at which an instance should be run: above, queues grow with bursts."""
 
 
 def draw(runs: dict[int, Figures]) -> None:
@@ -88,7 +88,8 @@ def _reserve(runs: dict[int, Figures]) -> str:
         else _listed(disturbed) + _be(disturbed)
     )
     return (
-        f"\n**{which} preliminary:** other programs used up to {_others(runs, disturbed):.1f} cores\n"
+        f"\n**{which} preliminary:** other programs used up to "
+        f"{_others(runs, disturbed):.1f} cores\n"
         "of the machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
     )
 
@@ -181,7 +182,8 @@ def growth(runs: dict[int, Figures]) -> str:
     beyond = [name for name in names if factors[name] > most / least]
     return (
         f"With {cores_of(least)} for the server, the client has a core of its own; with\n"
-        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate grows\n"
+        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} "
+        "the rate grows\n"
         f"by a factor of {factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f} (`{fast}`);\n"
         f"in {len(beyond)} of {len(names)} operations it grows by more than the number of cores.\n"
         + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)

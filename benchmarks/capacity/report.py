@@ -1,4 +1,4 @@
-"""The report as people read it: a Markdown page with its plots beside it, and a table for the terminal."""
+"""The report for people: a Markdown page with its plots, and a table for the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measurement says, as plain data: the JSON report is these structures, and every page is made from it."""
+"""A measurement as plain data: the JSON report is these structures; pages are made from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Quantiles(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Of uploads whose end was awaited: how many a second came to it, and how long it took from the first byte."""
+    """Uploads whose end was awaited: how many a second, and seconds since the first byte."""
 
     per_second: float
     latency: Quantiles
@@ -31,7 +31,7 @@ class Usage(msgspec.Struct):
     """What was busy during a trial."""
 
     seconds: float = 0.0
-    """From the first request until the work that the trial caused was done, as far as it was waited for."""
+    """From the first request until the trial's work was done, as far as it was waited for."""
     cores: dict[str, float] = {}
     """Of the server, by role: cores in use on average."""
     busiest: dict[str, float] = {}
@@ -47,7 +47,7 @@ class Usage(msgspec.Struct):
     queues: dict[str, float] = {}
     """Jobs outstanding by queue at the end, where /metrics says so."""
     others: float = 0.0
-    """Cores used by programs that are neither the server nor this tool; zero when the server cannot be seen."""
+    """Cores used by other programs; zero when the server cannot be seen."""
 
 
 class Trial(msgspec.Struct):
@@ -61,7 +61,7 @@ class Trial(msgspec.Struct):
     """Good answers a second."""
     latency: Quantiles
     late: float
-    """Milliseconds by which 95 % of the requests left behind their moment, at most: the client's own delay."""
+    """Milliseconds by which 95 % of the requests left late, at most: the client's own delay."""
     statuses: dict[str, int]
     """Answers by status; what is no answer by a word."""
     failed: int
@@ -71,7 +71,7 @@ class Trial(msgspec.Struct):
     usage: Usage = msgspec.field(default_factory=Usage)
 
     def cost_ms(self, idle: dict[str, float]) -> dict[str, float]:
-        """CPU milliseconds of the server per good answer, by role, beyond the cores that it uses when `idle`.
+        """CPU milliseconds of the server per good answer, by role, above `idle`.
 
         Empty when its processes could not be seen.
         """
@@ -142,7 +142,7 @@ class Report(msgspec.Struct):
     """Cores that the server's roles use when nobody asks for anything."""
     interrupted: bool = False
     measuring_seconds: float = 0.0
-    """Of `seconds`, those in which operations were measured; the others prepared and cleaned up."""
+    """Of `seconds`, those in which operations were measured; the others are set-up and cleanup."""
 
 
 def quantiles(seconds: Sequence[float]) -> Quantiles:

@@ -1,4 +1,4 @@
-"""One run: prepare, measure each operation within its share of the budget, and clean up whatever happens."""
+"""One run: prepare, measure each operation within its budget, and clean up in any case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.capacity.stock import Stock
 from benchmarks.capacity.watch import Watch
 
 WARM_SECONDS = 0.5
-"""Of a closed loop before a search: caches fill, connections open, and its rate says where to begin."""
+"""Seconds of a closed loop before a search: caches fill, and its rate is where to begin."""
 
 WARM_CONNECTIONS = 16
 SETTLE_SECONDS = 30.0
@@ -38,7 +38,7 @@ PAUSE_SECONDS = 0.2
 """Between two trials, for what has been cut off to end."""
 
 FOLLOWED_START = 0.15
-"""Share of the acknowledged rate at which the ramp of an upload begins: making it ready costs several times as much."""
+"""Share of the acknowledged rate at which an upload's ramp begins: rendering costs more."""
 
 
 NOTICE = (
@@ -62,7 +62,7 @@ class Plan:
     allow_remote: bool = False
     tell: Callable[[str], None] = print
     metrics: Sequence[str] = ()
-    """Addresses that may tell what waits in the queues; the relay's own is found when it runs here."""
+    """Addresses that report queue lengths; the relay's own is found when it runs here."""
 
 
 class Run:

@@ -1,4 +1,4 @@
-"""The arithmetic of docs/discussions/scaling.md: from measured costs and stated assumptions to what is full when.
+"""The arithmetic of docs/discussions/scaling.md: costs and assumptions to what is full when.
 
 Nothing here is measured. `python -m benchmarks.capacity pages` writes the tables; so does
 `make capacity`, after it has measured.
@@ -59,7 +59,7 @@ IMAGE_ROW, EVENT_ROW = 2_300, 914
 """Bytes of a row with its indexes."""
 RETENTION_DAYS = 7
 CONNECTIONS_EACH = 30
-"""Of one API process at most: ten of the driver's own, ten of SQLAlchemy's and ten more when those are busy."""
+"""Of one API process at most: ten of the driver's, ten of SQLAlchemy's and ten for bursts."""
 CONNECTIONS = 200
 """That the embedded PostgreSQL takes."""
 NETWORK_BITS = 10e9
@@ -352,7 +352,7 @@ FINE = 0.005
 
 
 def _extra_b() -> float:
-    """CPU milliseconds by which a picture B costs more than A: rendering, and receiving its bytes."""
+    """CPU milliseconds by which a picture B costs more than A: rendering and receiving it."""
     more = (BYTES_B["original"] - BYTES_A["original"]) / 2**20
     return RENDER_B_MS - RENDER_A_MS + more * UPLOAD_MS_PER_MIB
 

@@ -1,4 +1,4 @@
-"""What was at its limit: read from what was busy in the trial that broke, and said so that something can be done."""
+"""The limit that was reached, read from what was busy in the trial that broke, with advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLIENT_FULL = 0.8
 """The same of this tool, which has one core at most and is in its own way sooner."""
 
 LATE_SHARE = 0.25
-"""When this share of the latency limit passes before requests even leave, the client is what is measured."""
+"""Above this share of the latency limit spent before sending, the client is the limit."""
 
 NEAR = 1.07
 """A rate that broke is close above one that held when it is at most so many times as high."""
@@ -91,8 +91,8 @@ def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
     delay = f", and sent {made.late:.0f} ms late (p95)" if _late(made, p95_limit) else ""
     return [
         (
-            f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more "
-            "than this"
+            f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry "
+            "more than this"
         )
     ]
 
