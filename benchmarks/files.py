@@ -108,18 +108,18 @@ def cpu(process: psutil.Process) -> float:
 
 
 @contextmanager
-def running(bench: Bench, arguments: list[str], sign: str | None) -> Iterator[psutil.Process]:
-    """A process of the benchmark; with a sign, once that is in its output."""
+def running(bench: Bench, arguments: list[str], ready: str | None) -> Iterator[psutil.Process]:
+    """A process of the benchmark; with `ready`, once that is in its output."""
     log = bench.folder / f"{uuid.uuid4().hex}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *arguments],
-            env=bench.environment | ({"ATELIER_LOG_LEVEL": "INFO"} if sign else {}),
+            env=bench.environment | ({"ATELIER_LOG_LEVEL": "INFO"} if ready else {}),
             stdout=output,
             stderr=output,
             cwd=Path(__file__).parents[1],
         )
-    while sign and sign not in log.read_text():
+    while ready and ready not in log.read_text():
         assert process.poll() is None, log.read_text()
         time.sleep(0.05)
     try:
@@ -132,7 +132,7 @@ def running(bench: Bench, arguments: list[str], sign: str | None) -> Iterator[ps
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

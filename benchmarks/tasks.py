@@ -86,7 +86,7 @@ async def waiting(database: Database, owner_id: int) -> int:
 async def measure(
     database: Database, take: Take, owner_id: int, takers: int, takes: int
 ) -> Figure:
-    """Have `takers` take `takes` in all; asserts that nobody got what another had got."""
+    """Have `takers` take `takes` in all; asserts that no two got the same task."""
     seconds: list[float] = []
     ids: list[int] = []
 

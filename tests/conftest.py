@@ -157,7 +157,7 @@ def create_database(server: str, name: str) -> str:
 
 
 def drop_database(server: str, name: str) -> None:
-    """Remove a database, whoever is still connected."""
+    """Remove a database, even with clients connected."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

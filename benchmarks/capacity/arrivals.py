@@ -50,7 +50,7 @@ BACK_PRESSURE = "back-pressure"
 
 
 UNBOUNDED = 10**9
-"""Requests that nobody reaches."""
+"""More requests than any trial sends."""
 
 
 @dataclass(frozen=True, slots=True)

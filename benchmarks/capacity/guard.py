@@ -80,7 +80,7 @@ async def _ask(client: Client, path: str) -> Response:
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise Refused(
-            f"nobody answers at {where} ({reason}): start `atelier up`, or give its --url"
+            f"nothing answers at {where} ({reason}): start `atelier up`, or give its --url"
         ) from error
     except BadAnswer as error:
         raise Refused(f"{where} does not speak HTTP as Atelier does: {error}") from error

@@ -39,7 +39,7 @@ class Usage(msgspec.Struct):
     client: float = 0.0
     """Cores used by this tool."""
     machine: float | None = None
-    """Share of all cores that was busy, whoever used them."""
+    """Share of all cores that was busy, in any process."""
     disk: float | None = None
     """Share of the time in which the busiest disk had work."""
     allowed: int | None = None
@@ -139,7 +139,7 @@ class Report(msgspec.Struct):
     machine: Machine
     operations: list[Measured]
     idle: dict[str, float] = {}
-    """Cores that the server's roles use when nobody asks for anything."""
+    """Cores that the server's roles use without requests."""
     interrupted: bool = False
     measuring_seconds: float = 0.0
     """Of `seconds`, those in which operations were measured; the others are set-up and cleanup."""

@@ -42,8 +42,8 @@ FOLLOWED_START = 0.15
 
 
 NOTICE = (
-    "whoever follows the instance hears of this: its books are in the catalogue until they are "
-    "deleted, WatchBooks and "
+    "consumers of the instance's events hear of this: its books are in the catalogue until they "
+    "are deleted, WatchBooks and "
     "subscribers are told of all that it makes, and ids go on behind it"
 )
 """Nothing of this can be kept apart from an instance that others use."""
@@ -207,7 +207,7 @@ class Run:
         return trial
 
     async def _queues(self) -> dict[str, float]:
-        """What waits, where somebody tells; nobody has to."""
+        """What waits in the queues, where it is known."""
         found: dict[str, float] = {}
         for url in (*self._plan.metrics, *self._watch.metrics()):
             client = Client(Endpoint(url), METRICS_SECONDS)
@@ -225,7 +225,7 @@ def _counted(statuses: Counter[int | str]) -> str:
 
 
 def line(name: str, trial: Trial) -> str:
-    """A trial for whoever watches."""
+    """One line about a trial, for the terminal."""
     latency, said = trial.latency, trial.broken or "holds"
     ready = (
         f", ready {trial.ready.per_second:.1f}/s p95 {trial.ready.latency.p95:.0f} ms"

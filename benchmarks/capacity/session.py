@@ -60,7 +60,7 @@ class Session:
         return await self.sign_in()
 
     async def sign_in(self) -> float:
-        """Sign in anew; seconds that the access token lives."""
+        """Sign in again; seconds that the access token lives."""
         form = urlencode({"username": self.email, "password": self.password}).encode()
         return self._take(
             await self.insist("POST", "/api/auth/token", "application/x-www-form-urlencoded", form)

@@ -103,7 +103,7 @@ class Watch:
 def machine_seconds() -> tuple[float, float]:
     """Busy time and all time of all cores since the machine started.
 
-    Time stolen by the hypervisor is busy: nobody here can use it. That of guests is in `user`.
+    Time stolen by the hypervisor is busy: it cannot be used here. That of guests is in `user`.
     """
     times = psutil.cpu_times()
     idle = times.idle + times.iowait

@@ -36,8 +36,8 @@ async def ours() -> None:
     """The health server on asyncio's streams."""
     from atelier.observe.health import HEAD_BYTES, HealthServer
 
-    vitals = HealthServer(Exposition(REGISTRY), {}, 60)
-    await serve_on(await asyncio.start_server(vitals.serve, sock=listener(), limit=HEAD_BYTES))
+    health = HealthServer(Exposition(REGISTRY), {}, 60)
+    await serve_on(await asyncio.start_server(health.serve, sock=listener(), limit=HEAD_BYTES))
 
 
 async def serve_on(server: asyncio.Server) -> None:

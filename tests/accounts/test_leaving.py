@@ -13,7 +13,7 @@ from atelier.events import outbox
 
 if TYPE_CHECKING:
     import httpx2
-    from conftest import Door, Person
+    from conftest import Accounts, Person
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from atelier.http.resources import Resources
@@ -64,15 +64,15 @@ class TestLeave:
     """DELETE /api/users/{id}."""
 
     @pytest.mark.parametrize("path", ["/api/users", "/user"])
-    async def test_one_deletes_oneself(self, door: Door, anna: Person, path: str) -> None:
-        """Afterwards the tokens are dead, nobody can sign in, and the address is free."""
+    async def test_one_deletes_oneself(self, accounts: Accounts, anna: Person, path: str) -> None:
+        """Afterwards the tokens are dead, signing in fails, and the address is free."""
         assert (await anna.me()).status_code == 200
         answer = await anna.delete(path=path)
         assert (answer.status_code, answer.content) == (204, b"")
         assert (await anna.me()).status_code == 401
         assert (await anna.refresh()).status_code == 401
-        assert (await door.sign_in(anna.email)).status_code == 401
-        again = await door.register(anna.email)
+        assert (await accounts.sign_in(anna.email)).status_code == 401
+        again = await accounts.register(anna.email)
         assert again.status_code == 201
         assert again.json()["id"] != anna.id
 
@@ -147,16 +147,16 @@ class TestLeave:
             assert not await resources.database.fetch(query, argument)
 
     async def test_the_kept_answer_of_their_registration_goes_too(
-        self, door: Door, resources: Resources
+        self, accounts: Accounts, resources: Resources
     ) -> None:
         """It holds the address; those of others stay."""
         keys = [str(uuid.uuid4()) for _ in range(2)]
-        emails = [door.new_address() for _ in keys]
+        emails = [accounts.new_address() for _ in keys]
         for email, key in zip(emails, keys, strict=True):
             assert (
-                await door.register(email, headers={"Idempotency-Key": key})
+                await accounts.register(email, headers={"Idempotency-Key": key})
             ).status_code == 201
-        anna = await door.enter(emails[0])
+        anna = await accounts.enter(emails[0])
         await anna.delete()
         left = await resources.database.fetch(
             "SELECT key FROM idempotency_keys WHERE key = any($1)", keys
@@ -180,11 +180,11 @@ class TestLeave:
         ).status_code == 204
 
     async def test_a_sign_in_that_meets_the_deletion_opens_nothing(
-        self, door: Door, anna: Person
+        self, accounts: Accounts, anna: Person
     ) -> None:
-        """Whichever comes first, nobody is signed in afterwards and nothing fails."""
+        """In either order, no session is left afterwards and nothing fails."""
         answers = await asyncio.gather(
-            anna.delete(), *(door.sign_in(anna.email) for _ in range(4))
+            anna.delete(), *(accounts.sign_in(anna.email) for _ in range(4))
         )
         assert answers[0].status_code == 204
         assert {answer.status_code for answer in answers[1:]} <= {200, 401}

@@ -70,7 +70,7 @@ def engines(fresh_database_url: str, redis_url: str, redis: Redis) -> dict[str, 
 async def test_a_full_queue_takes_no_pictures(
     tmp_path: Path, engines: dict[str, str], redis: Redis
 ) -> None:
-    """Nobody processes: beyond the limit uploads are 503 with Retry-After, and all else works.
+    """Without a processor, uploads beyond the limit are 503 and all else works.
 
     Then there is room.
     """

@@ -32,7 +32,7 @@ NOWHERE = 2**40
 
 
 def test_every_operation_has_a_rule(document: dict[str, Any]) -> None:
-    """Whoever adds an operation says who may use it; whoever makes one public says so, too."""
+    """Each operation states who may use it, public ones included."""
     found = every(document)
     assert {operation.id for operation in found if operation.secured} == RULES.keys()
     assert {operation.id for operation in found if not operation.secured} == PUBLIC
@@ -309,7 +309,7 @@ async def state(client: httpx2.AsyncClient, ada: Person, things: dict[str, objec
     return [(await client.get(path, headers=ada.headers)).json() for path in paths]
 
 
-def test_tokens_here_are_signed_as_the_house_does() -> None:
+def test_tokens_here_are_signed_as_the_application_does() -> None:
     """The constants that forged tokens copy are those of the product."""
     token = Tokens(SECRET).issue(1, "session")
     said = jwt.decode(token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)

@@ -257,7 +257,7 @@ async def test_a_probe_leaves_nothing(blobs: Blobs) -> None:
 
 
 async def test_a_mark_is_no_blob(blobs: Blobs) -> None:
-    """A store says whose it is: nobody's, then what was said last; its list does not show it."""
+    """A store has no mark at first, then the last one set, which its list does not show."""
     assert await blobs.mark() is None
     await blobs.set_mark(b"first")
     await blobs.set_mark(b"second")

@@ -155,7 +155,7 @@ async def test_the_commands(
 
 
 async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_path: Path) -> None:
-    """Roles and commands say what to do; the doctor leaves it to whoever migrates."""
+    """Roles and commands say what to do; the doctor leaves it to the migration."""
     settings = Settings(
         data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path)
     )

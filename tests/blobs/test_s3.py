@@ -51,7 +51,7 @@ def blobs(s3: S3Server) -> S3Blobs:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
+def silent() -> Iterator[str]:
     """An address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -201,11 +201,11 @@ async def test_a_server_that_is_away(tmp_path: Path) -> None:
     await fails(blobs, "the blob store does not answer", tmp_path / "source")
 
 
-async def test_a_server_that_is_silent(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes connections and says nothing holds nobody for ever."""
+async def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes connections and never answers is given up in the end."""
     monkeypatch.setattr(adapter, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(adapter, "RETRIES", 0)
-    blobs = S3Blobs("bucket", access=Access(nobody, "eu-central-1", "access", "secret"))
+    blobs = S3Blobs("bucket", access=Access(silent, "eu-central-1", "access", "secret"))
     for attempt in (
         blobs.put("a", b"x"),
         blobs.get("a"),

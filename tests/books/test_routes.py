@@ -275,7 +275,7 @@ async def test_filters_find_what_contains_a_text_in_any_case(
     "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "author=" + "x" * 301, "cursor="]
 )
 async def test_a_list_that_cannot_be_given_is_refused(ada: httpx2.AsyncClient, query: str) -> None:
-    """Limits outside 1..500, cursors of nobody and filters that no book can match are 422."""
+    """Limits outside 1..500, made-up cursors and filters that match no possible book are 422."""
     assert (await ada.get(f"/api/books?{query}")).status_code == 422
 
 

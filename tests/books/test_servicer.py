@@ -53,7 +53,7 @@ async def changes(
 @pytest.mark.parametrize(
     "publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31"]
 )
-async def test_a_book_is_the_same_over_both_doors(
+async def test_a_book_is_the_same_over_rest_and_grpc(
     ada: httpx2.AsyncClient, books: Books, publication_date: str
 ) -> None:
     """GetBook says what GET says, entity tag included, whatever the script and the date."""
@@ -128,7 +128,7 @@ async def test_the_page_size_may_change_on_the_way(ada: httpx2.AsyncClient, book
 async def test_pages_that_cannot_be_given_are_refused(
     books: Books, request_: dict[str, Any], field: str
 ) -> None:
-    """Negative sizes and tokens of nobody are INVALID_ARGUMENT."""
+    """Negative sizes and made-up tokens are INVALID_ARGUMENT."""
     with refused(StatusCode.INVALID_ARGUMENT) as errors:
         await books.page(**request_)
     assert details(errors[0])["BadRequest"].field_violations[0].field == field

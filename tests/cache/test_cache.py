@@ -107,7 +107,7 @@ async def is_free(cache: Cache) -> bool:
 
 
 async def test_values_expire(cache: Cache) -> None:
-    """After its time a value is loaded anew."""
+    """After its time to live a value is loaded again."""
     source = Source()
     await cache.get_or_load(KEY, source.load, 0.05)
     await eventually(partial(is_free, cache))
@@ -146,7 +146,7 @@ async def test_a_failed_load_ends_its_lease(cache: Cache) -> None:
 
 
 async def test_a_cancelled_reader_ends_its_lease(cache: Cache) -> None:
-    """A reader that goes away in the middle keeps nobody waiting."""
+    """A reader that is cancelled half-way does not block others."""
     source = Source()
     source.go_on.clear()
     reading = asyncio.create_task(cache.get_or_load(KEY, source.load, TTL))
@@ -261,7 +261,7 @@ class Scene:
         yield
 
     async def check(self) -> None:
-        """Afterwards nobody reads anything but the newest value."""
+        """Afterwards every read gives the newest value."""
         self.source.go_on.set()
         for cache in self.caches * 2:
             assert await cache.get_or_load(KEY, self.source.load, TTL) == self.source.value

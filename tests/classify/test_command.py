@@ -134,7 +134,7 @@ def test_a_run_goes_on_with_what_is_new(tool: Tool, service: Service, pictures: 
 
 
 def test_restart_forgets(tool: Tool, service: Service) -> None:
-    """--restart begins anew, results and all."""
+    """`--restart` begins again without the earlier results."""
     tool.run(service.url)
     _code, report = tool.run(service.url, "--restart")
     assert (report["classified"], len(tool.results()), service.counts()["asked"]) == (12, 12, 24)

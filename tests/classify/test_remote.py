@@ -74,8 +74,8 @@ def remote(
     url: str, *, tries: int = 3, timeout: float = PATIENCE_SECONDS
 ) -> tuple[Remote, CircuitBreaker, list[str]]:
     said: list[str] = []
-    gate = CircuitBreaker(first=0.05, longest=0.1, tell=said.append)
-    return Remote(Client(Endpoint(url), timeout), gate, tries), gate, said
+    breaker = CircuitBreaker(first=0.05, longest=0.1, tell=said.append)
+    return Remote(Client(Endpoint(url), timeout), breaker, tries), breaker, said
 
 
 async def test_the_request_is_as_documented() -> None:
@@ -190,9 +190,9 @@ async def test_an_outage_makes_pictures_wait() -> None:
     script = Script(None)
     server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    asked, gate, said = remote(f"http://127.0.0.1:{port}", tries=2)
+    asked, breaker, said = remote(f"http://127.0.0.1:{port}", tries=2)
     tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(2 * FAILURES)]
-    await eventually(lambda: gate.shut)
+    await eventually(lambda: breaker.shut)
     server.close()
     await asyncio.sleep(0.3)
     assert not any(task.done() for task in tasks)
@@ -204,21 +204,21 @@ async def test_an_outage_makes_pictures_wait() -> None:
 
 
 async def test_one_request_at_a_time_tries_a_service_that_is_down() -> None:
-    """A shut gate lets one through after each pause, and the pauses hold for all."""
-    gate = CircuitBreaker(first=0.02, longest=0.02, tell=lambda _: None)
+    """An open circuit breaker lets one request through after each pause, for all."""
+    breaker = CircuitBreaker(first=0.02, longest=0.02, tell=lambda _: None)
     for _ in range(FAILURES):
-        gate.failed("it is down", trying=False)
+        breaker.failed("it is down", trying=False)
     inside = 0
 
     async def one() -> None:
         nonlocal inside
-        trying = await gate.enter()
+        trying = await breaker.enter()
         assert trying
         inside += 1
         assert inside == 1
         await asyncio.sleep(0.01)
         inside -= 1
-        gate.failed("still", trying=trying)
+        breaker.failed("still", trying=trying)
 
     await asyncio.gather(*(one() for _ in range(5)))
 
@@ -253,10 +253,10 @@ def test_retry_after_is_read_in_both_forms(status: int, after: str, rest: float 
 async def test_draining_frees_whoever_waits() -> None:
     """When the run ends, requests that wait for the service or a retry end without a failure."""
     async with scripted(answer(b"", 500)) as (_, url):
-        asked, gate, _ = remote(url, tries=100)
+        asked, breaker, _ = remote(url, tries=100)
         tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(FAILURES)]
-        await eventually(lambda: gate.shut)
-        gate.drain()
+        await eventually(lambda: breaker.shut)
+        breaker.drain()
         assert {type(error) for error in await asyncio.gather(*tasks, return_exceptions=True)} == {
             Drained
         }
@@ -296,7 +296,7 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
 
 
 async def test_rubbish_is_told_from_a_lost_connection() -> None:
-    """What is not HTTP is a bad answer, an address that nobody serves is a connection error."""
+    """What is not HTTP is a bad answer; a refused connection is a connection error."""
     async with scripted(b"rubbish\r\n\r\ncontent-length") as (_, url):
         with pytest.raises(BadAnswer):
             await Client(Endpoint(url), PATIENCE_SECONDS).post("/", "image/jpeg", b"")

@@ -203,7 +203,7 @@ def test_noise_at_the_end_is_cut_off_and_damage_is_not(walks: Walks) -> None:
 
 
 def test_shards_share_the_pictures(tmp_path: Path) -> None:
-    """Every picture is in one shard, whoever walks, and the shards are about equal."""
+    """Every picture is in one shard, in any walk, and the shards are about equal."""
     walks = Walks(tmp_path)
     plant(walks.root, *(f"{n}.jpg" for n in range(300)), *(f"sub/{n}.png" for n in range(300)))
     shards = []

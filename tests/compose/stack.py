@@ -104,7 +104,7 @@ class Stack:
         return client
 
     def logs(self) -> str:
-        """The last lines of everybody, for whoever looks at a failure."""
+        """The last lines of every container, to explain a failure."""
         return self.compose("logs", "--tail", "40", check=False)
 
     def _run(

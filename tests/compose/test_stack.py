@@ -179,7 +179,7 @@ def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> 
     assert httpx2.get(f"{stack.url}{location}").status_code == 404
 
 
-def test_books_over_both_doors(stack: Stack, ada: httpx2.Client) -> None:
+def test_books_over_rest_and_grpc(stack: Stack, ada: httpx2.Client) -> None:
     """What REST writes, gRPC reads, and its watchers hear of it through the broker."""
     metadata = [("authorization", ada.headers["Authorization"])]
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc}") as channel:
@@ -261,7 +261,7 @@ def test_no_acknowledged_upload_is_lost(stack: Stack, ada: httpx2.Client, victim
         time.sleep(1)
         stack.compose("start", victim)
         ids = [each.result() for each in uploads]
-    until(stack.alive, f"the house did not come back after {victim}")
+    until(stack.alive, f"the stack did not come back after {victim}")
     assert [settled(ada, image)["status"] for image in ids] == ["ready"] * UPLOADS
     assert all(ada.get(f"/api/images/{image}").content[:2] == b"\xff\xd8" for image in ids)
     seen["images"] += ids

@@ -30,9 +30,9 @@ VERSIONS = ("1.30", "1.37")  # the oldest that is supported and the newest whose
 KUSTOMIZE = {"Kustomization", "Component"}
 NAMES = {role.name for role in ROLES}
 OVERLAYS = FOLDER / "overlays"
-NOBODY = "nobody"  # the service without a pod
+WITHOUT_PODS = "nobody"  # the service without a pod
 NAME = "app.kubernetes.io/name"
-# A house with its blobs in a shared volume: what docs/howto/kubernetes.md shows.
+# An instance with its blobs in a shared volume: what docs/howto/kubernetes.md shows.
 ON_A_VOLUME = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -48,7 +48,7 @@ secretGenerator:
 
 Manifest = dict[str, Any]
 
-# It would read a megabyte of schemas anew for each object.
+# It would read a megabyte of schemas again for each object.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 
@@ -245,7 +245,7 @@ def test_services_lead_to_pods() -> None:
     """Each service selects a role and names one of its ports; each ingress a service."""
     pods = [template(found) for found in of("Deployment").values()]
     services = of("Service")
-    for found in (found for name, found in services.items() if name != NOBODY):
+    for found in (found for name, found in services.items() if name != WITHOUT_PODS):
         (pod,) = [
             pod for pod in pods if matches(found["spec"]["selector"], pod["metadata"]["labels"])
         ]
@@ -269,9 +269,9 @@ def test_counts_are_not_for_everybody(folder: Path) -> None:
     )
     paths = {path["path"]: path for path in ingress["spec"]["rules"][0]["http"]["paths"]}
     assert paths["/metrics"]["pathType"] == "Prefix"
-    assert paths["/metrics"]["backend"]["service"]["name"] == NOBODY
+    assert paths["/metrics"]["backend"]["service"]["name"] == WITHOUT_PODS
     assert paths["/"]["backend"]["service"]["name"] == "api"
-    assert "selector" not in of("Service")[NOBODY]["spec"]
+    assert "selector" not in of("Service")[WITHOUT_PODS]["spec"]
 
 
 def test_the_processor_cannot_reach_the_database() -> None:
@@ -333,7 +333,7 @@ def test_clients_are_told_apart() -> None:
 
 
 def test_the_example_has_no_secret() -> None:
-    """Nobody runs with the secret that the example shows: it is refused."""
+    """The secret that the example shows is refused."""
     secret = dict(variables())["ATELIER_SECRET"]
     with pytest.raises(ValidationError):
         Settings(secret=secret)
@@ -341,7 +341,7 @@ def test_the_example_has_no_secret() -> None:
 
 @pytest.mark.parametrize("name", ["example", "volume"])
 def test_overlays_build(name: str, tmp_path: Path) -> None:
-    """The overlay, and a house on a volume, build and fit the schemas.
+    """The overlay, and an instance on a volume, build and fit the schemas.
 
     Every name that they refer to is there.
     """

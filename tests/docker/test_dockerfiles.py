@@ -70,7 +70,7 @@ def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
 
 
 def test_every_role_has_a_recipe() -> None:
-    """Nobody adds an image and forgets to hold it to the rules above."""
+    """Every image is held to the rules above."""
     assert {path.name.removesuffix(".Dockerfile") for path in DOCKER.glob("*.Dockerfile")} == {
         *ROLES,
         "proxy",

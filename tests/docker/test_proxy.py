@@ -181,7 +181,7 @@ async def test_nginx_reads_the_file_itself(proxy: str) -> None:
 
 
 async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
-    """Nobody reads a blob without asking the API."""
+    """No blob is read without asking the API."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}"):
             assert (await client.get(path)).status_code == 404

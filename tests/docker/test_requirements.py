@@ -25,7 +25,7 @@ SHARED = (
     "atelier.observe.probe",
 )  # the last: every image has a health check
 # What a role starts with, and what it finds by a name in a string: sandbox targets, Django's
-# settings, migrations. Whoever starts Django lets it check itself, views included.
+# settings, migrations. A role that starts Django runs its checks, views included.
 DJANGO = (
     "atelier.files.apps",
     "atelier.files.urls",

@@ -47,7 +47,7 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboard_use_metrics_that_exist() -> None:
-    """A name that nobody exposes would never fire and show nothing."""
+    """An alert on a metric that is not exposed would never fire."""
     used = {
         name
         for text in [*expressions(), *(rule["expr"] for rule in rules())]

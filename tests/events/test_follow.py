@@ -62,7 +62,7 @@ async def log(fresh_database_url: str) -> AsyncIterator[Log]:
 
 @asynccontextmanager
 async def running(log: Log) -> AsyncIterator[Follower[int]]:
-    """A tail of books whose items are their positions."""
+    """A follower of books whose items are their positions."""
     stop = asyncio.Event()
     made = Follower(log.database, ["book.created"], lambda sent: sent.position)
     task = asyncio.create_task(made.run(stop))
@@ -83,7 +83,7 @@ async def read(
             assert not found or batch.position >= found[-1]
             if len(found) >= count:
                 return found
-    raise AssertionError("the tail ended")
+    raise AssertionError("the follower ended")
 
 
 @pytest.mark.parametrize("after", [0, 1, 499, 500, 501, 1499, 1500])

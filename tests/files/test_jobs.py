@@ -243,7 +243,7 @@ class TestWorkshop:
         inspector.stop()
 
     def test_whole_files_and_heads(self, settings: Settings) -> None:
-        """A text goes in whole; of what nobody knows only the head, with size and digest."""
+        """A text goes in whole; of an unknown type only the head, with size and digest."""
         assert inspector.inspect(make(settings)).result["characters"] == 5
         strange = make(settings, bytes(range(256)) * 1000)
         found = inspector.inspect(strange)

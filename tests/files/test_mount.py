@@ -160,7 +160,7 @@ async def test_a_client_that_goes_away_takes_no_thread(mounted: Callable[..., Mo
 
 
 async def test_a_cancelled_request_waits_for_its_thread(mounted: Callable[..., Mount]) -> None:
-    """The body is closed when nobody reads it any more."""
+    """The body is closed when its reader has gone."""
     entered, leave, read = threading.Event(), threading.Event(), []
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:

@@ -541,9 +541,9 @@ class TestTokens:
     )
     async def test_a_token_is_needed(self, app: httpx2.ASGITransport, path: str) -> None:
         """401 with the challenge, before a body is read."""
-        async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as nobody:
+        async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as anonymous:
             for headers in ({}, {"Authorization": "Bearer x"}):
-                answer = await nobody.request(
+                answer = await anonymous.request(
                     "POST" if "upload" in path else "GET", path, headers=headers
                 )
                 assert is_problem(answer, 401, "unauthenticated")

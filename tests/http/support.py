@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atelier.settings import Settings
 
-NOBODY = "postgresql://nobody@127.0.0.1:1/none"  # port 1: connections are refused
+REFUSED = "postgresql://nobody@127.0.0.1:1/none"  # port 1: connections are refused
 BODY_LIMIT = 64 * 1024
 
 
@@ -37,7 +37,7 @@ async def _stands(_: Claims) -> bool:
 
 
 def make_resources(
-    settings: Settings, database: str = NOBODY, redis: str = "redis://127.0.0.1:1/0"
+    settings: Settings, database: str = REFUSED, redis: str = "redis://127.0.0.1:1/0"
 ) -> Resources:
     """Resources whose engines are asked only by those tests that need them."""
     client = Redis.from_url(redis)

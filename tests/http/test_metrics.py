@@ -41,7 +41,7 @@ async def test_alone_there_is_no_folder() -> None:
 
 
 async def test_several_processes_show_each_other(tmp_path: Path) -> None:
-    """Whoever is asked tells of all, each under its own `worker`, and each family once."""
+    """Any process reports all of them, each under its own `worker`, each family once."""
     one, two = Metrics(tmp_path), Metrics(tmp_path)
     one.observe("GET", "/a", 200, 0.001)
     two.observe("GET", "/a", 200, 0.001)

@@ -92,7 +92,7 @@ async def half() -> Response:
 
 @router.post("/api/auth/thing")
 async def token() -> dict[str, str]:
-    """An answer that nobody may keep."""
+    """An answer that must not be stored."""
     return {}
 
 
@@ -183,7 +183,7 @@ async def test_addresses_must_be_text(client: httpx2.AsyncClient, path: str) -> 
 
 @pytest.mark.parametrize("path", ["/id?q=%D0%96%20%25", "/id?q=100%", "/id?q=%zz", "/id?q=%"])
 async def test_odd_addresses_are_fine(client: httpx2.AsyncClient, path: str) -> None:
-    """Percent signs that encode text, or nothing, are nobody's harm."""
+    """Percent signs that encode text, or nothing, do no harm."""
     assert (await client.get(path)).status_code == 200
 
 
@@ -221,7 +221,7 @@ async def test_a_shared_response_stays_as_it_was(client: httpx2.AsyncClient) -> 
 
 
 async def test_security_headers(client: httpx2.AsyncClient) -> None:
-    """Nothing is sniffed; what the token endpoints say is kept by nobody."""
+    """Nothing is sniffed, and answers of the token endpoints are not stored."""
     assert (await client.get("/no")).headers["x-content-type-options"] == "nosniff"
     assert (await client.post("/api/auth/thing")).headers.get_list("cache-control") == ["no-store"]
 

@@ -48,7 +48,7 @@ class Login(BaseModel):
 
 
 class Oops(errors.AtelierError):
-    """Nobody's fault but ours."""
+    """A fault of the server, not of the client."""
 
     slug = "oops"
 
@@ -169,7 +169,7 @@ async def test_the_unexpected_says_nothing_but_an_id(
 async def test_the_frameworks_errors_are_problems_too(
     client: httpx2.AsyncClient, status: int, slug: str
 ) -> None:
-    """Whoever raises an HTTPException, its answer has our shape."""
+    """An HTTPException from any part of the stack has our shape."""
     answer = await client.get(f"/http/{status}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
     assert answer.json()["type"] == f"/problems/{slug}"
@@ -183,7 +183,7 @@ async def test_a_status_without_a_slug_is_about_blank(client: httpx2.AsyncClient
 
 
 async def test_an_unknown_path_is_a_problem(client: httpx2.AsyncClient) -> None:
-    """404 for what nobody serves."""
+    """404 for a path without a route."""
     answer = await client.get("/nothing/here")
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
@@ -242,7 +242,7 @@ async def test_a_value_that_no_column_holds_is_the_clients(
 
 @pytest.mark.parametrize("path", ["/database", "/redis"])
 async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path: str) -> None:
-    """Nobody listens where the database and Redis should be: the client may try again."""
+    """Without a database and Redis, the client is told to try again."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
     assert int(answer.headers["retry-after"]) > 0

@@ -79,7 +79,7 @@ async def test_a_large_head_is_taken_up_to_the_limit(port: int) -> None:
 async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     """431 as a problem, long before memory fills.
 
-    What the client goes on sending is read by nobody.
+    What the client goes on sending is not read.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(opening)
@@ -175,7 +175,7 @@ async def test_what_is_no_http_is_told_so(port: int, rubbish: bytes) -> None:
 async def test_letters_of_an_address_that_are_not_encoded_are_named(
     port: int, request_: str, *, encoded: bool
 ) -> None:
-    """Whoever typed them learns what to do; of any other fault nothing of the kind is said."""
+    """A path or query outside ASCII is answered with this advice, other faults are not."""
     answer = await converse(port, request_.encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert (b"outside ASCII in an address are percent-encoded" in answer) is encoded

@@ -152,7 +152,7 @@ async def test_a_file_arrives_whole(client: httpx2.AsyncClient, size: int, spool
 
 
 async def test_a_file_that_is_taken_over_stays(client: httpx2.AsyncClient, tmp_path: Path) -> None:
-    """Whoever moves the spooled file owns it."""
+    """A spooled file that the route moves is not removed with the request."""
     content = os.urandom(2 * MEMORY_BYTES)
     assert (await client.post("/upload?keep=1", files={"file": content})).status_code == 200
     assert (tmp_path / "kept").read_bytes() == content

@@ -216,7 +216,7 @@ async def test_signs_that_the_font_lacks_are_logged(
 ) -> None:
     """The picture is ready, with boxes.
 
-    The log names the image and the signs, for who runs the instance.
+    The log names the image and the missing characters, for the operator.
     """
     plain = await ada.settled((await ada.upload(description="Ваза, 3 см"))["id"])
     record = await ada.settled((await ada.upload(description="明朝 🏺 明"))["id"])
@@ -455,7 +455,7 @@ async def test_pictures_are_served_conditionally_and_in_parts(ada: Person) -> No
 
 
 async def test_lists_are_paged_newest_first(ada: Person, bob: Person) -> None:
-    """Pages of two cover all of one's own images, newest first, once each, and nobody else's."""
+    """Pages of two cover all of one's own images, newest first, once each, and no others."""
     ids = [(await ada.upload(title=f"n{n}"))["id"] for n in range(5)]
     await bob.upload()
     found, url = [], "/api/images?limit=2"

@@ -119,7 +119,7 @@ async def test_originals_are_read_page_by_page(
 async def test_a_repair_mends_what_can_be_mended(
     ada: Person, settings: Settings, database: Database, workers: None
 ) -> None:
-    """Lost renditions are made anew, orphans of ours become garbage.
+    """Lost renditions are made again, orphans of ours become garbage.
 
     A lost original and strange files are left.
     """

@@ -1,4 +1,4 @@
-"""What a font has signs for, beside what is drawn with it."""
+"""Characters for which a font has a glyph, compared with what is drawn."""
 
 from __future__ import annotations
 

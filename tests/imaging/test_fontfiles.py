@@ -73,7 +73,7 @@ def test_a_family_without_a_regular_style_is_found(install: Install) -> None:
 
 
 def test_a_font_in_a_collection_is_found(install: Install) -> None:
-    """With its place, by which it is drawn and its signs are known."""
+    """With its index in the file, for drawing and for its coverage."""
     path = install("both.ttc", collection(called(ONE), called(TWO, "Bold")))
     font = find("Atelier Two")
     assert font == FontFile(path, 1, TWO, "Bold")

@@ -379,7 +379,7 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
 
 @pytest.mark.parametrize("icc", [b"rubbish", bytes(128), bytes(3000)])
 def test_a_damaged_profile_is_ignored(icc: bytes) -> None:
-    """A profile that cannot be read costs nobody the picture."""
+    """A profile that cannot be read does not fail the picture."""
     found = made(Recipe(("100x100",), caption="x"), saved(waterfall(), "JPEG", icc_profile=icc))
     assert (
         np.abs(pixels(found["100x100"].data) - np.asarray(waterfall(size=(100, 75)))).mean() < 12

@@ -204,7 +204,7 @@ async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:
 
 
 async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
-    """Two processes of a role share the port; whoever answers shows each."""
+    """Two processes of a role share the port, and either answers for both."""
     port = free_port()
     settings = load(data=tmp_path, metrics_port=port)
 
@@ -274,7 +274,7 @@ async def test_probe_tells_ready_from_not(tmp_path: Path) -> None:
 
 
 async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
-    """A port that stands in atelier.yaml is asked; with nobody there the exit code is 1."""
+    """A port from atelier.yaml is asked; without an answer the exit code is 1."""
     port = free_port()
     (tmp_path / "atelier.yaml").write_text(f"metrics_port: {port}\n")
     done = await asyncio.to_thread(probed, tmp_path)
@@ -301,7 +301,7 @@ async def test_probe_finds_the_instance_of_the_data_folder(
 
 
 async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
-    """When nobody answers, it may be that somebody else was asked."""
+    """Without an answer, the message says how to name another instance."""
     port = free_port()
     done = await asyncio.to_thread(probed, tmp_path, ATELIER_PORT=str(port))
     assert done.returncode == 1
@@ -320,7 +320,7 @@ async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
 async def test_probe_complains_of_settings(
     tmp_path: Path, variable: str, value: str, words: str
 ) -> None:
-    """A name that is none, and a value that cannot be when nobody answers."""
+    """An unknown name, and an invalid value when nothing answers."""
     port = free_port()
     done = await asyncio.to_thread(
         probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)}

@@ -216,7 +216,7 @@ match sys.argv[2]:
 
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio", "finaliser"])
 def test_unhandled_exceptions_leave_a_traceback(tmp_path: Path, where: str) -> None:
-    """Wherever nobody caught it, the file has the traceback."""
+    """Wherever an error was not caught, the file has the traceback."""
     command = [sys.executable, "-c", UNHANDLED, tmp_path, where]
     subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE_SECONDS)
     text = (tmp_path / "logs" / "api.log").read_text()

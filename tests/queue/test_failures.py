@@ -168,15 +168,15 @@ async def test_sigterm_drains(
 ) -> None:
     """On SIGTERM the running job finishes, and those read ahead go uncounted to others."""
     leaver = await start("leaver", lease=LONG, batch=5)
-    gate = tmp_path / "gate"
-    await queue.send_many([f"await {gate}".encode(), b"1", b"2"])
-    await leaver.says(f"began await {gate} 1")
+    release = tmp_path / "release"
+    await queue.send_many([f"await {release}".encode(), b"1", b"2"])
+    await leaver.says(f"began await {release} 1")
     stayer = await start("stayer", lease=LONG)
     leaver.process.send_signal(signal.SIGTERM)
     await stayer.says("done 1 1")
     await stayer.says("done 2 1")
-    gate.touch()
-    said = [f"began await {gate} 1", f"done await {gate} 1"]
+    release.touch()
+    said = [f"began await {release} 1", f"done await {release} 1"]
     assert await leaver.end(0) == ["ready", *said, "left"]
     assert leaver.process.returncode == 0
     await emptied(queue)
@@ -242,7 +242,7 @@ async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe
 async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(
     redis: Redis, queue: Queue
 ) -> None:
-    """A group that is made anew begins with the first entry: nothing sent meanwhile is skipped."""
+    """A group that is recreated begins with the first entry: nothing sent meanwhile is skipped."""
     await queue.send_many([b"1", b"2"])
     done: list[bytes] = []
     stop = asyncio.Event()

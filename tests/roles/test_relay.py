@@ -564,9 +564,9 @@ async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None
     rows = await connection.fetch(relay.UNSENT, [])
     async with relaying(database.url, Recorder()):
         await all_sent(database)
-    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    active = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
     with pytest.raises(RuntimeError, match="2 events were sent, but 0"):
-        await carrier.stamp([row["id"] for row in rows])
+        await active.stamp([row["id"] for row in rows])
     assert await outbox.bounds(database) == (0, 2)
     await connection.close()
 
@@ -577,11 +577,11 @@ async def test_no_sleep_over_events_committed_meanwhile(
     """A relay looks once more before it waits: a writer in between did not notify it."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     connection = await asyncpg.connect(database.url)
-    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
-    assert await carrier.send([]) == []
+    active = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    assert await active.send([]) == []
     await write(database, 1, 1)
     async with patience():
-        await carrier.sleep()
+        await active.sleep()
     assert (
         await connection.fetchval(
             f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})"
@@ -592,7 +592,7 @@ async def test_no_sleep_over_events_committed_meanwhile(
 
 
 async def test_readers_of_the_log_are_notified(database: Database) -> None:
-    """Whoever listens hears that the log has grown, and by events of which families."""
+    """Listeners are told that the log has grown, and by events of which families."""
     heard: asyncio.Queue[object] = asyncio.Queue()
     listener = await asyncpg.connect(database.url)
     await listener.add_listener(outbox.SENT_CHANNEL, lambda *said: heard.put_nowait(said[-1]))

@@ -1,4 +1,4 @@
-"""Every kind of error has its code and details; what nobody expected says nothing but an id."""
+"""Every kind of error has its code and details; an unexpected one only has an id."""
 
 from __future__ import annotations
 

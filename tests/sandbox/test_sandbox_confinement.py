@@ -170,7 +170,7 @@ class TestFilter:
             assert verdict(machine, number, 0, 0, 7) == EPERM
 
     def test_signals_to_itself_only(self, machine: seccomp.Machine) -> None:
-        """A process may abort; nobody else is signalled."""
+        """A process may abort, but signals no other process."""
         assert verdict(machine, machine.tgkill, PID) == ALLOW
         assert verdict(machine, machine.tgkill, 1) == EPERM
 

@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def below_a_file(folder: Path) -> Path:
-    """A place where nobody can make a folder, not even root."""
+    """A place where no user can make a folder, not even root."""
     (folder / "file").touch()
     return folder / "file" / "pictures"
 

@@ -85,8 +85,8 @@ def events_seen(instance: Instance) -> dict[str, set[int]]:
     seen: dict[str, set[int]] = defaultdict(set)
     for line in (instance.data / "logs" / "processor.log").read_text().splitlines():
         if " event image." in line:
-            _, _, tail = line.partition(" event ")
-            _, subject, sequence, *_ = tail.split()
+            _, _, event = line.partition(" event ")
+            _, subject, sequence, *_ = event.split()
             seen[subject].add(int(sequence.removeprefix("#")))
     return seen
 

@@ -76,7 +76,7 @@ def kill_whoever_decodes(instance: Instance, times: int) -> None:
     """Kill -9 the child that is at work, so many times."""
     killed = set[int]()
     while len(killed) < times:
-        for pid in until(lambda: decoding(instance) - killed, "nobody decoded"):
+        for pid in until(lambda: decoding(instance) - killed, "no decoder was found"):
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
 

@@ -118,7 +118,7 @@ class Observed:
         return found
 
     def status(self, role: str, path: str) -> int:
-        """The status of an answer; 0 when nobody listens."""
+        """The status of an answer; 0 when the connection is refused."""
         try:
             return httpx2.get(self.urls[role] + path, timeout=PATIENCE_SECONDS).status_code
         except httpx2.HTTPError:

@@ -235,7 +235,7 @@ class TestLease:
         assert sorted(a.json()["id"] for a in answers if a.status_code == 200) == made
 
     async def test_a_short_lease_runs_out_by_itself(self, ada: Person) -> None:
-        """Nobody has to do anything but wait."""
+        """The task is handed out again, without any other request."""
         made = await ada.create()
         await ada.take(1)
         async with patience():

@@ -17,7 +17,7 @@ def known() -> Watermarks:
 
 
 def test_it_starts_at_the_beginning(known: Watermarks) -> None:
-    """For whoever it does not know."""
+    """For a user that it does not know."""
     assert (known.get(1), known.get(2)) == (10, 0)
 
 

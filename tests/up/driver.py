@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 INSTANCE = Path(__file__).with_name("instance.py")
 
 
-class House:
+class Instance:
     """One supervisor on a folder and a port."""
 
     def __init__(self, folder: Path, *flags: str, uid: int | None = None, **settings: str) -> None:
@@ -35,7 +35,7 @@ class House:
         self.log = tempfile.TemporaryFile()
         self.process: subprocess.Popen[bytes]
 
-    def start(self, *, wait: bool = True) -> House:
+    def start(self, *, wait: bool = True) -> Instance:
         """Start it; with `wait`, return after its start screen and when the worker is ready."""
         environment = os.environ | {
             f"ATELIER_{key}": value for key, value in self.settings.items()
@@ -67,7 +67,7 @@ class House:
         return os.pread(self.log.fileno(), 10_000_000, 0).decode("utf-8", "replace")
 
     def get(self, path: str) -> int:
-        """The status of a path; 0 when nobody listens."""
+        """The status of a path; 0 when the connection is refused."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:

@@ -89,12 +89,12 @@ def misuse() -> None:
 
 
 def dawdle() -> None:
-    """Be ready no sooner than somebody has opened the gate, which is a pipe in the data folder."""
+    """Be ready once the pipe `release` in the data folder is written to."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gate = Path(os.environ["ATELIER_DATA"], "gate")
-    os.mkfifo(gate)
+    release = Path(os.environ["ATELIER_DATA"], "release")
+    os.mkfifo(release)
     print("dawdler waits")
-    gate.read_bytes()
+    release.read_bytes()
     systemd.ready()
     print("dawdler is up")
     time.sleep(600)

@@ -28,7 +28,7 @@ async def test_another_machine_is_asked_when_allowed() -> None:
 
 
 async def test_nobody_listens() -> None:
-    """A port that nobody serves is named, with what to start."""
+    """A port without a server is named, with what to start."""
     async with listening(StandIn()) as url:
         pass
     with pytest.raises(Refused, match="atelier up"):

@@ -133,7 +133,7 @@ def test_an_interruption_while_signing_up_leaves_no_user(
         (("--for", "5s"), "need 30 s"),
         (("--url", "ftp://127.0.0.1"), "not an http"),
         (("--url", "http://192.0.2.1"), "--allow-remote"),
-        (("--url", "http://127.0.0.1:1"), "nobody answers"),
+        (("--url", "http://127.0.0.1:1"), "nothing answers"),
         (("--picture", "none.jpg"), "does not exist"),
     ],
 )

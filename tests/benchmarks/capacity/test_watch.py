@@ -31,7 +31,7 @@ def test_the_backlog_is_read_from_metrics() -> None:
 
 
 def test_a_port_leads_to_its_process_and_back() -> None:
-    """Whoever listens on a port is found by it, with the ports of its own."""
+    """A process that listens on a port is found by it, with its own ports."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert processes.listeners(port) == {os.getpid()}

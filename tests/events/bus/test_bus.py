@@ -215,7 +215,7 @@ async def test_publishing_without_a_server_is_unavailable(lab: Lab) -> None:
 
 
 async def test_a_broken_connection_is_mended_while_publishing(lab: Lab) -> None:
-    """A publish over a connection that has died since connects anew and succeeds."""
+    """A publish over a connection that has died since reconnects and succeeds."""
     bus = lab.bus()
     await bus.declare("one", ["#"])
     first, second = event(number=1), event(number=2)

@@ -67,7 +67,7 @@ async def test_both_drivers_understand_the_url(
 
 
 def test_serves_a_private_socket_only(postgres: Callable[..., Engine]) -> None:
-    """No TCP, and a folder that nobody else can enter."""
+    """No TCP, and a folder that no other user can enter."""
     engine = postgres()
     assert ask(engine.url, "SHOW listen_addresses") == ""
     assert stat.S_IMODE(engine.folder.stat().st_mode) == 0o700
@@ -124,7 +124,7 @@ def test_a_stale_pid_file_that_names_a_live_program(postgres: Callable[..., Engi
 
 
 def test_a_stale_pid_file_that_names_a_zombie(postgres: Callable[..., Engine]) -> None:
-    """A dead process that nobody has reaped serves nothing."""
+    """A zombie process serves nothing."""
     first = postgres()
     first.process.kill()
     first.process.wait()
