@@ -42,7 +42,7 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Details(BaseModel):
-    """What is sent."""
+    """The request's body."""
 
     title: str
     author: str
@@ -50,7 +50,7 @@ class Details(BaseModel):
 
 
 class Record(Details):
-    """What is answered."""
+    """The answer's body."""
 
     id: int
 

@@ -73,7 +73,7 @@ def fastapi() -> ASGIApp:
 
 
 class Record(BaseModel):
-    """What the typical service validates on its way out."""
+    """The model that the typical service validates on its way out."""
 
     id: int
     title: str

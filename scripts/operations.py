@@ -95,7 +95,7 @@ def _field(
 
 
 def _shape(document: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a value is: its type, choices, form and bounds."""
+    """A value's type, choices, form and bounds."""
     schema = _shown(document, schema)
     if choices := schema.get("enum"):
         return "one of " + ", ".join(f"`{choice}`" for choice in choices)

@@ -58,7 +58,7 @@ class Sessions:
         self.answering.set()
 
     async def __call__(self, claims: Claims) -> bool:
-        """Whether the session of `claims` stands, as it was when the question came."""
+        """True if the session of `claims` was alive when the question came."""
         self.asked += 1
         alive = claims.session_id not in self.ended
         await self.answering.wait()
@@ -113,7 +113,7 @@ def raw(header: bytes, payload: bytes, signature: bytes = b"") -> str:
 
 
 def test_an_issued_token_names_user_session_and_end(tokens: Tokens) -> None:
-    """What is issued verifies, and says whose it is and until when."""
+    """An issued token verifies and has its user and expiry."""
     found = tokens.verify(tokens.issue(USER, SESSION))
     assert (found.user_id, found.session_id, found.expires) == (USER, SESSION, NOW + 900)
 

@@ -1,4 +1,4 @@
-"""What `make` says before it has made anything."""
+"""Messages of `make` before it has made anything."""
 
 from __future__ import annotations
 

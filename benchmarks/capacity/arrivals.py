@@ -55,7 +55,7 @@ UNBOUNDED = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as carried, in seconds."""
+    """The limits within which a rate holds, in seconds."""
 
     p95: float
     ready: float
@@ -81,7 +81,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a trial's requests."""
+    """The outcome of a trial's requests."""
 
     good: frozenset[int]
     most: int
@@ -200,7 +200,7 @@ async def _followed(follower: Follower | None) -> AsyncIterator[None]:
 
 
 async def _ready(follower: Follower | None, began: float, limits: Limits) -> Ready | None:
-    """What became of uploads, if any came.
+    """The outcome of uploads, if there were any.
 
     Whatever is not ready in time counts with the time that it has waited.
     """

@@ -32,7 +32,7 @@ def seconds(text: str) -> float:
 
 
 class Budget:
-    """What one operation may use."""
+    """The time and requests that one operation may use."""
 
     def __init__(self, time_left: float, requests: int) -> None:
         self._end = time.monotonic() + time_left

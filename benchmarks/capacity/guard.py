@@ -13,7 +13,7 @@ from atelier.classify.http_client import BadAnswer, Client, Endpoint, Response
 from atelier.errors import AtelierError
 
 TITLE = "Atelier"
-"""What an instance's OpenAPI document is called."""
+"""The title of an instance's OpenAPI document."""
 
 HELLO_SECONDS = 10.0
 """Time that a question asked before any load may take."""

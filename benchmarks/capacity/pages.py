@@ -77,7 +77,7 @@ def answer(runs: dict[int, Figures]) -> str:
 
 
 def _reserve(runs: dict[int, Figures]) -> str:
-    """What has to be said of figures from a machine that others used."""
+    """The warning about figures from a machine that others used."""
     names = _names(runs)
     disturbed = _disturbed(runs)
     if not disturbed:
@@ -150,7 +150,7 @@ def _when(runs: dict[int, Report]) -> str:
 
 
 def carried(runs: dict[int, Figures]) -> str:
-    """What holds, by operation and cores."""
+    """The rates that held, by operation and cores."""
     head = ["operation"]
     for cores in runs:
         head += [f"{cores_of(cores)}: per s", "p50 / p95 / p99 ms"]
@@ -196,7 +196,7 @@ def growth(runs: dict[int, Figures]) -> str:
 
 
 def _cheaper(runs: dict[int, Figures], spent: dict[str, list[float]], fast: str) -> str:
-    """What a request takes of the CPU with few cores and with many; `fast` grew most."""
+    """CPU per request with few cores and with many; `fast` grew most."""
     cheaper = [name for name in spent if spent[name][1] < spent[name][0]]
     why = ":\nrequests that come together share look-ups, commits, acknowledgements and disk syncs"
     return (
@@ -232,7 +232,7 @@ def costs(runs: dict[int, Figures]) -> str:
 
 
 def estimate(runs: dict[int, Figures]) -> str:
-    """What the costs at half load promise, beside what was measured."""
+    """The rates that costs at half load promise, beside the measured ones."""
     least, figures = min(runs), runs[min(runs)]
     rows = []
     for name in _names(runs):

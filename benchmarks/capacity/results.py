@@ -28,7 +28,7 @@ class Ready(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What was busy during a trial."""
+    """CPU and disk use during a trial."""
 
     seconds: float = 0.0
     """From the first request until the trial's work was done, as far as it was waited for."""
@@ -95,9 +95,9 @@ class Measured(msgspec.Struct):
     knee: Trial | None
     """The highest rate that held; none when none did."""
     certain: bool
-    """Whether a rate just above was seen to break: otherwise the knee is at least this."""
+    """True if a rate just above was seen to break: otherwise the knee is at least this."""
     saturated: list[str]
-    """What was at its limit where the rate broke."""
+    """The resource at its limit where the rate broke."""
     ended: str = ""
     """Why the search ended early."""
 
@@ -123,7 +123,7 @@ class Machine(msgspec.Struct):
     processes: dict[str, int]
     """The server's processes by role, as far as they can be seen."""
     settings: dict[str, str]
-    """What the server's environment chooses, of what matters here."""
+    """The choices of the server's environment that matter here."""
 
 
 class Report(msgspec.Struct):

@@ -51,7 +51,7 @@ NOTICE = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the operator asked for."""
+    """The operator's options."""
 
     url: str
     operations: Sequence[str]
@@ -207,7 +207,7 @@ class Run:
         return trial
 
     async def _queues(self) -> dict[str, float]:
-        """What waits in the queues, where it is known."""
+        """Queue lengths, where they are known."""
         found: dict[str, float] = {}
         for url in (*self._plan.metrics, *self._watch.metrics()):
             client = Client(Endpoint(url), METRICS_SECONDS)

@@ -76,7 +76,7 @@ USERS = (1e4, 1e5, 1e6, 1e7, 1e8)
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What so many daily users ask for, at the peak."""
+    """The peak load of so many daily users."""
 
     users: float
 
@@ -113,7 +113,7 @@ def made() -> dict[str, str]:
 
 
 def inputs(mix: Mapping[str, float], upload: Mapping[str, float]) -> str:
-    """What everything below follows from."""
+    """The assumptions from which everything below follows."""
     by_role = ", ".join(
         f"{role} {cost:.2f}"
         for role, cost in sorted(mix.items(), key=lambda item: -item[1])
@@ -173,7 +173,7 @@ def inputs(mix: Mapping[str, float], upload: Mapping[str, float]) -> str:
 
 
 def demand(mix: Mapping[str, float]) -> str:
-    """What so many users ask for."""
+    """The load of so many users."""
     rows = []
     for users in USERS:
         asked = Demand(users)
@@ -206,7 +206,7 @@ def demand(mix: Mapping[str, float]) -> str:
 
 
 def limits(mix: Mapping[str, float]) -> str:
-    """What is full at which rate, the first one first."""
+    """The resources that are full at which rate, the first one first."""
     total, api = sum(mix.values()), mix.get("api", 0.0)
     served = SHARES["picture"] / 100 * BYTES_A["500x500"] * 8
     processes = CONNECTIONS / CONNECTIONS_EACH
@@ -285,7 +285,7 @@ def roles(mix: Mapping[str, float]) -> str:
 
 
 def million(upload_ms: float) -> str:
-    """What a million pictures cost, once and every month."""
+    """The cost of a million pictures, once and every month."""
     rows = []
     for name, sizes, extra in (
         ("A, 81 KB", BYTES_A, 0.0),

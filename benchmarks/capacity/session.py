@@ -148,7 +148,7 @@ class Session:
         await self.insist("DELETE", f"/api/users/{self.user_id}", good=(204, *GONE))
 
     def left(self) -> str:
-        """What stays when it could not be cleaned up, and how to remove it."""
+        """The notice of what stays when it could not be cleaned up, and how to remove it."""
         return (
             f"the user {self.email} stays with what it made: sign in with the password "
             f"{self.password}, delete the "

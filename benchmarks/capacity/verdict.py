@@ -56,7 +56,7 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
 
 
 def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
-    """Whether the knee is only known to be at least so high.
+    """True if the knee is only known to be at least so high.
 
     So it is when no rate close above it was seen to break, when the client was what was full
     there, or when other programs took cores meanwhile. `p95_limit` is in seconds.
@@ -71,13 +71,13 @@ def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
 
 
 def is_disturbed(measured: Measured) -> bool:
-    """Whether other programs were so busy that a quiet machine may carry clearly more."""
+    """True if other programs were so busy that a quiet machine may carry clearly more."""
     seen = (measured.knee, measured.above)
     return any(trial.usage.others > STRANGERS for trial in seen if trial)
 
 
 def client_is_full(made: Trial, p95_limit: float) -> bool:
-    """Whether the client was what was measured. On a full machine every process is late."""
+    """True if the client was the limit. On a full machine every process is late."""
     return made.usage.client >= CLIENT_FULL or (_late(made, p95_limit) and not _full(made.usage))
 
 

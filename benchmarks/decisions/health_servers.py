@@ -101,7 +101,7 @@ def ask(port: int) -> bytes:
 
 
 def is_open(client: socket.socket) -> bool:
-    """Whether the other side has not closed."""
+    """True if the other side has not closed."""
     client.settimeout(0)
     try:
         return client.recv(1) != b""

@@ -101,7 +101,7 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request of theirs carries."""
+        """Headers of their requests."""
         return {"Authorization": f"Bearer {self.pair['access_token']}"}
 
     async def me(self) -> httpx2.Response:

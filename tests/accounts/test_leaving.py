@@ -1,4 +1,4 @@
-"""Who one is, and leaving with everything."""
+"""Reading one's own account, and deleting it with everything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -29,7 +29,7 @@ def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:
-    """What the outbox holds about a user."""
+    """The outbox's events about a user."""
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY sequence"
     return await resources.database.fetch(query, f"users/{user_id}")
 
@@ -76,13 +76,13 @@ class TestLeave:
         assert again.status_code == 201
         assert again.json()["id"] != anna.id
 
-    async def test_nobody_deletes_anybody_else(self, anna: Person, boris: Person) -> None:
-        """Whether that account exists or not."""
+    async def test_one_cannot_delete_other_accounts(self, anna: Person, boris: Person) -> None:
+        """The answer is 403 for an existing account and for one that never was."""
         for user_id in (boris.id, 2**40, 2**70):
             assert is_problem(await anna.delete(user_id), 403, "forbidden")
         assert (await boris.me()).status_code == 200
 
-    async def test_strangers_delete_nobody(self, client: httpx2.AsyncClient, anna: Person) -> None:
+    async def test_deleting_needs_a_token(self, client: httpx2.AsyncClient, anna: Person) -> None:
         """Without a token the answer is 401."""
         assert (await client.delete(f"/api/users/{anna.id}")).status_code == 401
 
@@ -107,7 +107,7 @@ class TestLeave:
     async def test_other_slices_forget_in_the_same_transaction(
         self, anna: Person, resources: Resources
     ) -> None:
-        """What they delete and announce is there if and only if the user is gone."""
+        """Slices' deletions and events are there if and only if the user is gone."""
         seen: list[int] = []
 
         async def forget(session: AsyncSession, user_id: int) -> None:

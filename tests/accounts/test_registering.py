@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -28,7 +28,7 @@ def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:
-    """What the outbox holds about a user."""
+    """The outbox's events about a user."""
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY sequence"
     return await resources.database.fetch(query, f"users/{user_id}")
 

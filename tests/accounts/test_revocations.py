@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is forgotten is forgotten because of a word, not of the time that has passed."""
+    """Entries are forgotten because of a message, not of the time that has passed."""
     monkeypatch.setattr(auth, "REMEMBER_SECONDS", 10 * PATIENCE_SECONDS)
 
 

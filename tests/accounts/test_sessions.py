@@ -22,7 +22,7 @@ UNKNOWN = uuid.UUID(int=7).hex  # a family that is not there
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -124,7 +124,7 @@ class TestRefresh:
         assert is_problem(await client.post("/api/auth/refresh", json=body), 422, "invalid")
 
     async def test_at_rest_tokens_are_digests(self, anna: Person, resources: Resources) -> None:
-        """Who reads the table cannot sign in."""
+        """A reader of the table cannot sign in."""
         rows = await resources.database.fetch(
             "SELECT * FROM refresh_families WHERE user_id = $1", anna.id
         )

@@ -79,7 +79,7 @@ class Operation:
 
     @property
     def rule(self) -> Rule:
-        """What somebody else gets."""
+        """The status for another user."""
         return RULES[self.id][0]
 
     async def send(

@@ -39,14 +39,14 @@ def test_every_operation_has_a_rule(document: dict[str, Any]) -> None:
 
 
 def test_every_route_is_in_the_document(app: FastAPI) -> None:
-    """What the document does not show is nothing but the documentation itself."""
+    """Only the documentation itself is missing from the document."""
     unseen = {route.path for route in app.routes if not getattr(route, "include_in_schema", False)}
     pages = {"/docs", "/docs/start.js", "/docs/{name}", "/problems/{slug}"}
     assert unseen == {"/", "/api", "/openapi.json"} | pages
 
 
 def claims(person: Person, **changed: object) -> dict[str, object]:
-    """What a person's token says, changed."""
+    """The claims of a person's token, changed."""
     found: dict[str, object] = jwt.decode(person.token, options={"verify_signature": False})
     return found | changed
 
@@ -172,7 +172,7 @@ async def test_a_token_is_dead_after_logout(
     *,
     known: bool,
 ) -> None:
-    """Whether the process has verified the token before or meets it for the first time."""
+    """Parameters: the process has verified the token before, or meets it for the first time."""
     if known:
         assert (await client.get("/api/users/me", headers=bob.headers)).status_code == 200
     other = {"Authorization": forge(claims(bob, jti="another"))}
@@ -240,14 +240,14 @@ async def test_an_owner_finds_all_of_them(
             assert answer.status_code != 404, (operation, answer.text)
 
 
-async def test_nobody_deletes_anybody_else(
+async def test_one_cannot_delete_other_accounts(
     document: dict[str, Any],
     client: httpx2.AsyncClient,
     ada: Person,
     bob: Person,
     things: dict[str, object],
 ) -> None:
-    """What is forbidden is forbidden, and the account is still there."""
+    """Forbidden deletions are 403, and the account is still there."""
     for operation in secured(document):
         if operation.rule == "forbidden":
             assert (await operation.send(client, things, bob.headers)).status_code == 403

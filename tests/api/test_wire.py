@@ -145,7 +145,7 @@ async def test_a_length_that_is_too_large_is_refused_before_the_body(
 
 
 @pytest.mark.parametrize("size", [8 * 1024, 64 * 1024, MIB, 64 * MIB])
-async def test_huge_headers_harm_nobody(port: int, client: httpx2.AsyncClient, size: int) -> None:
+async def test_huge_headers_do_no_harm(port: int, client: httpx2.AsyncClient, size: int) -> None:
     """They are taken or refused, early when they are large, and the next client is served."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
@@ -165,7 +165,7 @@ async def test_huge_headers_harm_nobody(port: int, client: httpx2.AsyncClient, s
     assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_clients_that_never_finish_hold_nobody_up(
+async def test_clients_that_never_finish_do_not_block_others(
     port: int, client: httpx2.AsyncClient, ada: Person
 ) -> None:
     """A crowd that stops in the middle of headers and bodies; the others are served as ever."""

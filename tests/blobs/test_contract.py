@@ -1,4 +1,4 @@
-"""What every blob store promises."""
+"""Promises of every blob store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BAD_KEYS = [
 
 
 async def test_put_then_get(blobs: Blobs) -> None:
-    """What was put is what is read."""
+    """Reading gives what was put."""
     await blobs.put("images/a.jpg", b"picture")
     assert await blobs.get("images/a.jpg") == b"picture"
 

@@ -1,4 +1,4 @@
-"""What the directory store does to the disk."""
+"""Effects of the directory store on the disk."""
 
 from __future__ import annotations
 

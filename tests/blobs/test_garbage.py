@@ -81,7 +81,7 @@ async def listed(database: Database) -> list[str]:
 
 
 async def exists(blobs: DirectoryBlobs, key: str) -> bool:
-    """Whether there is such a blob."""
+    """True if there is such a blob."""
     try:
         await blobs.stat(key)
     except NotFound:
@@ -178,7 +178,7 @@ async def test_a_discarded_blob_goes_after_its_readers(
 async def test_a_discarded_blob_cannot_be_claimed(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """What was removed does not come back."""
+    """Removed blobs do not come back."""
     key = await intended(database, blobs)
     await claim(database, key)
     await discard(database, key)

@@ -165,7 +165,7 @@ async def test_many_are_deleted_in_pages(blobs: S3Blobs, monkeypatch: pytest.Mon
 
 
 async def test_sweeping(blobs: S3Blobs) -> None:
-    """What killed uploads left is removed once it is old enough; blobs are not touched."""
+    """Parts left by killed uploads are removed once old enough; blobs are not touched."""
     await blobs.put("a", b"kept")
     await asyncio.to_thread(lambda: blobs._store.put(".incoming/left", b"x"))
     assert await blobs.sweep_temporary(timedelta(hours=1)) == 0

@@ -1,4 +1,4 @@
-"""What tests of books share: a user without the cost of a password, and a book."""
+"""Shared by tests of books: a user without the cost of a password, and a book."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def events(database_url: str, book_id: int) -> list[tuple[str, int, dict[str, Any]]]:
-    """What was announced about a book: type, sequence, data."""
+    """Announcements about a book: type, sequence, data."""
     import asyncpg
     import orjson
 

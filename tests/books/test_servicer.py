@@ -231,7 +231,7 @@ async def test_a_watch_from_nowhere_is_refused(books: Books, after: int, code: S
 async def test_a_watch_from_before_the_retention_is_out_of_range(
     ada: httpx2.AsyncClient, books: Books, relaying: None, database_url: str
 ) -> None:
-    """Who comes too late is told so instead of missing something, and can list again."""
+    """A watcher that comes too late is told so, misses nothing, and can list again."""
     await add(ada)
     stream = books.watch((await books.page(page_size=1)).sequence)
     await changes(stream, 1)

@@ -73,7 +73,7 @@ async def other(redis: Redis) -> AsyncIterator[Cache]:
 
 
 async def test_loads_once(cache: Cache, other: Cache) -> None:
-    """What one process has loaded every process finds."""
+    """A value that one process has loaded is found by every process."""
     source = Source()
     assert [await c.get_or_load(KEY, source.load, TTL) for c in (cache, cache, other)] == [
         b"old"
@@ -102,7 +102,7 @@ async def test_get_takes_no_lease(cache: Cache) -> None:
 
 
 async def is_free(cache: Cache) -> bool:
-    """Whether Redis holds neither a value nor a lease nor a fence of anything."""
+    """True if Redis holds neither a value nor a lease nor a fence."""
     return not await cache._redis.dbsize()
 
 

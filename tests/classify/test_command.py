@@ -346,7 +346,7 @@ def on_terminal(tool: Tool, url: str, *options: str) -> tuple[subprocess.Popen[b
 
 
 def shown(terminal: int, *, until: bytes = b"\0") -> bytes:
-    """What a terminal shows up to some words, or until its last user ends."""
+    """A terminal's output up to some words, or until its last user ends."""
     seen = b""
     with suppress(OSError):  # the terminal is gone with its last user
         while until not in seen and (block := os.read(terminal, 65536)):
@@ -401,7 +401,7 @@ def test_a_terminal_shows_a_level_once(tool: Tool, start_service: Callable[..., 
 def test_errors_of_use_are_one_message_and_code_2(
     pictures: Path, arguments: list[str], complaint: str
 ) -> None:
-    """What cannot be begun ends with exit code 2, says why, and shows no traceback."""
+    """A run that cannot begin ends with exit code 2 and a reason, without a traceback."""
     command = [
         sys.executable,
         "-m",

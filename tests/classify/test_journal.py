@@ -31,7 +31,7 @@ async def finish(journal: Journal, n: int, *, well: bool = True) -> None:
 
 
 def pending(journal: Journal, count: int) -> list[int]:
-    """What the source, begun at the journal's position, would still be asked for."""
+    """Numbers that the source, begun at the journal's position, would still be asked for."""
     return [n for n in range(journal.frontier.position, count) if journal.open(entry(n))]
 
 
@@ -91,7 +91,7 @@ async def test_checkpoints_stay_small_and_keep_what_is_ahead(tmp_path: Path) -> 
 
 
 async def test_a_checkpoint_right_after_opening_forgets_nothing(tmp_path: Path) -> None:
-    """What is done ahead stays noted although the source has not come to it again."""
+    """Results ahead of the source stay recorded although it has not come to them again."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 9)

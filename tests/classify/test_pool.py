@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def said(path: Path, *, most: int = 1 << 20, limits: Limits | None = None) -> Transformed | Failed:
-    """What a process answers about a file."""
+    """A process's answer about a file."""
     raw = answer(os.fsencode(path), rotate=True, resize=True, limits=limits or Limits(), most=most)
     count, size = frames.REPLY.unpack_from(raw)
     assert len(raw) == frames.REPLY.size + size

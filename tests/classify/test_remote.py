@@ -250,7 +250,7 @@ def test_retry_after_is_read_in_both_forms(status: int, after: str, rest: float 
     assert rest_of(Response(status, b"", {"retry-after": after})) == rest
 
 
-async def test_draining_frees_whoever_waits() -> None:
+async def test_draining_frees_waiting_requests() -> None:
     """When the run ends, requests that wait for the service or a retry end without a failure."""
     async with scripted(answer(b"", 500)) as (_, url):
         asked, breaker, _ = remote(url, tries=100)
@@ -271,7 +271,7 @@ def test_what_is_no_http_url_is_refused(url: str) -> None:
         Endpoint(url)
 
 
-def test_a_password_in_a_url_is_shown_to_nobody() -> None:
+def test_a_password_in_a_url_is_not_shown() -> None:
     """Neither in a complaint, which ends on a console, nor in what is kept of a URL."""
     with pytest.raises(BadURL) as caught:
         Endpoint("http://ada:hunter2@host:99999/path")
@@ -286,7 +286,7 @@ def test_headers_cannot_be_smuggled() -> None:
     assert b"Authorization: Basic dTpwIA==" in Endpoint("http://u:p%20@host").headers
 
 
-async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
+async def test_an_unsolicited_answer_ends_the_connection() -> None:
     """A second answer to one request is never taken for the answer to the next."""
     async with scripted(answer() + answer(b'{"class":"wrong","score":0}')) as (script, url):
         client = Client(Endpoint(url), PATIENCE_SECONDS)
@@ -296,7 +296,7 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
 
 
 async def test_rubbish_is_told_from_a_lost_connection() -> None:
-    """What is not HTTP is a bad answer; a refused connection is a connection error."""
+    """An answer that is not HTTP is a bad answer; a refused connection is a connection error."""
     async with scripted(b"rubbish\r\n\r\ncontent-length") as (_, url):
         with pytest.raises(BadAnswer):
             await Client(Endpoint(url), PATIENCE_SECONDS).post("/", "image/jpeg", b"")

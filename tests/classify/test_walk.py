@@ -42,7 +42,7 @@ class Walks:
         return self.paths()
 
     def paths(self) -> list[bytes]:
-        """What is in the log, as far as it is whole."""
+        """Entries in the log, as far as it is whole."""
         log = WalkLog(self.log)
         whole = itertools.takewhile(log.intact, log.frames())
         found = [path for frame in whole for path in log.paths(frame)]
@@ -112,7 +112,7 @@ def test_folders_that_are_not_entered_are_counted(walks: Walks) -> None:
 
 
 def test_a_later_walk_enters_what_was_left_out(walks: Walks) -> None:
-    """What was found keeps its number and folders follow, though the directory is unchanged."""
+    """Entries keep their numbers and folders follow, though the directory is unchanged."""
     plant(walks.root, "a.jpg", "sub/b.jpg", "sub/deeper/c.jpg")
     walks.settle()
     assert walks.walk(recursive=False) == [b"a.jpg"]
@@ -240,10 +240,10 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spill", [10, 100_000])
-def test_newcomers_are_exact_in_memory_and_on_disk(
+def test_new_names_are_exact_in_memory_and_on_disk(
     tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is listed and was not known, each once, whichever way it is worked out.
+    """Names that are listed and were not known are found once, in memory and on disk.
 
     Nothing stays on disk.
     """

@@ -116,7 +116,7 @@ class Tool:
             self.process.communicate()
 
     def errors(self) -> str:
-        """What it said on standard error, last time."""
+        """Its last standard error."""
         return self.output.with_suffix(".stderr").read_text()
 
     def results(self) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Instance:
         return asyncio.run(_with(self, lambda database: _add(self, database, contents)))
 
     def agrees(self) -> bool:
-        """What `atelier check --deep` says."""
+        """The outcome of `atelier check --deep`."""
         return asyncio.run(
             _with(self, lambda database: check(database, self.blobs, deep=True))
         ).agrees
@@ -541,7 +541,7 @@ def test_a_bucket_is_backed_up_and_filled(
 
 
 def test_the_lists_are_read_by_sha256sum(instance: Instance, folder: Path) -> None:
-    """What the documentation tells to run each quarter runs."""
+    """The documentation's quarterly drill runs."""
     instance.add(b"one", b"two")
     backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()

@@ -120,7 +120,7 @@ async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
 async def test_strangers_files_are_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a file system or a person has put beside the blobs does not stop the copy."""
+    """Foreign files beside the blobs do not stop the copy."""
     first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
     made = await fill(first)
     (first.root / "lost+found").mkdir()

@@ -135,7 +135,7 @@ def test_the_broker_has_the_queues_that_are_used(stack: Stack) -> None:
     assert "celery_delayed" not in listed
 
 
-def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None:
+def test_a_token_is_required(stack: Stack, ada: httpx2.Client) -> None:
     """No token, a broken one: 401.
 
     The engines have no port on this machine, and metrics no way out.
@@ -180,7 +180,7 @@ def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> 
 
 
 def test_books_over_rest_and_grpc(stack: Stack, ada: httpx2.Client) -> None:
-    """What REST writes, gRPC reads, and its watchers hear of it through the broker."""
+    """A book over REST is read over gRPC, and its watchers hear of it through the broker."""
     metadata = [("authorization", ada.headers["Authorization"])]
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)

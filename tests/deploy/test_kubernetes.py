@@ -102,7 +102,7 @@ def container(found: Manifest) -> Manifest:
 
 
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a selector by labels means this pod."""
+    """True if a selector by labels means this pod."""
     return all(labels.get(key) == value for key, value in selector.items())
 
 
@@ -125,7 +125,7 @@ def test_a_misspelled_field_is_found() -> None:
     "path", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name
 )
 def test_every_file_is_used_and_there(path: Path) -> None:
-    """What a kustomization names exists, and what lies beside it is named."""
+    """Each file that a kustomization names exists, and each file beside it is named."""
     (found,) = documents(path)
     generators = [*found.get("configMapGenerator", []), *found.get("secretGenerator", [])]
     named = {*found.get("resources", []), *found.get("components", [])}
@@ -262,7 +262,7 @@ def test_services_lead_to_pods() -> None:
 @pytest.mark.parametrize(
     "folder", [FOLDER / "base", OVERLAYS / "example"], ids=lambda folder: str(folder.name)
 )
-def test_counts_are_not_for_everybody(folder: Path) -> None:
+def test_metrics_are_not_public(folder: Path) -> None:
     """The ingress leads /metrics, with a slash or without, to a service that has no pod."""
     ingress = next(
         found for found in documents(folder / "ingress.yaml") if found["metadata"]["name"] == "api"
@@ -373,7 +373,7 @@ def test_overlays_build(name: str, tmp_path: Path) -> None:
 
 
 def build(folder: Path) -> str:
-    """What would be applied.
+    """The manifests that would be applied.
 
     Needs kubectl or kustomize, which are in no Python package; skips without.
     """

@@ -18,7 +18,7 @@ VARIABLE = re.compile(r"\$\{(ATELIER_\w+)")
 
 
 def mounted(service: str) -> dict[str, str]:
-    """What a service mounts, by the place where it stands in the container."""
+    """The mounts of a service, by their place in the container."""
     volumes = SERVICES[service].get("volumes", ())
     mounts = (re.sub(r":ro$", "", mount).rpartition(":") for mount in volumes)
     return {place: source for source, _, place in mounts}

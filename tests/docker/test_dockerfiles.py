@@ -30,9 +30,9 @@ def recipe(role: str) -> list[str]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_recipes_of_all_roles_are_one(role: str) -> None:
-    """What one image learns, every image learns: they differ in name, port, command and health.
+    """Recipes differ only in name, port, command and health check.
 
-    And in the library of captions, which only some need.
+    And in the library for captions, which only some need.
     """
 
     def shared(of: str) -> list[str]:

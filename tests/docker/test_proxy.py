@@ -90,7 +90,7 @@ async def picture(request: Request, res: Res, way: str) -> Response:
 
 @router.post("/said")
 async def said(request: Request) -> Response:
-    """What the API hears of the client, and how much it sent."""
+    """The client as the API sees it, and how much it sent."""
     body = await request.body()
     names = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "host")
     return Response(
@@ -190,7 +190,7 @@ async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"]
 )
-async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
+async def test_metrics_are_not_public(proxy: str, path: str) -> None:
     """However the address is written that the API takes for that of its metrics."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.get(path)).status_code == 404
@@ -211,7 +211,7 @@ async def test_the_documentation_passes(proxy: str) -> None:
 
 
 async def test_every_type_that_the_proxy_answers_with_has_a_page(proxy: str) -> None:
-    """What nginx says by itself leads somewhere, too."""
+    """The proxy's own problem documents lead somewhere, too."""
     types = re.findall(r'"type":"(.*?)"', (PROXY / "nginx.conf").read_text())
     assert types
     async with httpx2.AsyncClient(base_url=proxy) as client:

@@ -100,7 +100,7 @@ def closure(role: str) -> set[str]:
 
 
 def is_command(module: str) -> bool:
-    """Whether the command line imports it for one command alone."""
+    """True if the command line imports it for one command alone."""
     return module.startswith("atelier.") and module not in SHARED
 
 
@@ -129,7 +129,7 @@ def pyproject() -> dict[str, dict[str, list[str]]]:
 
 
 def listed(group: str) -> set[str]:
-    """What a dependency group names, with the groups that it includes."""
+    """The packages that a dependency group names, with the groups that it includes."""
     names: set[str] = set()
     for entry in pyproject()["dependency-groups"][group]:
         names |= listed(entry["include-group"]) if isinstance(entry, dict) else {normal(entry)}
@@ -163,7 +163,7 @@ def test_an_image_installs_nothing_that_its_role_does_not_import(role: str) -> N
 
 @pytest.mark.parametrize("role", ROOTS)
 def test_an_image_has_the_versions_of_the_lock(role: str) -> None:
-    """What runs in a container is what the tests ran on, hashes included."""
+    """Containers run the versions of the tests, hashes included."""
     image, lock = locked(REQUIREMENTS / f"{role}.txt"), locked(ROOT / "requirements.txt")
     assert image.items() <= lock.items()
     assert listed(f"role-{role}") <= image.keys()

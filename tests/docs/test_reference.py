@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
 @pytest.mark.parametrize("name", PAGES)
 def test_made_pages_are_fresh(name: str) -> None:
-    """What `make docs` would write is what is committed."""
+    """The output of `make docs` is committed."""
     assert (REFERENCE / name).read_text(encoding="utf-8") == PAGES[name]()
 
 

@@ -31,7 +31,7 @@ def commands(section: str) -> Iterator[str]:
 
 
 def prompted(text: str) -> Iterator[str]:
-    """What stands behind each prompt of a text."""
+    """The text behind each prompt."""
     for block in CONSOLE.findall(text):
         yield from re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)
 

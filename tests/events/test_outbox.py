@@ -111,7 +111,7 @@ async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
 
 
 async def notifications(database: Database, *, asleep: bool) -> list[str]:
-    """What a listener hears of one insert, with or without a relay that sleeps."""
+    """Notifications of one insert, with or without an idle relay."""
     heard: list[str] = []
     relay = await asyncpg.connect(database.url)
     await relay.add_listener(outbox.WAKE_CHANNEL, lambda *_: heard.append("woken"))
@@ -169,7 +169,7 @@ async def test_the_log_of_some_types(database: Database, types: list[str]) -> No
 
 
 async def test_unsent_events_are_not_in_the_log(database: Database) -> None:
-    """What the relay has not sent yet is not read."""
+    """An event that the relay has not sent yet is not read."""
     async with database.session() as session:
         outbox.record(session, "a", "b", 1, {})
         await session.commit()

@@ -52,7 +52,7 @@ def in_hand(broker: Engine) -> int:
 
 
 def is_waited_for(settings: Settings) -> bool:
-    """Whether somebody waits for a row: the job has not only come, a process works on it."""
+    """True if a process waits for a row: the job has not only come, it is being worked on."""
     waiting = """
         SELECT FROM pg_stat_activity
         WHERE wait_event_type = 'Lock' AND datname = current_database()

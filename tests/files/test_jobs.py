@@ -63,7 +63,7 @@ def raising(error: Exception) -> Callable[[File], Inspection]:
 
 
 def events(file: File) -> list[tuple[str, int]]:
-    """What was announced of a file."""
+    """Announcements about a file."""
     return [
         (e.type, e.sequence)
         for e in Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence")
@@ -232,8 +232,8 @@ def test_a_broker_that_is_away_is_no_error(file: File, monkeypatch: pytest.Monke
         celery_app.app._after_fork()
 
 
-class TestWorkshop:
-    """What the job looks with."""
+class TestInspector:
+    """Inspection in a job."""
 
     @pytest.fixture(autouse=True)
     def _open(self, settings: Settings) -> Iterator[None]:

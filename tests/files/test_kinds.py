@@ -335,7 +335,7 @@ def test_memory_is_flat_over_a_large_text(sandbox: Sandbox[Inspection]) -> None:
 
 
 def test_the_warm_up_meets_every_kind() -> None:
-    """What the decoder loads before it is confined has been used once for each kind."""
+    """Libraries that the decoder loads before it is confined have been used for each kind."""
     warm.warm_up()
     assert {detect(sample, whole=True).kind for sample in warm.samples()} == PROCESSORS.keys()
 

@@ -39,7 +39,7 @@ async def in_thread(work: Any, *arguments: Any) -> Any:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether an answer is that problem."""
+    """True if an answer is that problem."""
     body = answer.json()
     return (
         answer.status_code == body["status"] == status
@@ -137,9 +137,7 @@ class TestUpload:
         assert (await ada.client.get("/api/files/")).json() == []
         assert not list(settings.incoming_folder.glob("*"))
 
-    async def test_fields_that_nobody_reads_are_refused(
-        self, ada: Person, settings: Settings
-    ) -> None:
+    async def test_unknown_fields_are_refused(self, ada: Person, settings: Settings) -> None:
         """As every other form does: what is ignored without a word is lost without a word."""
         answer = await ada.client.post(
             "/api/upload/", files={"file": ("a.txt", TEXT * 100_000)}, data={"description": "mine"}
@@ -193,7 +191,7 @@ class TestUpload:
         assert not list((settings.incoming_folder).glob("*"))
 
     async def test_too_large_is_413(self, ada: Person, settings: Settings) -> None:
-        """Whether the length is told or not; nothing stays behind."""
+        """With a declared length or without, nothing stays behind."""
         content = bytes(settings.body_limit + 1)
         assert is_problem(
             await ada.client.post("/api/upload/", files={"file": ("a", content)}), 413, "too-large"
@@ -534,7 +532,7 @@ class TestOne:
 
 
 class TestTokens:
-    """Who asks."""
+    """The caller."""
 
     @pytest.mark.parametrize(
         "path", ["/api/files/", "/files", "/api/files/1/content", "/api/upload/"]

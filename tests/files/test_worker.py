@@ -75,7 +75,7 @@ WAITING = """
 
 
 def lines(settings: Settings, file_id: int) -> list[str]:
-    """What the worker's log file says of a file: level and message of each line."""
+    """The worker's log lines about a file: level and message of each."""
     log = (settings.data / "logs" / "files.log").read_text()
     named = [line for line in log.splitlines() if re.search(rf"\bfile {file_id}\b", line)]
     return [re.sub(r"^\S+ (\w+) \S+ \[[^]]*\]", r"\1", line) for line in named]

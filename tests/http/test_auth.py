@@ -26,7 +26,7 @@ SESSION = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
 class Resources:
-    """What these tests need of a process: an authenticator, ended sessions, a count of calls."""
+    """The resources of authentication: an authenticator, ended sessions, a count of calls."""
 
     def __init__(self) -> None:
         self.tokens = Tokens(SECRET)
@@ -36,7 +36,7 @@ class Resources:
         self.asked = 0
 
     async def alive(self, claims: Claims) -> bool:
-        """Whether a session stands."""
+        """True if a session is alive."""
         self.asked += 1
         if self.broken:
             raise ConnectionRefusedError

@@ -122,7 +122,7 @@ async def test_metrics_are_in_prometheus_form(resources: Resources) -> None:
     assert "process_resident_memory_bytes" in answer.text
 
 
-async def test_metrics_say_what_is_away_though_nobody_asks(
+async def test_metrics_report_outages_without_a_readiness_check(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The metric of dependencies, on which an alert depends, does not wait for `/readyz`."""

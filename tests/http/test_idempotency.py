@@ -140,7 +140,7 @@ async def test_a_run_that_failed_gives_its_key_back(database: Database, key: str
 
 
 async def test_release_after_the_commit_keeps_the_answer(database: Database, key: str) -> None:
-    """What is done stays done."""
+    """A completed request stays completed."""
     await (await run(database, key, key)).release()
     assert isinstance(await begin(database, SCOPE, key, CONTENT), Replay)
 

@@ -67,7 +67,7 @@ async def test_a_killed_process_is_forgotten(tmp_path: Path) -> None:
     assert not dead.exists()
 
 
-async def test_an_unwritable_folder_harms_nobody(
+async def test_an_unwritable_folder_does_no_harm(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process goes on, and says that the others do not see it."""

@@ -124,7 +124,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 64, "Root=1-67/x+y:z_."])
 async def test_a_sane_request_id_is_kept(client: httpx2.AsyncClient, given: str) -> None:
-    """What the client sends is echoed, and is on the log lines of its request."""
+    """The client's id is echoed, and is on the log lines of its request."""
     answer = await client.get("/id", headers={"X-Request-ID": given})
     assert (answer.headers["x-request-id"], answer.json()["id"]) == (given, given)
     assert request_id.get() == "-"

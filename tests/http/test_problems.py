@@ -226,7 +226,7 @@ async def test_query_parameters_are_validated(client: httpx2.AsyncClient, query:
 async def test_a_value_that_no_column_holds_is_the_clients(
     settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture, query: str
 ) -> None:
-    """What slips past a schema and is refused by the database is a 422, not a 500."""
+    """A value that passes a schema and is refused by the database is a 422, not a 500."""
     resources = make_resources(settings, database=database_url)
     async with in_process(create_app(resources, [router])) as client:
         answer = await client.get(f"/database?{query}")

@@ -1,4 +1,4 @@
-"""What is told to people is told in sentences: the details of errors, wherever they are raised."""
+"""Details of errors are sentences, wherever they are raised."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ ways: list[str] = []
 
 
 async def answer(request: Request, thing_id: int, user: Principal, _: Resources) -> Response:
-    """What both ways lead to."""
+    """Answer for both the shortcut and the route."""
     if thing_id == 404:
         raise NotFound("No such thing.")
     if thing_id == 500:

@@ -239,7 +239,7 @@ async def test_an_unknown_field_is_refused(client: httpx2.AsyncClient, place: st
     ],
 )
 async def test_broken_bodies(client: httpx2.AsyncClient, body: bytes, status: int) -> None:
-    """What is no multipart body, ends early or has too many parts is a problem of the client's."""
+    """A body that is no multipart, ends early or has too many parts is a client error."""
     answer = await client.post("/upload", content=body, headers=HEADERS)
     assert (answer.status_code, answer.headers["content-type"]) == (
         status,

@@ -211,7 +211,7 @@ async def test_too_many_pixels_are_refused_by_the_header(ada: Person) -> None:
     assert problem["type"].endswith("too-many-pixels")
 
 
-async def test_signs_that_the_font_lacks_are_logged(
+async def test_characters_that_the_font_lacks_are_logged(
     ada: Person, workers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The picture is ready, with boxes.
@@ -360,7 +360,7 @@ async def test_null_keeps_nothing_and_empties_nothing(ada: Person, field: str) -
 
 
 async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
-    """What OpenAPI says of title, tags and their number is taken, one more is not.
+    """The limits of title and tags in OpenAPI are accepted, one more is not.
 
     Null is offered nowhere.
     """

@@ -41,7 +41,7 @@ def shaping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def inside(field: np.ndarray[Any, Any], margin: int = 1) -> bool:
-    """Whether the outermost pixels of a field are black: all ink lies inside."""
+    """True if the outermost pixels of a field are black: all ink lies inside."""
     edges = (field[:margin], field[-margin:], field[:, :margin], field[:, -margin:])
     return all(int(edge.max()) == 0 for edge in edges)
 
@@ -142,7 +142,7 @@ def test_a_broken_word_keeps_marks_with_their_base() -> None:
     ],
 )
 def test_grapheme_clusters(text: str, expected: list[str]) -> None:
-    """What a reader sees as one character is one cluster."""
+    """A character as a reader sees it is one cluster."""
     assert clusters(text) == expected
 
 
@@ -248,7 +248,7 @@ def test_a_date_after_arabic_letters_runs_from_the_right() -> None:
 
 @pytest.mark.usefixtures("fribidi")
 def test_a_date_on_a_line_of_its_own_keeps_its_order() -> None:
-    """What runs from the right in a wide picture does so in a narrow one, on the next line."""
+    """Text that runs from the right in a wide picture does so in a narrow one, too."""
     _, second = wrap("صورة 2024-05-17", typeface(None, 32), 200)
     assert (ink(second.text, rtl=second.rtl) == forced("17-05-2024")).all()
 

@@ -65,7 +65,7 @@ def test_every_form_of_a_font_says_the_same(change: Callable[[bytes], bytes]) ->
         ("", ""),
     ],
 )
-def test_signs_that_the_bundled_font_lacks(text: str, lacking: str) -> None:
+def test_characters_that_the_bundled_font_lacks(text: str, lacking: str) -> None:
     """Each once, in the text's order; what is never drawn by itself does not count."""
     assert coverage(None).lacking(text) == list(lacking)
 

@@ -67,7 +67,7 @@ def test_the_regular_style_of_a_family_is_taken(install: Install) -> None:
 
 
 def test_a_family_without_a_regular_style_is_found(install: Install) -> None:
-    """What there is of it is taken."""
+    """A family's only style is taken."""
     path = install("a.ttf", called(ONE, "Bold"))
     assert find(ONE) == FontFile(path, 0, ONE, "Bold")
 

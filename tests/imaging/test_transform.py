@@ -106,7 +106,7 @@ def test_every_mode_becomes_a_jpeg_of_grey_or_rgb(data: bytes, values: int) -> N
 
 
 def test_transparent_pictures_are_laid_on_white() -> None:
-    """What cannot be seen is white, not whatever colour hides below."""
+    """Transparent pixels are white, whatever colour hides below."""
     jpeg, _ = transform(saved(Image.new("RGBA", (20, 20), (255, 0, 0, 0))))
     assert pixels(jpeg).min() > 250
 

@@ -43,7 +43,7 @@ COLUMNS = """
 
 
 class Column(NamedTuple):
-    """What a program that knows a column relies on."""
+    """Properties of a column that a program relies on."""
 
     type: str
     nullable: bool
@@ -57,7 +57,7 @@ def columns(url: str) -> dict[str, Column]:
 
 
 def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
-    """What a release that knows only `before` trips over in `after`."""
+    """Reasons for which a release that knows only `before` fails on `after`."""
     old = {name.partition(".")[0] for name in before}
     found = [f"{name} is gone or renamed" for name in before if name not in after]
     for name, column in after.items():
@@ -77,7 +77,7 @@ def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What is executed inside."""
+    """Statements executed inside."""
     found: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -91,7 +91,7 @@ def statements() -> Iterator[list[str]]:
 
 
 def slow(statement: str, tables: set[str]) -> bool:
-    """Whether it makes the users of one of these tables wait."""
+    """True if it makes the users of one of these tables wait."""
     found = SLOW.search(statement)
     return bool(found and (found["never"] or {found["index"], found["table"]} & tables))
 
@@ -154,7 +154,7 @@ def test_what_is_slow_is_found(statement: str, expected: bool) -> None:
     assert slow(statement, {"books"}) is expected
 
 
-def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
+def test_a_step_does_not_wait_long(fresh_database_url: str) -> None:
     """While a step cannot have its lock, requests go on between its tries.
 
     Once it can, it is done.

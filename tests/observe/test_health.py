@@ -108,7 +108,7 @@ async def test_metrics_are_what_prometheus_reads() -> None:
 
 async def test_errors_in_the_log_are_counted() -> None:
     """A line of level ERROR counts, a warning does not."""
-    counter = logging.getLogger("atelier.test_vitals")
+    counter = logging.getLogger("atelier.test_health")
     handler = ErrorCounter()
     before = REGISTRY.get_sample_value("atelier_log_errors_total") or 0
     counter.addHandler(handler)
@@ -146,7 +146,7 @@ def _fail(shared: ChildrensErrors) -> None:
     ],
 )
 async def test_every_request_has_an_answer(request_: bytes, status: bytes) -> None:
-    """What is not asked for properly is refused, whatever its size."""
+    """A malformed request is refused, whatever its size."""
     async with served() as port:
         assert (await say(port, request_)).startswith(b"HTTP/1.1 " + status)
 
@@ -165,7 +165,7 @@ async def test_silent_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
         assert await say(port, b"GET /") == b""
 
 
-async def test_silent_clients_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_clients_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a connection asks nothing others are answered."""
     monkeypatch.setattr(health, "CLIENT_SECONDS", PATIENCE_SECONDS)
     async with served() as port:

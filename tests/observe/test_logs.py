@@ -144,7 +144,7 @@ def test_no_search_is_left_out_that_would_find(
     ],
 )
 def test_plain_words_stay(setup: Callable[..., Written], message: str) -> None:
-    """What only resembles a secret is left alone."""
+    """A text that only resembles a secret is left alone."""
     written = setup()
     log.info(message)
     assert written.file.rstrip("\n").endswith(message)
@@ -253,7 +253,7 @@ def test_a_line_that_cannot_be_formatted_shows_no_arguments(
     assert SECRET not in capsys.readouterr().err
 
 
-def test_files_are_not_for_everybody(tmp_path: Path) -> None:
+def test_files_are_private(tmp_path: Path) -> None:
     """Neither the present one nor the next: they tell who asked for what."""
     handler = logs.FileHandler(tmp_path / "api.log", limit=100)
     for number in range(10):

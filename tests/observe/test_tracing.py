@@ -1,4 +1,4 @@
-"""What spans tell a collector, which is often somebody else's."""
+"""Spans tell a collector, which may belong to another party, no secrets."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def assert_in_order(events: Sequence[Event], subjects: int, rounds: int) -> None
 
 
 async def test_everything_arrives_in_order(database: Database, place: Place) -> None:
-    """What is written before and while the relay runs is published and logged in order."""
+    """Events written before and while the relay runs are published and logged in order."""
     await write(database, 10, 30)
     async with place.bus() as bus, relaying(database.url, bus):
         await write(database, 10, 30, first=31)

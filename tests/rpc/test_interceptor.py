@@ -108,7 +108,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
         }.get(details_.method)
 
     async def unary(self, request: bytes, _: Any) -> bytes:
-        """Who calls."""
+        """The caller and the request."""
         return b"%d %b" % (caller.get().user_id, request)
 
     async def collect(self, requests: AsyncIterator[bytes], _: Any) -> bytes:
@@ -258,6 +258,6 @@ async def test_ipv6_addresses_are_logged_in_full(caplog: pytest.LogCaptureFixtur
 
 
 async def test_unknown_methods_are_unimplemented(plain: grpc.aio.Channel) -> None:
-    """What is not there is said not to be there."""
+    """An unknown method is UNIMPLEMENTED."""
     with refused(StatusCode.UNIMPLEMENTED):
         await plain.unary_unary("/test/nothing")(b"x", metadata=METADATA)

@@ -114,7 +114,7 @@ def test_recursion_and_results_that_cannot_travel_fail_the_call(
     "arguments", [("bomb",), ("raise", "memory"), ("raise", "glib"), ("raise", "hungry")]
 )
 def test_memory_bomb(sandbox: Sandbox[Any], arguments: tuple[str, ...]) -> None:
-    """Who needs more memory than the limit is told so, however the decoder words it.
+    """Exceeding the memory limit is reported as such, however the decoder words it.
 
     The next call works.
     """
@@ -263,7 +263,7 @@ async def test_cancelling_a_running_call_frees_its_child() -> None:
         assert not alive(pid)
 
 
-async def test_cancelling_a_waiting_call_disturbs_nobody() -> None:
+async def test_cancelling_a_waiting_call_disturbs_no_other() -> None:
     """A caller that is cancelled while its call waits takes no other call with it."""
     with open_sandbox() as sandbox:
         pid = await sandbox.call("pid")
@@ -316,7 +316,7 @@ def test_idle_child_that_dies_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 15])
-def test_signals_for_everybody_do_not_end_children(number: int) -> None:
+def test_signals_to_the_group_do_not_end_children(number: int) -> None:
     """Hang-up, interrupt, quit and terminate are the parent's to decide about."""
     with open_sandbox() as sandbox:
         pid = sandbox.call_sync("pid")

@@ -1,4 +1,4 @@
-"""What a child cannot reach once it is warmed up."""
+"""Limits of a child once it is warmed up."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_other_processes_are_out_of_reach(attempts: Sandbox[Any]) -> None:
 
 @needs_seccomp
 def test_a_late_import_fails_that_call(attempts: Sandbox[Any]) -> None:
-    """What was not imported in the warm-up cannot be imported later; the child survives it."""
+    """A module not imported in the warm-up cannot be imported later; the child survives it."""
     assert attempts.call_sync("import", "wave") == "ModuleNotFoundError"
     assert attempts.call_sync("import", "os") == ""
 

@@ -148,7 +148,7 @@ def test_truncated_pictures_are_refused(
 
 
 def test_refusals_keep_their_kind(renderer: Sandbox[list[Rendition]]) -> None:
-    """What is no picture, and what is too large, are told apart."""
+    """A file that is no picture and one that is too large are told apart."""
     with pytest.raises(NotAnImage):
         renderer.call_sync(RECIPE, b"no picture at all", Limits())
     with pytest.raises(TooManyPixels):

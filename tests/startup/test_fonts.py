@@ -75,7 +75,7 @@ def test_an_unknown_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_path_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written as a path is never taken for the name of another font."""
+    """A value written as a path is never taken for the name of another font."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"there is no such file$"):
         require_font(Settings(caption_font="./DejaVuSans.ttf"))

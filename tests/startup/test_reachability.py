@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_named(
 
 
 def test_a_wrong_password_is_the_reason(redis_url: str) -> None:
-    """What the server says is passed on."""
+    """The server's own message is passed on."""
     url = redis_url.replace("unix://", f"unix://nobody:{PASSWORD}@")
     with pytest.raises(
         Unavailable,

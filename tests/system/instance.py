@@ -92,7 +92,7 @@ class Instance:
         assert process.poll() is None, self.log.read_text()[-4000:]
 
     def alive(self) -> bool:
-        """Whether every dependency is ready."""
+        """True if every dependency is ready."""
         with contextlib.suppress(httpx2.HTTPError):
             return httpx2.get(f"{self.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
         return False

@@ -46,7 +46,7 @@ def come_and_go(client: httpx2.Client, stop: threading.Event) -> None:
 
 
 def everything(client: httpx2.Client) -> dict[str, Any]:
-    """What a user sees of the original."""
+    """Everything of the original that a user sees."""
     return {
         path: client.get(f"/api/{path}").json()
         for path in ("images", "tasks?limit=500", "books", "files/", "users/me")

@@ -44,7 +44,7 @@ class Span(NamedTuple):
 
 
 class Collector(ThreadingHTTPServer):
-    """What an OTLP collector is to its clients: takes protobuf over HTTP, remembers every span."""
+    """A small OTLP collector: takes protobuf over HTTP, remembers every span."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

@@ -67,7 +67,7 @@ def upload(client: httpx2.Client, **form: str) -> httpx2.Response:
 
 
 def is_away(answer: httpx2.Response) -> bool:
-    """Whether an answer says that something is away, and when to try again."""
+    """True if an answer says that something is away, and when to try again."""
     return (
         answer.status_code == 503
         and answer.headers["content-type"] == "application/problem+json"
@@ -77,7 +77,7 @@ def is_away(answer: httpx2.Response) -> bool:
 
 
 def readiness(instance: Instance, client: httpx2.Client) -> dict[str, str]:
-    """What `/readyz` says of each dependency."""
+    """The state of each dependency by `/readyz`."""
     answer = client.get("/readyz")
     assert client.get("/healthz").status_code == 200
     found: dict[str, str] = answer.json()["checks"]
@@ -131,7 +131,7 @@ def test_without_redis_reads_work_and_uploads_are_taken(deployment: Deployment) 
 
 
 def processed(client: httpx2.Client, file_id: int) -> bool:
-    """Whether a file has been looked at."""
+    """True once a file has been inspected."""
     record: dict[str, Any] = client.get(f"/api/files/{file_id}/").json()
     return bool(record["processed"])
 
@@ -184,7 +184,7 @@ def blobs(instance: Instance) -> set[str]:
     return {path.name for path in (instance.data / "blobs").rglob("*") if path.is_file()}
 
 
-def test_a_redis_that_is_frozen_holds_nobody_up_for_ever(deployment: Deployment) -> None:
+def test_a_frozen_redis_does_not_block_for_ever(deployment: Deployment) -> None:
     """It takes connections and says nothing: reads and uploads go on without it."""
     instance = deployment.instance
     client = instance.user("carol@example.org")

@@ -77,7 +77,7 @@ def ctl(*words: str) -> bool:
 
 
 async def reachable(url: str) -> bool:
-    """Whether a broker's virtual host takes connections."""
+    """True if a broker's virtual host takes connections."""
     with contextlib.suppress(AMQPError, OSError):
         await (await connect(url, PATIENCE_SECONDS)).close()
         return True
@@ -85,7 +85,7 @@ async def reachable(url: str) -> bool:
 
 
 def events(instance: Instance) -> dict[str, list[tuple[str, int]]]:
-    """What the processor logged of each image: types and sequences as they came, each once."""
+    """The processor's log of each image: types and sequences as they came, each once."""
     seen: dict[str, list[tuple[str, int]]] = {}
     for type_, subject, sequence in EVENT.findall(
         (instance.data / "logs" / "processor.log").read_text()

@@ -192,7 +192,7 @@ class TestLease:
         )
         assert (await ada.take()).json()["id"] == made[0]
 
-    async def test_renew_begins_the_time_anew(self, ada: Person) -> None:
+    async def test_renew_restarts_the_lease(self, ada: Person) -> None:
         """Under the same token."""
         task_id = (await ada.create())["id"]
         lease = (await ada.take(60)).json()["lease"]

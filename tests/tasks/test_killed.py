@@ -227,7 +227,7 @@ async def test_each_of_5000_tasks_is_handed_out_once(instance: Instance) -> None
 
 
 async def test_creating_and_deleting_survive_kills(instance: Instance) -> None:
-    """What was acknowledged holds; every file belongs to a row; the counters are what was made."""
+    """Acknowledged tasks hold; every file belongs to a row; the counters count what was made."""
     user_id, headers = await instance.user()
     kept: set[int] = set()
     unsure: set[int] = set()  # a deletion whose answer was lost with its process

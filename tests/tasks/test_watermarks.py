@@ -28,7 +28,7 @@ def test_it_rises_with_what_is_found_above(known: Watermarks) -> None:
     assert known.get(1) == 12
 
 
-def test_a_look_from_the_beginning_sets_it_anew(known: Watermarks) -> None:
+def test_a_look_from_the_beginning_resets_it(known: Watermarks) -> None:
     """Also below where it was: something had been given back."""
     known.taken(1, 3, 0)
     assert known.get(1) == 3

@@ -59,7 +59,7 @@ class Instance:
         return self
 
     def is_up(self) -> bool:
-        """Whether all of it has started."""
+        """True once all of it has started."""
         return "is running" in self.text() and "worker works" in self.text()
 
     def text(self) -> str:
@@ -112,7 +112,7 @@ class Instance:
 
 
 def hear_hangups() -> None:
-    """What nohup would take away: the tests may run under it, and `atelier up` inherits it."""
+    """Undo nohup's ignoring of SIGHUP, which tests may run under and children inherit."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 

@@ -56,7 +56,7 @@ def ask() -> None:
 
 
 def prepare() -> None:
-    """What migrations do."""
+    """Stand in for migrations."""
     with psycopg.connect(os.environ["ATELIER_DATABASE_URL"]) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)"
@@ -117,7 +117,7 @@ def talk() -> None:
 
 
 def fail() -> None:
-    """What a broken migration does."""
+    """Stand in for a broken migration."""
     sys.exit("column already exists")
 
 

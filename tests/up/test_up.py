@@ -95,8 +95,8 @@ def test_the_start_screen_waits_for_every_address(instance: Callable[..., Instan
     assert "not up yet" not in running.text().lower()
 
 
-def test_the_start_screen_waits_for_nobody_else(instance: Callable[..., Instance]) -> None:
-    """Who works behind the addresses may be up later."""
+def test_the_start_screen_does_not_wait_for_other_roles(instance: Callable[..., Instance]) -> None:
+    """Roles that clients do not call may be up later."""
     running = instance("slow", "hidden").start()
     assert "Not up yet" not in running.text()
     assert "dawdler is up" not in running.text()

@@ -29,7 +29,7 @@ class Clock(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What a loop waits in."""
+        """Advance the clock instead of waiting, as an event loop's selector."""
         self.now += timeout or 0.0
         return super().select(0)
 
@@ -129,7 +129,7 @@ async def test_errors_break_a_rate_early() -> None:
     assert made.statuses == {"500": made.sent}
 
 
-async def test_nobody_there_is_a_counted_error() -> None:
+async def test_a_refused_connection_is_a_counted_error() -> None:
     """A connection that is refused is an error of the request, not of the tool."""
     async with operation(StandIn()) as asked:
         pass

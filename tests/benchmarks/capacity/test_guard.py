@@ -1,4 +1,4 @@
-"""Whom the load may go to."""
+"""Targets to which the load may go."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def test_another_machine_is_asked_when_allowed() -> None:
         assert await admit(Endpoint(url), allow_remote=True) == ("9.9", True)
 
 
-async def test_nobody_listens() -> None:
+async def test_a_port_without_a_server_is_refused() -> None:
     """A port without a server is named, with what to start."""
     async with listening(StandIn()) as url:
         pass

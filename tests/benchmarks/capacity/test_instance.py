@@ -51,7 +51,7 @@ def command(instance: Instance, output: Path, *words: str) -> subprocess.Popen[s
 
 
 def until_first_trial(stream: IO[str]) -> Iterator[str]:
-    """What the tool says until it has tried a rate."""
+    """The tool's output until it has tried a rate."""
     for line in stream:
         yield line
         if "/s for " in line:
@@ -144,7 +144,7 @@ def test_errors_of_use(
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    """What cannot be begun is a clear message and exit code 2, before any request."""
+    """A run that cannot begin is a clear message and exit code 2, before any request."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["capacity", "instance", *words])
     monkeypatch.setattr(gc, "freeze", lambda: None)  # it is for a process of its own

@@ -11,13 +11,13 @@ from PIL import features
 
 
 def status(pid: str) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """The kernel's status of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def written() -> bool:
-    """Whether the root file system can be written."""
+    """True if the root file system can be written."""
     try:
         Path("/here").touch()
     except OSError:

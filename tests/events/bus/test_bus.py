@@ -1,4 +1,4 @@
-"""What every event bus promises, held against real servers."""
+"""Promises of every event bus, held against real servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def test_events_arrive_whole_and_in_order(lab: Lab) -> None:
-    """What is published comes out equal and in the order of publishing, over several batches."""
+    """Published events come out equal and in order, over several batches."""
     bus = lab.bus()
     await bus.declare("one", ["#"])
     events = [event(number=number) for number in range(1, 701)]

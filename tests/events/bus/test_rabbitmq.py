@@ -1,4 +1,4 @@
-"""What only the bus on RabbitMQ must do: look on the wire as other AMQP clients expect."""
+"""Only for the bus on RabbitMQ: it looks on the wire as other AMQP clients expect."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_each_service_has_a_durable_quorum_queue(
 
 @pytest.mark.parametrize("url", ["amqp://guest:wrong@{host}/", "amqp://guest:guest@127.0.0.1:1/"])
 async def test_a_wrong_address_or_password_is_unavailable(amqp_url: str, url: str) -> None:
-    """What keeps the bus from connecting is Unavailable, and the message holds no password."""
+    """A failure to connect is Unavailable, and the message holds no password."""
     bus = RabbitBus(url.format(host=amqp_url.split("@")[1].strip("/")))
     with pytest.raises(Unavailable) as refusal:
         await bus.ping()

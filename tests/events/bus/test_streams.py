@@ -102,7 +102,7 @@ async def test_a_subscription_outlives_a_wiped_engine(redis: Redis, wipe: str) -
 
 
 async def test_a_killed_subscriber_s_events_go_to_the_next(redis: Redis) -> None:
-    """What a process held when it died without a word comes to another after the lease."""
+    """Events that a process held when it died come to another after the lease."""
     bus = StreamsBus(redis, lease=0.3)
     await bus.declare("one", ["#"])
     sent = event()

@@ -244,7 +244,7 @@ def test_a_gif_frame_beyond_the_screen_enlarges_the_picture() -> None:
 
 
 def jsonb_safe(value: Any) -> bool:
-    """Whether PostgreSQL's jsonb takes a value: no NUL, no surrogate, no infinity."""
+    """True if PostgreSQL's jsonb takes a value: no NUL, no surrogate, no infinity."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and jsonb_safe(item) for key, item in value.items())
     if isinstance(value, list):
@@ -292,7 +292,7 @@ def test_a_place_off_the_globe_is_left_out(parts: tuple[float, ...]) -> None:
 
 
 def test_metadata_is_bounded_in_all() -> None:
-    """What does not fit into the limit is dropped, the essentials are kept."""
+    """Metadata beyond the limit is dropped, the essentials are kept."""
     data = saved(
         waterfall(), "JPEG", exif=exif({271: "m" * 190, 272: "n" * 190, 315: "a" * 190}, SHOT, GPS)
     )

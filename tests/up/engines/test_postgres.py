@@ -37,7 +37,7 @@ def ask(url: str, query: str) -> object:
 
 
 def test_keeps_rows_over_a_restart(postgres: Callable[..., Engine]) -> None:
-    """What was committed is there again, under the same URL."""
+    """Committed rows are there again, under the same URL."""
     first = postgres()
     ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
     first.stop()
