@@ -44,9 +44,14 @@ coverage: $(VENV)/.dev $(VENV)/.pips ## Lines and branches that the tests run, s
 test-slow: $(VENV)/.dev ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+# All of PEP 8 but what the formatter decides otherwise, of all that is not generated.
+PYCODESTYLE = $(BIN)/pycodestyle --max-line-length=99 --ignore=E203,E704,W503 \
+  --exclude='*_pb2*.py,node_modules'
+
 check: $(VENV)/.dev ## Lint, types, layers, lock, migrations, .proto, OpenAPI
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(PYCODESTYLE) src tests benchmarks scripts docker
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .

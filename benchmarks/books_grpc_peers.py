@@ -1,4 +1,4 @@
-"""The gRPC servers that `benchmarks/books.py` compares: an echo, and the servicer that one writes first.
+"""The gRPC servers that `benchmarks/books.py` compares: an echo, and a typical servicer.
 
 The latter is grpc.aio on uvloop with asyncpg's pool, once without and once with a token that is
 verified at each call. Arguments: echo|asyncpg|asyncpg-token PORT DATABASE_URL SECRET.

@@ -1,4 +1,4 @@
-"""The HTTP servers that `benchmarks/books.py` compares: bare ASGI, and a catalogue as tutorials have it.
+"""The HTTP servers that `benchmarks/books.py` compares: bare ASGI, and a typical catalogue.
 
 The latter is FastAPI with PyJWT, the ORM, response_model and OFFSET. Arguments: bare|typical PORT
 DATABASE_URL SECRET.
@@ -42,7 +42,7 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Details(BaseModel):
-    """What is sent."""
+    """The request's body."""
 
     title: str
     author: str
@@ -50,7 +50,7 @@ class Details(BaseModel):
 
 
 class Record(Details):
-    """What is answered."""
+    """The answer's body."""
 
     id: int
 

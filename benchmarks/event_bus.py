@@ -1,9 +1,9 @@
-"""Events per second and CPU per event through each event bus, published with confirms and taken with acknowledgements.
+"""Events per second and CPU per event through each event bus, confirmed and acknowledged.
 
     python -m benchmarks.event_bus [ROUNDS]
 
-RabbitMQ is the one that ATELIER_TEST_AMQP_URL names, or the usual local one; without it its lines
-are left out.
+RabbitMQ is the one that ATELIER_TEST_AMQP_URL names, or the usual local one; without one, its
+lines are left out.
 """
 
 from __future__ import annotations

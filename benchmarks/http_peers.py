@@ -1,4 +1,4 @@
-"""The servers that `benchmarks/http_requests.py` compares, one per process: its arguments are NAME PORT FOLDER."""
+"""The servers that `benchmarks/http_requests.py` compares, one each: NAME PORT FOLDER."""
 
 # No `from __future__ import annotations`: FastAPI could not see what the annotations of nested
 # functions name.
@@ -73,7 +73,7 @@ def fastapi() -> ASGIApp:
 
 
 class Record(BaseModel):
-    """What the typical service validates on its way out."""
+    """The model that the typical service validates on its way out."""
 
     id: int
     title: str
@@ -92,7 +92,7 @@ class Record(BaseModel):
 
 
 def typical() -> ASGIApp:
-    """A service as tutorials have it: FastAPI, PyJWT, the ORM, response_model, a JSON cache in Redis, FileResponse."""
+    """A typical service: FastAPI, PyJWT, the ORM, response_model, a Redis cache, FileResponse."""
     app = FastAPI()
     engine = create_async_engine(
         make_url(os.environ["BENCH_DATABASE"]).set(drivername="postgresql+asyncpg")
@@ -186,7 +186,8 @@ def multipart(folder: str) -> ASGIApp:
 def atelier(folder: str) -> ASGIApp:
     """The API as its role starts it, log files included."""
     settings = Settings(
-        data=Path(folder), database_url=os.environ["BENCH_DATABASE"], redis_url=os.environ["BENCH_REDIS"],
+        data=Path(folder), database_url=os.environ["BENCH_DATABASE"],
+        redis_url=os.environ["BENCH_REDIS"],
         secret=SECRET, log_level=os.environ.get("BENCH_LOG", "INFO"), queue_limit=1_000_000,
     )  # fmt: skip
     logs.setup("api", settings)

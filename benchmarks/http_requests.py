@@ -261,7 +261,7 @@ def measure(case: Case, servers: Servers, token: str, image: int) -> None:
 
 
 def chosen(word: str) -> list[Case]:
-    """The cases with this word in their name, and the floor and the peers that they are compared with."""
+    """The cases with this word in their name, with the floor and peers to compare them with."""
     names = {"bare ASGI"}
     for case in CASES:
         if word in case.name:

@@ -1,4 +1,4 @@
-"""Jobs J and K by Atelier, by its peers among Python's libraries, and their floor: one process each.
+"""Jobs J and K by Atelier, by peers among Python's libraries and by a floor, each a process.
 
 Speaks over its standard streams: a number runs the job that many times and answers CPU
 milliseconds per run; "save DIR" writes the last results; "wall THREADS N" answers the wall
@@ -182,7 +182,7 @@ def pyvips_tuned(job: str, data: bytes, caption: str) -> Callable[[], dict[str, 
 
 
 def floor(job: str, data: bytes, caption: str) -> Callable[[], dict[str, bytes]]:
-    """What nobody can go below: a decode to YUV planes and the encodes of pixels that are already there."""
+    """The floor: a decode to YUV planes and the encodes of pixels that are already there."""
     import simplejpeg
 
     done = {
@@ -213,7 +213,7 @@ def floor(job: str, data: bytes, caption: str) -> Callable[[], dict[str, bytes]]
 
 
 def yuv_decoder() -> Callable[[bytes, int], int]:
-    """Compiles the floor's decoder; without a compiler or libjpeg's header decodes luma alone, a little less."""
+    """Compile the floor's decoder; without compiler or header decode luma alone, a bit less."""
     folder = Path(tempfile.mkdtemp())
     source = Path(__file__).parent / "peers/floor.c"
     command = [

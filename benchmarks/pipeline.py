@@ -1,4 +1,4 @@
-"""Upload to ready: the latency of the whole pipeline idle and at half of its own maximum, and each role's memory.
+"""Upload to ready: latency of the pipeline, idle and at half its maximum, and roles' memory.
 
 Starts an instance of its own (`atelier up`) and drives it over HTTP: python -m benchmarks.pipeline
 [--seconds 20]
@@ -53,7 +53,7 @@ async def idle(client: httpx2.AsyncClient) -> list[float]:
 
 
 async def maximum(client: httpx2.AsyncClient, seconds: float) -> float:
-    """Pictures a second when `CLIENTS` always have one under way, counted when the last is ready."""
+    """Pictures a second when `CLIENTS` always have one in progress, up to the last ready one."""
     end, done = time.perf_counter() + seconds, 0
 
     async def loop() -> None:

@@ -45,7 +45,8 @@ DATA = {
     "sha256": "0" * 64,
 }
 FILL = f"""
-    {outbox.INSERT} SELECT 'image.created', 'images/' || n % {SUBJECTS}, $2 + n / {SUBJECTS}, $3::jsonb
+    {outbox.INSERT}
+    SELECT 'image.created', 'images/' || n % {SUBJECTS}, $2 + n / {SUBJECTS}, $3::jsonb
     FROM generate_series(0, $1::int - 1) AS n ORDER BY n
 """
 HISTORY = f"""
@@ -131,7 +132,7 @@ async def relayed(box: Outbox, bus: Bus, events: int) -> Figure:
 
 
 async def alone(bus: Bus, events: int) -> Figure:
-    """The floor: the same events to the same bus in batches of the same size, read from nowhere and stamped nowhere."""
+    """The floor: the same events in batches of the same size, neither read nor stamped."""
     facts = [
         Event(new_event_id(), "image.created", f"images/{n}", 1, utcnow(), DATA)
         for n in range(relay.BATCH)

@@ -37,8 +37,10 @@ Take = Callable[[Database, int], Awaitable[Any]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20 * 1024)
 CREATING_SECONDS = 4
 FILL = """
-    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
-    SELECT $1, 'Is the light red?', true, 'tasks/000/' || n, 'PNG', 'image/png', 20488, repeat('0', 64), 1, now()
+    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+      sequence, created_at)
+    SELECT $1, 'Is the light red?', true, 'tasks/000/' || n, 'PNG', 'image/png', 20488,
+      repeat('0', 64), 1, now()
     FROM generate_series(1, $2::bigint) AS n
 """
 USER = """
@@ -47,7 +49,8 @@ USER = """
 """
 KNOWN = f"""
     WITH taken AS (
-        UPDATE tasks SET free = false, sequence = sequence + 1, taken_at = clock_timestamp() WHERE id = $1 RETURNING *
+        UPDATE tasks SET free = false, sequence = sequence + 1, taken_at = clock_timestamp()
+        WHERE id = $1 RETURNING *
     ), announced AS (
         {events.announce(events.TAKEN, "taken")}
     )
@@ -58,7 +61,7 @@ WAITING = handout.TAKE.replace(" SKIP LOCKED", "")
 
 
 class Figure(NamedTuple):
-    """Takes per second, milliseconds of the median and of one in a hundred, CPU microseconds per take."""
+    """Takes per second, milliseconds (median, 99th percentile), CPU microseconds per take."""
 
     rate: float
     median: float
@@ -73,7 +76,7 @@ async def ours(database: Database, owner_id: int) -> int:
 
 
 async def waiting(database: Database, owner_id: int) -> int:
-    """The same statement, without SKIP LOCKED: who finds the row taken comes away empty and asks again."""
+    """The same statement without SKIP LOCKED: a client that finds the row taken asks again."""
     while True:
         row = await database.fetchrow(WAITING, owner_id, None, 0)
         if row:
@@ -83,7 +86,7 @@ async def waiting(database: Database, owner_id: int) -> int:
 async def measure(
     database: Database, take: Take, owner_id: int, takers: int, takes: int
 ) -> Figure:
-    """Have `takers` take `takes` in all; asserts that nobody got what another had got."""
+    """Have `takers` take `takes` in all; asserts that no two got the same task."""
     seconds: list[float] = []
     ids: list[int] = []
 

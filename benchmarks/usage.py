@@ -1,4 +1,4 @@
-"""What processes of a benchmark have used: CPU time and memory, read by psutil."""
+"""CPU time and memory of a benchmark's processes, read by psutil."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPU per job in the worker and idle latency: our queue at several batch sizes beside Celery on Redis, in one run.
+"""CPU per job in the worker and idle latency: our queue in batches beside Celery on Redis.
 
     python -m benchmarks.work_queue [ROUNDS]
 
@@ -42,7 +42,7 @@ def queue(redis: Redis) -> Queue:
 
 
 async def busy(url: str, batch: int, count: int, *, batched: bool) -> tuple[float, float]:
-    """CPU microseconds per job for sending one by one (of a thousand) and for taking all of them."""
+    """CPU microseconds per job for sending each of a thousand alone and for taking them all."""
     taken, stop = 0, asyncio.Event()
 
     async def handler(_: Job) -> None:

@@ -1,4 +1,4 @@
-"""Makes the secrets of a fresh `docker compose up`, and gives each service the settings that it needs, and no others'.
+"""Makes the secrets of a fresh `docker compose up` and gives each service only its settings.
 
 Runs once before everything else, as root with no more than the right to give files away. What is
 there stays: engines remember the password with which they were first started. What the environment
@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 KEYS = Path("/keys")  # a volume for each service below it
-KEPT = KEYS / "kept"  # the secrets themselves, mounted by nobody else
-HOUSE = (10001, 10001)  # user and group of Atelier's images
+KEPT = KEYS / "kept"  # the secrets themselves, mounted nowhere else
+ATELIER = (10001, 10001)  # user and group of Atelier's images
 PROXY = (10002, 10001)  # the proxy reads what the group may read
 ROOT = (0, 0)  # the entry points of engines read as root, then drop it
 BYTES = 32
@@ -28,11 +28,11 @@ SERVICES = {
     "files": ("database_url", "redis_url", "amqp_url"),
     "migrate": ("database_url", "redis_url", "amqp_url", "secret"),
 }
-FOLDERS = {"/data": HOUSE, "/blobs": HOUSE, "/spool": PROXY}
+FOLDERS = {"/data": ATELIER, "/blobs": ATELIER, "/spool": PROXY}
 
 
 def main() -> None:
-    """Keep or make the secrets, write what each service reads, and hand the data folders to their users."""
+    """Keep or make the secrets, write each service's settings, and give away the folders."""
     known = {
         name: secret(name)
         for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")
@@ -40,11 +40,11 @@ def main() -> None:
     values = settings(known)
     for service, names in SERVICES.items():
         lines = "".join(f'{name}: "{values[name]}"\n' for name in names)
-        write(KEYS / service / "atelier.yaml", lines, HOUSE, 0o400)
+        write(KEYS / service / "atelier.yaml", lines, ATELIER, 0o400)
     write(KEYS / "postgres" / "password", known["postgres_password"], ROOT, 0o400)
     write(KEYS / "rabbitmq" / "password", known["rabbitmq_password"], ROOT, 0o400)
-    # Redis reads it after it has left root, under a user that differs from image to image; nobody
-    # else mounts it.
+    # Redis reads it after it has left root, under a user that differs from image to image; it
+    # is mounted nowhere else.
     write(KEYS / "redis" / "redis.conf", f'requirepass "{known["redis_password"]}"\n', ROOT, 0o444)
     for folder, (user, group) in FOLDERS.items():
         os.chown(folder, user, group)

@@ -1,1 +1,1 @@
-"""What developers run: reference pages, migrations."""
+"""Developers' commands: reference pages, migrations."""

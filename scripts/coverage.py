@@ -1,4 +1,4 @@
-"""What share of lines and branches the last run of `make coverage` has met, for each slice."""
+"""The share of lines and branches met by the last run of `make coverage`, for each slice."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def slice_of(path: Path) -> str:
 
 
 def by_slice() -> dict[str, Met]:
-    """What the last run has left: its data file, and those of processes that ended after it."""
+    """The last run's data file, and those of processes that ended after it."""
     coverage = Coverage()
     coverage.load()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Writes the migration that the models ask for, or says whether they ask for one, against a throw-away PostgreSQL."""
+"""Writes the migration that the models ask for, or checks that none is needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference page of the HTTP API: every operation with what it takes, from the OpenAPI document."""
+"""The reference page of the HTTP API: each operation, from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def page(document: dict[str, Any], made: str) -> str:
             made,
             "",
             (
-                "The whole document is at `/openapi.json`, with a page to try it at `/docs`. Errors "
-                "are problem+json:"
+                "The whole document is at `/openapi.json`, with a page to try it at `/docs`. "
+                "Errors are problem+json:"
             ),
             (
-                "[errors.md](errors.md). Lists are newest first, in pages of `limit`; `Link: <...>; "
-                'rel="next"` leads on.'
+                "[errors.md](errors.md). Lists are newest first, in pages of `limit`; "
+                '`Link: <...>; rel="next"` leads on.'
             ),
             (
                 "Reads honour `If-None-Match`, pictures and contents also `Range`; changes honour "
@@ -95,7 +95,7 @@ def _field(
 
 
 def _shape(document: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a value is: its type, choices, form and bounds."""
+    """A value's type, choices, form and bounds."""
     schema = _shown(document, schema)
     if choices := schema.get("enum"):
         return "one of " + ", ".join(f"`{choice}`" for choice in choices)

@@ -39,8 +39,8 @@ def settings_page() -> str:
             MADE,
             "",
             (
-                "Environment variables win over the YAML file (`atelier.yaml` in the working folder, "
-                "or the file that"
+                "Environment variables win over the YAML file (`atelier.yaml` in the working "
+                "folder, or the file that"
             ),
             "`ATELIER_CONFIG` names), which wins over the defaults. Unknown keys are errors.",
             "`atelier doctor` shows each value and where it came from.",

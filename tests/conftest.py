@@ -1,4 +1,4 @@
-"""The engines of a test run: one PostgreSQL and one Valkey for all its workers, a database for each of them."""
+"""The engines of a test run: one PostgreSQL, one Valkey, and a database for each worker."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEMPLATE_LOCK = (
 
 
 class Engines:
-    """The run's engines; started by the process that owns the run, known to its workers through the environment."""
+    """Start the engines in the process that owns the run and name them in the environment."""
 
     def __init__(self) -> None:
         self.folder: Path | None = None
@@ -157,7 +157,7 @@ def create_database(server: str, name: str) -> str:
 
 
 def drop_database(server: str, name: str) -> None:
-    """Remove a database, whoever is still connected."""
+    """Remove a database, even with clients connected."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 

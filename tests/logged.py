@@ -21,7 +21,7 @@ FLAGS = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 
 
 class Written:
-    """What one process logged."""
+    """The log of one process."""
 
     def __init__(self, folder: Path, console: io.StringIO) -> None:
         self.path = folder / "logs" / f"{ROLE}.log"

@@ -17,14 +17,14 @@ USUAL_EPHEMERAL_PORT = 32_768
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
+    """A free port of 127.0.0.1."""
     return free_ports(1)[0]
 
 
 def free_ports(length: int) -> list[int]:
     """The same, several in a row.
 
-    They lie below those that the kernel gives to whoever asks for any, clients among them: what is
+    They lie below those that the kernel gives to clients and whatever else asks for any: what is
     free now is free when a program binds it seconds later.
     """
     end = max(first_ephemeral_port(), FIRST_PORT + 2_000)

@@ -54,14 +54,14 @@ class Sessions:
     def __init__(self) -> None:
         self.asked = 0
         self.ended: set[str] = set()
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.answering = asyncio.Event()
+        self.answering.set()
 
     async def __call__(self, claims: Claims) -> bool:
-        """Whether the session of `claims` stands, as it was when the question came."""
+        """True if the session of `claims` was alive when the question came."""
         self.asked += 1
         alive = claims.session_id not in self.ended
-        await self.gate.wait()
+        await self.answering.wait()
         return alive
 
 
@@ -113,7 +113,7 @@ def raw(header: bytes, payload: bytes, signature: bytes = b"") -> str:
 
 
 def test_an_issued_token_names_user_session_and_end(tokens: Tokens) -> None:
-    """What is issued verifies, and says whose it is and until when."""
+    """An issued token verifies and has its user and expiry."""
     found = tokens.verify(tokens.issue(USER, SESSION))
     assert (found.user_id, found.session_id, found.expires) == (USER, SESSION, NOW + 900)
 
@@ -204,7 +204,7 @@ def test_a_token_that_is_not_valid_is_refused(tokens: Tokens, token: str) -> Non
 @given(position=st.integers(0, 319), letter=st.sampled_from("AQgw_-9."))
 @example(position=0, letter="A")
 def test_a_tampered_token_is_refused(position: int, letter: str) -> None:
-    """Whichever letter of a token is changed, it is not valid any more, or it still says the same."""
+    """A token with any one letter changed is invalid or still says the same."""
     tokens = Tokens(SECRET, now=Clock())
     token = tokens.issue(USER, SESSION)
     position %= len(token)
@@ -252,7 +252,7 @@ def test_a_short_secret_is_refused(secret: Any) -> None:
 
 
 def test_a_digest_depends_on_secret_purpose_and_data(tokens: Tokens) -> None:
-    """Without the secret nobody can compute it; one purpose's digest is none of another."""
+    """It cannot be computed without the secret; each purpose has other digests."""
     digests = {
         tokens.digest("a", b"x"),
         tokens.digest("b", b"x"),
@@ -337,7 +337,7 @@ def bearer(tokens: Tokens, user_id: int = USER, session_id: str = SESSION) -> st
 async def test_a_token_is_checked_once_and_then_remembered(
     authenticator: Authenticator, tokens: Tokens, sessions: Sessions
 ) -> None:
-    """The second request with a token asks nobody."""
+    """The second request with a token makes no query."""
     value = bearer(tokens)
     assert authenticator.known(value) is None
     for _ in range(2):
@@ -391,12 +391,12 @@ async def test_a_session_that_ends_during_its_check_is_not_remembered(
 ) -> None:
     """The answer that was true when it was asked is used once, not for a minute."""
     value = bearer(tokens)
-    sessions.gate.clear()
+    sessions.answering.clear()
     checking = asyncio.create_task(authenticator.authenticate(value))
     while not sessions.asked:
         await asyncio.sleep(0)
     authenticator.drop(session_id=SESSION)
-    sessions.gate.set()
+    sessions.answering.set()
     await checking
     assert authenticator.known(value) is None
 

@@ -33,7 +33,7 @@ def test_resending_and_purging_contradict() -> None:
 def test_two_ports_that_are_taken_are_named_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who starts a second instance learns of both options at once; nothing was started."""
+    """A second instance is refused with both options at once; nothing was started."""
     monkeypatch.chdir(tmp_path)
     with (
         socket.create_server(("127.0.0.1", 0)) as first,

@@ -23,7 +23,9 @@ child.wait()
 """
 ENDS = {
     "by itself": "import atelier.retry; print()",
-    "as a fork": "import os; os.fork() or (__import__('atelier.retry'), os._exit(0)); os.wait(); print()",
+    "as a fork": (
+        "import os; os.fork() or (__import__('atelier.retry'), os._exit(0)); os.wait(); print()"
+    ),
     "as another program": "import os, sys; os.execv(sys.executable, [sys.executable, '-c', "
     "'import atelier.retry; print()'])",
     "by SIGTERM": "import atelier.retry, time; print(flush=True); time.sleep(3600)",

@@ -34,7 +34,7 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
 async def test_connections_that_were_lost_are_replaced_before_they_are_used(
     database: Database, fresh_database_url: str
 ) -> None:
-    """After a restart of the server no transaction meets a dead connection of the pool, however many there are."""
+    """After a restart of the server no transaction gets a dead connection from the pool."""
 
     async def ask() -> int:
         async with database.session() as session:
@@ -57,7 +57,7 @@ async def test_connections_that_were_lost_are_replaced_before_they_are_used(
 async def test_a_transaction_that_was_left_open_ends_with_its_connections_return(
     database: Database,
 ) -> None:
-    """No reset is asked of the server on return, and yet the next user of the connection stands in no transaction."""
+    """Without a reset on return, the next user of the connection is still in no transaction."""
     pool = await database.pool()
     async with pool.acquire() as connection:
         await connection.execute("BEGIN; CREATE TEMPORARY TABLE unfinished ()")
@@ -68,7 +68,10 @@ async def test_a_transaction_that_was_left_open_ends_with_its_connections_return
 
 
 def test_only_commands_that_end_change_a_pooled_connection() -> None:
-    """SET and session locks would outlive a connection's return: whoever takes one by itself is a short process."""
+    """Only short-lived processes use a pooled connection outside a transaction.
+
+    SET and session locks would outlive the connection's return.
+    """
     source = Path(__file__).parents[1] / "src" / "atelier"
     taken = {
         path.relative_to(source).as_posix()

@@ -1,4 +1,4 @@
-"""What `make` says before it has made anything."""
+"""Messages of `make` before it has made anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OLD = """#!/bin/sh
 
 @pytest.mark.parametrize(("given", "said"), [("old", "is Python 3.9.1"), ("none", "is not there")])
 def test_a_python_that_will_not_do_is_named(tmp_path: Path, given: str, said: str) -> None:
-    """Before pip could fail over pages, and nothing is left that the right Python would trip over."""
+    """A missing or old Python is named first, and leaves nothing behind for the right one."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     for name in ("requirements-build.txt", "requirements.txt", "pyproject.toml"):
         (tmp_path / name).touch()

@@ -46,7 +46,7 @@ def test_no_test_can_bind_a_default_port(host: str, port: int) -> None:
 
 @pytest.mark.parametrize("port", sorted(ports.DEFAULT_PORTS))
 def test_no_process_of_a_test_can_bind_a_default_port(port: int) -> None:
-    """What a test starts is refused as the test is."""
+    """A test's subprocess is refused as the test is."""
     done = subprocess.run(
         [sys.executable, "-c", BIND, str(port)],
         capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS,

@@ -56,7 +56,7 @@ both = pytest.mark.parametrize("kind", ["sync", "async"])
 @both
 @pytest.mark.parametrize(("times", "failures"), [(1, 0), (2, 1), (3, 0), (3, 2), (10, 9)])
 def test_it_calls_until_it_succeeds(kind: str, times: int, failures: int) -> None:
-    """The function is called once more than it failed, with the same arguments, and its answer is returned."""
+    """The function is called once more than it failed, and its answer is returned."""
     flaky = Flaky(failures)
     assert call(kind, flaky, retry(times, 0))("a", 2) == "answer"
     assert flaky.calls == [("a", 2)] * (failures + 1)

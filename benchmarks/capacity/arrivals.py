@@ -1,4 +1,4 @@
-"""Load as many independent people make it: requests come at a rate, whether or not earlier ones were answered.
+"""Load as from many independent people: requests at a rate, answered or not.
 
 A latency counts from the moment at which its request should have left, so that a server that makes
 the client wait cannot hide it (coordinated omission).
@@ -22,10 +22,10 @@ from benchmarks.capacity.follow import Follower
 from benchmarks.capacity.results import Ready, Trial, quantiles
 
 CONNECTIONS = 256
-"""Requests at once; more wait for their turn here, and their latency grows as it would in a queue of the server's."""
+"""Requests at once; more wait here, and their latency grows as in a queue of the server's."""
 
 HOPELESS = 4
-"""A trial ends early when something has waited so many times its limit: no answer would change the verdict."""
+"""A trial ends early when something has waited this many times its limit."""
 
 BATCH = 16
 """Requests that leave without a look at the answers, when the client is behind."""
@@ -34,11 +34,14 @@ ERROR_SHARE = 0.001
 """Requests that may fail before a rate counts as broken."""
 
 SHORT = 0.95
-"""A rate is also broken when less than this share of it was answered: a backlog grows, however slowly."""
+"""A rate is also broken when less than this share was answered: a backlog grows."""
 
 DRAIN_SHARE, DRAIN_SECONDS = 0.15, 0.5
-"""A rate of uploads is also broken when making all ready takes longer, after the last, than this share of the trial
-and than so many seconds: the pipeline was slower than they came, which a longer trial would have shown by itself."""
+"""A rate of uploads is also broken when the pipeline lags behind their arrival.
+
+That is, when making all ready takes longer, after the last, than this share of the trial and than
+so many seconds; a longer trial would have shown it by itself.
+"""
 
 WORDS = {429: "too many requests", 503: "service unavailable"}
 """Answers by which the instance says that it is too much."""
@@ -47,12 +50,12 @@ BACK_PRESSURE = "back-pressure"
 
 
 UNBOUNDED = 10**9
-"""Requests that nobody reaches."""
+"""More requests than any trial sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as carried, in seconds."""
+    """The limits within which a rate holds, in seconds."""
 
     p95: float
     ready: float
@@ -78,7 +81,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of a trial's requests."""
+    """The outcome of a trial's requests."""
 
     good: frozenset[int]
     most: int
@@ -116,7 +119,7 @@ async def trial(
     seed: int = 0,
     most: int = UNBOUNDED,
 ) -> Trial:
-    """Send `rate` requests a second for so many seconds, `most` at most, and say what came of it."""
+    """Send `rate` requests a second for so many seconds, `most` at most, and return the trial."""
     tally = Tally(operation.good, most)
     async with _followed(operation.follower):
         began = time.monotonic()
@@ -141,7 +144,7 @@ async def trial(
 async def closed(
     operation: Operation, seconds: float, connections: int, most: int = UNBOUNDED
 ) -> Tally:
-    """What comes of so many connections that send without a pause: it says where a search may begin."""
+    """The rate of so many connections that send without a pause: where a search may begin."""
     tally = Tally(operation.good, most)
     end = time.monotonic() + seconds
 
@@ -197,7 +200,7 @@ async def _followed(follower: Follower | None) -> AsyncIterator[None]:
 
 
 async def _ready(follower: Follower | None, began: float, limits: Limits) -> Ready | None:
-    """What became of uploads, if any came.
+    """The outcome of uploads, if there were any.
 
     Whatever is not ready in time counts with the time that it has waited.
     """

@@ -1,4 +1,4 @@
-"""Pages whose words are written by hand and whose tables are made: the made parts stand between two comments."""
+"""Pages with generated tables between comments, and words that are written by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLOCK = re.compile(r"(<!-- figures: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL
 
 
 def filled(text: str, made: Mapping[str, str]) -> str:
-    """The page with each block written anew. Raises KeyError for a block that nobody makes."""
+    """The page with each block regenerated. Raises KeyError for a block without a generator."""
     return BLOCK.sub(lambda match: match[1] + made[match[2]] + match[3], text)
 
 

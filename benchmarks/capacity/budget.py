@@ -17,7 +17,7 @@ SHORTEST, LONGEST = 0.5, 15.0
 """Seconds of a trial."""
 
 LEAST_REQUESTS = 20
-"""Fewer than this say nothing about a 95th percentile; a trial at a low rate lasts longer to have them."""
+"""Fewer than this say nothing about a 95th percentile: at a low rate a trial takes longer."""
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -32,7 +32,7 @@ def seconds(text: str) -> float:
 
 
 class Budget:
-    """What one operation may use."""
+    """The time and requests that one operation may use."""
 
     def __init__(self, time_left: float, requests: int) -> None:
         self._end = time.monotonic() + time_left

@@ -1,4 +1,4 @@
-"""Waits for what was acknowledged to become ready, by asking for the oldest that is not: queues are served in order."""
+"""Waits for acknowledged uploads to become ready, asking for the oldest unfinished one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = Literal["waiting", "ready", "failed"]
 
 ASKERS = 2
 POLL_SECONDS = 0.04
-"""Between two questions about one upload: how exactly its end is known, and how much of the server asking takes."""
+"""Between two questions about one upload: less is more exact and costs the server more."""
 
 
 class Follower:

@@ -1,4 +1,4 @@
-"""Whom the load may go to: a ready instance of Atelier, on this machine unless the operator says otherwise."""
+"""The load goes only to a ready instance, on this machine unless the operator allows others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atelier.classify.http_client import BadAnswer, Client, Endpoint, Response
 from atelier.errors import AtelierError
 
 TITLE = "Atelier"
-"""What an instance's OpenAPI document is called."""
+"""The title of an instance's OpenAPI document."""
 
 HELLO_SECONDS = 10.0
 """Time that a question asked before any load may take."""
@@ -30,7 +30,7 @@ class Admitted(NamedTuple):
 
     version: str
     local: bool
-    """Whether it is reached by loopback: only then are processes that serve its port here the server's."""
+    """True for loopback: only then are processes that serve its port here the server's."""
 
 
 async def admit(endpoint: Endpoint, *, allow_remote: bool) -> Admitted:
@@ -80,7 +80,7 @@ async def _ask(client: Client, path: str) -> Response:
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise Refused(
-            f"nobody answers at {where} ({reason}): start `atelier up`, or give its --url"
+            f"nothing answers at {where} ({reason}): start `atelier up`, or give its --url"
         ) from error
     except BadAnswer as error:
         raise Refused(f"{where} does not speak HTTP as Atelier does: {error}") from error

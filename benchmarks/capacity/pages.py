@@ -27,7 +27,7 @@ BOUND = (
 )
 
 COMFORT = 0.7
-"""Share of what it carries at which an instance should be run: above, queues grow with every gust."""
+"""Share of its capacity at which an instance should be run: above, queues grow with bursts."""
 
 
 def draw(runs: dict[int, Figures]) -> None:
@@ -77,7 +77,7 @@ def answer(runs: dict[int, Figures]) -> str:
 
 
 def _reserve(runs: dict[int, Figures]) -> str:
-    """What has to be said of figures from a machine that others used."""
+    """The warning about figures from a machine that others used."""
     names = _names(runs)
     disturbed = _disturbed(runs)
     if not disturbed:
@@ -88,7 +88,8 @@ def _reserve(runs: dict[int, Figures]) -> str:
         else _listed(disturbed) + _be(disturbed)
     )
     return (
-        f"\n**{which} preliminary:** other programs used up to {_others(runs, disturbed):.1f} cores\n"
+        f"\n**{which} preliminary:** other programs used up to "
+        f"{_others(runs, disturbed):.1f} cores\n"
         "of the machine meanwhile. Run `make capacity` on a machine that has nothing else to do.\n"
     )
 
@@ -149,7 +150,7 @@ def _when(runs: dict[int, Report]) -> str:
 
 
 def carried(runs: dict[int, Figures]) -> str:
-    """What holds, by operation and cores."""
+    """The rates that held, by operation and cores."""
     head = ["operation"]
     for cores in runs:
         head += [f"{cores_of(cores)}: per s", "p50 / p95 / p99 ms"]
@@ -181,7 +182,8 @@ def growth(runs: dict[int, Figures]) -> str:
     beyond = [name for name in names if factors[name] > most / least]
     return (
         f"With {cores_of(least)} for the server, the client has a core of its own; with\n"
-        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} the rate grows\n"
+        f"{cores_of(most)} it shares them. From {cores_of(least)} to {cores_of(most)} "
+        "the rate grows\n"
         f"by a factor of {factors[slow]:.1f} (`{slow}`) to {factors[fast]:.1f} (`{fast}`);\n"
         f"in {len(beyond)} of {len(names)} operations it grows by more than the number of cores.\n"
         + _cheaper(runs, {name: [cost(few, name), cost(many, name)] for name in names}, fast)
@@ -194,7 +196,7 @@ def growth(runs: dict[int, Figures]) -> str:
 
 
 def _cheaper(runs: dict[int, Figures], spent: dict[str, list[float]], fast: str) -> str:
-    """What a request takes of the CPU with few cores and with many; `fast` grew most."""
+    """CPU per request with few cores and with many; `fast` grew most."""
     cheaper = [name for name in spent if spent[name][1] < spent[name][0]]
     why = ":\nrequests that come together share look-ups, commits, acknowledgements and disk syncs"
     return (
@@ -230,7 +232,7 @@ def costs(runs: dict[int, Figures]) -> str:
 
 
 def estimate(runs: dict[int, Figures]) -> str:
-    """What the costs at half load promise, beside what was measured."""
+    """The rates that costs at half load promise, beside the measured ones."""
     least, figures = min(runs), runs[min(runs)]
     rows = []
     for name in _names(runs):

@@ -1,4 +1,4 @@
-"""The picture that is uploaded when none is given: as hard to decode and as large as a photograph of its size."""
+"""The default picture: as hard to decode and as large as a photograph of its size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import simplejpeg
 WIDTH, HEIGHT = 640, 480
 QUALITY = 85
 OCTAVES = ((6, 90.0), (24, 45.0), (96, 22.0), (240, 16.0))
-"""Cells across the picture, and the strength of the noise in them: coarse shapes down to grain, as in photographs."""
+"""Cells across the picture and noise strength in each: coarse shapes to grain, as in photos."""
 
 
 def photograph() -> bytes:

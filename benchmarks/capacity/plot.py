@@ -106,7 +106,7 @@ def _line(
 
 
 def _finish(axes: Axes, measured: Measured) -> None:
-    """What both have: the rate below, the knee across, a legend."""
+    """Shared by both plots: the rate below, the knee across, a legend."""
     axes.set(xlabel="offered, requests/s")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(TICKS))

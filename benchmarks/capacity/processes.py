@@ -87,7 +87,7 @@ def _root(pid: int, everyone: dict[int, Process]) -> int:
 
 
 def _role(pid: int, everyone: dict[int, Process]) -> str:
-    """What a process is: by its own command line, else by its parent's.
+    """A process's role: by its own command line, else by its parent's.
 
     A sandboxed child and a server process of the database have none of their own.
     """

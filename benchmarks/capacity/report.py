@@ -1,4 +1,4 @@
-"""The report as people read it: a Markdown page with its plots beside it, and a table for the terminal."""
+"""The report for people: a Markdown page with its plots, and a table for the terminal."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def machine(report: Report) -> str:
 
 
 def shares() -> str:
-    """What the blend is made of."""
+    """The parts of the blend."""
     rows = "\n".join(f"| {name} | {share} % |" for name, share in SHARES.items())
     return f"### What `mix` is made of\n\n| operation | share |\n|---|---|\n{rows}\n"
 
@@ -167,7 +167,7 @@ def _head(report: Report) -> str:
 
 
 def terms(report: Report) -> str:
-    """What counts as carried."""
+    """The limits within which a rate holds."""
     return (
         f"A rate *holds* while 95 % of the answers come within {report.p95_limit_ms:.0f} ms of "
         "the moment at which\n"

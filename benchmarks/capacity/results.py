@@ -1,4 +1,4 @@
-"""What a measurement says, as plain data: the JSON report is these structures, and every page is made from it."""
+"""A measurement as plain data: the JSON report is these structures; pages are made from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Quantiles(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Of uploads whose end was awaited: how many a second came to it, and how long it took from the first byte."""
+    """Uploads whose end was awaited: how many a second, and seconds since the first byte."""
 
     per_second: float
     latency: Quantiles
@@ -28,10 +28,10 @@ class Ready(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """What was busy during a trial."""
+    """CPU and disk use during a trial."""
 
     seconds: float = 0.0
-    """From the first request until the work that the trial caused was done, as far as it was waited for."""
+    """From the first request until the trial's work was done, as far as it was waited for."""
     cores: dict[str, float] = {}
     """Of the server, by role: cores in use on average."""
     busiest: dict[str, float] = {}
@@ -39,7 +39,7 @@ class Usage(msgspec.Struct):
     client: float = 0.0
     """Cores used by this tool."""
     machine: float | None = None
-    """Share of all cores that was busy, whoever used them."""
+    """Share of all cores that was busy, in any process."""
     disk: float | None = None
     """Share of the time in which the busiest disk had work."""
     allowed: int | None = None
@@ -47,7 +47,7 @@ class Usage(msgspec.Struct):
     queues: dict[str, float] = {}
     """Jobs outstanding by queue at the end, where /metrics says so."""
     others: float = 0.0
-    """Cores used by programs that are neither the server nor this tool; zero when the server cannot be seen."""
+    """Cores used by other programs; zero when the server cannot be seen."""
 
 
 class Trial(msgspec.Struct):
@@ -61,7 +61,7 @@ class Trial(msgspec.Struct):
     """Good answers a second."""
     latency: Quantiles
     late: float
-    """Milliseconds by which 95 % of the requests left behind their moment, at most: the client's own delay."""
+    """Milliseconds by which 95 % of the requests left late, at most: the client's own delay."""
     statuses: dict[str, int]
     """Answers by status; what is no answer by a word."""
     failed: int
@@ -71,7 +71,7 @@ class Trial(msgspec.Struct):
     usage: Usage = msgspec.field(default_factory=Usage)
 
     def cost_ms(self, idle: dict[str, float]) -> dict[str, float]:
-        """CPU milliseconds of the server per good answer, by role, beyond the cores that it uses when `idle`.
+        """CPU milliseconds of the server per good answer, by role, above `idle`.
 
         Empty when its processes could not be seen.
         """
@@ -95,9 +95,9 @@ class Measured(msgspec.Struct):
     knee: Trial | None
     """The highest rate that held; none when none did."""
     certain: bool
-    """Whether a rate just above was seen to break: otherwise the knee is at least this."""
+    """True if a rate just above was seen to break: otherwise the knee is at least this."""
     saturated: list[str]
-    """What was at its limit where the rate broke."""
+    """The resource at its limit where the rate broke."""
     ended: str = ""
     """Why the search ended early."""
 
@@ -123,7 +123,7 @@ class Machine(msgspec.Struct):
     processes: dict[str, int]
     """The server's processes by role, as far as they can be seen."""
     settings: dict[str, str]
-    """What the server's environment chooses, of what matters here."""
+    """The choices of the server's environment that matter here."""
 
 
 class Report(msgspec.Struct):
@@ -139,10 +139,10 @@ class Report(msgspec.Struct):
     machine: Machine
     operations: list[Measured]
     idle: dict[str, float] = {}
-    """Cores that the server's roles use when nobody asks for anything."""
+    """Cores that the server's roles use without requests."""
     interrupted: bool = False
     measuring_seconds: float = 0.0
-    """Of `seconds`, those in which operations were measured; the others prepared and cleaned up."""
+    """Of `seconds`, those in which operations were measured; the others are set-up and cleanup."""
 
 
 def quantiles(seconds: Sequence[float]) -> Quantiles:

@@ -1,4 +1,4 @@
-"""One run: prepare, measure each operation within its share of the budget, and clean up whatever happens."""
+"""One run: prepare, measure each operation within its budget, and clean up in any case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.capacity.stock import Stock
 from benchmarks.capacity.watch import Watch
 
 WARM_SECONDS = 0.5
-"""Of a closed loop before a search: caches fill, connections open, and its rate says where to begin."""
+"""Seconds of a closed loop before a search: caches fill, and its rate is where to begin."""
 
 WARM_CONNECTIONS = 16
 SETTLE_SECONDS = 30.0
@@ -38,12 +38,12 @@ PAUSE_SECONDS = 0.2
 """Between two trials, for what has been cut off to end."""
 
 FOLLOWED_START = 0.15
-"""Share of the acknowledged rate at which the ramp of an upload begins: making it ready costs several times as much."""
+"""Share of the acknowledged rate at which an upload's ramp begins: rendering costs more."""
 
 
 NOTICE = (
-    "whoever follows the instance hears of this: its books are in the catalogue until they are "
-    "deleted, WatchBooks and "
+    "consumers of the instance's events hear of this: its books are in the catalogue until they "
+    "are deleted, WatchBooks and "
     "subscribers are told of all that it makes, and ids go on behind it"
 )
 """Nothing of this can be kept apart from an instance that others use."""
@@ -51,7 +51,7 @@ NOTICE = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the operator asked for."""
+    """The operator's options."""
 
     url: str
     operations: Sequence[str]
@@ -62,7 +62,7 @@ class Plan:
     allow_remote: bool = False
     tell: Callable[[str], None] = print
     metrics: Sequence[str] = ()
-    """Addresses that may tell what waits in the queues; the relay's own is found when it runs here."""
+    """Addresses that report queue lengths; the relay's own is found when it runs here."""
 
 
 class Run:
@@ -207,7 +207,7 @@ class Run:
         return trial
 
     async def _queues(self) -> dict[str, float]:
-        """What waits, where somebody tells; nobody has to."""
+        """Queue lengths, where they are known."""
         found: dict[str, float] = {}
         for url in (*self._plan.metrics, *self._watch.metrics()):
             client = Client(Endpoint(url), METRICS_SECONDS)
@@ -225,7 +225,7 @@ def _counted(statuses: Counter[int | str]) -> str:
 
 
 def line(name: str, trial: Trial) -> str:
-    """A trial for whoever watches."""
+    """One line about a trial, for the terminal."""
     latency, said = trial.latency, trial.broken or "holds"
     ready = (
         f", ready {trial.ready.per_second:.1f}/s p95 {trial.ready.latency.p95:.0f} ms"

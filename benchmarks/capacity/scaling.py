@@ -1,4 +1,4 @@
-"""The arithmetic of docs/discussions/scaling.md: from measured costs and stated assumptions to what is full when.
+"""The arithmetic of docs/discussions/scaling.md: costs and assumptions to what is full when.
 
 Nothing here is measured. `python -m benchmarks.capacity pages` writes the tables; so does
 `make capacity`, after it has measured.
@@ -59,7 +59,7 @@ IMAGE_ROW, EVENT_ROW = 2_300, 914
 """Bytes of a row with its indexes."""
 RETENTION_DAYS = 7
 CONNECTIONS_EACH = 30
-"""Of one API process at most: ten of the driver's own, ten of SQLAlchemy's and ten more when those are busy."""
+"""Of one API process at most: ten of the driver's, ten of SQLAlchemy's and ten for bursts."""
 CONNECTIONS = 200
 """That the embedded PostgreSQL takes."""
 NETWORK_BITS = 10e9
@@ -76,7 +76,7 @@ USERS = (1e4, 1e5, 1e6, 1e7, 1e8)
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What so many daily users ask for, at the peak."""
+    """The peak load of so many daily users."""
 
     users: float
 
@@ -113,7 +113,7 @@ def made() -> dict[str, str]:
 
 
 def inputs(mix: Mapping[str, float], upload: Mapping[str, float]) -> str:
-    """What everything below follows from."""
+    """The assumptions from which everything below follows."""
     by_role = ", ".join(
         f"{role} {cost:.2f}"
         for role, cost in sorted(mix.items(), key=lambda item: -item[1])
@@ -173,7 +173,7 @@ def inputs(mix: Mapping[str, float], upload: Mapping[str, float]) -> str:
 
 
 def demand(mix: Mapping[str, float]) -> str:
-    """What so many users ask for."""
+    """The load of so many users."""
     rows = []
     for users in USERS:
         asked = Demand(users)
@@ -206,7 +206,7 @@ def demand(mix: Mapping[str, float]) -> str:
 
 
 def limits(mix: Mapping[str, float]) -> str:
-    """What is full at which rate, the first one first."""
+    """The resources that are full at which rate, the first one first."""
     total, api = sum(mix.values()), mix.get("api", 0.0)
     served = SHARES["picture"] / 100 * BYTES_A["500x500"] * 8
     processes = CONNECTIONS / CONNECTIONS_EACH
@@ -285,7 +285,7 @@ def roles(mix: Mapping[str, float]) -> str:
 
 
 def million(upload_ms: float) -> str:
-    """What a million pictures cost, once and every month."""
+    """The cost of a million pictures, once and every month."""
     rows = []
     for name, sizes, extra in (
         ("A, 81 KB", BYTES_A, 0.0),
@@ -352,7 +352,7 @@ FINE = 0.005
 
 
 def _extra_b() -> float:
-    """CPU milliseconds by which a picture B costs more than A: rendering, and receiving its bytes."""
+    """CPU milliseconds by which a picture B costs more than A: rendering and receiving it."""
     more = (BYTES_B["original"] - BYTES_A["original"]) / 2**20
     return RENDER_B_MS - RENDER_A_MS + more * UPLOAD_MS_PER_MIB
 

@@ -33,7 +33,7 @@ START = 0.3
 
 @dataclass(slots=True)
 class Found:
-    """What a search has found so far."""
+    """The rates that a search has tried so far."""
 
     trials: list[Trial] = field(default_factory=list)
     ended: str = ""
@@ -69,7 +69,7 @@ class Found:
 
     @property
     def certain(self) -> bool:
-        """Whether the knee is between what held and what broke."""
+        """True if the knee is between what held and what broke."""
         return self.held > 0 and self.broke < math.inf
 
     def _rates(self, *, held: bool) -> list[float]:

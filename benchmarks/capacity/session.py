@@ -1,4 +1,4 @@
-"""A throw-away user of the instance, signed in for as long as the run takes, and deleted at its end."""
+"""A temporary user of the instance, signed in for one run and deleted at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWER_SECONDS = 30.0
 """Time that one request may take, under any load."""
 
 TRIES = 30
-"""Tries of what has to succeed: signing in and cleaning up, on an instance that may just be overloaded."""
+"""Tries of what has to succeed, signing in and cleaning up, on an overloaded instance."""
 
 TRY_AGAIN_SECONDS = 1.0
 
@@ -60,7 +60,7 @@ class Session:
         return await self.sign_in()
 
     async def sign_in(self) -> float:
-        """Sign in anew; seconds that the access token lives."""
+        """Sign in again; seconds that the access token lives."""
         form = urlencode({"username": self.email, "password": self.password}).encode()
         return self._take(
             await self.insist("POST", "/api/auth/token", "application/x-www-form-urlencoded", form)
@@ -121,7 +121,7 @@ class Session:
         raise Unwilling(f"{method} {target}: {said}")
 
     async def recall(self) -> bool:
-        """Sign in for the last time; False when there is no such user, as when signing up never began."""
+        """Sign in for the last time; False when there is no such user."""
         self.client.close()
         self.client = Client(self._endpoint, DELETE_SECONDS)
         if not self._asked:
@@ -135,7 +135,7 @@ class Session:
         return True
 
     async def _exists(self) -> bool:
-        """Whether a sign-up whose answer was not awaited came through, at once or a little later."""
+        """True if a sign-up whose answer was not awaited succeeded, now or a little later."""
         for _ in range(3):
             with contextlib.suppress(Unwilling):
                 await self.sign_in()
@@ -148,7 +148,7 @@ class Session:
         await self.insist("DELETE", f"/api/users/{self.user_id}", good=(204, *GONE))
 
     def left(self) -> str:
-        """What stays when it could not be cleaned up, and how to remove it."""
+        """The notice of what stays when it could not be cleaned up, and how to remove it."""
         return (
             f"the user {self.email} stays with what it made: sign in with the password "
             f"{self.password}, delete the "

@@ -1,4 +1,4 @@
-"""What the operations work on: pictures, books and tasks of the throw-away user, made before and removed after."""
+"""Pictures, books and tasks that operations work on, made before and removed after a run."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Figures:
     """A run of all operations and runs of some, the newest last."""
 
     def has(self, name: str) -> bool:
-        """Whether the operation was measured."""
+        """True if the operation was measured."""
         return any(measured.name == name for run in self.runs for measured in run.operations)
 
     def run(self, name: str) -> Report:

@@ -1,4 +1,4 @@
-"""What was at its limit: read from what was busy in the trial that broke, and said so that something can be done."""
+"""The limit that was reached, read from what was busy in the trial that broke, with advice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CLIENT_FULL = 0.8
 """The same of this tool, which has one core at most and is in its own way sooner."""
 
 LATE_SHARE = 0.25
-"""When this share of the latency limit passes before requests even leave, the client is what is measured."""
+"""Above this share of the latency limit spent before sending, the client is the limit."""
 
 NEAR = 1.07
 """A rate that broke is close above one that held when it is at most so many times as high."""
@@ -56,7 +56,7 @@ def saturated(made: Trial, p95_limit: float) -> list[str]:
 
 
 def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
-    """Whether the knee is only known to be at least so high.
+    """True if the knee is only known to be at least so high.
 
     So it is when no rate close above it was seen to break, when the client was what was full
     there, or when other programs took cores meanwhile. `p95_limit` is in seconds.
@@ -71,13 +71,13 @@ def is_lower_bound(measured: Measured, p95_limit: float) -> bool:
 
 
 def is_disturbed(measured: Measured) -> bool:
-    """Whether other programs were so busy that a quiet machine may carry clearly more."""
+    """True if other programs were so busy that a quiet machine may carry clearly more."""
     seen = (measured.knee, measured.above)
     return any(trial.usage.others > STRANGERS for trial in seen if trial)
 
 
 def client_is_full(made: Trial, p95_limit: float) -> bool:
-    """Whether the client was what was measured. On a full machine every process is late."""
+    """True if the client was the limit. On a full machine every process is late."""
     return made.usage.client >= CLIENT_FULL or (_late(made, p95_limit) and not _full(made.usage))
 
 
@@ -91,8 +91,8 @@ def _client(made: Trial, usage: Usage, p95_limit: float) -> list[str]:
     delay = f", and sent {made.late:.0f} ms late (p95)" if _late(made, p95_limit) else ""
     return [
         (
-            f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry more "
-            "than this"
+            f"**the client itself** ({usage.client:.2f} of a core{delay}): the server may carry "
+            "more than this"
         )
     ]
 

@@ -1,4 +1,4 @@
-"""What was busy while a trial ran: the server's processes, this tool, the machine, its disks."""
+"""CPU and disk use during a trial: the server's processes, this tool, the machine, its disks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKLOG = re.compile(
     rb'^(?:atelier_queue_jobs\{queue="([a-z]+)"\}|atelier_(outbox)_unsent_events) ([0-9.e+]+)$',
     re.MULTILINE,
 )
-"""What the relay's /metrics says of work that waits."""
+"""The relay's metrics of waiting work."""
 
 NOISE = 0.001
 """Cores below which a role's use is not told."""
@@ -64,7 +64,7 @@ class Watch:
         return Sample(now, client, cpu, dict(self.roles), machine_seconds(), _disks())
 
     def between(self, before: Sample, after: Sample) -> Usage:
-        """What was busy between two moments.
+        """Use between two moments.
 
         The CPU time of a process goes over to its parent when it has ended and was waited for,
         so that short-lived ones count as well.
@@ -103,7 +103,7 @@ class Watch:
 def machine_seconds() -> tuple[float, float]:
     """Busy time and all time of all cores since the machine started.
 
-    Time stolen by the hypervisor is busy: nobody here can use it. That of guests is in `user`.
+    Time stolen by the hypervisor is busy: it cannot be used here. That of guests is in `user`.
     """
     times = psutil.cpu_times()
     idle = times.idle + times.iowait
@@ -119,7 +119,7 @@ def busy(before: tuple[float, float], after: tuple[float, float]) -> float | Non
 
 
 def backlog(exposition: bytes) -> dict[str, float]:
-    """What waits, by queue, out of what a role's /metrics says."""
+    """Waiting jobs, by queue, in a role's metrics."""
     found = BACKLOG.findall(exposition)
     return {(queue or outbox).decode(): float(value) for queue, outbox, value in found}
 

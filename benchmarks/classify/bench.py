@@ -1,4 +1,4 @@
-"""Classify beside its peers, CPU per picture: the whole tool, the naive script, Pillow in processes, img2dataset.
+"""CPU per picture of classify and its peers: the naive script, Pillow pool, img2dataset.
 
     python bench.py --img2dataset OTHER_VENV/bin/python
 
@@ -41,8 +41,10 @@ cv2.setNumThreads(1)
 from img2dataset.resizer import Resizer
 data = open(sys.argv[1], 'rb').read()
 size = int(sys.argv[3])
-resizer = Resizer(image_size=size, resize_mode='keep_ratio', resize_only_if_bigger=False, encode_quality=80,
-                  encode_format='jpg', upscale_interpolation='lanczos', downscale_interpolation='area')
+resizer = Resizer(image_size=size, resize_mode='keep_ratio',
+                  resize_only_if_bigger=False, encode_quality=80,
+                  encode_format='jpg', upscale_interpolation='lanczos',
+                  downscale_interpolation='area')
 started = time.process_time()
 for _ in range(int(sys.argv[2])):
     made = resizer(io.BytesIO(data))

@@ -37,7 +37,7 @@ def picture(*shape: int) -> Any:
 
 
 def attempted(pixels: Any) -> str:
-    """What the loop makes of a picture: the number of the first channel, or its error."""
+    """The loop's result for a picture: the number of the first channel, or its error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy 2 warns for scalars, not for arrays
         try:

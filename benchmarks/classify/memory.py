@@ -1,4 +1,4 @@
-"""Memory of the whole tool, all its processes together, over directories of 10^3, 10^5 and more pictures.
+"""Memory of the tool's processes together, over directories of 10^3, 10^5 and more pictures.
 
     python -m benchmarks.classify.memory 1000 100000
 

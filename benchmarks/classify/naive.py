@@ -1,4 +1,4 @@
-"""A rebuild of the naive script: a thread pool, Pillow, a loop over pixels in Python, statistics in the main thread.
+"""A rebuild of the naive script: a thread pool, Pillow, and a loop over pixels in Python.
 
 With `--sleeps` the work is the seed's latencies instead (10 ms rotate and resize, 10 ms magic
 number in Python, 30 ms answer, 10 ms statistics), which measures the seed's first question: what
@@ -50,14 +50,14 @@ def process_image(path: Path, url: str, *, vectorise: bool = False) -> tuple[flo
 
 
 def burn(seconds: float) -> None:
-    """Python for so long, of this thread's own time: what a loop in Python does to the interpreter lock."""
+    """Run Python for so long in this thread: the cost of a Python loop under the lock."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
 
 
 def process_sleeping(_path: Path, *, python_loop: bool) -> tuple[float, str, int]:
-    """The seed's latencies: the magic number either holds the lock (as written) or does not (numpy)."""
+    """The seed's latencies; the magic number holds the lock (as written) or not (numpy)."""
     time.sleep(0.010)
     if python_loop:
         burn(0.010)

@@ -30,7 +30,7 @@ def process_image(
     results: dict[str, Any],
     path: str,
 ) -> tuple[float, str, float, int]:
-    """What the script keeps of a picture."""
+    """The script's record of a picture."""
     go.wait()
     elapsed, size = time.perf_counter(), 10_000 + len(results)
     results[path] = {"elapsed": elapsed, **json.loads(ANSWER)}

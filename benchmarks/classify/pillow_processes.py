@@ -1,4 +1,4 @@
-"""The usual remedy: the same steps with Pillow and numpy in a process pool, requests with a session in each process."""
+"""The usual remedy: Pillow and numpy in a process pool, a session of requests per process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How long a run over ten million pictures takes to go on after a kill: in an unchanged directory, in a changed one.
+"""Time until a run over ten million pictures goes on after a kill.
 
-The journal is real; the pictures that are done are not there any more, which the run does not look
-at.
+Measured in an unchanged and in a changed directory. The journal is real; the pictures that are
+done no longer exist, which the run does not notice.
 
     python resume.py --count 10_000_000
 """
@@ -40,7 +40,7 @@ def line(n: int) -> Result:
 
 
 def build(folder: Path, count: int) -> None:
-    """A journal in which all of `count` pictures are done, the last of them behind the checkpoint."""
+    """A journal in which all of `count` pictures are done, the last behind the checkpoint."""
     pictures, files = folder / "pictures", Files(folder / "out.jsonl")
     pictures.mkdir()
     files.folder.mkdir()

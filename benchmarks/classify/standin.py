@@ -25,7 +25,7 @@ CLASSES = ("cat", "dog", "tree", "house", "car")
 
 
 class Service:
-    """What all connections share."""
+    """State shared by all connections."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options

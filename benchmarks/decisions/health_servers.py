@@ -36,8 +36,8 @@ async def ours() -> None:
     """The health server on asyncio's streams."""
     from atelier.observe.health import HEAD_BYTES, HealthServer
 
-    vitals = HealthServer(Exposition(REGISTRY), {}, 60)
-    await serve_on(await asyncio.start_server(vitals.serve, sock=listener(), limit=HEAD_BYTES))
+    health = HealthServer(Exposition(REGISTRY), {}, 60)
+    await serve_on(await asyncio.start_server(health.serve, sock=listener(), limit=HEAD_BYTES))
 
 
 async def serve_on(server: asyncio.Server) -> None:
@@ -101,7 +101,7 @@ def ask(port: int) -> bytes:
 
 
 def is_open(client: socket.socket) -> bool:
-    """Whether the other side has not closed."""
+    """True if the other side has not closed."""
     client.settimeout(0)
     try:
         return client.recv(1) != b""

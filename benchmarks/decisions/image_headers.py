@@ -157,7 +157,7 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
 
 
 def damage(ask: Probe, pictures: list[bytes], count: int) -> dict[str, object]:
-    """What mutated files raise beyond the one kind that means `not a picture`."""
+    """Errors that mutated files raise beyond the one kind that means `not a picture`."""
     chance, raised, slowest = random.Random(1), Counter[str](), 0.0
     for number in range(count):
         data = mutate(pictures[number % len(pictures)], chance)

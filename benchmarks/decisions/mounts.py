@@ -50,7 +50,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def wait(_: HttpRequest) -> HttpResponse:
-    """What a query to a database does to a thread."""
+    """Block the thread as a database's query does."""
     time.sleep(0.1)
     return HttpResponse(b"done")
 

@@ -134,7 +134,7 @@ def lost(submit: Submit) -> int:
 
 
 def outcome(submit: Submit, how: str) -> bool:
-    """Whether the parent got an answer to a call that should not succeed."""
+    """True if the parent got an answer to a call that should not succeed."""
     try:
         submit(how, b"").result(PATIENCE_SECONDS)
     except Exception:

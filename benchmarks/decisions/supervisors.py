@@ -86,7 +86,7 @@ def pids(folder: Path, name: str) -> tuple[int, int]:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process has not ended."""
+    """True if a process has not ended."""
     with suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False

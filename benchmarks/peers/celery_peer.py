@@ -56,5 +56,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "send":
         send(float(sys.argv[2]))
     else:  # one process and no pipes between: the cheapest of Celery's pools
-        app.worker_main(["worker", "--pool=solo", "--concurrency=1", "--loglevel=ERROR", "--without-gossip",
+        app.worker_main(["worker", "--pool=solo", "--concurrency=1", "--loglevel=ERROR",
+                         "--without-gossip",
                          "--without-mingle", "--without-heartbeat"])  # fmt: skip

@@ -1,4 +1,4 @@
-"""The accounts part of the API over a real database and Valkey, called in process and over a socket."""
+"""The accounts part of the API on a real database and Valkey, in process and over a socket."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request of theirs carries."""
+        """Headers of their requests."""
         return {"Authorization": f"Bearer {self.pair['access_token']}"}
 
     async def me(self) -> httpx2.Response:
@@ -124,7 +124,7 @@ class Person:
         return await self.client.delete(f"{path}/{user_id or self.id}", headers=self.headers)
 
 
-class Door:
+class Accounts:
     """Where one comes in."""
 
     password = "a quiet workshop"
@@ -133,7 +133,7 @@ class Door:
         self.client = client
 
     def new_address(self) -> str:
-        """An address that nobody has."""
+        """An address without an account."""
         return f"{uuid.uuid4().hex}@example.org"
 
     async def register(
@@ -168,24 +168,24 @@ class Door:
 
 
 @pytest.fixture
-def door(client: httpx2.AsyncClient) -> Door:
+def accounts(client: httpx2.AsyncClient) -> Accounts:
     """The application in process."""
-    return Door(client)
+    return Accounts(client)
 
 
 @pytest.fixture
-def online_door(online: httpx2.AsyncClient) -> Door:
+def online_accounts(online: httpx2.AsyncClient) -> Accounts:
     """The application over a socket."""
-    return Door(online)
+    return Accounts(online)
 
 
 @pytest.fixture
-async def anna(door: Door) -> Person:
+async def anna(accounts: Accounts) -> Person:
     """Somebody signed in."""
-    return await door.person()
+    return await accounts.person()
 
 
 @pytest.fixture
-async def boris(door: Door) -> Person:
+async def boris(accounts: Accounts) -> Person:
     """Somebody else."""
-    return await door.person()
+    return await accounts.person()

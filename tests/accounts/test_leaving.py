@@ -1,4 +1,4 @@
-"""Who one is, and leaving with everything."""
+"""Reading one's own account, and deleting it with everything."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from atelier.events import outbox
 
 if TYPE_CHECKING:
     import httpx2
-    from conftest import Door, Person
+    from conftest import Accounts, Person
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from atelier.http.resources import Resources
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -29,7 +29,7 @@ def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:
-    """What the outbox holds about a user."""
+    """The outbox's events about a user."""
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY sequence"
     return await resources.database.fetch(query, f"users/{user_id}")
 
@@ -64,25 +64,25 @@ class TestLeave:
     """DELETE /api/users/{id}."""
 
     @pytest.mark.parametrize("path", ["/api/users", "/user"])
-    async def test_one_deletes_oneself(self, door: Door, anna: Person, path: str) -> None:
-        """Afterwards the tokens are dead, nobody can sign in, and the address is free."""
+    async def test_one_deletes_oneself(self, accounts: Accounts, anna: Person, path: str) -> None:
+        """Afterwards the tokens are dead, signing in fails, and the address is free."""
         assert (await anna.me()).status_code == 200
         answer = await anna.delete(path=path)
         assert (answer.status_code, answer.content) == (204, b"")
         assert (await anna.me()).status_code == 401
         assert (await anna.refresh()).status_code == 401
-        assert (await door.sign_in(anna.email)).status_code == 401
-        again = await door.register(anna.email)
+        assert (await accounts.sign_in(anna.email)).status_code == 401
+        again = await accounts.register(anna.email)
         assert again.status_code == 201
         assert again.json()["id"] != anna.id
 
-    async def test_nobody_deletes_anybody_else(self, anna: Person, boris: Person) -> None:
-        """Whether that account exists or not."""
+    async def test_one_cannot_delete_other_accounts(self, anna: Person, boris: Person) -> None:
+        """The answer is 403 for an existing account and for one that never was."""
         for user_id in (boris.id, 2**40, 2**70):
             assert is_problem(await anna.delete(user_id), 403, "forbidden")
         assert (await boris.me()).status_code == 200
 
-    async def test_strangers_delete_nobody(self, client: httpx2.AsyncClient, anna: Person) -> None:
+    async def test_deleting_needs_a_token(self, client: httpx2.AsyncClient, anna: Person) -> None:
         """Without a token the answer is 401."""
         assert (await client.delete(f"/api/users/{anna.id}")).status_code == 401
 
@@ -107,7 +107,7 @@ class TestLeave:
     async def test_other_slices_forget_in_the_same_transaction(
         self, anna: Person, resources: Resources
     ) -> None:
-        """What they delete and announce is there if and only if the user is gone."""
+        """Slices' deletions and events are there if and only if the user is gone."""
         seen: list[int] = []
 
         async def forget(session: AsyncSession, user_id: int) -> None:
@@ -132,7 +132,9 @@ class TestLeave:
 
     async def test_nothing_of_the_user_stays(self, anna: Person, resources: Resources) -> None:
         """No row, no session, no kept answer."""
-        insert = """INSERT INTO idempotency_keys (scope, key, fingerprint, state, created_at, locked_at)
+        insert = """INSERT INTO idempotency_keys (
+                      scope, key, fingerprint, state, created_at, locked_at
+                    )
                     VALUES ($1, 'k', '', 'done', now(), now())"""
         await resources.database.fetch(insert, f"{anna.id} POST /api/tasks")
         await anna.delete()
@@ -145,16 +147,16 @@ class TestLeave:
             assert not await resources.database.fetch(query, argument)
 
     async def test_the_kept_answer_of_their_registration_goes_too(
-        self, door: Door, resources: Resources
+        self, accounts: Accounts, resources: Resources
     ) -> None:
         """It holds the address; those of others stay."""
         keys = [str(uuid.uuid4()) for _ in range(2)]
-        emails = [door.new_address() for _ in keys]
+        emails = [accounts.new_address() for _ in keys]
         for email, key in zip(emails, keys, strict=True):
             assert (
-                await door.register(email, headers={"Idempotency-Key": key})
+                await accounts.register(email, headers={"Idempotency-Key": key})
             ).status_code == 201
-        anna = await door.enter(emails[0])
+        anna = await accounts.enter(emails[0])
         await anna.delete()
         left = await resources.database.fetch(
             "SELECT key FROM idempotency_keys WHERE key = any($1)", keys
@@ -178,11 +180,11 @@ class TestLeave:
         ).status_code == 204
 
     async def test_a_sign_in_that_meets_the_deletion_opens_nothing(
-        self, door: Door, anna: Person
+        self, accounts: Accounts, anna: Person
     ) -> None:
-        """Whichever comes first, nobody is signed in afterwards and nothing fails."""
+        """In either order, no session is left afterwards and nothing fails."""
         answers = await asyncio.gather(
-            anna.delete(), *(door.sign_in(anna.email) for _ in range(4))
+            anna.delete(), *(accounts.sign_in(anna.email) for _ in range(4))
         )
         assert answers[0].status_code == 204
         assert {answer.status_code for answer in answers[1:]} <= {200, 401}

@@ -1,4 +1,4 @@
-"""What OpenAPI says of accounts."""
+"""Accounts in the OpenAPI document."""
 
 from __future__ import annotations
 

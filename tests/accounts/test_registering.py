@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,13 +13,13 @@ import pytest
 
 if TYPE_CHECKING:
     import httpx2
-    from conftest import Door, Person
+    from conftest import Accounts, Person
 
     from atelier.http.resources import Resources
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -28,7 +28,7 @@ def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:
-    """What the outbox holds about a user."""
+    """The outbox's events about a user."""
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY sequence"
     return await resources.database.fetch(query, f"users/{user_id}")
 
@@ -36,22 +36,22 @@ async def announced(resources: Resources, user_id: int) -> list[Any]:
 class TestRegister:
     """POST /api/users."""
 
-    async def test_an_account_is_made(self, door: Door) -> None:
+    async def test_an_account_is_made(self, accounts: Accounts) -> None:
         """The answer shows the account, and never the password."""
-        email = door.new_address()
-        answer = await door.register(email)
+        email = accounts.new_address()
+        answer = await accounts.register(email)
         assert answer.status_code == 201
         assert answer.headers["location"] == "/api/users/me"
         account = answer.json()
         assert set(account) == {"id", "email", "tasks_created", "created_at"}
         assert (account["email"], account["tasks_created"]) == (email, 0)
-        assert datetime.fromisoformat(account["created_at"]).utcoffset().total_seconds() == 0  # type: ignore[union-attr] - aware
+        assert datetime.fromisoformat(account["created_at"]).utcoffset() == timedelta(0)
 
     async def test_the_literal_path_of_the_first_version_answers_too(
-        self, client: httpx2.AsyncClient, door: Door
+        self, client: httpx2.AsyncClient, accounts: Accounts
     ) -> None:
         """Clients of `/users` need not change."""
-        body = {"email": door.new_address(), "password": door.password}
+        body = {"email": accounts.new_address(), "password": accounts.password}
         assert (await client.post("/users", json=body)).status_code == 201
 
     @pytest.mark.parametrize(
@@ -60,23 +60,23 @@ class TestRegister:
         ids=["upper", "title", "swap"],
     )
     async def test_an_address_has_one_account_however_it_is_cased(
-        self, door: Door, other: Any
+        self, accounts: Accounts, other: Any
     ) -> None:
         """The second is refused as a conflict."""
-        email = door.new_address()
-        await door.register(email)
-        assert is_problem(await door.register(other(email)), 409, "address-taken")
+        email = accounts.new_address()
+        await accounts.register(email)
+        assert is_problem(await accounts.register(other(email)), 409, "address-taken")
 
-    async def test_folding_goes_beyond_ascii(self, door: Door) -> None:
+    async def test_folding_goes_beyond_ascii(self, accounts: Accounts) -> None:
         """ß and SS are one, as case folding has it."""
         name = uuid.uuid4().hex
-        assert (await door.register(f"{name}stra\u00dfe@example.org")).status_code == 201
-        assert (await door.register(f"{name}STRASSE@example.org")).status_code == 409
+        assert (await accounts.register(f"{name}stra\u00dfe@example.org")).status_code == 201
+        assert (await accounts.register(f"{name}STRASSE@example.org")).status_code == 409
 
-    async def test_of_many_registrations_at_once_one_wins(self, door: Door) -> None:
-        """Nobody sees a 500, and one account is there."""
-        email = door.new_address()
-        answers = await asyncio.gather(*(door.register(email) for _ in range(10)))
+    async def test_of_many_registrations_at_once_one_wins(self, accounts: Accounts) -> None:
+        """No answer is a 500, and there is one account."""
+        email = accounts.new_address()
+        answers = await asyncio.gather(*(accounts.register(email) for _ in range(10)))
         assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
 
     @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ class TestRegister:
             ["anna@example.org"],
         ],
     )
-    async def test_what_is_no_address_is_refused(self, door: Door, email: Any) -> None:
+    async def test_what_is_no_address_is_refused(self, accounts: Accounts, email: Any) -> None:
         """The answer names the field."""
-        answer = await door.register(email)
+        answer = await accounts.register(email)
         assert is_problem(answer, 422, "invalid")
         assert "\0" in str(email) or answer.json()["errors"][0]["loc"] == ["body", "email"]
 
@@ -123,9 +123,9 @@ class TestRegister:
             True,
         ],
     )
-    async def test_what_is_no_password_is_refused(self, door: Door, password: Any) -> None:
+    async def test_what_is_no_password_is_refused(self, accounts: Accounts, password: Any) -> None:
         """The answer names the field and does not repeat what was sent."""
-        answer = await door.register(door.new_address(), password)
+        answer = await accounts.register(accounts.new_address(), password)
         assert is_problem(answer, 422, "invalid")
         assert "\0" in str(password) or answer.json()["errors"][0]["loc"] == ["body", "password"]
         assert "input" not in answer.text
@@ -133,11 +133,11 @@ class TestRegister:
     @pytest.mark.parametrize(
         "password", ["x" * 8, "x" * 128, "три слова подряд", "🔑" * 128, "        "]
     )
-    async def test_a_password_at_the_limits_works(self, door: Door, password: str) -> None:
+    async def test_a_password_at_the_limits_works(self, accounts: Accounts, password: str) -> None:
         """Length counts characters; any printable one may be in it."""
-        email = door.new_address()
-        assert (await door.register(email, password)).status_code == 201
-        assert (await door.sign_in(email, password)).status_code == 200
+        email = accounts.new_address()
+        assert (await accounts.register(email, password)).status_code == 201
+        assert (await accounts.sign_in(email, password)).status_code == 200
 
     @pytest.mark.parametrize(
         "body",
@@ -161,12 +161,12 @@ class TestRegister:
         assert set(orjson.loads(events[0]["data"])) == {"id", "email", "created_at"}
 
     async def test_a_refused_registration_announces_nothing(
-        self, resources: Resources, door: Door, anna: Person
+        self, resources: Resources, accounts: Accounts, anna: Person
     ) -> None:
         """Nothing is announced that did not happen."""
         count = "SELECT count(*) FROM outbox"
         before = await resources.database.fetchrow(count)
-        await door.register(anna.email)
+        await accounts.register(anna.email)
         assert await resources.database.fetchrow(count) == before
 
     async def test_the_password_is_stored_as_argon2id(
@@ -178,38 +178,40 @@ class TestRegister:
         assert row["password_hash"].startswith("$argon2id$")
         assert "workshop" not in str(row)
 
-    async def test_the_same_key_and_body_replays(self, door: Door) -> None:
+    async def test_the_same_key_and_body_replays(self, accounts: Accounts) -> None:
         """A client that lost the answer gets it again; a 409 would tell it a lie."""
-        email, headers = door.new_address(), {"Idempotency-Key": str(uuid.uuid4())}
-        first, second = [await door.register(email, headers=headers) for _ in range(2)]
+        email, headers = accounts.new_address(), {"Idempotency-Key": str(uuid.uuid4())}
+        first, second = [await accounts.register(email, headers=headers) for _ in range(2)]
         assert (first.status_code, second.status_code) == (201, 201)
         assert first.content == second.content
         assert second.headers["idempotent-replayed"] == "true"
         assert second.headers["location"] == first.headers["location"]
 
-    async def test_the_same_key_with_another_password_is_refused(self, door: Door) -> None:
+    async def test_the_same_key_with_another_password_is_refused(self, accounts: Accounts) -> None:
         """Each part of the body counts."""
-        email, headers = door.new_address(), {"Idempotency-Key": str(uuid.uuid4())}
-        await door.register(email, headers=headers)
-        answer = await door.register(email, "another password", headers=headers)
+        email, headers = accounts.new_address(), {"Idempotency-Key": str(uuid.uuid4())}
+        await accounts.register(email, headers=headers)
+        answer = await accounts.register(email, "another password", headers=headers)
         assert is_problem(answer, 422, "idempotency-key-reused")
 
-    async def test_a_conflict_is_not_replayed(self, door: Door, anna: Person) -> None:
+    async def test_a_conflict_is_not_replayed(self, accounts: Accounts, anna: Person) -> None:
         """The key is free for the next attempt."""
         headers = {"Idempotency-Key": str(uuid.uuid4())}
-        assert (await door.register(anna.email, headers=headers)).status_code == 409
-        assert (await door.register(door.new_address(), headers=headers)).status_code == 201
+        assert (await accounts.register(anna.email, headers=headers)).status_code == 409
+        assert (
+            await accounts.register(accounts.new_address(), headers=headers)
+        ).status_code == 201
 
     async def test_at_rest_no_digest_of_a_password_can_be_guessed_at(
-        self, door: Door, resources: Resources
+        self, accounts: Accounts, resources: Resources
     ) -> None:
         """The kept fingerprint needs the server's secret."""
-        email, key = door.new_address(), str(uuid.uuid4())
-        await door.register(email, headers={"Idempotency-Key": key})
+        email, key = accounts.new_address(), str(uuid.uuid4())
+        await accounts.register(email, headers={"Idempotency-Key": key})
         row = await resources.database.fetchrow(
             "SELECT fingerprint FROM idempotency_keys WHERE key = $1", key
         )
-        content = orjson.dumps([email, door.password])
+        content = orjson.dumps([email, accounts.password])
         assert row is not None
         assert row["fingerprint"] == resources.tokens.digest("register", content)
         assert row["fingerprint"] != hashlib.sha256(content).digest()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is forgotten is forgotten because of a word, not of the time that has passed."""
+    """Entries are forgotten because of a message, not of the time that has passed."""
     monkeypatch.setattr(auth, "REMEMBER_SECONDS", 10 * PATIENCE_SECONDS)
 
 
@@ -40,7 +40,7 @@ async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
 
 @asynccontextmanager
 async def following(redis: Redis, authenticator: Authenticator) -> AsyncIterator[None]:
-    """Listens meanwhile; has forgotten what it knew when this is entered, as who begins to listen does."""
+    """Listen meanwhile, starting with an empty memory as a process does that begins to listen."""
     before = authenticator._drops
     task = asyncio.create_task(revocations.follow(redis, authenticator))
     await eventually(lambda: authenticator._drops != before)
@@ -91,7 +91,7 @@ async def test_others_are_not_forgotten(
 async def test_who_begins_to_listen_forgets_what_may_have_ended_before(
     anna: Person, resources: Resources
 ) -> None:
-    """Words that were said while nobody listened are not said again."""
+    """Messages that were sent while there was no listener are not repeated."""
     there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
     await there.authenticate(anna.headers["Authorization"])
     async with following(resources.redis, there):
@@ -102,8 +102,8 @@ async def test_without_redis_signing_out_works_here(
     anna: Person, resources: Resources, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others find out within a minute; the log says so."""
-    async with Redis.from_url("unix:///nowhere/valkey.sock") as nobody:
-        resources.redis = nobody
+    async with Redis.from_url("unix:///nowhere/valkey.sock") as absent:
+        resources.redis = absent
         assert (await anna.logout()).status_code == 204
     assert (await anna.me()).status_code == 401
     assert "within a minute" in caplog.text
@@ -114,8 +114,8 @@ async def test_a_listener_without_redis_tries_again_until_it_is_cancelled(
 ) -> None:
     """It does not take its process down."""
     caplog.set_level(logging.WARNING)
-    async with Redis.from_url("unix:///nowhere/valkey.sock") as nobody:
-        task = asyncio.create_task(revocations.follow(nobody, resources.authenticator))
+    async with Redis.from_url("unix:///nowhere/valkey.sock") as absent:
+        task = asyncio.create_task(revocations.follow(absent, resources.authenticator))
         await eventually(lambda: "not hearing" in caplog.text)
         assert not task.done()
         task.cancel()

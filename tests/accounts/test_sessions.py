@@ -13,16 +13,16 @@ from atelier.accounts import families
 
 if TYPE_CHECKING:
     import httpx2
-    from conftest import Door, Person
+    from conftest import Accounts, Person
 
     from atelier.http.resources import Resources
 
 
-NOBODY = uuid.UUID(int=7).hex  # a family that is not there
+UNKNOWN = uuid.UUID(int=7).hex  # a family that is not there
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -44,7 +44,7 @@ class TestRefresh:
         assert (await anna.refresh()).status_code == 200
 
     async def test_reuse_kills_the_family(self, anna: Person) -> None:
-        """The old token, its successor and every access token of the family are dead, also those seen before."""
+        """The old token, its successor and the family's access tokens are all revoked."""
         stolen = anna.pair["refresh_token"]
         anna.pair = (await anna.refresh()).json()
         assert (await anna.me()).status_code == 200
@@ -52,9 +52,11 @@ class TestRefresh:
         assert is_problem(await anna.refresh(), 401, "dead-refresh-token")
         assert is_problem(await anna.me(), 401, "unauthenticated")
 
-    async def test_other_sign_ins_of_the_user_live_on(self, door: Door, anna: Person) -> None:
+    async def test_other_sign_ins_of_the_user_live_on(
+        self, accounts: Accounts, anna: Person
+    ) -> None:
         """A family is one sign-in."""
-        other = (await door.sign_in(anna.email)).json()
+        other = (await accounts.sign_in(anna.email)).json()
         stolen = anna.pair["refresh_token"]
         await anna.refresh()
         await anna.refresh(stolen)
@@ -93,7 +95,7 @@ class TestRefresh:
         assert row["long"]
 
     @pytest.mark.parametrize(
-        "token", ["x", ".", "a.b", f"{NOBODY}.x", NOBODY, "\u0001.\u0001", "ключ.ключ"]
+        "token", ["x", ".", "a.b", f"{UNKNOWN}.x", UNKNOWN, "\u0001.\u0001", "ключ.ключ"]
     )
     async def test_what_is_no_refresh_token_is_refused(self, anna: Person, token: str) -> None:
         """Without a 500 whatever it is."""
@@ -122,7 +124,7 @@ class TestRefresh:
         assert is_problem(await client.post("/api/auth/refresh", json=body), 422, "invalid")
 
     async def test_at_rest_tokens_are_digests(self, anna: Person, resources: Resources) -> None:
-        """Who reads the table cannot sign in."""
+        """A reader of the table cannot sign in."""
         rows = await resources.database.fetch(
             "SELECT * FROM refresh_families WHERE user_id = $1", anna.id
         )
@@ -154,13 +156,13 @@ class TestSignOut:
         assert (await anna.refresh()).status_code == 401
         assert (await anna.logout()).status_code == 401
 
-    async def test_other_sessions_live_on(self, door: Door, anna: Person) -> None:
+    async def test_other_sessions_live_on(self, accounts: Accounts, anna: Person) -> None:
         """Signing out on one machine does not sign out on another."""
-        other = (await door.sign_in(anna.email)).json()
+        other = (await accounts.sign_in(anna.email)).json()
         await anna.logout()
         anna.pair = other
         assert (await anna.me()).status_code == 200
 
     async def test_it_needs_a_token(self, client: httpx2.AsyncClient) -> None:
-        """Else there is nobody to sign out."""
+        """Else there is no session to sign out."""
         assert (await client.post("/api/auth/logout")).status_code == 401

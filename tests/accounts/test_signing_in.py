@@ -14,7 +14,7 @@ from atelier.auth import Passwords
 from atelier.http import ratelimit
 
 if TYPE_CHECKING:
-    from conftest import Door, Person
+    from conftest import Accounts, Person
     from fastapi import FastAPI
     from redis.asyncio import Redis
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -33,32 +33,34 @@ def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
 class TestSignIn:
     """POST /api/auth/token."""
 
-    async def test_it_gives_a_pair(self, door: Door, anna: Person) -> None:
-        """By the password form of OAuth 2, kept by nobody on the way."""
-        answer = await door.sign_in(anna.email)
+    async def test_it_gives_a_pair(self, accounts: Accounts, anna: Person) -> None:
+        """By the password form of OAuth 2, and caches must not store it."""
+        answer = await accounts.sign_in(anna.email)
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-store"
         pair = answer.json()
         assert set(pair) == {"access_token", "token_type", "expires_in", "refresh_token"}
         assert (pair["token_type"], pair["expires_in"]) == ("bearer", 900)
 
-    async def test_it_works_over_a_socket(self, online_door: Door) -> None:
+    async def test_it_works_over_a_socket(self, online_accounts: Accounts) -> None:
         """From registration to the first request, through a real server."""
-        boris = await online_door.person()
+        boris = await online_accounts.person()
         assert (await boris.me()).json()["email"] == boris.email
 
-    async def test_the_address_may_be_cased_otherwise(self, door: Door, anna: Person) -> None:
+    async def test_the_address_may_be_cased_otherwise(
+        self, accounts: Accounts, anna: Person
+    ) -> None:
         """People do not remember how they cased it."""
-        assert (await door.sign_in(anna.email.upper())).status_code == 200
+        assert (await accounts.sign_in(anna.email.upper())).status_code == 200
 
     @pytest.mark.parametrize(
         "password", ["a quiet Workshop", "a quiet workshop ", "x", "x" * 4000, "\u0000"]
     )
     async def test_a_wrong_password_is_refused(
-        self, door: Door, anna: Person, password: str
+        self, accounts: Accounts, anna: Person, password: str
     ) -> None:
         """Whatever it is."""
-        answer = await door.sign_in(anna.email, password)
+        answer = await accounts.sign_in(anna.email, password)
         assert is_problem(answer, 401, "wrong-credentials")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -67,7 +69,7 @@ class TestSignIn:
         ["nobody@example.org", "nobody", "a\u0000b@example.org", "' OR 1=1 --", "x" * 3000],
     )
     async def test_an_unknown_user_gets_the_same_answer_after_the_same_work(
-        self, door: Door, anna: Person, email: str, monkeypatch: pytest.MonkeyPatch
+        self, accounts: Accounts, anna: Person, email: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing tells who has an account: not the answer, and not whether the verifier ran."""
         verified: list[str | None] = []
@@ -79,8 +81,8 @@ class TestSignIn:
 
         monkeypatch.setattr(Passwords, "verify", watched)
         wrong, unknown = (
-            await door.sign_in(anna.email, "wrong password"),
-            await door.sign_in(email),
+            await accounts.sign_in(anna.email, "wrong password"),
+            await accounts.sign_in(email),
         )
         assert unknown.status_code == wrong.status_code == 401
         assert unknown.json() == wrong.json()
@@ -134,96 +136,103 @@ class TestSignIn:
         assert answer.status_code == 200
 
     async def test_a_hash_of_old_parameters_is_made_anew(
-        self, door: Door, anna: Person, resources: Resources
+        self, accounts: Accounts, anna: Person, resources: Resources
     ) -> None:
         """At the next sign-in, the only moment at which the password is known."""
-        old = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY).hash(door.password)
+        old = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY).hash(accounts.password)
         await resources.database.fetch(
             "UPDATE users SET password_hash = $1 WHERE id = $2", old, anna.id
         )
-        assert (await door.sign_in(anna.email)).status_code == 200
+        assert (await accounts.sign_in(anna.email)).status_code == 200
         row = await resources.database.fetchrow(
             "SELECT password_hash FROM users WHERE id = $1", anna.id
         )
         assert row is not None
         assert row["password_hash"] != old
-        assert (await door.sign_in(anna.email)).status_code == 200
+        assert (await accounts.sign_in(anna.email)).status_code == 200
 
 
 class TestLockout:
     """Five failures a minute per address and client."""
 
-    async def test_the_sixth_attempt_waits(self, door: Door, anna: Person) -> None:
+    async def test_the_sixth_attempt_waits(self, accounts: Accounts, anna: Person) -> None:
         """Even with the right password; the answer says how long."""
         for _ in range(5):
-            assert (await door.sign_in(anna.email, "wrong password")).status_code == 401
-        answer = await door.sign_in(anna.email)
+            assert (await accounts.sign_in(anna.email, "wrong password")).status_code == 401
+        answer = await accounts.sign_in(anna.email)
         assert is_problem(answer, 429, "too-many-requests")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
 
-    async def test_a_burst_gets_no_more_attempts(self, door: Door, anna: Person) -> None:
+    async def test_a_burst_gets_no_more_attempts(self, accounts: Accounts, anna: Person) -> None:
         """Twenty at once are checked one after the other."""
         answers = await asyncio.gather(
-            *(door.sign_in(anna.email, "wrong password") for _ in range(20))
+            *(accounts.sign_in(anna.email, "wrong password") for _ in range(20))
         )
         assert sorted(answer.status_code for answer in answers) == [401] * 5 + [429] * 15
 
-    async def test_success_does_not_count(self, door: Door, anna: Person) -> None:
-        """Who knows the password signs in as often as they like, one after the other or at once."""
-        answers = await asyncio.gather(*(door.sign_in(anna.email) for _ in range(8)))
+    async def test_success_does_not_count(self, accounts: Accounts, anna: Person) -> None:
+        """With the right password one signs in as often as one likes, in turn or at once."""
+        answers = await asyncio.gather(*(accounts.sign_in(anna.email) for _ in range(8)))
         assert {answer.status_code for answer in answers} == {200}
 
     async def test_the_casing_of_the_address_does_not_start_anew(
-        self, door: Door, anna: Person
+        self, accounts: Accounts, anna: Person
     ) -> None:
         """It is one address."""
         for _ in range(5):
-            await door.sign_in(anna.email.upper(), "wrong password")
-        assert (await door.sign_in(anna.email)).status_code == 429
+            await accounts.sign_in(anna.email.upper(), "wrong password")
+        assert (await accounts.sign_in(anna.email)).status_code == 429
 
     async def test_other_addresses_are_not_affected(
-        self, door: Door, anna: Person, boris: Person
+        self, accounts: Accounts, anna: Person, boris: Person
     ) -> None:
         """From the same client."""
         for _ in range(6):
-            await door.sign_in(anna.email, "wrong password")
-        assert (await door.sign_in(boris.email)).status_code == 200
+            await accounts.sign_in(anna.email, "wrong password")
+        assert (await accounts.sign_in(boris.email)).status_code == 200
 
-    async def test_an_unknown_address_is_limited_too(self, door: Door) -> None:
+    async def test_an_unknown_address_is_limited_too(self, accounts: Accounts) -> None:
         """Else the limit would tell who has an account."""
-        email = door.new_address()
-        answers = [(await door.sign_in(email)).status_code for _ in range(6)]
+        email = accounts.new_address()
+        answers = [(await accounts.sign_in(email)).status_code for _ in range(6)]
         assert answers == [401] * 5 + [429]
 
     async def test_another_client_is_not_locked_out(
-        self, app: FastAPI, door: Door, anna: Person
+        self, app: FastAPI, accounts: Accounts, anna: Person
     ) -> None:
         """A stranger's failures do not keep the owner out."""
         for _ in range(6):
-            await door.sign_in(anna.email, "wrong password")
+            await accounts.sign_in(anna.email, "wrong password")
         elsewhere = httpx2.ASGITransport(app, client=("192.0.2.7", 50000))
         async with httpx2.AsyncClient(transport=elsewhere, base_url="http://atelier") as client:
-            form = {"username": anna.email, "password": door.password}
+            form = {"username": anna.email, "password": accounts.password}
             assert (await client.post("/api/auth/token", data=form)).status_code == 200
 
-    async def test_redis_holds_no_address(self, door: Door, anna: Person, redis: Redis) -> None:
+    async def test_redis_holds_no_address(
+        self, accounts: Accounts, anna: Person, redis: Redis
+    ) -> None:
         """Only a digest."""
-        await door.sign_in(anna.email, "wrong password")
+        await accounts.sign_in(anna.email, "wrong password")
         keys = [key async for key in redis.scan_iter("*logins*")]
         assert keys
         assert not any(anna.email.partition("@")[0].encode() in key for key in keys)
 
     async def test_without_redis_people_can_sign_in(
-        self, door: Door, anna: Person, resources: Resources, caplog: pytest.LogCaptureFixture
+        self,
+        accounts: Accounts,
+        anna: Person,
+        resources: Resources,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """The limit is off, and the log says so."""
         from redis.asyncio import Redis as Client
 
-        async with Client.from_url("unix:///nowhere/valkey.sock") as nobody:
-            resources.logins = ratelimit.LoginLimit(nobody, 5)
-            assert (await door.sign_in(anna.email)).status_code == 200
+        async with Client.from_url("unix:///nowhere/valkey.sock") as absent:
+            resources.logins = ratelimit.LoginLimit(absent, 5)
+            assert (await accounts.sign_in(anna.email)).status_code == 200
             assert {
-                (await door.sign_in(anna.email, "wrong password")).status_code for _ in range(7)
+                (await accounts.sign_in(anna.email, "wrong password")).status_code
+                for _ in range(7)
             } == {401}
         assert "not limited" in caplog.text
 
@@ -239,5 +248,5 @@ class TestLockout:
     ],
 )
 def test_a_client_is_its_address_or_its_ipv6_network(client: str, found: str) -> None:
-    """Whoever has one IPv6 address has 2 to the 64."""
+    """A client with one IPv6 address has a /64 network of them."""
     assert ratelimit.network(client) == found

@@ -1,4 +1,4 @@
-"""The whole API for tests that look at every operation: behind uvicorn in this process, and as a running instance."""
+"""The whole API for tests of every operation: uvicorn in this process, and a running instance."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def instance() -> Iterator[Instance]:
 def settings(
     tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
 ) -> Settings:
-    """Settings of an API that a module's tests share: a data folder of its own, this worker's database and Redis."""
+    """Settings that a module's tests share: a data folder, this worker's database and Redis."""
     data = tmp_path_factory.mktemp("api")
     return Settings(
         data=data,

@@ -1,4 +1,4 @@
-"""What Schemathesis is told beyond its configuration: how to sign in, and how to read the security scheme."""
+"""Schemathesis hooks: how to sign in, and how to read the security scheme."""
 
 from __future__ import annotations
 
@@ -67,10 +67,9 @@ def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def before_call(_: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
-    """A key of its own for each request: made-up requests share made-up keys, and a key is for one content.
+    """Give each request a key of its own, since a key is for one content.
 
-    And quotes for an entity tag that is a number: it is tried as a text that fits, whatever the
-    pattern.
+    Made-up requests would share made-up keys. An entity tag that is a number gets its quotes.
     """
     headers = case.headers or {}
     if KEY.fullmatch(str(headers.get("Idempotency-Key", ""))):

@@ -63,13 +63,14 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "accounts.delete": ("forbidden", {}),
 }
 PUBLIC = {
-    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready", "health.metrics",
+    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready",
+    "health.metrics",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; `id` is its operation id without the suffix of its deprecated twin at the root."""
+    """One operation; `id` is its id without the suffix of its deprecated twin at the root."""
 
     id: str
     method: str
@@ -78,7 +79,7 @@ class Operation:
 
     @property
     def rule(self) -> Rule:
-        """What somebody else gets."""
+        """The status for another user."""
         return RULES[self.id][0]
 
     async def send(

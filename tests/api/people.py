@@ -1,4 +1,4 @@
-"""Users of the whole API, one of each of what they have, and what they are told when something is wrong."""
+"""Users of the whole API, each with one of every resource, and the problems they are told."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Person:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What a request of theirs carries."""
+        """Headers of their requests."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -60,7 +60,7 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
 
 
 def is_problem(answer: httpx2.Response, *statuses: int) -> bool:
-    """Whether an answer is a problem of one of these statuses."""
+    """True if an answer is a problem of one of these statuses."""
     return (
         answer.status_code in statuses
         and answer.headers["content-type"] == PROBLEM

@@ -1,4 +1,4 @@
-"""What the OpenAPI document of the whole application says to people."""
+"""The OpenAPI document of the whole application, as people read it."""
 
 from __future__ import annotations
 

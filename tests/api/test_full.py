@@ -1,4 +1,4 @@
-"""What is full: the queue, the disk of blobs. 503, nothing half-written, and on when there is room."""
+"""A full queue or disk is a 503 with nothing half-written, until there is room again."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def engines(fresh_database_url: str, redis_url: str, redis: Redis) -> dict[str, 
 async def test_a_full_queue_takes_no_pictures(
     tmp_path: Path, engines: dict[str, str], redis: Redis
 ) -> None:
-    """Nobody processes: beyond the limit uploads are 503 with Retry-After, and all else works.
+    """Without a processor, uploads beyond the limit are 503 and all else works.
 
     Then there is room.
     """
@@ -107,7 +107,7 @@ async def test_a_full_queue_takes_no_pictures(
 async def test_a_full_disk_keeps_what_it_has(
     tmp_path: Path, engines: dict[str, str], path: str, part: str, form: dict[str, str]
 ) -> None:
-    """What was acknowledged is whole, what was not has left nothing, and with room again uploads go on."""
+    """Acknowledged uploads are whole, others leave nothing, and with room again uploads go on."""
     with small_disk(tmp_path / "disk") as disk:
         settings = Settings(data=tmp_path / "data", blobs=disk, **engines)
         async with serving(settings) as client:

@@ -1,6 +1,6 @@
-"""Nobody reads or changes what is another's: every operation of the OpenAPI document x every bad token.
+"""Only owners read or change what is theirs: every operation with every bad token.
 
-And x a good one of somebody else.
+And with a valid token of somebody else.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ NOWHERE = 2**40
 
 
 def test_every_operation_has_a_rule(document: dict[str, Any]) -> None:
-    """Whoever adds an operation says who may use it; whoever makes one public says so, too."""
+    """Each operation states who may use it, public ones included."""
     found = every(document)
     assert {operation.id for operation in found if operation.secured} == RULES.keys()
     assert {operation.id for operation in found if not operation.secured} == PUBLIC
 
 
 def test_every_route_is_in_the_document(app: FastAPI) -> None:
-    """What the document does not show is nothing but the documentation itself."""
+    """Only the documentation itself is missing from the document."""
     unseen = {route.path for route in app.routes if not getattr(route, "include_in_schema", False)}
     pages = {"/docs", "/docs/start.js", "/docs/{name}", "/problems/{slug}"}
     assert unseen == {"/", "/api", "/openapi.json"} | pages
 
 
 def claims(person: Person, **changed: object) -> dict[str, object]:
-    """What a person's token says, changed."""
+    """The claims of a person's token, changed."""
     found: dict[str, object] = jwt.decode(person.token, options={"verify_signature": False})
     return found | changed
 
@@ -149,7 +149,7 @@ async def test_a_bad_token_is_refused_everywhere(
     things: dict[str, object],
     kind: str,
 ) -> None:
-    """401 with WWW-Authenticate, whatever is wrong with the token, and nothing of Ada's has changed."""
+    """401 with WWW-Authenticate, whatever is wrong with the token, and nothing has changed."""
     before = await state(client, ada, things)
     assert await refusals(document, client, things, BAD[kind](ada)) == []
     assert await state(client, ada, things) == before
@@ -172,7 +172,7 @@ async def test_a_token_is_dead_after_logout(
     *,
     known: bool,
 ) -> None:
-    """Whether the process has verified the token before or meets it for the first time."""
+    """Parameters: the process has verified the token before, or meets it for the first time."""
     if known:
         assert (await client.get("/api/users/me", headers=bob.headers)).status_code == 200
     other = {"Authorization": forge(claims(bob, jti="another"))}
@@ -204,7 +204,7 @@ async def test_another_users_things_do_not_exist(
     bob: Person,
     things: dict[str, object],
 ) -> None:
-    """Every operation that names an object answers 404, and in the very words of an object that never was."""
+    """Every operation that names another's object answers 404, just as if it had never existed."""
     before = await state(client, ada, things)
     nothing = {name: value if name == "name" else NOWHERE for name, value in things.items()}
     wrong = []
@@ -224,7 +224,7 @@ async def test_another_users_things_do_not_exist(
 async def test_an_owner_finds_all_of_them(
     document: dict[str, Any], client: httpx2.AsyncClient, bob: Person
 ) -> None:
-    """The same requests by their owner are no 404, but for what is not there yet: what others are refused exists."""
+    """The same requests by the owner are no 404, unless the part does not exist yet."""
     not_yet = {"images.picture", "files.thumbnail"}
     things = await things_of(client, bob)
     last = {"delete": 1}  # what deletes comes after what reads
@@ -240,14 +240,14 @@ async def test_an_owner_finds_all_of_them(
             assert answer.status_code != 404, (operation, answer.text)
 
 
-async def test_nobody_deletes_anybody_else(
+async def test_one_cannot_delete_other_accounts(
     document: dict[str, Any],
     client: httpx2.AsyncClient,
     ada: Person,
     bob: Person,
     things: dict[str, object],
 ) -> None:
-    """What is forbidden is forbidden, and the account is still there."""
+    """Forbidden deletions are 403, and the account is still there."""
     for operation in secured(document):
         if operation.rule == "forbidden":
             assert (await operation.send(client, things, bob.headers)).status_code == 403
@@ -309,7 +309,7 @@ async def state(client: httpx2.AsyncClient, ada: Person, things: dict[str, objec
     return [(await client.get(path, headers=ada.headers)).json() for path in paths]
 
 
-def test_tokens_here_are_signed_as_the_house_does() -> None:
+def test_tokens_here_are_signed_as_the_application_does() -> None:
     """The constants that forged tokens copy are those of the product."""
     token = Tokens(SECRET).issue(1, "session")
     said = jwt.decode(token, SECRET, ["HS256"], audience=AUDIENCE, issuer=ISSUER)

@@ -1,4 +1,4 @@
-"""No operation ignores a query parameter that it does not know: `?tags=` for `?tag=` would match everything."""
+"""An unknown query parameter is an error: `?tags=` for `?tag=` would match everything."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_who_asks_comes_first(
 async def test_a_list_says_what_it_can_be_asked(
     client: httpx2.AsyncClient, ada: Person, path: str, there: str
 ) -> None:
-    """Whoever has misspelt a filter sees how it is spelt."""
+    """An unknown parameter is answered with the known ones."""
     [error] = (await client.get(f"{path}?offset=5&limit=1", headers=ada.headers)).json()["errors"]
     assert error == {"loc": ["query", "offset"], "msg": f"There is no such parameter; {there}"}
 

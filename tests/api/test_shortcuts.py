@@ -1,4 +1,4 @@
-"""The shortcuts of the whole application, over sockets: byte for byte what the ordinary way answers."""
+"""The whole application's shortcuts, over sockets, answer byte for byte what the routes do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def ask(port: int, method: str, path: str, person: Person, headers: dict[s
 async def both_ways(
     app: FastAPI, port: int, method: str, path: str, person: Person, headers: dict[str, str]
 ) -> tuple[bytes, bytes]:
-    """The answers of the shortcut, with nothing behind it, and of the routes, with no shortcut before them."""
+    """The answers of the shortcut without its route, and of the route without its shortcut."""
     edge: Any = app.middleware_stack
     await ask(port, "GET", RECORD.format(image_id=1), person, {})  # from now on the token is known
     with pytest.MonkeyPatch.context() as patch:

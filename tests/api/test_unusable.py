@@ -1,4 +1,4 @@
-"""A blob store that cannot be used: 503 with Retry-After, `/readyz` says so, and nothing internal is shown."""
+"""With an unusable blob store: 503 with Retry-After, `/readyz` reports it, no internals shown."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def refuses(client: httpx2.AsyncClient, secret_words: tuple[str, ...]) -> 
 async def test_a_folder_that_cannot_be_used(
     tmp_path: Path, engines: dict[str, str], broken: Any
 ) -> None:
-    """A file in its place, a dangling link and a read-only disk are outages, not errors of ours."""
+    """A file in its place, a dangling link and a read-only disk are outages, not server errors."""
     with broken(tmp_path / "pantry") as folder:
         async with serving(Settings(data=tmp_path / "data", blobs=folder, **engines)) as client:
             await refuses(client, ("pantry", "nowhere", str(tmp_path)))
@@ -104,7 +104,7 @@ async def test_a_bucket_that_cannot_be_used(
 async def test_a_missing_blob_is_not_named(
     tmp_path: Path, engines: dict[str, str], s3: S3Server, where: str
 ) -> None:
-    """The content of a row whose blob is gone is 404 without the blob's key, small or large, whole or in part."""
+    """Content whose blob is gone is a 404 without the blob's key, whatever its size and range."""
     settings = Settings(data=tmp_path / "data", **engines)
     if where == "bucket":
         bucket = s3.bucket(f"bucket-{secrets.token_hex(4)}")

@@ -30,8 +30,10 @@ CROWD = 100  # connections that never finish what they say
     "path",
     [
         "/nothing", "/api/nothing", "/api/images/1/nothing", "/api/imagesx", "//api/images",
-        "/api//images", "/API/IMAGES", "/api/images/1/renditions", "/api/files/1/nothing", "/api/filesx",
-        "/files/nothing/else", "/upload/nothing", "/api/tasks/1/2/3", "/docs/nothing/else", "/.git/config",
+        "/api//images", "/API/IMAGES", "/api/images/1/renditions", "/api/files/1/nothing",
+        "/api/filesx",
+        "/files/nothing/else", "/upload/nothing", "/api/tasks/1/2/3", "/docs/nothing/else",
+        "/.git/config",
         "/api/images/..%2f..%2fetc/passwd",
         "/api/images/1/renditions/..%2f..%2fsecret", "/static/x", "/admin/", "/" + "a" * 8000,
     ],
@@ -143,7 +145,7 @@ async def test_a_length_that_is_too_large_is_refused_before_the_body(
 
 
 @pytest.mark.parametrize("size", [8 * 1024, 64 * 1024, MIB, 64 * MIB])
-async def test_huge_headers_harm_nobody(port: int, client: httpx2.AsyncClient, size: int) -> None:
+async def test_huge_headers_do_no_harm(port: int, client: httpx2.AsyncClient, size: int) -> None:
     """They are taken or refused, early when they are large, and the next client is served."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
@@ -163,7 +165,7 @@ async def test_huge_headers_harm_nobody(port: int, client: httpx2.AsyncClient, s
     assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_clients_that_never_finish_hold_nobody_up(
+async def test_clients_that_never_finish_do_not_block_others(
     port: int, client: httpx2.AsyncClient, ada: Person
 ) -> None:
     """A crowd that stops in the middle of headers and bodies; the others are served as ever."""
@@ -259,9 +261,11 @@ async def test_ids_that_are_none_name_nothing(
 BAD_BODIES = {
     "nothing": b"", "half": b'{"title": ', "not UTF-8": b'{"title": "\xff"}',
     "UTF-16": '{"title": "x"}'.encode("utf-16"),
-    "a lone surrogate": b'{"title": "\\ud800"}', "a NUL": b'{"title": "\\u0000"}', "a raw NUL": b'{"title": "\x00"}',
+    "a lone surrogate": b'{"title": "\\ud800"}', "a NUL": b'{"title": "\\u0000"}',
+    "a raw NUL": b'{"title": "\x00"}',
     "NaN": b'{"title": NaN}', "an array": b"[]", "a text": b'"x"', "null": b"null",
-    "deep": b"[" * 100_000 + b"]" * 100_000, "deep objects": b'{"title":' * 20_000 + b"1" + b"}" * 20_000,
+    "deep": b"[" * 100_000 + b"]" * 100_000,
+    "deep objects": b'{"title":' * 20_000 + b"1" + b"}" * 20_000,
     "a large number": b'{"title": 1e999}', "many digits": b'{"title": ' + b"9" * 10_000 + b"}",
     "an unknown field": b'{"nonsense": 1}', "the same twice": b'{"title": 1, "title": 2}',
 }  # fmt: skip
@@ -319,7 +323,7 @@ async def test_control_characters_in_forms(
 async def test_file_names_are_only_names(
     client: httpx2.AsyncClient, ada: Person, name: str
 ) -> None:
-    """Whatever a client calls its file, it is stored where we say and served back under a harmless name."""
+    """Any file name is accepted, kept out of storage, and served under a harmless name."""
     for path, part in (("/api/images", "file"), ("/api/upload", "file")):
         answer = await client.post(path, files={part: (name, PHOTO)}, headers=ada.headers)
         if answer.status_code == 201:

@@ -1,4 +1,4 @@
-"""The stores that the contract tests run against: one parameter for each implementation of the port."""
+"""The stores of the contract tests: one parameter for each implementation of the port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every blob store promises."""
+"""Promises of every blob store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BAD_KEYS = [
 
 
 async def test_put_then_get(blobs: Blobs) -> None:
-    """What was put is what is read."""
+    """Reading gives what was put."""
     await blobs.put("images/a.jpg", b"picture")
     assert await blobs.get("images/a.jpg") == b"picture"
 
@@ -72,7 +72,7 @@ async def test_a_missing_source_stores_nothing(blobs: Blobs, tmp_path: Path) -> 
 async def test_an_existing_blob_is_never_changed(
     blobs: Blobs, tmp_path: Path, *, as_file: bool
 ) -> None:
-    """The second put of a key is a Conflict, leaves the blob as it is and the source where it is."""
+    """The second put of a key is a Conflict and changes neither the blob nor the source."""
     source = tmp_path / "second"
     source.write_bytes(b"second")
     await blobs.put("a", b"first")
@@ -100,7 +100,7 @@ async def test_of_concurrent_puts_of_one_key_one_wins(blobs: Blobs) -> None:
     [(0, None), (0, 0), (0, 1), (299_999, None), (100_000, 290_000), (5, 10**9), (10**9, None)],
 )
 async def test_stream_is_a_slice(blobs: Blobs, start: int, stop: int | None) -> None:
-    """A stream gives the bytes that the slice `start:stop` has, also where it reaches past the end."""
+    """A stream gives the bytes of the slice `start:stop`, also where it ends past the blob."""
     content = bytes(range(250)) * 1200
     await blobs.put("a", content)
     assert (
@@ -139,7 +139,7 @@ async def test_missing_blobs(blobs: Blobs, key: str) -> None:
 
 
 async def test_delete(blobs: Blobs) -> None:
-    """Deleted blobs are gone, missing ones are no error, others stay, and the key is free again."""
+    """Deleted blobs are gone, missing ones are no error, others stay, and keys are free again."""
     for key in ("a/1", "a/2", "b"):
         await blobs.put(key, b"old")
     await blobs.delete(["a/1", "missing", "a/1", "a/1/below", "b"])
@@ -175,7 +175,7 @@ async def test_list(blobs: Blobs, prefix: str, expected: set[str]) -> None:
 
 
 async def test_strangers_are_no_blobs(blobs: Blobs) -> None:
-    """What others left in the store under names that no key has is not listed: nobody could read or remove it."""
+    """Foreign objects whose names are no keys are not listed: no call could read them."""
     await blobs.put("images/a", b"")
     for name in ("Thumbs.db", "lost+found/#123", "images/a copy.jpg"):
         await leave(blobs, name)
@@ -219,7 +219,7 @@ async def test_unsafe_prefixes_are_refused(blobs: Blobs, prefix: str) -> None:
 
 @given(st.text())
 def test_accepted_keys_are_plain_relative_paths(text: str) -> None:
-    """Whatever text is accepted as a key has no part that is empty, `.` or `..` and is not absolute."""
+    """An accepted key has no part that is empty, `.` or `..` and is not absolute."""
     try:
         key = check_key(text)
     except ValueError:
@@ -257,7 +257,7 @@ async def test_a_probe_leaves_nothing(blobs: Blobs) -> None:
 
 
 async def test_a_mark_is_no_blob(blobs: Blobs) -> None:
-    """A store says whose it is: nobody's, then what was said last; its list does not show it."""
+    """A store has no mark at first, then the last one set, which its list does not show."""
     assert await blobs.mark() is None
     await blobs.set_mark(b"first")
     await blobs.set_mark(b"second")

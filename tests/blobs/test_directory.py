@@ -1,4 +1,4 @@
-"""What the directory store does to the disk."""
+"""Effects of the directory store on the disk."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
 async def test_order_of_a_durable_put(
     blobs: DirectoryBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_file: bool
 ) -> None:
-    """Folders' entries, then the file's bytes are on disk before the name, and the name before put returns."""
+    """Folders' entries and the file's bytes reach the disk before its name, that before return."""
     source = blobs.incoming / "upload"
     source.write_bytes(b"x")
     calls = trace(tmp_path, monkeypatch)
@@ -141,7 +141,7 @@ async def test_a_killed_writer_leaves_only_a_temporary_file(tmp_path: Path, step
 
 
 async def test_sweeping_spares_what_is_being_written(blobs: DirectoryBlobs) -> None:
-    """Only files to which nobody has written for the given time are swept, and the number of them is told."""
+    """Only files not written to for the given time are swept, and their number is returned."""
     old, new = blobs.incoming / "old", blobs.incoming / "new"
     old.write_bytes(b"")
     new.write_bytes(b"")
@@ -176,7 +176,7 @@ async def test_a_file_of_another_file_system_is_copied(
 
 
 async def test_a_full_disk_is_unavailable(blobs: DirectoryBlobs) -> None:
-    """When no more can be written the error is one after which the client may try again, and nothing stays."""
+    """On a full disk the error is one after which the client may retry, and nothing stays."""
     writer = subprocess.run(
         [sys.executable, "-c", CRAMPED_WRITER, str(blobs.root)],
         capture_output=True,
@@ -196,7 +196,7 @@ async def test_a_blob_where_a_folder_would_be(blobs: DirectoryBlobs) -> None:
 
 
 async def test_pictures_are_private(blobs: DirectoryBlobs) -> None:
-    """Other users of the machine can read neither blobs nor their folders, however the blob came."""
+    """Other users of the machine can read neither blobs nor their folders."""
     source = blobs.incoming / "upload"
     source.write_bytes(b"")
     source.chmod(0o666)

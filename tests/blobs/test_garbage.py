@@ -1,4 +1,4 @@
-"""Blobs and rows never part: what is written but not referenced is collected, what is referenced is not."""
+"""Blobs and rows stay together: unreferenced blobs are collected, referenced ones are not."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def listed(database: Database) -> list[str]:
 
 
 async def exists(blobs: DirectoryBlobs, key: str) -> bool:
-    """Whether there is such a blob."""
+    """True if there is such a blob."""
     try:
         await blobs.stat(key)
     except NotFound:
@@ -120,7 +120,7 @@ async def test_a_rolled_back_claim_leaves_the_intent(
 
 
 async def test_a_late_writer_leaks_nothing(database: Database, blobs: DirectoryBlobs) -> None:
-    """A blob that is written only after its intent was collected is refused its row and collected as well."""
+    """A blob that is written after its intent was collected is refused its row and collected."""
     key = new_key("images", "a")
     await garbage.intend(database, [key], utcnow() - LATER)
     await garbage.collect(database, blobs)
@@ -163,7 +163,7 @@ async def test_nothing_to_do_needs_no_database(blobs: DirectoryBlobs) -> None:
 async def test_a_discarded_blob_goes_after_its_readers(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """A blob whose row was removed stays for those who have just read the row, then it goes, and its entry too."""
+    """A blob whose row was removed stays for its last readers, then goes with its entry."""
     key = await intended(database, blobs)
     await claim(database, key)
     await discard(database, key, key)
@@ -178,7 +178,7 @@ async def test_a_discarded_blob_goes_after_its_readers(
 async def test_a_discarded_blob_cannot_be_claimed(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """What was removed does not come back."""
+    """Removed blobs do not come back."""
     key = await intended(database, blobs)
     await claim(database, key)
     await discard(database, key)
@@ -198,7 +198,7 @@ async def test_an_abandoned_upload_goes_early(database: Database, blobs: Directo
 async def test_a_missing_blob_is_collected_as_well(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """An entry whose blob is gone already, because a collector died half-way, is worked off like any other."""
+    """An entry whose blob is gone, as after a collector's crash, is removed like any other."""
     key = await intended(database, blobs)
     await claim(database, key)
     await discard(database, key)
@@ -237,7 +237,7 @@ async def test_a_claim_waits_for_no_collector_and_fails(
 async def test_a_claim_after_a_collector_that_died_fails(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
-    """A collector killed after it removed the blob and before it said so: the waiting claim fails all the same."""
+    """When a collector is killed after removing a blob, the waiting claim on it still fails."""
     key = await intended(database, blobs, utcnow() - timedelta(seconds=1))
     collector = await asyncpg.connect(database.url)
     transaction = collector.transaction()
@@ -266,7 +266,7 @@ async def claimed_in_time(session: AsyncSession, database: Database, blobs: Dire
 
 
 async def test_a_collector_passes_by_a_claim(database: Database, blobs: DirectoryBlobs) -> None:
-    """A blob that is due but was claimed in time by a transaction that is still open is left alone."""
+    """A blob that is due but was claimed in time by an open transaction is left alone."""
     async with database.session() as session:
         key = await claimed_in_time(session, database, blobs)
         due = "SELECT FROM blob_garbage WHERE key = $1 AND after < clock_timestamp()"

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from atelier.blobs import Blobs
 
 TASK = """
-    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+       sequence, created_at)
     VALUES ($1, '', true, $2, 'jpeg', 'image/jpeg', 1, '', 1, now())
 """
 USER = """
@@ -67,7 +68,7 @@ async def test_a_new_store_becomes_ours(database: Database, blobs: Blobs) -> Non
 
 
 async def test_a_store_from_before_marks_becomes_ours(database: Database, blobs: Blobs) -> None:
-    """A store without a mark that holds what a row refers to is marked, though other blobs are missing."""
+    """A store without a mark that holds a referenced blob is marked, though another is missing."""
     await blobs.put("tasks/there", b"x")
     await refer(database, "tasks/missing", "tasks/there")
     await ownership.claim(database, blobs, REFERENCED)
@@ -77,7 +78,7 @@ async def test_a_store_from_before_marks_becomes_ours(database: Database, blobs:
 async def test_an_empty_store_of_a_full_database_is_refused(
     database: Database, blobs: Blobs
 ) -> None:
-    """A store without a mark that holds nothing of what rows refer to is no new store: a volume is not mounted."""
+    """A store without any of the blobs that rows refer to is refused: a volume is missing."""
     await refer(database, "tasks/missing")
     with pytest.raises(WrongStore, match="is the volume mounted"):
         await ownership.claim(database, blobs, REFERENCED)
@@ -97,7 +98,7 @@ async def test_an_empty_store_of_a_full_database_is_refused(
 async def test_a_store_of_another_database_is_refused(
     database: Database, blobs: Blobs, mark: bytes, words: str
 ) -> None:
-    """Another's mark, one that cannot be read and that of half a copy are refused until somebody adopts the store."""
+    """A foreign, unreadable or partial mark is refused until an operator adopts the store."""
     await blobs.set_mark(mark)
     with pytest.raises(WrongStore, match=words):
         await ownership.claim(database, blobs, REFERENCED)
@@ -109,9 +110,10 @@ async def test_a_store_of_another_database_is_refused(
 async def test_nothing_is_removed_from_a_store_of_others(
     database: Database, blobs: Blobs, tmp_path: Path
 ) -> None:
-    """The collector asks whose blobs these are each time: a store may have been exchanged since the start."""
+    """The collector checks the mark each time: a store may be exchanged after the start."""
     settings = Settings(data=tmp_path / "data")
-    works = relay.periodics(settings, database, blobs, None, None)  # type: ignore[arg-type] # no queue is asked
+    # No queue is asked.
+    works = relay.periodics(settings, database, blobs, None, None)  # type: ignore[arg-type]
     collect = next(work.action for work in works if work.name == "collect garbage")
     await blobs.put("tasks/a", b"x")
     await database.fetch(
@@ -153,7 +155,7 @@ async def test_the_commands(
 
 
 async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_path: Path) -> None:
-    """Roles and commands say what to do; the doctor leaves it to whoever migrates."""
+    """Roles and commands say what to do; the doctor leaves it to the migration."""
     settings = Settings(
         data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path)
     )

@@ -1,4 +1,4 @@
-"""What the S3 store does where a folder has no such thing: parts, credentials, and servers that are away."""
+"""The S3 store where it differs from a folder: parts, credentials, and servers that are away."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def blobs(s3: S3Server) -> S3Blobs:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
+def silent() -> Iterator[str]:
     """An address that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -59,7 +59,7 @@ def nobody() -> Iterator[str]:
 
 @asynccontextmanager
 async def forgetful(address: str, request: bytes) -> AsyncIterator[str]:
-    """A way to a server on which the answer to the first such request is lost, with its connection."""
+    """A proxy that loses the answer to the first such request, with its connection."""
     host, _, port = address.removeprefix("http://").partition(":")
     lost: list[bytes] = []
 
@@ -99,7 +99,7 @@ async def hidden(blobs: S3Blobs) -> list[str]:
 async def test_an_answer_that_was_lost_is_no_conflict(
     s3: S3Server, tmp_path: Path, size: int, request_line: bytes
 ) -> None:
-    """The client asks again, and finds its own blob there: it is stored, nobody hears of a conflict."""
+    """When the client retries after a lost answer and finds its own blob, that is no conflict."""
     content = os.urandom(size)
     (tmp_path / "upload").write_bytes(content)
     direct = s3_store(s3, "p")
@@ -131,7 +131,7 @@ async def test_a_large_file_goes_in_parts(blobs: S3Blobs, tmp_path: Path) -> Non
 
 
 async def test_a_large_file_never_replaces_a_blob(blobs: S3Blobs, tmp_path: Path) -> None:
-    """In parts, too, a taken key is a Conflict that leaves blob and source as they are, and nothing else."""
+    """A taken key is a Conflict for uploads in parts, too, which leave blob and source alone."""
     source = tmp_path / "upload"
     source.write_bytes(b"x" * LARGE)
     await blobs.put("files/a", b"first")
@@ -165,7 +165,7 @@ async def test_many_are_deleted_in_pages(blobs: S3Blobs, monkeypatch: pytest.Mon
 
 
 async def test_sweeping(blobs: S3Blobs) -> None:
-    """What killed uploads left is removed once it is old enough; blobs are not touched."""
+    """Parts left by killed uploads are removed once old enough; blobs are not touched."""
     await blobs.put("a", b"kept")
     await asyncio.to_thread(lambda: blobs._store.put(".incoming/left", b"x"))
     assert await blobs.sweep_temporary(timedelta(hours=1)) == 0
@@ -201,11 +201,11 @@ async def test_a_server_that_is_away(tmp_path: Path) -> None:
     await fails(blobs, "the blob store does not answer", tmp_path / "source")
 
 
-async def test_a_server_that_is_silent(nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that takes connections and says nothing holds nobody for ever."""
+async def test_a_server_that_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes connections and never answers is given up in the end."""
     monkeypatch.setattr(adapter, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(adapter, "RETRIES", 0)
-    blobs = S3Blobs("bucket", access=Access(nobody, "eu-central-1", "access", "secret"))
+    blobs = S3Blobs("bucket", access=Access(silent, "eu-central-1", "access", "secret"))
     for attempt in (
         blobs.put("a", b"x"),
         blobs.get("a"),

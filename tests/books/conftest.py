@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
-    """Settings of an instance of its own: a data folder, this worker's database, an empty Redis."""
+    """Settings of a new instance: a data folder, this worker's database, an empty Redis."""
     return Settings(
         data=tmp_path,
         database_url=database_url,

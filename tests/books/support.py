@@ -1,4 +1,4 @@
-"""What tests of books share: a user without the cost of a password, and a book."""
+"""Shared by tests of books: a user without the cost of a password, and a book."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SECRET = "a secret of the tests, long enough to sign"
 WAR = {"title": "Война и мир", "author": "Лев Толстой", "publication_date": "1869-01-01"}
 USER = """
-    INSERT INTO users (email, email_folded, password_hash, sequence, created_at) VALUES ($1, $1, '', 1, now())
+    INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
+    VALUES ($1, $1, '', 1, now())
     RETURNING id
 """
 FAMILY = """

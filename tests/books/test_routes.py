@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def events(database_url: str, book_id: int) -> list[tuple[str, int, dict[str, Any]]]:
-    """What was announced about a book: type, sequence, data."""
+    """Announcements about a book: type, sequence, data."""
     import asyncpg
     import orjson
 
@@ -155,7 +155,7 @@ async def test_dates_of_all_ages_come_back_as_they_went(
 async def test_what_is_no_date_is_refused(
     ada: httpx2.AsyncClient, publication_date: object
 ) -> None:
-    """422 names the field; neither other spellings nor numbers nor days that never were are dates."""
+    """422 names the field; neither other spellings nor numbers nor impossible days are dates."""
     answer = await ada.post("/api/books", json=WAR | {"publication_date": publication_date})
     assert answer.status_code == 422
     assert [error["loc"] for error in answer.json()["errors"]] == [["body", "publication_date"]]
@@ -275,7 +275,7 @@ async def test_filters_find_what_contains_a_text_in_any_case(
     "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "author=" + "x" * 301, "cursor="]
 )
 async def test_a_list_that_cannot_be_given_is_refused(ada: httpx2.AsyncClient, query: str) -> None:
-    """Limits outside 1..500, cursors of nobody and filters that no book can match are 422."""
+    """Limits outside 1..500, made-up cursors and filters that match no possible book are 422."""
     assert (await ada.get(f"/api/books?{query}")).status_code == 422
 
 
@@ -290,7 +290,7 @@ async def test_a_cursor_of_another_query_is_refused(ada: httpx2.AsyncClient) -> 
 
 
 async def test_if_match_guards_every_change(ada: httpx2.AsyncClient) -> None:
-    """A stale tag is 412 and changes nothing; the present one is taken; 304 for a reader who has it."""
+    """A stale tag is 412 without effect, the current one is accepted, and reading it is 304."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
     first = (await ada.get(where)).headers["etag"]
@@ -322,7 +322,7 @@ async def test_null_is_no_way_to_keep_a_field(ada: httpx2.AsyncClient, field: st
 async def test_the_same_key_adds_one_book(
     ada: httpx2.AsyncClient, bob: httpx2.AsyncClient, database_url: str
 ) -> None:
-    """An Idempotency-Key replays the first answer, refuses another body, and is each user's own."""
+    """An Idempotency-Key replays the first answer, refuses another body, and is per user."""
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     first = await ada.post("/api/books", json=WAR, headers=headers)
     again = await ada.post("/api/books", json=WAR, headers=headers)
@@ -344,7 +344,7 @@ async def test_the_same_key_adds_one_book(
 async def test_a_cached_read_is_never_stale_after_a_write(
     ada: httpx2.AsyncClient, redis: Redis
 ) -> None:
-    """Whatever was read and cached before, a read after an acknowledged change shows the change."""
+    """After an acknowledged change, a read shows it, whatever was read and cached before."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
     for number in range(5):

@@ -53,7 +53,7 @@ async def changes(
 @pytest.mark.parametrize(
     "publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31"]
 )
-async def test_a_book_is_the_same_over_both_doors(
+async def test_a_book_is_the_same_over_rest_and_grpc(
     ada: httpx2.AsyncClient, books: Books, publication_date: str
 ) -> None:
     """GetBook says what GET says, entity tag included, whatever the script and the date."""
@@ -128,7 +128,7 @@ async def test_the_page_size_may_change_on_the_way(ada: httpx2.AsyncClient, book
 async def test_pages_that_cannot_be_given_are_refused(
     books: Books, request_: dict[str, Any], field: str
 ) -> None:
-    """Negative sizes and tokens of nobody are INVALID_ARGUMENT."""
+    """Negative sizes and made-up tokens are INVALID_ARGUMENT."""
     with refused(StatusCode.INVALID_ARGUMENT) as errors:
         await books.page(**request_)
     assert details(errors[0])["BadRequest"].field_violations[0].field == field
@@ -154,7 +154,7 @@ async def test_a_filter_that_no_column_can_hold_is_an_invalid_argument(books: Bo
 async def test_list_then_watch_misses_nothing(
     ada: httpx2.AsyncClient, books: Books, relaying: None
 ) -> None:
-    """The first page says after which position to watch: every later change of any book comes, in order."""
+    """The first page gives the position to watch from: later changes come, in order."""
     book = await add(ada)
     where = f"/api/books/{book['id']}"
     sequence = (await books.page(page_size=1)).sequence
@@ -231,7 +231,7 @@ async def test_a_watch_from_nowhere_is_refused(books: Books, after: int, code: S
 async def test_a_watch_from_before_the_retention_is_out_of_range(
     ada: httpx2.AsyncClient, books: Books, relaying: None, database_url: str
 ) -> None:
-    """Who comes too late is told so instead of missing something, and can list again."""
+    """A watcher that comes too late is told so, misses nothing, and can list again."""
     await add(ada)
     stream = books.watch((await books.page(page_size=1)).sequence)
     await changes(stream, 1)

@@ -26,7 +26,7 @@ ABSENT = f"no Chromium: install one of {', '.join(NAMES)}"
 
 
 class Watch:
-    """What a page complained of, and the addresses that it asked on other hosts than its own."""
+    """A page's console errors, and the addresses that it requested on other hosts."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.errors: list[str] = []

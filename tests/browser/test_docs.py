@@ -1,4 +1,4 @@
-"""The page of the API at `/docs`, used as a newcomer would use it."""
+"""The page of the API at `/docs`, used as a new user would use it."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ async def tag_of(section: Locator) -> str | None:
 
 
 async def place_of(block: Locator) -> tuple[bool, int]:
-    """Whether an operation is deprecated, and which step of a thing's life it is."""
+    """True for a deprecated operation, and the step of a resource's life that it is."""
     method = await block.locator(".opblock-summary-method").inner_text()
     path = await block.locator("[data-path]").first.get_attribute("data-path") or ""
     one = "{" in path

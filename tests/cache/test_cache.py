@@ -1,4 +1,4 @@
-"""The cache is never stale after an acknowledged write, loads once for many readers, and reads work without Redis."""
+"""The cache is never stale after an acknowledged write and loads once for many readers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _long_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Source:
-    """What the cache stands before: one value, reads of which can be held up between reading and returning."""
+    """A source with one value, whose reads can be held up between reading and returning."""
 
     def __init__(self, value: bytes | None = b"old") -> None:
         self.value = value
@@ -73,7 +73,7 @@ async def other(redis: Redis) -> AsyncIterator[Cache]:
 
 
 async def test_loads_once(cache: Cache, other: Cache) -> None:
-    """What one process has loaded every process finds."""
+    """A value that one process has loaded is found by every process."""
     source = Source()
     assert [await c.get_or_load(KEY, source.load, TTL) for c in (cache, cache, other)] == [
         b"old"
@@ -102,12 +102,12 @@ async def test_get_takes_no_lease(cache: Cache) -> None:
 
 
 async def is_free(cache: Cache) -> bool:
-    """Whether Redis holds neither a value nor a lease nor a fence of anything."""
+    """True if Redis holds neither a value nor a lease nor a fence."""
     return not await cache._redis.dbsize()
 
 
 async def test_values_expire(cache: Cache) -> None:
-    """After its time a value is loaded anew."""
+    """After its time to live a value is loaded again."""
     source = Source()
     await cache.get_or_load(KEY, source.load, 0.05)
     await eventually(partial(is_free, cache))
@@ -117,7 +117,7 @@ async def test_values_expire(cache: Cache) -> None:
 
 @pytest.mark.parametrize(("value", "limit"), [(None, None), (b"", None), (b"12345", 4)])
 async def test_not_kept(cache: Cache, value: bytes | None, limit: int | None) -> None:
-    """What does not exist, is empty or is too large is loaded each time, without a lease left behind."""
+    """Values that are missing, empty or too large are loaded each time and leave no lease."""
     source = Source(value)
     for _ in range(3):
         assert await cache.get_or_load(KEY, source.load, TTL, limit=limit) == value
@@ -146,7 +146,7 @@ async def test_a_failed_load_ends_its_lease(cache: Cache) -> None:
 
 
 async def test_a_cancelled_reader_ends_its_lease(cache: Cache) -> None:
-    """A reader that goes away in the middle keeps nobody waiting."""
+    """A reader that is cancelled half-way does not block others."""
     source = Source()
     source.go_on.clear()
     reading = asyncio.create_task(cache.get_or_load(KEY, source.load, TTL))
@@ -177,7 +177,7 @@ async def test_a_stampede_is_one_load(cache: Cache, readers: int) -> None:
 
 
 async def test_no_reader_joins_a_load_older_than_itself(cache: Cache, other: Cache) -> None:
-    """A reader that begins after a write does not take what another began to load before it, in the same process."""
+    """A reader that begins after a write does not share a load that began before it."""
     source = Source()
     source.go_on.clear()
     early = asyncio.create_task(cache.get_or_load(KEY, source.load, TTL))
@@ -261,7 +261,7 @@ class Scene:
         yield
 
     async def check(self) -> None:
-        """Afterwards nobody reads anything but the newest value."""
+        """Afterwards every read gives the newest value."""
         self.source.go_on.set()
         for cache in self.caches * 2:
             assert await cache.get_or_load(KEY, self.source.load, TTL) == self.source.value
@@ -280,7 +280,7 @@ async def play(order: Sequence[int], actors: Sequence[AsyncIterator[None]]) -> N
 async def test_reader_and_writer_in_every_order(
     cache: Cache, other: Cache, reader_steps: tuple[int, ...]
 ) -> None:
-    """However a reader and a writer interleave, nothing older than what was acknowledged is read or stays."""
+    """In any interleaving of reader and writer, no value older than the last write stays."""
     scene = Scene(cache, other)
     order = [0 if step in reader_steps else 1 for step in range(7)]
     await play(order, [scene.reader(), scene.writer(other)])
@@ -402,7 +402,7 @@ def valkey(tmp_path: Path) -> Iterator[Callable[[], Engine]]:
 async def test_redis_stopped_in_the_middle(
     valkey: Callable[[], Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without Redis reads go to the source, writes are refused, and all is well when it is back."""
+    """Without Redis, reads go to the source and writes are refused, until it is back."""
     monkeypatch.setattr(aside, "PROBE_SECONDS", 0.05)
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
@@ -471,7 +471,7 @@ async def test_a_redis_that_hangs(
 async def test_what_a_restart_brings_back_is_not_trusted(
     valkey: Callable[[], Engine], tmp_path: Path
 ) -> None:
-    """A Redis that comes back with an older state of its data does not bring back values that were dropped since."""
+    """A Redis restored to an older state does not bring back values that were dropped since."""
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
         cache, idle = Cache(redis), Cache(redis)
@@ -510,7 +510,7 @@ async def test_no_redis_from_the_start() -> None:
 
 
 async def test_a_full_redis(valkey: Callable[[], Engine]) -> None:
-    """A Redis that has no room serves neither readers nor writers, and says so as if it were away."""
+    """A full Redis serves neither readers nor writers, and counts as unavailable."""
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
         cache = Cache(redis)

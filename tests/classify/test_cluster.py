@@ -1,4 +1,4 @@
-"""Chunks over a real Celery, Redis and RabbitMQ: every picture once, workers and the run itself killed or not."""
+"""With Celery, Redis and RabbitMQ, each picture is classified once, whatever is killed."""
 
 from __future__ import annotations
 

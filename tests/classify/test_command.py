@@ -1,4 +1,4 @@
-"""`atelier classify` as its user meets it: options, exit codes, signals, reports, outages, a full disk."""
+"""`atelier classify` for its user: options, exit codes, signals, reports, outages, a full disk."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_empty_directory_is_done_at_once(tmp_path: Path, service: Service) ->
 def test_folders_that_are_not_entered_are_told(
     tool: Tool, service: Service, pictures: Path
 ) -> None:
-    """Every report says how many, shards together count them once, and the same results go on with `--recursive`."""
+    """Every report adds up the shards, and `--recursive` continues the same results."""
     for number in range(12):
         (pictures / f"sub{number % 2}").mkdir(exist_ok=True)
         (pictures / f"{number:02}.jpg").rename(pictures / f"sub{number % 2}" / f"{number:02}.jpg")
@@ -107,7 +107,7 @@ def test_folders_that_are_not_entered_are_told(
 def test_errors_are_recorded_by_kind_and_the_run_goes_on(
     tool: Tool, service: Service, pictures: Path
 ) -> None:
-    """Bad files of every kind, names of any bytes, a vanished file: each is one line, and exit code 1."""
+    """Bad files, names of any bytes and vanished files are one line each, with exit code 1."""
     (pictures / "text.jpg").write_text("no picture")
     (pictures / "half.jpg").write_bytes(photo().read_bytes()[:-300])
     (pictures / "broken.jpg").symlink_to("nowhere")
@@ -134,7 +134,7 @@ def test_a_run_goes_on_with_what_is_new(tool: Tool, service: Service, pictures: 
 
 
 def test_restart_forgets(tool: Tool, service: Service) -> None:
-    """--restart begins anew, results and all."""
+    """`--restart` begins again without the earlier results."""
     tool.run(service.url)
     _code, report = tool.run(service.url, "--restart")
     assert (report["classified"], len(tool.results()), service.counts()["asked"]) == (12, 12, 24)
@@ -187,7 +187,7 @@ def test_shards_merge_into_one_report(tmp_path: Path, service: Service) -> None:
 
 
 def test_one_interrupt_drains(tmp_path: Path, start_service: Callable[..., Service]) -> None:
-    """After SIGINT nothing new is begun, what is asked is finished, the report is printed, the code is 130."""
+    """After SIGINT nothing new begins, requests finish, the report is printed; the code is 130."""
     service = start_service("--latency", "0.05")
     fill(tmp_path / "many", 2000)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
@@ -261,7 +261,7 @@ def test_a_service_that_dies_and_comes_back_costs_nothing(
 def test_errors_and_garbage_are_tried_again(
     tool: Tool, start_service: Callable[..., Service]
 ) -> None:
-    """A service that now and then fails or talks nonsense is asked again, and no picture is lost."""
+    """A service that sometimes fails or answers nonsense is retried, and no picture is lost."""
     service = start_service("--fail", "0.15", "--garbage", "0.1")
     code, report = tool.run(service.url, "--tries", "20", "--concurrency", "4")
     assert (code, report["classified"]) == (0, 12)
@@ -346,7 +346,7 @@ def on_terminal(tool: Tool, url: str, *options: str) -> tuple[subprocess.Popen[b
 
 
 def shown(terminal: int, *, until: bytes = b"\0") -> bytes:
-    """What a terminal shows up to some words, or until its last user ends."""
+    """A terminal's output up to some words, or until its last user ends."""
     seen = b""
     with suppress(OSError):  # the terminal is gone with its last user
         while until not in seen and (block := os.read(terminal, 65536)):
@@ -401,7 +401,7 @@ def test_a_terminal_shows_a_level_once(tool: Tool, start_service: Callable[..., 
 def test_errors_of_use_are_one_message_and_code_2(
     pictures: Path, arguments: list[str], complaint: str
 ) -> None:
-    """What cannot be begun ends with exit code 2, says why, and shows no traceback."""
+    """A run that cannot begin ends with exit code 2 and a reason, without a traceback."""
     command = [
         sys.executable,
         "-m",

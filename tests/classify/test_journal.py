@@ -1,4 +1,4 @@
-"""The journal: what it knows after a cut at any byte, a round of retries begun by half, a file that was edited."""
+"""The journal survives a cut at any byte, a half-begun round of retries and an edited file."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async def finish(journal: Journal, n: int, *, well: bool = True) -> None:
 
 
 def pending(journal: Journal, count: int) -> list[int]:
-    """What the source, begun at the journal's position, would still be asked for."""
+    """Numbers that the source, begun at the journal's position, would still be asked for."""
     return [n for n in range(journal.resume_position.position, count) if journal.open(entry(n))]
 
 
 async def test_what_is_written_is_done_without_a_checkpoint(tmp_path: Path) -> None:
-    """Lines behind the last checkpoint count when the journal is opened again, whatever their order."""
+    """Lines after the last checkpoint count when the journal is opened again, in any order."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     assert pending(journal, 10) == list(range(10))
@@ -50,7 +50,7 @@ async def test_what_is_written_is_done_without_a_checkpoint(tmp_path: Path) -> N
 
 
 async def test_a_cut_at_any_byte_loses_the_torn_line_alone(tmp_path: Path) -> None:
-    """Wherever the results end, whole lines count, a torn one is cut off and its picture is pending again."""
+    """Wherever the results end, whole lines count; a torn one is cut and made pending."""
     whole = Files(tmp_path / "whole.jsonl")
     journal = Journal(whole, SUBJECT)
     pending(journal, 4)
@@ -91,7 +91,7 @@ async def test_checkpoints_stay_small_and_keep_what_is_ahead(tmp_path: Path) -> 
 
 
 async def test_a_checkpoint_right_after_opening_forgets_nothing(tmp_path: Path) -> None:
-    """What is done ahead stays noted although the source has not come to it again."""
+    """Results ahead of the source stay recorded although it has not come to them again."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 9)
@@ -128,7 +128,7 @@ async def test_retries_take_failures_back(tmp_path: Path) -> None:
 
 
 async def test_a_round_begun_by_half_is_undone(tmp_path: Path) -> None:
-    """A kill between moving the failures away and noting it leaves the failures where they were."""
+    """A kill between moving the failures and recording it leaves the failures in place."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 1)
@@ -146,7 +146,7 @@ async def test_a_round_begun_by_half_is_undone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b'{"n":1}\n', None])
 async def test_edited_results_are_refused(tmp_path: Path, damage: bytes | None) -> None:
-    """Results that are shorter, other or edited before the checkpoint are an error, not a guess."""
+    """Results that are shorter, other or edited before the checkpoint are an error."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 2)
@@ -163,7 +163,7 @@ async def test_edited_results_are_refused(tmp_path: Path, damage: bytes | None) 
 
 
 async def test_a_journal_is_of_one_subject_and_one_run(tmp_path: Path) -> None:
-    """Another directory or option, a second run at once, and results without a journal are refused."""
+    """Another directory or option, a concurrent run, and results without a journal are refused."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     with pytest.raises(JournalError, match="another run"):
@@ -183,7 +183,7 @@ async def test_a_journal_is_of_one_subject_and_one_run(tmp_path: Path) -> None:
 
 
 async def test_peek_reads_a_run_that_goes_on(tmp_path: Path) -> None:
-    """The report needs no lock, counts what stands behind the checkpoint and leaves a half line alone."""
+    """The report needs no lock, counts lines after the checkpoint and ignores a partial line."""
     files = Files(tmp_path / "out.jsonl")
     journal = Journal(files, SUBJECT)
     pending(journal, 2)

@@ -1,4 +1,4 @@
-"""A run that is killed again and again: every picture is in the results once, and the totals are exact."""
+"""A run that is killed repeatedly has every picture once in its results and exact totals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KILLS = 10
 
 
 def kill_often(tool: Tool, url: str, count: int, *options: str) -> None:
-    """Kill the run ten times, each time after it has got further by about a twelfth of all pictures."""
+    """Kill the run ten times, each time after about another twelfth of all pictures."""
     chance = random.Random(7)
     for _ in range(KILLS):
         tool.start(url, *options)
@@ -62,7 +62,7 @@ def assert_exact(tool: Tool, folder: Path, report: dict[str, Any]) -> None:
 def test_ten_kills_repeat_and_skip_nothing(
     tmp_path: Path, start_service: Callable[..., Service]
 ) -> None:
-    """After ten kill -9, with failures among the answers, each picture has one line and the totals are exact."""
+    """After ten kill -9 with failures among the answers, each picture has one line."""
     service = start_service("--fail", "0.02", "--fail-status", "422", "--latency", "0.002")
     fill(tmp_path / "many", 3000)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")
@@ -75,7 +75,7 @@ def test_ten_kills_repeat_and_skip_nothing(
 
 
 def test_ten_kills_during_retries(tmp_path: Path, start_service: Callable[..., Service]) -> None:
-    """Rounds of retries are as exact as the first one: the failures shrink, no line is written twice."""
+    """Rounds of retries are exact, too: the failures shrink and no line is written twice."""
     service = start_service("--fail", "0.7", "--fail-status", "422", "--latency", "0.002")
     fill(tmp_path / "many", 1500)
     tool = Tool(tmp_path / "many", tmp_path / "out.jsonl")

@@ -1,4 +1,4 @@
-"""The transforming processes: what they answer, and what a crash, a hang or a hungry picture costs."""
+"""The transforming processes: their answers, and the cost of a crash, a hang or much memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def said(path: Path, *, most: int = 1 << 20, limits: Limits | None = None) -> Transformed | Failed:
-    """What a process answers about a file."""
+    """A process's answer about a file."""
     raw = answer(os.fsencode(path), rotate=True, resize=True, limits=limits or Limits(), most=most)
     count, size = frames.REPLY.unpack_from(raw)
     assert len(raw) == frames.REPLY.size + size
@@ -197,7 +197,7 @@ async def test_a_process_that_cannot_start_ends_the_run(
 
 
 async def test_a_hungry_picture_fails_alone(pictures: Path) -> None:
-    """A picture that needs more memory than it may have is a failure, not the end of its process's work."""
+    """A picture that needs more memory than allowed fails without ending its process's work."""
     Image.new("RGB", (7000, 7000)).save(pictures / "black.png", compress_level=1)
     work = Work(os.fsencode(pictures), memory=32 << 20)
     found = kinds(await Errand(pictures, ["00.jpg", "black.png", "01.jpg"], work).run())

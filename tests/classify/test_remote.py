@@ -1,4 +1,4 @@
-"""Asking the service: what is tried again, what fails a picture, and how an outage makes pictures wait."""
+"""Requests to the service: what is retried, what fails a picture, and waiting for outages."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_a_connection_is_used_again() -> None:
 async def test_what_may_pass_is_tried_again_and_fails_at_last(
     said: bytes | None, kind: str
 ) -> None:
-    """Errors that another try may not meet use up the tries, and then fail the picture by their kind."""
+    """Errors that may be transient use up the tries and then fail the picture by their kind."""
     async with scripted(said) as (_, url):
         asked, *_ = remote(url, tries=2)
         with pytest.raises(Failed) as caught:
@@ -147,7 +147,7 @@ async def test_a_refused_picture_is_not_sent_again(status: int) -> None:
 
 
 async def test_a_wrong_url_is_not_the_pictures_fault() -> None:
-    """404 is taken for an outage until the service has answered once, and for the picture's fault afterwards."""
+    """404 counts as an outage until the service has answered once, then as the picture's fault."""
     async with scripted(answer(b"", 404), answer(), answer(b"", 404)) as (script, url):
         asked, *_ = remote(url)
         assert (await asked.classify(PICTURE)).attempts == 2
@@ -204,7 +204,7 @@ async def test_an_outage_makes_pictures_wait() -> None:
 
 
 async def test_one_request_at_a_time_tries_a_service_that_is_down() -> None:
-    """An open breaker lets one through after each pause, and the pauses hold for all."""
+    """An open circuit breaker lets one request through after each pause, for all."""
     breaker = CircuitBreaker(first=0.02, longest=0.02, tell=lambda _: None)
     for _ in range(FAILURES):
         breaker.failed("it is down", trying=False)
@@ -250,8 +250,8 @@ def test_retry_after_is_read_in_both_forms(status: int, after: str, rest: float 
     assert rest_of(Response(status, b"", {"retry-after": after})) == rest
 
 
-async def test_draining_frees_whoever_waits() -> None:
-    """When the run ends, requests that wait for the service or between tries end too, and fail no picture."""
+async def test_draining_frees_waiting_requests() -> None:
+    """When the run ends, requests that wait for the service or a retry end without a failure."""
     async with scripted(answer(b"", 500)) as (_, url):
         asked, breaker, _ = remote(url, tries=100)
         tasks = [asyncio.ensure_future(asked.classify(PICTURE)) for _ in range(FAILURES)]
@@ -271,7 +271,7 @@ def test_what_is_no_http_url_is_refused(url: str) -> None:
         Endpoint(url)
 
 
-def test_a_password_in_a_url_is_shown_to_nobody() -> None:
+def test_a_password_in_a_url_is_not_shown() -> None:
     """Neither in a complaint, which ends on a console, nor in what is kept of a URL."""
     with pytest.raises(BadURL) as caught:
         Endpoint("http://ada:hunter2@host:99999/path")
@@ -286,7 +286,7 @@ def test_headers_cannot_be_smuggled() -> None:
     assert b"Authorization: Basic dTpwIA==" in Endpoint("http://u:p%20@host").headers
 
 
-async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
+async def test_an_unsolicited_answer_ends_the_connection() -> None:
     """A second answer to one request is never taken for the answer to the next."""
     async with scripted(answer() + answer(b'{"class":"wrong","score":0}')) as (script, url):
         client = Client(Endpoint(url), PATIENCE_SECONDS)
@@ -296,7 +296,7 @@ async def test_an_answer_that_nobody_asked_for_ends_the_connection() -> None:
 
 
 async def test_rubbish_is_told_from_a_lost_connection() -> None:
-    """What is not HTTP is a bad answer, an address that nobody serves is a connection error."""
+    """An answer that is not HTTP is a bad answer; a refused connection is a connection error."""
     async with scripted(b"rubbish\r\n\r\ncontent-length") as (_, url):
         with pytest.raises(BadAnswer):
             await Client(Endpoint(url), PATIENCE_SECONDS).post("/", "image/jpeg", b"")

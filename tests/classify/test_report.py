@@ -14,7 +14,7 @@ HOLDS = "failed for what the file holds"
 
 
 def advice(failures: dict[str, int]) -> list[str]:
-    """What a report of such failures says after the name of their file."""
+    """A report of such failures, after the name of their file."""
     totals = Totals()
     totals.failures = failures
     said = text(summary(totals, {"failures_file": "F"}))

@@ -1,4 +1,4 @@
-"""The walk and its log: every picture once, whatever is cut off, added or taken away between two walks."""
+"""The walk and its log give every picture once, whatever changes between two walks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Walks:
         return self.paths()
 
     def paths(self) -> list[bytes]:
-        """What is in the log, as far as it is whole."""
+        """Entries in the log, as far as it is whole."""
         log = WalkLog(self.log)
         whole = itertools.takewhile(log.intact, log.frames())
         found = [path for frame in whole for path in log.paths(frame)]
@@ -112,7 +112,7 @@ def test_folders_that_are_not_entered_are_counted(walks: Walks) -> None:
 
 
 def test_a_later_walk_enters_what_was_left_out(walks: Walks) -> None:
-    """What was found keeps its number and the folders come behind it, although nothing has changed in the directory."""
+    """Entries keep their numbers and folders follow, though the directory is unchanged."""
     plant(walks.root, "a.jpg", "sub/b.jpg", "sub/deeper/c.jpg")
     walks.settle()
     assert walks.walk(recursive=False) == [b"a.jpg"]
@@ -121,7 +121,7 @@ def test_a_later_walk_enters_what_was_left_out(walks: Walks) -> None:
 
 
 def test_links_make_no_loop(walks: Walks) -> None:
-    """A link to a file is a picture, one to a folder is not entered, a broken one is left to fail by itself."""
+    """A link to a file is a picture, one to a folder is not entered, a broken one is kept."""
     plant(walks.root, "a.jpg", "sub/b.jpg")
     (walks.root / "sub" / "up").symlink_to(walks.root)
     (walks.root / "self.jpg").symlink_to("self.jpg")
@@ -171,7 +171,7 @@ def test_unchanged_folders_are_not_listed_again(walks: Walks) -> None:
 
 
 def test_a_log_cut_at_any_byte_is_mended(walks: Walks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a cut anywhere, the next walk has every picture once and keeps the numbers that were readable."""
+    """After a cut anywhere, the next walk has every picture once and keeps readable numbers."""
     monkeypatch.setattr(walklog, "FRAME_NAMES", 5)
     plant(walks.root, *(f"{n}.jpg" for n in range(12)), "s1/x/y.png")
     plant(walks.root, *(f"s{n}/{m}.jpg" for n in range(4) for m in range(4)))
@@ -203,7 +203,7 @@ def test_noise_at_the_end_is_cut_off_and_damage_is_not(walks: Walks) -> None:
 
 
 def test_shards_share_the_pictures(tmp_path: Path) -> None:
-    """Every picture is in one shard, whoever walks, and the shards are about equal."""
+    """Every picture is in one shard, in any walk, and the shards are about equal."""
     walks = Walks(tmp_path)
     plant(walks.root, *(f"{n}.jpg" for n in range(300)), *(f"sub/{n}.png" for n in range(300)))
     shards = []
@@ -243,7 +243,7 @@ def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_new_names_are_exact_in_memory_and_on_disk(
     tmp_path: Path, spill: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is listed and was not known, each once, whichever way it is worked out.
+    """Names that are listed and were not known are found once, in memory and on disk.
 
     Nothing stays on disk.
     """

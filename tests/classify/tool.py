@@ -1,4 +1,4 @@
-"""Drives `atelier classify` and the stand-in of its service as processes, and reads what they leave."""
+"""Runs `atelier classify` and the stand-in of its service as processes, and reads the results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def photo() -> Path:
 
 
 def fill(folder: Path, count: int, per_seed: int = 50_000) -> None:
-    """Fill a folder with hard links to one picture (a few copies of it: an inode takes 65,000 links)."""
+    """Fill a folder with hard links to one picture and to copies: an inode takes 65,000 links."""
     folder.mkdir(exist_ok=True)
     data = photo().read_bytes()
     for number in range(count):
@@ -116,7 +116,7 @@ class Tool:
             self.process.communicate()
 
     def errors(self) -> str:
-        """What it said on standard error, last time."""
+        """Its last standard error."""
         return self.output.with_suffix(".stderr").read_text()
 
     def results(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Backup and restore: rows and blobs of one moment, whole or not at all, into an empty instance only."""
+"""Backup and restore: rows and blobs of one moment, complete, into an empty instance only."""
 
 from __future__ import annotations
 
@@ -41,18 +41,22 @@ USER = """
 """
 TASK = """
     WITH task AS (
-        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
-        SELECT id, 'tabs\tlines\n\\ and NULL', true, :key, 'jpeg', 'image/jpeg', :size, :sha256, 1, now() FROM users
+        INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+          sequence, created_at)
+        SELECT id, 'tabs\tlines\n\\ and NULL', true, :key, 'jpeg', 'image/jpeg', :size, :sha256, 1,
+          now()
+        FROM users
         RETURNING *
     )
-    INSERT INTO outbox (type, subject, sequence, data) SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
+    INSERT INTO outbox (type, subject, sequence, data)
+    SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
 """
 FORGET = "DELETE FROM tasks WHERE blob = :key"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 
-class House:
-    """A house's database and store, without its processes."""
+class Instance:
+    """An instance's database and store, without its processes."""
 
     def __init__(self, folder: Path, database_url: str, redis_url: str, **store: str) -> None:
         self.settings = Settings(
@@ -78,7 +82,7 @@ class House:
         return asyncio.run(_with(self, lambda database: _add(self, database, contents)))
 
     def agrees(self) -> bool:
-        """What `atelier check --deep` says."""
+        """The outcome of `atelier check --deep`."""
         return asyncio.run(
             _with(self, lambda database: check(database, self.blobs, deep=True))
         ).agrees
@@ -95,24 +99,24 @@ class House:
 
 
 def but_its_name(dump: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The rows of all tables but the one that says which house it is."""
+    """The rows of all tables but the one that says which instance it is."""
     return {name: rows for name, rows in dump.items() if name != "instance"}
 
 
-async def _with(house: House, action: Any) -> Any:
-    database = Database(house.url)
+async def _with(instance: Instance, action: Any) -> Any:
+    database = Database(instance.url)
     try:
         return await action(database)
     finally:
         await database.close()
 
 
-async def _add(house: House, database: Database, contents: tuple[bytes, ...]) -> list[str]:
+async def _add(instance: Instance, database: Database, contents: tuple[bytes, ...]) -> list[str]:
     keys = []
     for content in contents:
         key = new_key("tasks", "original")
         await garbage.intend(database, [key], LATER)
-        await house.blobs.put(key, content)
+        await instance.blobs.put(key, content)
         async with database.session() as session:
             await garbage.claim(session, [key])
             values = {
@@ -126,28 +130,28 @@ async def _add(house: House, database: Database, contents: tuple[bytes, ...]) ->
     return keys
 
 
-async def _forget(house: House, database: Database, key: str) -> None:
+async def _forget(instance: Instance, database: Database, key: str) -> None:
     async with database.session() as session:
         await garbage.discard(session, [key])
         await session.execute(garbage.text(FORGET), {"key": key})
         await session.commit()
-    await garbage.remove(database, house.blobs, [key])
+    await garbage.remove(database, instance.blobs, [key])
 
 
 @pytest.fixture
-def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> House:
-    """A house with one user."""
-    house = House(tmp_path / "house", fresh_database_url, redis_url)
-    house.execute(USER)
-    return house
+def instance(tmp_path: Path, fresh_database_url: str, redis_url: str) -> Instance:
+    """An instance with one user."""
+    instance = Instance(tmp_path / "instance", fresh_database_url, redis_url)
+    instance.execute(USER)
+    return instance
 
 
 @pytest.fixture
-def target(tmp_path: Path, empty_database_url: str, redis_url: str) -> House:
+def target(tmp_path: Path, empty_database_url: str, redis_url: str) -> Instance:
     """A place where nothing is yet."""
     with Redis.from_url(redis_url) as redis:
         redis.flushdb()
-    return House(tmp_path / "target", empty_database_url, redis_url)
+    return Instance(tmp_path / "target", empty_database_url, redis_url)
 
 
 @pytest.fixture
@@ -156,45 +160,49 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "backups"
 
 
-def test_what_comes_back_is_what_was_there(house: House, target: House, folder: Path) -> None:
-    """Every row and every blob of the house is in the restored one, and ids go on where they were."""
-    house.add(b"one", b"two" * 1_000_000, b"")
-    house.execute("DELETE FROM tasks WHERE id = 3")  # its number is never given again
-    house.execute("UPDATE blob_garbage SET after = now()")
-    assert backup.main(house.settings, folder, None) == 0
-    before = house.dump()
+def test_what_comes_back_is_what_was_there(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
+    """Every row and every blob is in the restored instance, and ids go on where they were."""
+    instance.add(b"one", b"two" * 1_000_000, b"")
+    instance.execute("DELETE FROM tasks WHERE id = 3")  # its number is never given again
+    instance.execute("UPDATE blob_garbage SET after = now()")
+    assert backup.main(instance.settings, folder, None) == 0
+    before = instance.dump()
     assert restore.main(target.settings, folder, None) == 0
     assert but_its_name(target.dump()) == but_its_name(before)
     assert is_current(target.url)
-    kept = {row[0] for row in house.execute("SELECT blob FROM tasks")}
+    kept = {row[0] for row in instance.execute("SELECT blob FROM tasks")}
     assert target.stored() == {
-        key: content for key, content in house.stored().items() if key in kept
+        key: content for key, content in instance.stored().items() if key in kept
     }
     assert target.agrees()
     target.add(b"new")
     assert target.execute("SELECT max(id) FROM tasks") == [(4,)]
 
 
-def test_a_restored_house_has_a_name_of_its_own(house: House, target: House, folder: Path) -> None:
-    """Led to the store of the house that it was made from, it is refused: it would remove that house's blobs."""
-    house.add(b"one")
-    asyncio.run(_with(house, lambda database: ownership.claim(database, house.blobs, ())))
-    backup.main(house.settings, folder, None)
+def test_a_restored_instance_has_a_name_of_its_own(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
+    """A restored instance is refused the store of its original, whose blobs it would remove."""
+    instance.add(b"one")
+    asyncio.run(_with(instance, lambda database: ownership.claim(database, instance.blobs, ())))
+    backup.main(instance.settings, folder, None)
     assert restore.main(target.settings, folder, None) == 0
     assert asyncio.run(
         _with(target, lambda database: ownership.belongs(database, target.blobs, REFERENCED))
     )
     with pytest.raises(ownership.WrongStore, match="another database"):
         asyncio.run(
-            _with(target, lambda database: ownership.belongs(database, house.blobs, REFERENCED))
+            _with(target, lambda database: ownership.belongs(database, instance.blobs, REFERENCED))
         )
 
 
-def test_a_backup_is_its_owners_alone(house: House, folder: Path) -> None:
+def test_a_backup_is_its_owners_alone(instance: Instance, folder: Path) -> None:
     """In a folder that everybody may enter, too: it holds password hashes and sessions."""
     folder.mkdir(0o755)
-    house.add(b"one")
-    backup.main(house.settings, folder, None)
+    instance.add(b"one")
+    backup.main(instance.settings, folder, None)
     files = {path for path in folder.rglob("*") if path.is_file() and path.name != archive.LOCK}
     closed = {path for path in files if not path.stat().st_mode & 0o007}
     closed |= {
@@ -207,29 +215,31 @@ def test_a_backup_is_its_owners_alone(house: House, folder: Path) -> None:
 
 
 def test_the_next_backup_copies_only_what_is_new(
-    house: House, folder: Path, capsys: pytest.CaptureFixture[str]
+    instance: Instance, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Blobs that an earlier backup has are not copied again; a copy that rotted is."""
-    first, *_ = house.add(b"one", b"two")
-    backup.main(house.settings, folder, None)
+    first, *_ = instance.add(b"one", b"two")
+    backup.main(instance.settings, folder, None)
     assert "2 blobs (2 new)" in capsys.readouterr().out
-    house.add(b"three")
-    backup.main(house.settings, folder, None)
+    instance.add(b"three")
+    backup.main(instance.settings, folder, None)
     assert "3 blobs (1 new)" in capsys.readouterr().out
     (folder / "blobs" / first).write_bytes(b"rot")
     (archive.Archive(folder).whole()[-1] / archive.LIST).unlink()  # no digests to believe
-    assert backup.main(house.settings, folder, None) == 0
+    assert backup.main(instance.settings, folder, None) == 0
     assert "3 blobs (1 new)" in capsys.readouterr().out
     assert (folder / "blobs" / first).read_bytes() == b"one"
 
 
-def test_old_backups_go_with_the_blobs_that_only_they_had(house: House, folder: Path) -> None:
+def test_old_backups_go_with_the_blobs_that_only_they_had(
+    instance: Instance, folder: Path
+) -> None:
     """`--keep` leaves the newest, and of the blobs those that these have."""
-    old, kept = house.add(b"old", b"kept")
-    backup.main(house.settings, folder, None)
-    asyncio.run(_with(house, lambda database: _forget(house, database, old)))
-    backup.main(house.settings, folder, None)
-    backup.main(house.settings, folder, 2)
+    old, kept = instance.add(b"old", b"kept")
+    backup.main(instance.settings, folder, None)
+    asyncio.run(_with(instance, lambda database: _forget(instance, database, old)))
+    backup.main(instance.settings, folder, None)
+    backup.main(instance.settings, folder, 2)
     assert len(archive.Archive(folder).whole()) == 2
     assert not (folder / "blobs" / old).exists()
     assert (folder / "blobs" / kept).exists()
@@ -240,49 +250,51 @@ def test_old_backups_go_with_the_blobs_that_only_they_had(house: House, folder: 
     [(Path.unlink, "missing"), (lambda path: path.write_bytes(b"?"), "corrupt")],
 )
 def test_a_damaged_store_is_backed_up_and_reported(
-    house: House, folder: Path, damage: Any, word: str, capsys: pytest.CaptureFixture[str]
+    instance: Instance, folder: Path, damage: Any, word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A blob that is gone or is not what its row says does not cost the backup of all the others, but exit code 0."""
-    bad, _ = house.add(b"one", b"two")
-    damage(house.settings.blobs_folder / bad)
-    assert backup.main(house.settings, folder, None) == 1
+    """A missing or altered blob is reported in the exit code, and all others are backed up."""
+    bad, _ = instance.add(b"one", b"two")
+    damage(instance.settings.blobs_folder / bad)
+    assert backup.main(instance.settings, folder, None) == 1
     assert f"1 {word}" in capsys.readouterr().out
     (whole,) = archive.Archive(folder).whole()
     assert getattr(archive.read_manifest(whole), word) == [bad]
 
 
-def test_uploads_and_deletions_go_on_meanwhile(house: House, target: House, folder: Path) -> None:
+def test_uploads_and_deletions_go_on_meanwhile(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
     """A backup made while pictures come and go refers to no blob that it does not have."""
-    house.add(*(f"{number}".encode() for number in range(200)))
+    instance.add(*(f"{number}".encode() for number in range(200)))
     stop = threading.Event()
 
     async def churn(database: Database) -> None:
         while not stop.is_set():
-            keys = await _add(house, database, (os.urandom(9_000), os.urandom(9_000)))
+            keys = await _add(instance, database, (os.urandom(9_000), os.urandom(9_000)))
             (oldest,) = await database.fetch("SELECT blob FROM tasks ORDER BY id LIMIT 1")
             for key in (keys[0], oldest["blob"]):
-                await _forget(house, database, key)
+                await _forget(instance, database, key)
             await database.fetch(
                 "UPDATE blob_garbage SET after = clock_timestamp() WHERE NOT intent"
             )
-            await garbage.collect(database, house.blobs)
+            await garbage.collect(database, instance.blobs)
 
-    busy = threading.Thread(target=lambda: asyncio.run(_with(house, churn)))
+    busy = threading.Thread(target=lambda: asyncio.run(_with(instance, churn)))
     busy.start()
     try:
-        assert backup.main(house.settings, folder, None) == 0
+        assert backup.main(instance.settings, folder, None) == 0
     finally:
         stop.set()
         busy.join()
     assert restore.main(target.settings, folder, None) == 0
     assert target.agrees()
     assert len(target.stored()) == target.execute("SELECT count(*) FROM tasks")[0][0] >= 150
-    assert house.agrees()
+    assert instance.agrees()
 
 
 @pytest.mark.parametrize("below", ["data/backup", "pictures", "data/link/backup"])
 def test_a_backup_is_not_kept_in_what_it_is_of(tmp_path: Path, below: str) -> None:
-    """Inside the data folder or that of the blobs it would be lost with them: refused before anything is written."""
+    """A target inside the data or blobs folder is refused before anything is written."""
     (tmp_path / "data").mkdir()
     (tmp_path / "pictures").mkdir()
     (tmp_path / "data" / "link").symlink_to(tmp_path / "pictures")
@@ -295,29 +307,31 @@ def test_a_backup_is_not_kept_in_what_it_is_of(tmp_path: Path, below: str) -> No
 
 
 def test_a_backup_says_where_the_secret_is(
-    house: House, folder: Path, capsys: pytest.CaptureFixture[str]
+    instance: Instance, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is not inside, so its place is named: the file in the data folder, or the setting."""
-    assert backup.main(house.settings, folder, None) == 0
-    assert f"({house.settings.data / 'secret'})" in capsys.readouterr().out
-    settings = house.settings.model_copy(update={"secret": SecretStr("s" * 32)})
+    assert backup.main(instance.settings, folder, None) == 0
+    assert f"({instance.settings.data / 'secret'})" in capsys.readouterr().out
+    settings = instance.settings.model_copy(update={"secret": SecretStr("s" * 32)})
     assert backup.main(settings, folder, None) == 0
     assert "signs tokens (ATELIER_SECRET)" in capsys.readouterr().out
 
 
-def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path) -> None:
+def test_a_killed_backup_is_no_backup(instance: Instance, target: Instance, folder: Path) -> None:
     """Killed in the middle it is never restored.
 
     The next one goes on with what was copied and tidies up.
     """
-    last = house.settings.blobs_folder / max(house.add(*(os.urandom(200) for _ in range(300))))
+    last = instance.settings.blobs_folder / max(
+        instance.add(*(os.urandom(200) for _ in range(300)))
+    )
     last.rename(folder.with_name("last"))
     os.mkfifo(last)  # the backup stops there, and cannot be done before it is killed
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith("ATELIER_")
     }
-    environment["ATELIER_DATABASE_URL"] = house.url
-    words = ["backup", str(folder), "--data", str(house.settings.data)]
+    environment["ATELIER_DATABASE_URL"] = instance.url
+    words = ["backup", str(folder), "--data", str(instance.settings.data)]
     victim = subprocess.Popen(
         [sys.executable, "-m", "atelier", *words], env=environment, stdout=subprocess.DEVNULL
     )
@@ -331,8 +345,8 @@ def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path)
     with pytest.raises(archive.BackupError, match="no whole backup"):
         restore.main(target.settings, folder, None)
     orphan = str(next(folder.glob("blobs/tasks/*/*")).relative_to(folder / "blobs"))
-    asyncio.run(_with(house, lambda database: _forget(house, database, orphan)))
-    assert backup.main(house.settings, folder, None) == 0
+    asyncio.run(_with(instance, lambda database: _forget(instance, database, orphan)))
+    assert backup.main(instance.settings, folder, None) == 0
     assert not list(folder.glob("*.part"))
     assert not (folder / "blobs" / orphan).exists()
     assert restore.main(target.settings, folder, None) == 0
@@ -340,27 +354,27 @@ def test_a_killed_backup_is_no_backup(house: House, target: House, folder: Path)
 
 
 def test_one_backup_at_a_time(
-    house: House, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    instance: Instance, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second backup into the same folder is refused, so is one of the same database, and one beside a migration."""
+    """A second backup into the folder or of the database is refused, or during a migration."""
     with (
         archive.Archive(folder).locked(),
         pytest.raises(archive.BackupError, match="another backup"),
     ):
-        backup.main(house.settings, folder, None)
+        backup.main(instance.settings, folder, None)
     monkeypatch.setitem(tables.SESSION, "lock_timeout", "50ms")
     for lock, reason in ((locks.BLOB_REMOVAL, "another backup"), (locks.MIGRATION, "a migration")):
-        with psycopg.connect(house.url) as connection:
+        with psycopg.connect(instance.url) as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", (lock,))
             with pytest.raises(archive.BackupError, match=reason):
-                backup.main(house.settings, tmp_path / "other", None)
+                backup.main(instance.settings, tmp_path / "other", None)
 
 
 def test_the_connection_that_holds_the_blobs_must_last(
-    house: House, folder: Path, monkeypatch: pytest.MonkeyPatch
+    instance: Instance, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the database goes away while blobs are copied, deletions may have gone on: that is no backup."""
-    house.add(b"one")
+    """A backup fails when the database is lost meanwhile: deletions may have followed."""
+    instance.add(b"one")
     ended = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
         "'atelier backup'"
@@ -368,21 +382,21 @@ def test_the_connection_that_holds_the_blobs_must_last(
     copied = backup.copies.copy
 
     async def cut(*args: Any) -> Any:
-        house.execute(ended + " AND datname = current_database()")
+        instance.execute(ended + " AND datname = current_database()")
         async for made in copied(*args):
             yield made
 
     monkeypatch.setattr(backup.copies, "copy", cut)
     with pytest.raises(archive.BackupError, match="lost the database"):
-        backup.main(house.settings, folder, None)
+        backup.main(instance.settings, folder, None)
     assert archive.Archive(folder).whole() == []
 
 
-def test_only_the_schema_of_this_version_is_backed_up(house: House, folder: Path) -> None:
+def test_only_the_schema_of_this_version_is_backed_up(instance: Instance, folder: Path) -> None:
     """A database that is to be migrated first is refused, whatever it lacks."""
-    house.execute("DELETE FROM django_migrations WHERE app = 'files'")
+    instance.execute("DELETE FROM django_migrations WHERE app = 'files'")
     with pytest.raises(archive.BackupError, match="atelier migrate"):
-        backup.main(house.settings, folder, None)
+        backup.main(instance.settings, folder, None)
 
 
 def _before_0005(table: archive.Table) -> archive.Table:
@@ -395,9 +409,11 @@ def _change(path: Path, **changes: Any) -> None:
     path.write_bytes(msgspec.json.encode(manifest))
 
 
-def test_a_backup_of_a_newer_version_is_refused(house: House, target: House, folder: Path) -> None:
+def test_a_backup_of_a_newer_version_is_refused(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
     """A schema or a form that this version does not know is not restored by halves."""
-    backup.main(house.settings, folder, None)
+    backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     manifest = whole / archive.MANIFEST
     for changes, reason in (
@@ -413,12 +429,12 @@ def test_a_backup_of_a_newer_version_is_refused(house: House, target: House, fol
 
 
 def test_a_backup_of_an_older_version_is_migrated(
-    house: House, target: House, folder: Path
+    instance: Instance, target: Instance, folder: Path
 ) -> None:
     """The rows of an older schema go into that schema, which is then brought to the newest."""
-    house.add(b"one")
-    house.execute("DELETE FROM outbox")  # whose rows have a column since 0005
-    backup.main(house.settings, folder, None)
+    instance.add(b"one")
+    instance.execute("DELETE FROM outbox")  # whose rows have a column since 0005
+    backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     found = archive.read_manifest(whole)
     later = {"tasks", "task_totals", "instance"}  # made by 0003 and 0004
@@ -426,16 +442,18 @@ def test_a_backup_of_an_older_version_is_migrated(
     _change(whole / archive.MANIFEST, alembic="0002", tables=older)
     assert restore.main(target.settings, folder, None) == 0
     assert is_current(target.url)
-    rows = house.dump()
+    rows = instance.dump()
     assert {name: found for name, found in target.dump().items() if name not in later} == {
         name: found for name, found in rows.items() if name not in later
     }
 
 
 @pytest.mark.parametrize("what", ["database", "blobs", "redis"])
-def test_nothing_is_overwritten(house: House, target: House, folder: Path, what: str) -> None:
-    """A target whose database, store or Redis holds anything is refused, by name, and left as it is."""
-    backup.main(house.settings, folder, None)
+def test_nothing_is_overwritten(
+    instance: Instance, target: Instance, folder: Path, what: str
+) -> None:
+    """A target whose database, store or Redis is not empty is refused by name and left alone."""
+    backup.main(instance.settings, folder, None)
     word = {
         "database": "the database has tables",
         "blobs": "the blob store holds",
@@ -453,20 +471,20 @@ def test_nothing_is_overwritten(house: House, target: House, folder: Path, what:
 
 
 def test_what_cannot_be_asked_is_not_taken_for_empty(
-    house: House, target: House, folder: Path
+    instance: Instance, target: Instance, folder: Path
 ) -> None:
     """Without an answer from Redis nothing is restored."""
-    backup.main(house.settings, folder, None)
+    backup.main(instance.settings, folder, None)
     away = target.settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:1/0")})
     with pytest.raises(Unavailable, match="Redis does not answer"):
         restore.main(away, folder, None)
     assert restore.main(target.settings, folder, None) == 0
 
 
-def test_a_damaged_backup_is_refused(house: House, target: House, folder: Path) -> None:
-    """Rows that are not what the manifest says are found before anything is done, a blob before its rows are there."""
-    (key,) = house.add(b"one")
-    backup.main(house.settings, folder, None)
+def test_a_damaged_backup_is_refused(instance: Instance, target: Instance, folder: Path) -> None:
+    """Altered rows are found before anything is done, an altered blob before rows are written."""
+    (key,) = instance.add(b"one")
+    backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     rows = archive.table_file(whole, "users")
     good = rows.read_bytes()
@@ -478,16 +496,18 @@ def test_a_damaged_backup_is_refused(house: House, target: House, folder: Path) 
     with pytest.raises(archive.BackupError, match="corrupt"):
         restore.main(target.settings, folder, None)
     assert target.execute("SELECT count(*) FROM users") == [(0,)]
-    with pytest.raises(Conflict, match="unfinished restore"):  # nobody starts with half of one
+    with pytest.raises(Conflict, match="unfinished restore"):  # half of one is not started
         migrate(target.url)
 
 
-def test_an_older_backup_is_chosen_by_name(house: House, target: House, folder: Path) -> None:
+def test_an_older_backup_is_chosen_by_name(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
     """`--at` restores that moment; a name that is not there says which are."""
-    house.add(b"one")
-    backup.main(house.settings, folder, None)
-    house.add(b"two")
-    backup.main(house.settings, folder, None)
+    instance.add(b"one")
+    backup.main(instance.settings, folder, None)
+    instance.add(b"two")
+    backup.main(instance.settings, folder, None)
     first, second = archive.Archive(folder).whole()
     with pytest.raises(archive.BackupError, match=f"{first.name}, {second.name}"):
         restore.main(target.settings, folder, "yesterday")
@@ -500,7 +520,7 @@ def test_a_bucket_is_backed_up_and_filled(
     fresh_database_url: str,
     empty_database_url: str,
     redis_url: str,
-    target: House,
+    target: Instance,
     s3: S3Server,
 ) -> None:
     """Blobs in S3 come into the folder, and from there into another bucket.
@@ -509,21 +529,21 @@ def test_a_bucket_is_backed_up_and_filled(
     """
     where = {"s3_endpoint": s3.url, **KEYS}
     one, two = (f"s3://{s3.bucket(f'bucket-{secrets.token_hex(4)}')}/a" for _ in range(2))
-    house = House(tmp_path / "house", fresh_database_url, redis_url, blobs=one, **where)
-    there = House(tmp_path / "there", empty_database_url, redis_url, blobs=two, **where)
-    house.execute(USER)
-    house.add(b"one", b"two" * 3_000_000)
-    assert backup.main(house.settings, tmp_path / "backups", None) == 0
+    instance = Instance(tmp_path / "instance", fresh_database_url, redis_url, blobs=one, **where)
+    there = Instance(tmp_path / "there", empty_database_url, redis_url, blobs=two, **where)
+    instance.execute(USER)
+    instance.add(b"one", b"two" * 3_000_000)
+    assert backup.main(instance.settings, tmp_path / "backups", None) == 0
     assert restore.main(there.settings, tmp_path / "backups", None) == 0
-    assert but_its_name(there.dump()) == but_its_name(house.dump())
+    assert but_its_name(there.dump()) == but_its_name(instance.dump())
     assert there.agrees()
     assert asyncio.run(_with(there, lambda database: ownership.belongs(database, there.blobs, ())))
 
 
-def test_the_lists_are_read_by_sha256sum(house: House, folder: Path) -> None:
-    """What the documentation tells to run each quarter runs."""
-    house.add(b"one", b"two")
-    backup.main(house.settings, folder, None)
+def test_the_lists_are_read_by_sha256sum(instance: Instance, folder: Path) -> None:
+    """The documentation's quarterly drill runs."""
+    instance.add(b"one", b"two")
+    backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     words = ["sha256sum", "--check", "--quiet", str(whole / archive.LIST)]
     assert subprocess.run(words, cwd=folder / "blobs", check=False).returncode == 0

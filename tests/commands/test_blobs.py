@@ -48,7 +48,7 @@ async def content(store: Blobs) -> dict[str, bytes]:
 async def test_there_and_back(
     s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder goes into a bucket and from there into another folder: every blob, and whose they are."""
+    """A folder goes into a bucket and from there into another folder: every blob and the owner."""
     first, last = tmp_path / "first", tmp_path / "last"
     made = await fill(DirectoryBlobs(first))
     url = f"s3://{s3.bucket(f'bucket-{secrets.token_hex(4)}')}/prefix"
@@ -99,7 +99,7 @@ async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
 
 
 async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A blob that is there with other bytes is never replaced: it is listed, the exit code is 1, the rest is copied."""
+    """An existing blob with other bytes is listed and never replaced, with exit code 1."""
     first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
     await fill(first)
     await last.put("files/001", bytes(50))
@@ -120,7 +120,7 @@ async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixtu
 async def test_strangers_files_are_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What a file system or a person has put beside the blobs does not stop the copy."""
+    """Foreign files beside the blobs do not stop the copy."""
     first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
     made = await fill(first)
     (first.root / "lost+found").mkdir()
@@ -144,7 +144,7 @@ async def test_a_store_of_others_is_not_mixed_with_ours(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_begun(tmp_path: Path) -> None:
-    """A store that is no store, does not exist, or is the same twice is an error before anything is done."""
+    """A store that is invalid, missing or given twice is an error before anything is done."""
     settings = Settings(data=tmp_path / "data")
     with pytest.raises(Invalid, match="FROM should be a folder or s3://"):
         copy(settings, "gs://bucket", str(tmp_path))

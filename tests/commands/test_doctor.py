@@ -117,7 +117,7 @@ def test_a_queue_that_forgets(capsys: pytest.CaptureFixture[str], folder: Path) 
     assert "needs noeviction" in capsys.readouterr().out
 
 
-def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_port_that_another_program_has(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """Another program on our port is a failure."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -126,7 +126,7 @@ def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str], folde
     assert verdicts(capsys.readouterr().out)["port"] == "FAILED"
 
 
-def test_a_port_of_nobody_in_particular(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+def test_a_port_chosen_by_the_system(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """0 is no port that could be free or taken."""
     assert main(load(data=folder, host="127.0.0.1", port=0, grpc_port=0)) == 0
     output = capsys.readouterr().out
@@ -141,7 +141,7 @@ def test_one_port_for_two(capsys: pytest.CaptureFixture[str], folder: Path) -> N
 
 
 def test_a_secret_that_is_kept(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """What `atelier up` made is shown as a value with its place, not as none.
+    """A secret that `atelier up` made is shown as a value with its place, not as none.
 
     Never the value itself.
     """

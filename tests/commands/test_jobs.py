@@ -72,6 +72,6 @@ def test_rabbitmq_is_asked_where_it_is_set(
 def test_a_queue_that_there_is_not(
     settings: Settings, capsys: pytest.CaptureFixture[str], *, name: str, resend: bool, known: str
 ) -> None:
-    """It is an error of use; files have no dead letters, for what became of them is in their rows."""
+    """It is a usage error: files have no dead letters, their rows hold the outcome."""
     assert main(settings, name, resend=resend, purge=False) == 2
     assert capsys.readouterr().out.rstrip().endswith(known)

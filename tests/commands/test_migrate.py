@@ -1,4 +1,4 @@
-"""Migrating: from nothing to the newest schema, nothing the second time, and not believed to be done when it is not."""
+"""Migrating reaches the newest schema, again changes nothing, and is current only when done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The containers of compose.yaml under a name, ports and images of the test's own, and how to talk to them."""
+"""The containers of compose.yaml under the test's own name, ports and images."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Stack:
         return self.compose("ps", "--all", "--quiet", service).split()
 
     def inspect(self, container: str) -> dict[str, Any]:
-        """What Docker knows of a container."""
+        """Docker's record of a container."""
         found: list[dict[str, Any]] = json.loads(self.docker("inspect", container))
         return found[0]
 
@@ -84,7 +84,7 @@ class Stack:
         return self.compose("exec", "-T", service, "python", "-", *words, given=text)
 
     def alive(self) -> bool:
-        """Whether the API answers through the proxy, with everything that it needs."""
+        """True if the API answers through the proxy, with everything that it needs."""
         with contextlib.suppress(httpx2.HTTPError):
             return httpx2.get(f"{self.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
         return False
@@ -104,7 +104,7 @@ class Stack:
         return client
 
     def logs(self) -> str:
-        """The last lines of everybody, for whoever looks at a failure."""
+        """The last lines of every container, to explain a failure."""
         return self.compose("logs", "--tail", "40", check=False)
 
     def _run(

@@ -1,4 +1,4 @@
-"""The containers as an operator runs them: upgraded from the release before, used, killed, scaled, brought down.
+"""The containers as an operator runs them: upgraded, used, killed, scaled, brought down.
 
 The tests of this file are one story and run in their order.
 """
@@ -115,7 +115,8 @@ def test_containers_can_do_little(stack: Stack) -> None:
     fewest, *_, most = found.pop("filters")
     assert most > fewest
     assert found == {
-        "user": 10001, "capabilities": 0, "no_new_privileges": "1", "root_is_writable": False, "database": [],
+        "user": 10001, "capabilities": 0, "no_new_privileges": "1", "root_is_writable": False,
+        "database": [],
         "captions_laid_out": True,
     }  # fmt: skip
 
@@ -134,7 +135,7 @@ def test_the_broker_has_the_queues_that_are_used(stack: Stack) -> None:
     assert "celery_delayed" not in listed
 
 
-def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None:
+def test_a_token_is_required(stack: Stack, ada: httpx2.Client) -> None:
     """No token, a broken one: 401.
 
     The engines have no port on this machine, and metrics no way out.
@@ -149,7 +150,7 @@ def test_nobody_enters_without_a_token(stack: Stack, ada: httpx2.Client) -> None
 
 
 def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> None:
-    """Uploaded, captioned, sent by the proxy after the API has allowed it, in part too, and gone when deleted."""
+    """A picture is captioned, served by the proxy if the API allows it, and gone when deleted."""
     words = "С начала фазы запрещающего сигнала прошло: 7 секунд"
     files = {"file": ("waterfall.jpg", PHOTO.read_bytes(), "image/jpeg")}
     created = ada.post("/api/images", files=files, data={"description": words})
@@ -178,8 +179,8 @@ def test_a_picture_from_upload_to_deletion(stack: Stack, ada: httpx2.Client) -> 
     assert httpx2.get(f"{stack.url}{location}").status_code == 404
 
 
-def test_books_over_both_doors(stack: Stack, ada: httpx2.Client) -> None:
-    """What REST writes, gRPC reads and its watchers hear of, by way of the broker's side of the house."""
+def test_books_over_rest_and_grpc(stack: Stack, ada: httpx2.Client) -> None:
+    """A book over REST is read over gRPC, and its watchers hear of it through the broker."""
     metadata = [("authorization", ada.headers["Authorization"])]
     with grpc.insecure_channel(f"127.0.0.1:{stack.grpc}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
@@ -245,7 +246,7 @@ def test_large_bodies_meet_one_limit(ada: httpx2.Client) -> None:
 
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_no_acknowledged_upload_is_lost(stack: Stack, ada: httpx2.Client, victim: str) -> None:
-    """A container is killed with -9 amid uploads and started again: every acknowledged upload becomes ready."""
+    """A container is killed with -9 amid uploads: every acknowledged upload becomes ready."""
     begun = threading.Event()
 
     def one(number: int) -> int:
@@ -260,7 +261,7 @@ def test_no_acknowledged_upload_is_lost(stack: Stack, ada: httpx2.Client, victim
         time.sleep(1)
         stack.compose("start", victim)
         ids = [each.result() for each in uploads]
-    until(stack.alive, f"the house did not come back after {victim}")
+    until(stack.alive, f"the stack did not come back after {victim}")
     assert [settled(ada, image)["status"] for image in ids] == ["ready"] * UPLOADS
     assert all(ada.get(f"/api/images/{image}").content[:2] == b"\xff\xd8" for image in ids)
     seen["images"] += ids
@@ -276,7 +277,7 @@ def test_what_ends_by_itself_is_started_again(stack: Stack) -> None:
 
 
 def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> None:
-    """Two APIs and two processors: the proxy finds the new one, and pictures are rendered by both."""
+    """With two APIs and two processors, the proxy finds the new one, and both render."""
     stack.up("--no-recreate", "--scale", "api=2", "--scale", "processor=2")
 
     def both() -> bool:
@@ -302,7 +303,7 @@ def test_more_containers_share_the_work(stack: Stack, ada: httpx2.Client) -> Non
 
 
 def test_every_change_was_announced(stack: Stack, ada: httpx2.Client) -> None:
-    """Whoever was killed: the subscriber has every event of every picture, numbered without a gap."""
+    """Whatever was killed, the subscriber has every event of every picture, without a gap."""
 
     def gaps() -> dict[str, list[int]]:
         numbers: dict[str, set[int]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""The manifests in deploy/kubernetes: what the API server would accept, and what this house needs of them."""
+"""The manifests in deploy/kubernetes are what the API server accepts and Atelier needs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ VERSIONS = ("1.30", "1.37")  # the oldest that is supported and the newest whose
 KUSTOMIZE = {"Kustomization", "Component"}
 NAMES = {role.name for role in ROLES}
 OVERLAYS = FOLDER / "overlays"
-NOBODY = "nobody"  # the service without a pod
+WITHOUT_PODS = "nobody"  # the service without a pod
 NAME = "app.kubernetes.io/name"
-# A house with its blobs in a shared volume: what docs/howto/kubernetes.md shows.
+# An instance with its blobs in a shared volume: what docs/howto/kubernetes.md shows.
 ON_A_VOLUME = """
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
@@ -48,7 +48,7 @@ secretGenerator:
 
 Manifest = dict[str, Any]
 
-# It would read a megabyte of schemas anew for each object.
+# It would read a megabyte of schemas again for each object.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
 
@@ -102,14 +102,14 @@ def container(found: Manifest) -> Manifest:
 
 
 def matches(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Whether a selector by labels means this pod."""
+    """True if a selector by labels means this pod."""
     return all(labels.get(key) == value for key, value in selector.items())
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("found", objects(), ids=label)
 def test_every_object_fits_its_schema(found: Manifest, version: str) -> None:
-    """The API server's own schema, strictly: no field is misspelled, missing or of another type."""
+    """No field is misspelled, missing or of another type, by the API server's own schema."""
     kubernetes_validate.validate(found, version, strict=True)
 
 
@@ -125,7 +125,7 @@ def test_a_misspelled_field_is_found() -> None:
     "path", sorted(FOLDER.rglob("kustomization.yaml")), ids=lambda path: path.parent.name
 )
 def test_every_file_is_used_and_there(path: Path) -> None:
-    """What a kustomization names exists, and what lies beside it is named."""
+    """Each file that a kustomization names exists, and each file beside it is named."""
     (found,) = documents(path)
     generators = [*found.get("configMapGenerator", []), *found.get("secretGenerator", [])]
     named = {*found.get("resources", []), *found.get("components", [])}
@@ -194,7 +194,7 @@ def test_there_is_a_deployment_for_each_role() -> None:
 
 @pytest.mark.parametrize("found", of("Deployment").values(), ids=label)
 def test_probes_ask_what_they_mean(found: Manifest) -> None:
-    """Alive by /healthz (an engine that is away restarts nobody), ready by /readyz, on a port that the pod has."""
+    """Liveness is /healthz, which no engine fails; readiness is /readyz; their ports are open."""
     only = container(found)
     ports = {port["name"]: port["containerPort"] for port in only["ports"]}
     assert ports == {"api": {"http": 8000}, "grpc": {"grpc": 50051, "metrics": 9100}}.get(
@@ -210,7 +210,7 @@ def test_probes_ask_what_they_mean(found: Manifest) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_a_pod_has_time_to_drain(role: Any) -> None:
-    """Kubernetes kills no sooner than `atelier up` would, and what serves clients waits for the balancers first."""
+    """Kubernetes kills no sooner than `atelier up`, and servers first wait for the balancers."""
     found = of("Deployment")[role.name]
     grace = template(found)["spec"]["terminationGracePeriodSeconds"]
     before = (
@@ -245,7 +245,7 @@ def test_services_lead_to_pods() -> None:
     """Each service selects a role and names one of its ports; each ingress a service."""
     pods = [template(found) for found in of("Deployment").values()]
     services = of("Service")
-    for found in (found for name, found in services.items() if name != NOBODY):
+    for found in (found for name, found in services.items() if name != WITHOUT_PODS):
         (pod,) = [
             pod for pod in pods if matches(found["spec"]["selector"], pod["metadata"]["labels"])
         ]
@@ -262,16 +262,16 @@ def test_services_lead_to_pods() -> None:
 @pytest.mark.parametrize(
     "folder", [FOLDER / "base", OVERLAYS / "example"], ids=lambda folder: str(folder.name)
 )
-def test_counts_are_not_for_everybody(folder: Path) -> None:
+def test_metrics_are_not_public(folder: Path) -> None:
     """The ingress leads /metrics, with a slash or without, to a service that has no pod."""
     ingress = next(
         found for found in documents(folder / "ingress.yaml") if found["metadata"]["name"] == "api"
     )
     paths = {path["path"]: path for path in ingress["spec"]["rules"][0]["http"]["paths"]}
     assert paths["/metrics"]["pathType"] == "Prefix"
-    assert paths["/metrics"]["backend"]["service"]["name"] == NOBODY
+    assert paths["/metrics"]["backend"]["service"]["name"] == WITHOUT_PODS
     assert paths["/"]["backend"]["service"]["name"] == "api"
-    assert "selector" not in of("Service")[NOBODY]["spec"]
+    assert "selector" not in of("Service")[WITHOUT_PODS]["spec"]
 
 
 def test_the_processor_cannot_reach_the_database() -> None:
@@ -324,7 +324,7 @@ def test_the_documented_probe_asks_a_port_that_answers() -> None:
 
 
 def test_clients_are_told_apart() -> None:
-    """All come through the ingress controller: unless it is believed, they share one limit of failed sign-ins."""
+    """The ingress controller is a trusted proxy, so clients do not share one limit of sign-ins."""
     believed = Settings(
         trusted_proxies=dict(variables())[f"{PREFIX}TRUSTED_PROXIES"]
     ).trusted_proxies
@@ -333,7 +333,7 @@ def test_clients_are_told_apart() -> None:
 
 
 def test_the_example_has_no_secret() -> None:
-    """Nobody runs with the secret that the example shows: it is refused."""
+    """The secret that the example shows is refused."""
     secret = dict(variables())["ATELIER_SECRET"]
     with pytest.raises(ValidationError):
         Settings(secret=secret)
@@ -341,7 +341,7 @@ def test_the_example_has_no_secret() -> None:
 
 @pytest.mark.parametrize("name", ["example", "volume"])
 def test_overlays_build(name: str, tmp_path: Path) -> None:
-    """The overlay, and a house on a volume, build and fit the schemas.
+    """The overlay, and an instance on a volume, build and fit the schemas.
 
     Every name that they refer to is there.
     """
@@ -373,7 +373,7 @@ def test_overlays_build(name: str, tmp_path: Path) -> None:
 
 
 def build(folder: Path) -> str:
-    """What would be applied.
+    """The manifests that would be applied.
 
     Needs kubectl or kustomize, which are in no Python package; skips without.
     """

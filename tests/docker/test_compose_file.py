@@ -18,7 +18,7 @@ VARIABLE = re.compile(r"\$\{(ATELIER_\w+)")
 
 
 def mounted(service: str) -> dict[str, str]:
-    """What a service mounts, by the place where it stands in the container."""
+    """The mounts of a service, by their place in the container."""
     volumes = SERVICES[service].get("volumes", ())
     mounts = (re.sub(r":ro$", "", mount).rpartition(":") for mount in volumes)
     return {place: source for source, _, place in mounts}
@@ -43,7 +43,7 @@ def test_font_and_size_of_captions_reach_every_role(role: str) -> None:
 
 
 def test_the_roles_of_captions_see_the_fonts() -> None:
-    """Where a font is looked for the operator's folder is mounted, in a folder that is searched."""
+    """The operator's fonts are mounted where fonts are searched, in each role that draws."""
     folder = "/usr/local/share/fonts"
     sources = {role: mounted(role)[folder] for role in SERVICES if folder in mounted(role)}
     assert sources == dict.fromkeys(CAPTIONS, "${ATELIER_FONTS:-fonts}")

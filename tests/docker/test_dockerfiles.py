@@ -30,9 +30,9 @@ def recipe(role: str) -> list[str]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_recipes_of_all_roles_are_one(role: str) -> None:
-    """What one image learns, every image learns: they differ in name, port, command and health.
+    """Recipes differ only in name, port, command and health check.
 
-    And in the library of captions, which only some need.
+    And in the library for captions, which only some need.
     """
 
     def shared(of: str) -> list[str]:
@@ -56,7 +56,7 @@ def test_an_image_says_what_runs_in_it(role: str) -> None:
 
 @pytest.mark.parametrize("role", [*ROLES, "proxy"])
 def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
-    """A numeric user other than root, a stop signal, and bases that any registry mirror can stand in for."""
+    """Each image has a numeric user other than root, a stop signal and a mirrorable base."""
     text = "\n".join(recipe(role))
     users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
     assert users
@@ -70,7 +70,7 @@ def test_an_image_runs_unprivileged_from_a_named_base(role: str) -> None:
 
 
 def test_every_role_has_a_recipe() -> None:
-    """Nobody adds an image and forgets to hold it to the rules above."""
+    """Every image is held to the rules above."""
     assert {path.name.removesuffix(".Dockerfile") for path in DOCKER.glob("*.Dockerfile")} == {
         *ROLES,
         "proxy",

@@ -57,7 +57,7 @@ def image(role: str) -> dict[str, str]:
 
 
 class Container:
-    """What a container of `compose.yaml` has, in folders of the test's own."""
+    """The environment of a container of `compose.yaml`, in folders of the test's own."""
 
     def __init__(self, folder: Path, servers: dict[str, str]) -> None:
         self.folder = folder
@@ -82,7 +82,7 @@ class Container:
         )
 
     def doctor(self, role: str, **more: str) -> subprocess.CompletedProcess[str]:
-        """What `atelier doctor` says there."""
+        """The output of `atelier doctor` there."""
         process = self.start(role, "doctor", **more)
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         return subprocess.CompletedProcess((), process.returncode, output, errors)

@@ -1,4 +1,4 @@
-"""The proxy of the containers, with its own configuration, before an API in this process: a real nginx."""
+"""The containers' proxy: a real nginx with its own configuration before an API in this process."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def picture(request: Request, res: Res, way: str) -> Response:
 
 @router.post("/said")
 async def said(request: Request) -> Response:
-    """What the API hears of the client, and how much it sent."""
+    """The client as the API sees it, and how much it sent."""
     body = await request.body()
     names = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "host")
     return Response(
@@ -157,7 +157,7 @@ async def nginx(folder: Path, api: int) -> AsyncIterator[int]:
 async def test_what_nginx_sends_is_what_the_api_would_send(
     proxy: str, method: str, headers: dict[str, str]
 ) -> None:
-    """Status, bytes and headers are the same whoever reads the file, under every condition and range."""
+    """Status, bytes and headers are the same from API and proxy, for every condition and range."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         ours = await client.request(method, "/direct", headers=headers)
         theirs = await client.request(method, "/proxied", headers=headers)
@@ -181,7 +181,7 @@ async def test_nginx_reads_the_file_itself(proxy: str) -> None:
 
 
 async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
-    """Nobody reads a blob without asking the API."""
+    """No blob is read without asking the API."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         for path in (f"/_blobs/{KEY}", f"/%5Fblobs/{KEY}", f"/x/../_blobs/{KEY}"):
             assert (await client.get(path)).status_code == 404
@@ -190,7 +190,7 @@ async def test_stored_bytes_have_no_address_of_their_own(proxy: str) -> None:
 @pytest.mark.parametrize(
     "path", ["/metrics", "/metrics/", "/metric%73", "/metrics%2F", "/metrics/?x=1"]
 )
-async def test_counts_are_not_for_everybody(proxy: str, path: str) -> None:
+async def test_metrics_are_not_public(proxy: str, path: str) -> None:
     """However the address is written that the API takes for that of its metrics."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.get(path)).status_code == 404
@@ -211,7 +211,7 @@ async def test_the_documentation_passes(proxy: str) -> None:
 
 
 async def test_every_type_that_the_proxy_answers_with_has_a_page(proxy: str) -> None:
-    """What nginx says by itself leads somewhere, too."""
+    """The proxy's own problem documents lead somewhere, too."""
     types = re.findall(r'"type":"(.*?)"', (PROXY / "nginx.conf").read_text())
     assert types
     async with httpx2.AsyncClient(base_url=proxy) as client:
@@ -227,7 +227,7 @@ async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
 
 
 async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
-    """One limit at both, and the same kind of answer: at the limit it passes, a byte more does not."""
+    """API and proxy have the same limit: a body of that size passes, one byte more does not."""
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         assert (await client.post("/said", content=b"x" * BODY_LIMIT)).status_code == 200
         answer = await client.post("/said", content=b"x" * (BODY_LIMIT + 1))
@@ -237,7 +237,7 @@ async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:
 
 
 async def test_an_api_that_is_away_is_a_problem(tmp_path: Path) -> None:
-    """While nothing answers behind it the proxy says 503, when to come back, and the same in the document."""
+    """While the API is away, the proxy answers 503 with Retry-After and the same document."""
     away = free_port()
     async with (
         nginx(tmp_path, away) as port,

@@ -1,4 +1,4 @@
-"""What each container image installs is what its role imports, late imports included: the import graph says so."""
+"""Each container image installs what its role imports, late imports included, and no more."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHARED = (
     "atelier.observe.probe",
 )  # the last: every image has a health check
 # What a role starts with, and what it finds by a name in a string: sandbox targets, Django's
-# settings, migrations. Whoever starts Django lets it check itself, views included.
+# settings, migrations. A role that starts Django runs its checks, views included.
 DJANGO = (
     "atelier.files.apps",
     "atelier.files.urls",
@@ -100,7 +100,7 @@ def closure(role: str) -> set[str]:
 
 
 def is_command(module: str) -> bool:
-    """Whether the command line imports it for one command alone."""
+    """True if the command line imports it for one command alone."""
     return module.startswith("atelier.") and module not in SHARED
 
 
@@ -129,7 +129,7 @@ def pyproject() -> dict[str, dict[str, list[str]]]:
 
 
 def listed(group: str) -> set[str]:
-    """What a dependency group names, with the groups that it includes."""
+    """The packages that a dependency group names, with the groups that it includes."""
     names: set[str] = set()
     for entry in pyproject()["dependency-groups"][group]:
         names |= listed(entry["include-group"]) if isinstance(entry, dict) else {normal(entry)}
@@ -157,13 +157,13 @@ def test_an_image_installs_what_its_role_imports(role: str) -> None:
 
 @pytest.mark.parametrize("role", ROOTS)
 def test_an_image_installs_nothing_that_its_role_does_not_import(role: str) -> None:
-    """A package that nothing imports is weight and attack surface, unless a reason is written down."""
+    """A package that nothing imports has a written reason."""
     assert listed(f"role-{role}") - third_party(closure(role)) <= UNSEEN.keys()
 
 
 @pytest.mark.parametrize("role", ROOTS)
 def test_an_image_has_the_versions_of_the_lock(role: str) -> None:
-    """What runs in a container is what the tests ran on, hashes included."""
+    """Containers run the versions of the tests, hashes included."""
     image, lock = locked(REQUIREMENTS / f"{role}.txt"), locked(ROOT / "requirements.txt")
     assert image.items() <= lock.items()
     assert listed(f"role-{role}") <= image.keys()
@@ -176,7 +176,7 @@ def test_no_image_carries_the_embedded_engines(role: str) -> None:
 
 
 def test_the_processor_knows_no_database_and_no_web_framework() -> None:
-    """Its image has nothing by which it could reach a database, directly or by way of a dependency."""
+    """The processor's image has no package that reaches a database, directly or indirectly."""
     forbidden = {
         "asyncpg",
         "psycopg",

@@ -21,7 +21,7 @@ def drawn() -> set[str]:
 
 
 def test_the_tree_is_the_packages() -> None:
-    """Each folder and module at the top of the package stands in the tree once, and no other does."""
+    """Each top-level folder and module of the package stands in the tree once, and no other."""
     folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/*.py")}
     modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
     assert drawn() == folders | modules

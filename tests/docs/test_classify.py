@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```console\n\$ (.*?)\n(.*?)^```$", re.MULTILINE | re.DOTAL
 
 
 def blocks() -> list[tuple[list[str], list[str]]]:
-    """Each command of the page, by this interpreter's programs, and the lines that it is said to print."""
+    """Each command of the page, for this interpreter's programs, with its expected lines."""
     text = (ROOT / "docs" / "howto" / "classify.md").read_text(encoding="utf-8")
     programs = str(Path(sys.executable).parent)
     return [
@@ -47,7 +47,7 @@ def port() -> Iterator[str]:
 
 
 def test_the_first_run_is_as_shown(port: str, tmp_path: Path) -> None:
-    """The stand-in starts, every photo of the tests is classified, and the report looks as on the page."""
+    """The stand-in starts, every test photo is classified, and the report is as on the page."""
     (_, (shown_port,)), (command, said) = blocks()
     shown_output, output = command[-1], str(tmp_path / "photos.jsonl")
     command = [word.replace(shown_port, port).replace(shown_output, output) for word in command]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     ids=["capacity", "scaling"],
 )
 def test_pages_and_figures_never_part(page: Path, made: Callable[[], dict[str, str]]) -> None:
-    """Every made block of the page is what its script makes of the kept reports, and no block is left out."""
+    """Every generated block of the page is what its script makes of the kept reports."""
     text, blocks = page.read_text(encoding="utf-8"), made()
     assert {name for _, name, _ in BLOCK.findall(text)} == set(blocks)
     assert filled(text, blocks) == text
@@ -44,7 +44,7 @@ def test_the_cores_that_are_measured(cores: int, steps: list[int]) -> None:
 
 
 def test_the_arithmetic_of_scaling() -> None:
-    """A request's figures, worked out by hand once: events and writes of `mix`, the rate of a million daily users."""
+    """The events and writes of `mix` and the rate of a million daily users are as by hand."""
     assert scaling._per_request(scaling.EVENTS) == pytest.approx(0.04 * 2 + 0.04 + 0.03 + 0.01 * 2)
     asked = scaling.Demand(1e6)
     assert asked.rate == pytest.approx(1736.1, rel=1e-4)

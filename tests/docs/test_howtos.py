@@ -1,4 +1,4 @@
-"""The how-to pages of what people do over HTTP, pasted into a shell from top to bottom as they stand."""
+"""The how-to pages over HTTP work when pasted into a shell from top to bottom."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def instance() -> Iterator[Instance]:
 
 
 def paste(instance: Instance, folder: Path, page: str) -> str:
-    """What a shell prints that has the README's token and then runs the page."""
+    """The output of a shell that has the README's token and then runs the page."""
     (folder / "tests").symlink_to(ROOT / "tests")
     return run(instance, folder, TOKEN, *prompted((HOWTO / page).read_text(encoding="utf-8")))
 
 
 def run(instance: Instance, folder: Path, *lines: str) -> str:
-    """What a shell prints that runs these lines; none may fail."""
+    """The output of a shell that runs these lines; none may fail."""
     pasted = "\n".join([f"A={instance.url}", *lines])
     command = ["bash", "-eu", "-o", "pipefail", "-c", pasted]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Docs are part of the program: made pages are not stale, written ones complete, links lead somewhere."""
+"""Generated pages are fresh, written ones complete, and links lead to existing targets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 
 @pytest.mark.parametrize("name", PAGES)
 def test_made_pages_are_fresh(name: str) -> None:
-    """What `make docs` would write is what is committed."""
+    """The output of `make docs` is committed."""
     assert (REFERENCE / name).read_text(encoding="utf-8") == PAGES[name]()
 
 

@@ -130,7 +130,7 @@ def test_each_option_works_by_itself(script: ModuleType, *, rotate: bool, resize
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16"])
 def test_every_mode_becomes_a_jpeg(script: ModuleType, tmp_path: Path, mode: str) -> None:
-    """What the page says of each mode holds: Pillow refuses it or not, the mended code never."""
+    """The page's claim about each mode holds: Pillow refuses it or not, the mended code never."""
     refused = mode in {"RGBA", "LA", "P", "PA", "I", "I;16"}
     picture = Image.new(mode, (8, 8))
     with pytest.raises(OSError, match="cannot write mode") if refused else nullcontext():

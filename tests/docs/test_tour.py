@@ -20,7 +20,7 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def commands(section: str) -> Iterator[str]:
-    """What stands behind each prompt of a section of the README, with the lines that a backslash continues."""
+    """The commands after each prompt of a section of the README, with continued lines."""
     text = (
         (ROOT / "README.md")
         .read_text(encoding="utf-8")
@@ -31,13 +31,13 @@ def commands(section: str) -> Iterator[str]:
 
 
 def prompted(text: str) -> Iterator[str]:
-    """What stands behind each prompt of a text."""
+    """The text behind each prompt."""
     for block in CONSOLE.findall(text):
         yield from re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)
 
 
 def test_the_tour_can_be_pasted_in_one_go(tmp_path: Path) -> None:
-    """Nothing needs a pause or a second try: at the end the captioned picture lies there and the words are changed."""
+    """The tour needs no pause or retry, and ends with a captioned picture."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     with running() as instance:
         pasted = "\n".join(commands("Two minutes")).replace("http://127.0.0.1:8000", instance.url)

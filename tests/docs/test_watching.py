@@ -47,7 +47,7 @@ def expressions() -> list[str]:
 
 
 def test_alerts_and_dashboard_use_metrics_that_exist() -> None:
-    """A name that nobody exposes would never fire and show nothing."""
+    """An alert on a metric that is not exposed would never fire."""
     used = {
         name
         for text in [*expressions(), *(rule["expr"] for rule in rules())]
@@ -57,7 +57,7 @@ def test_alerts_and_dashboard_use_metrics_that_exist() -> None:
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
-    """What is measured is shown; a histogram by one of its series."""
+    """Each metric is shown; a histogram by one of its series."""
     shown = " ".join(expressions())
     names = re.findall(r"^\| `(atelier_\w+)`", METRICS, re.MULTILINE)
     assert [name for name in names if name not in shown] == []

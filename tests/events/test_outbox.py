@@ -1,4 +1,4 @@
-"""Events enter the outbox with the transaction that made them true, and the log of sent ones can be read and pruned."""
+"""Events are written with their transaction, and the log of sent ones can be read and pruned."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
 
 
 async def log_of(database: Database, count: int) -> list[str]:
-    """Events of alternating types as the relay leaves them, sent a minute apart, the last just now; their ids."""
+    """Insert events of alternating types, sent a minute apart, the last one now; their ids."""
     rows = await database.fetch(
         """
         INSERT INTO outbox (type, subject, sequence, data, position, sent_at)
@@ -77,7 +77,7 @@ async def test_many_events_of_one_transaction_keep_their_order(database: Databas
 
 
 async def test_a_sequence_number_is_used_once(database: Database) -> None:
-    """Two events of one subject cannot have the same number: whoever did not lock the row fails."""
+    """Two events of one subject cannot have the same number: a writer without the lock fails."""
     async with database.session() as session:
         outbox.record(session, "book.created", "books/7", 1, {})
         outbox.record(session, "book.updated", "books/7", 1, {})
@@ -94,7 +94,8 @@ async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
         f"""
         WITH made AS (INSERT INTO shelves (name) VALUES ('a'), ('b') RETURNING *),
         announced AS (
-            {outbox.INSERT} SELECT 'shelf.created', 'shelves/' || id, 1, jsonb_build_object('name', name) FROM made
+            {outbox.INSERT}
+            SELECT 'shelf.created', 'shelves/' || id, 1, jsonb_build_object('name', name) FROM made
         )
         SELECT id FROM made
         """
@@ -110,7 +111,7 @@ async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
 
 
 async def notifications(database: Database, *, asleep: bool) -> list[str]:
-    """What a listener hears of one insert, with or without a relay that sleeps."""
+    """Notifications of one insert, with or without an idle relay."""
     heard: list[str] = []
     relay = await asyncpg.connect(database.url)
     await relay.add_listener(outbox.WAKE_CHANNEL, lambda *_: heard.append("woken"))
@@ -168,7 +169,7 @@ async def test_the_log_of_some_types(database: Database, types: list[str]) -> No
 
 
 async def test_unsent_events_are_not_in_the_log(database: Database) -> None:
-    """What the relay has not sent yet is not read."""
+    """An event that the relay has not sent yet is not read."""
     async with database.session() as session:
         outbox.record(session, "a", "b", 1, {})
         await session.commit()
@@ -176,7 +177,7 @@ async def test_unsent_events_are_not_in_the_log(database: Database) -> None:
 
 
 async def test_pruning(database: Database) -> None:
-    """Events sent longer ago than the retention go, the others and the unsent stay, and positions go on."""
+    """Sent events older than the retention go, others and unsent ones stay, positions go on."""
     await log_of(database, 2500)
     async with database.session() as session:
         outbox.record(session, "a", "b", 1, {})
@@ -203,7 +204,7 @@ async def test_bounds_before_the_first_relay(database: Database) -> None:
 
 
 async def test_gaps(database: Database) -> None:
-    """Only subjects whose sequence misses a number are found, wherever pruning has set its beginning."""
+    """Only subjects whose sequence misses a number are found, wherever pruning has cut."""
     await database.fetch(
         f"{outbox.INSERT} VALUES ('t', 'whole', 3, '{{}}'), ('t', 'whole', 4, '{{}}'), "
         "('t', 'torn', 1, '{}'), ('t', 'torn', 3, '{}')"

@@ -1,4 +1,4 @@
-"""The API in this process with Django mounted in it, a real Celery worker beside it, on real engines."""
+"""The API in this process with Django mounted in it and a real Celery worker, on real engines."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def sandbox() -> Iterator[Sandbox[Inspection]]:
 
 
 def look(sandbox: Sandbox[Inspection] | None, content: bytes) -> Inspection:
-    """What the decoder finds in a file; without one, what its code finds in this process."""
+    """The decoder's findings in a file; without a decoder, those of its code in this process."""
     found = detect(content[:HEAD_BYTES], whole=len(content) <= HEAD_BYTES)
     task = Task(found.kind, found.content_type, 50_000_000)
     return inspect(task, content) if sandbox is None else sandbox.call_sync(task, content)

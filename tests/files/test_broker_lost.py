@@ -1,4 +1,4 @@
-"""The broker is killed while a worker has a job in hand: the worker stays, and takes the next job when it is back."""
+"""A worker whose broker is killed during a job stays, and takes the next job when it is back."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ def in_hand(broker: Engine) -> int:
 
 
 def is_waited_for(settings: Settings) -> bool:
-    """Whether somebody waits for a row: the job has not only come, a process works on it."""
+    """True if a process waits for a row: the job has not only come, it is being worked on."""
     waiting = """
-        SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+        SELECT FROM pg_stat_activity
+        WHERE wait_event_type = 'Lock' AND datname = current_database()
     """
     with psycopg.connect(bootstrap.database_url(settings)) as connection:
         return connection.execute(waiting).fetchone() is not None
@@ -64,7 +65,7 @@ def is_waited_for(settings: Settings) -> bool:
 async def test_a_worker_outlives_its_broker(
     ada: Person, elsewhere: Settings, broker: Engine, tmp_path: Path, places: str
 ) -> None:
-    """A job that could not be acknowledged takes no place for ever, whether it had taken the last one or not."""
+    """A job that could not be acknowledged does not occupy a slot, even the last one."""
     log, record = tmp_path / "log", await ada.upload(b"a,b\n1,2\n")
     with psycopg.connect(bootstrap.database_url(elsewhere)) as holder:
         holder.execute("SELECT FROM files WHERE id = %s FOR UPDATE", (record["id"],))

@@ -1,4 +1,4 @@
-"""Kill -9 of workers and a wiped broker in the middle of 200 files: every one ends, processed or with a reason."""
+"""Despite kill -9 of workers and a wiped broker, each of 200 files ends, if only with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is, by its content."""
+"""A file's type, by its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs change a row at most once, give up at last, and are offered again when the broker has lost them."""
+"""Jobs change a row at most once, give up in the end, and are sent again when lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def raising(error: Exception) -> Callable[[File], Inspection]:
 
 
 def events(file: File) -> list[tuple[str, int]]:
-    """What was announced of a file."""
+    """Announcements about a file."""
     return [
         (e.type, e.sequence)
         for e in Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence")
@@ -98,7 +98,7 @@ def test_a_job_of_an_older_version_changes_nothing(file: File) -> None:
 
 
 def test_a_file_that_is_gone_needs_no_job(file: File) -> None:
-    """Deleted between upload and job, or while it is looked at: the thumbnail stays on the list of garbage."""
+    """Deleted before or during its job, a file leaves its thumbnail on the list of garbage."""
     key = []
 
     def delete_meanwhile(found: File) -> Inspection:
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_processed_fails_with_a_reason(
 def test_a_decoder_that_fails_is_tried_again_and_then_given_up(
     file: File, settings: Settings
 ) -> None:
-    """Time and memory may be short for a while: the job is offered anew until its attempts are used up."""
+    """When time or memory is short, the job is offered again until its attempts are used up."""
     for attempt in range(settings.job_attempts):
         assert fresh(file).status == "queued", attempt
         jobs.run(file.pk, 1, raising(DecodeTimeout("Decoding took longer than 5 s.")))
@@ -190,7 +190,7 @@ class TestReoffer:
         assert jobs.reoffer() == 0
 
     def test_leaves_jobs_that_wait_for_their_turn(self, settings: Settings) -> None:
-        """With two jobs at the broker two of three rows may be waiting: only the oldest is offered."""
+        """With two jobs at the broker, only the oldest of three unfinished rows is offered."""
         files = self.stale(settings, 3)
         for file in files[1:]:
             assert jobs.offer(file)
@@ -232,8 +232,8 @@ def test_a_broker_that_is_away_is_no_error(file: File, monkeypatch: pytest.Monke
         celery_app.app._after_fork()
 
 
-class TestWorkshop:
-    """What the job looks with."""
+class TestInspector:
+    """Inspection in a job."""
 
     @pytest.fixture(autouse=True)
     def _open(self, settings: Settings) -> Iterator[None]:
@@ -243,7 +243,7 @@ class TestWorkshop:
         inspector.stop()
 
     def test_whole_files_and_heads(self, settings: Settings) -> None:
-        """A text goes in whole; of what nobody knows only the head, with size and digest."""
+        """A text goes in whole; of an unknown type only the head, with size and digest."""
         assert inspector.inspect(make(settings)).result["characters"] == 5
         strange = make(settings, bytes(range(256)) * 1000)
         found = inspector.inspect(strange)

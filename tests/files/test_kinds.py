@@ -1,4 +1,4 @@
-"""What is found in files of each kind, and what hostile ones cost: all of it in the sandbox of a worker."""
+"""The details found in files of each kind, hostile ones included, in a worker's sandbox."""
 
 from __future__ import annotations
 
@@ -242,7 +242,10 @@ HOSTILE: dict[str, tuple[bytes, str | None]] = {
     "xml bomb in an office file": (samples.docx(samples.BILLION_LAUGHS), None),
     "xml bomb in utf-16": (WIDE_BOMB, None),
     "zip whose entry lies about its size": (samples.lying_zip(), None),
-    "names of a zip": (samples.zipped({"../../etc/passwd": b"x", "a\u202egpj.exe": b"y", "n" * 60_000: b"z"}), None),
+    "names of a zip": (
+        samples.zipped({"../../etc/passwd": b"x", "a\u202egpj.exe": b"y", "n" * 60_000: b"z"}),
+        None,
+    ),
     "control characters": (b"a" * 900 + b"\x01", None),
     "surrogates in utf-16": (codecs.BOM_UTF16_LE + b"\x00\xd8" * 100, None),
 }  # fmt: skip
@@ -253,7 +256,7 @@ HOSTILE: dict[str, tuple[bytes, str | None]] = {
 def test_hostile_files_end_with_a_reason_or_a_bounded_result(
     sandbox: Sandbox[Inspection], name: str, *, confined: bool
 ) -> None:
-    """A small result, or the reason why there is none: in the sandbox, and by the processors' own limits without it."""
+    """A hostile file ends with a reason or a small result, by inspectors' own limits, too."""
     content, reason = HOSTILE[name]
     within = sandbox if confined else None
     if reason is None:
@@ -295,7 +298,7 @@ def test_an_encrypted_pdf_is_said_to_be_encrypted(sandbox: Sandbox[Inspection]) 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32-be", "cp1251", "shift_jis"])
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_pieces_give_what_the_whole_gives(encoding: str, size: int) -> None:
-    """Wherever a text is cut, inside characters, words and line ends too, the counts are the same."""
+    """Wherever a text is cut, even inside a character or a line end, counts are the same."""
     words = (
         "これは テスト\r\n です\r\r\n"
         if encoding == "shift_jis"
@@ -332,7 +335,7 @@ def test_memory_is_flat_over_a_large_text(sandbox: Sandbox[Inspection]) -> None:
 
 
 def test_the_warm_up_meets_every_kind() -> None:
-    """What the decoder loads before it is confined has been used once for each kind."""
+    """Libraries that the decoder loads before it is confined have been used for each kind."""
     warm.warm_up()
     assert {detect(sample, whole=True).kind for sample in warm.samples()} == PROCESSORS.keys()
 

@@ -1,4 +1,4 @@
-"""Django inside an ASGI server: what the mount does with bodies, answers, clients that go away, and memory."""
+"""Django inside an ASGI server: bodies, answers, clients that disconnect, and memory."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ async def test_a_client_that_goes_away_takes_no_thread(mounted: Callable[..., Mo
 
 
 async def test_a_cancelled_request_waits_for_its_thread(mounted: Callable[..., Mount]) -> None:
-    """The body is closed when nobody reads it any more."""
+    """The body is closed when its reader has gone."""
     entered, leave, read = threading.Event(), threading.Event(), []
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
@@ -197,9 +197,10 @@ async def test_lifespan(mounted: Callable[..., Mount]) -> None:
 
 
 def test_environment() -> None:
-    """As WSGI has it: repeated headers joined, lookalikes of others left out, UTF-8 paths as latin-1."""
+    """As WSGI requires: repeated headers joined, lookalikes left out, UTF-8 paths as latin-1."""
     headers = [
-        (b"x-a", b"1"), (b"x-a", b"2"), (b"x_a", b"3"), (b"content-type", b"text/plain"), (b"content-length", b"5"),
+        (b"x-a", b"1"), (b"x-a", b"2"), (b"x_a", b"3"), (b"content-type", b"text/plain"),
+        (b"content-length", b"5"),
         (b"atelier.principal", b"me"),
     ]  # fmt: skip
     made = environ({**SCOPE, "path": "/é", "headers": headers})

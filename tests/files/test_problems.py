@@ -1,4 +1,4 @@
-"""What becomes of errors: the same documents as from the rest of the API, and nothing of what is ours."""
+"""Errors become the same documents as in the rest of the API, without any internals."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_error_is_a_problem(error: Exception, status: int, slug: str) -> No
     assert ("Retry-After" in answer) == (status == 503)
 
 
-def test_what_nobody_expected_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Under the id that the client gets."""
     with caplog.at_level(logging.ERROR):
         body = json.loads(problems.handle(ZeroDivisionError("why"), {}).content)

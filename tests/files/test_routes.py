@@ -39,7 +39,7 @@ async def in_thread(work: Any, *arguments: Any) -> Any:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether an answer is that problem."""
+    """True if an answer is that problem."""
     body = answer.json()
     return (
         answer.status_code == body["status"] == status
@@ -137,9 +137,7 @@ class TestUpload:
         assert (await ada.client.get("/api/files/")).json() == []
         assert not list(settings.incoming_folder.glob("*"))
 
-    async def test_fields_that_nobody_reads_are_refused(
-        self, ada: Person, settings: Settings
-    ) -> None:
+    async def test_unknown_fields_are_refused(self, ada: Person, settings: Settings) -> None:
         """As every other form does: what is ignored without a word is lost without a word."""
         answer = await ada.client.post(
             "/api/upload/", files={"file": ("a.txt", TEXT * 100_000)}, data={"description": "mine"}
@@ -193,7 +191,7 @@ class TestUpload:
         assert not list((settings.incoming_folder).glob("*"))
 
     async def test_too_large_is_413(self, ada: Person, settings: Settings) -> None:
-        """Whether the length is told or not; nothing stays behind."""
+        """With a declared length or without, nothing stays behind."""
         content = bytes(settings.body_limit + 1)
         assert is_problem(
             await ada.client.post("/api/upload/", files={"file": ("a", content)}), 413, "too-large"
@@ -347,7 +345,7 @@ class TestOne:
         assert (same.status_code, same.content) == (304, b"")
 
     async def test_content_is_what_came_and_never_runs(self, ada: Person) -> None:
-        """The bytes, as an attachment under its name, in a sandbox; HEAD says the same without them."""
+        """The bytes come as a sandboxed attachment under its name, and HEAD agrees."""
         page = b"<!doctype html><script>alert(1)</script>"
         record = await ada.upload(page, "страница.html")
         answer = await ada.client.get(record["file"])
@@ -510,8 +508,10 @@ class TestOne:
         record = await ada.upload(TEXT)
         url = record["url"]
         calls = [
-            bob.client.get(url), bob.client.head(url), bob.client.delete(url), bob.client.get(record["file"]),
-            bob.client.head(record["file"]), bob.client.get(f"{url}thumbnail"), bob.client.post(f"{url}retry"),
+            bob.client.get(url), bob.client.head(url), bob.client.delete(url),
+            bob.client.get(record["file"]),
+            bob.client.head(record["file"]), bob.client.get(f"{url}thumbnail"),
+            bob.client.post(f"{url}retry"),
         ]  # fmt: skip
         assert [(await call).status_code for call in calls] == [404] * 7
         assert (await bob.client.get("/api/files/")).json() == []
@@ -532,16 +532,16 @@ class TestOne:
 
 
 class TestTokens:
-    """Who asks."""
+    """The caller."""
 
     @pytest.mark.parametrize(
         "path", ["/api/files/", "/files", "/api/files/1/content", "/api/upload/"]
     )
     async def test_a_token_is_needed(self, app: httpx2.ASGITransport, path: str) -> None:
         """401 with the challenge, before a body is read."""
-        async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as nobody:
+        async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as anonymous:
             for headers in ({}, {"Authorization": "Bearer x"}):
-                answer = await nobody.request(
+                answer = await anonymous.request(
                     "POST" if "upload" in path else "GET", path, headers=headers
                 )
                 assert is_problem(answer, 401, "unauthenticated")
@@ -555,7 +555,7 @@ class TestTokens:
 
 
 async def test_leaving_takes_files_along(ada: Person, bob: Person, settings: Settings) -> None:
-    """An account's deletion deletes its files, announces each, and leaves their blobs to the collector."""
+    """An account's deletion deletes and announces its files; the collector has their blobs."""
     records = [await ada.upload(TEXT) for _ in range(3)]
     kept = await bob.upload(TEXT)
     await in_thread(

@@ -105,9 +105,9 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
             ("/api/files/", {"Authorization": "Bearer x"}),
             ("/api/files/", {"Authorization": ""}),
         ):
-            nobody = client.get(path, headers=headers)
-            assert (nobody.status_code, nobody.headers["content-type"]) == (401, PROBLEM)
-            assert nobody.headers["www-authenticate"].startswith("Bearer")
+            anonymous = client.get(path, headers=headers)
+            assert (anonymous.status_code, anonymous.headers["content-type"]) == (401, PROBLEM)
+            assert anonymous.headers["www-authenticate"].startswith("Bearer")
         unknown = client.get("/nothing/here")
         assert (unknown.status_code, unknown.headers["content-type"]) == (404, PROBLEM)
         for path in (unknown.json()["type"], f"{unknown.json()['type']}/"):

@@ -75,7 +75,7 @@ WAITING = """
 
 
 def lines(settings: Settings, file_id: int) -> list[str]:
-    """What the worker's log file says of a file: level and message of each line."""
+    """The worker's log lines about a file: level and message of each."""
     log = (settings.data / "logs" / "files.log").read_text()
     named = [line for line in log.splitlines() if re.search(rf"\bfile {file_id}\b", line)]
     return [re.sub(r"^\S+ (\w+) \S+ \[[^]]*\]", r"\1", line) for line in named]
@@ -100,7 +100,7 @@ async def test_the_log_says_of_each_file_what_became_of_it(
 async def test_a_worker_takes_no_jobs_with_a_store_of_others(
     settings: Settings, tmp_path: Path
 ) -> None:
-    """It would say of every file that its content is gone: it ends instead, with a word about why."""
+    """A worker whose store is not mounted ends with a reason instead of failing every file."""
     await DirectoryBlobs(tmp_path / "blobs").set_mark(
         written("00000000-0000-0000-0000-000000000000")
     )

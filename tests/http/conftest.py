@@ -26,5 +26,5 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def resources(settings: Settings) -> Resources:
-    """Resources that nobody has connected."""
+    """Resources that are not connected."""
     return make_resources(settings)

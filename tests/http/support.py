@@ -1,4 +1,4 @@
-"""What tests of the HTTP layer share: an application's resources, a client in this process, one over a socket."""
+"""Shared by HTTP tests: an application's resources, a client in process, one over a socket."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from atelier.settings import Settings
 
-NOBODY = "postgresql://nobody@127.0.0.1:1/none"  # port 1: connections are refused
+REFUSED = "postgresql://nobody@127.0.0.1:1/none"  # port 1: connections are refused
 BODY_LIMIT = 64 * 1024
 
 
@@ -37,7 +37,7 @@ async def _stands(_: Claims) -> bool:
 
 
 def make_resources(
-    settings: Settings, database: str = NOBODY, redis: str = "redis://127.0.0.1:1/0"
+    settings: Settings, database: str = REFUSED, redis: str = "redis://127.0.0.1:1/0"
 ) -> Resources:
     """Resources whose engines are asked only by those tests that need them."""
     client = Redis.from_url(redis)
@@ -85,7 +85,7 @@ async def served(app: ASGIApp, protocol: type[Protocol] = Protocol) -> AsyncIter
 
 
 async def converse(port: int, *pieces: bytes, end: bool = False) -> bytes:
-    """Send the pieces over one connection and read until the server closes it, or `end`s our side first."""
+    """Send the pieces over one connection and read until either side closes it (`end`: ours)."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for piece in pieces:
         writer.write(piece)

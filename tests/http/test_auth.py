@@ -1,4 +1,4 @@
-"""The CurrentUser dependency and `authenticate`: who passes, who does not, and what is said to them."""
+"""The CurrentUser dependency and `authenticate`: who is accepted, and how others are refused."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ SECRET = "a secret of the tests, long enough to sign"
 SESSION = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
-class Gate:
-    """What these tests need of a process: an authenticator, the sessions that ended, and how often it was asked."""
+class Resources:
+    """The resources of authentication: an authenticator, ended sessions, a count of calls."""
 
     def __init__(self) -> None:
         self.tokens = Tokens(SECRET)
@@ -36,7 +36,7 @@ class Gate:
         self.asked = 0
 
     async def alive(self, claims: Claims) -> bool:
-        """Whether a session stands."""
+        """True if a session is alive."""
         self.asked += 1
         if self.broken:
             raise ConnectionRefusedError
@@ -48,25 +48,25 @@ class Gate:
 
 
 @dataclass
-class House:
-    """An application with one door, and its gate."""
+class Service:
+    """An application with one route, its resources, and a client."""
 
     app: FastAPI
-    gate: Gate
+    resources: Resources
     client: httpx2.AsyncClient
 
-    async def knock(self, *authorizations: str, **options: Any) -> httpx2.Response:
+    async def ask(self, *authorizations: str, **options: Any) -> httpx2.Response:
         """Ask who one is."""
         headers = [("Authorization", value) for value in authorizations]
         return await self.client.get("/me", headers=headers, **options)
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
+async def service() -> AsyncIterator[Service]:
     """Served by uvicorn on a loopback socket."""
     app = FastAPI()
     problems.install(app)
-    app.state.resources = gate = Gate()
+    app.state.resources = resources = Resources()
 
     @app.get("/me")
     async def me(user: CurrentUser) -> dict[str, Any]:
@@ -77,29 +77,29 @@ async def house() -> AsyncIterator[House]:
     serving = asyncio.create_task(server.serve([listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
-        yield House(app, gate, client)
+        yield Service(app, resources, client)
     server.should_exit = True
     await serving
 
 
-async def test_a_valid_token_names_its_user(house: House) -> None:
+async def test_a_valid_token_names_its_user(service: Service) -> None:
     """The route gets user and session."""
-    answer = await house.knock(house.gate.bearer())
+    answer = await service.ask(service.resources.bearer())
     assert (answer.status_code, answer.json()) == (200, {"user_id": 7, "session_id": SESSION})
 
 
-async def test_the_session_is_asked_for_once(house: House) -> None:
+async def test_the_session_is_asked_for_once(service: Service) -> None:
     """The next requests with this token cost no query."""
-    value = house.gate.bearer()
+    value = service.resources.bearer()
     for _ in range(5):
-        assert (await house.knock(value)).status_code == 200
-    assert house.gate.asked == 1
+        assert (await service.ask(value)).status_code == 200
+    assert service.resources.asked == 1
 
 
-async def test_users_are_not_mixed_up(house: House) -> None:
+async def test_users_are_not_mixed_up(service: Service) -> None:
     """However their requests interleave."""
-    values = {user_id: house.gate.bearer(user_id) for user_id in range(1, 20)}
-    answers = await asyncio.gather(*(house.knock(value) for value in list(values.values()) * 3))
+    values = {user_id: service.resources.bearer(user_id) for user_id in range(1, 20)}
+    answers = await asyncio.gather(*(service.ask(value) for value in list(values.values()) * 3))
     assert [answer.json()["user_id"] for answer in answers] == list(values) * 3
 
 
@@ -120,54 +120,56 @@ REFUSED: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("values", REFUSED.values(), ids=REFUSED)
-async def test_anything_else_is_answered_401(house: House, values: tuple[str, ...]) -> None:
+async def test_anything_else_is_answered_401(service: Service, values: tuple[str, ...]) -> None:
     """As a problem, with the scheme that is wanted, and without asking the database."""
-    answer = await house.knock(*(value.encode("latin-1") for value in values))  # type: ignore[arg-type] - raw bytes, as a client may send
+    answer = await service.ask(*(value.encode("latin-1") for value in values))
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer ")
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["type"].endswith("/unauthenticated")
-    assert house.gate.asked == 0
+    assert service.resources.asked == 0
 
 
-async def test_a_token_in_the_query_does_not_count(house: House) -> None:
+async def test_a_token_in_the_query_does_not_count(service: Service) -> None:
     """It would end up in logs."""
-    token = house.gate.bearer().removeprefix("Bearer ")
-    assert (await house.knock(params={"access_token": token, "user_id": 7})).status_code == 401
+    token = service.resources.bearer().removeprefix("Bearer ")
+    assert (await service.ask(params={"access_token": token, "user_id": 7})).status_code == 401
 
 
-async def test_an_ended_session_is_refused(house: House) -> None:
+async def test_an_ended_session_is_refused(service: Service) -> None:
     """Also when its token was seen before, once it is dropped."""
-    value = house.gate.bearer()
-    assert (await house.knock(value)).status_code == 200
-    house.gate.ended.add(SESSION)
-    house.gate.authenticator.drop(session_id=SESSION)
-    assert (await house.knock(value)).status_code == 401
+    value = service.resources.bearer()
+    assert (await service.ask(value)).status_code == 200
+    service.resources.ended.add(SESSION)
+    service.resources.authenticator.drop(session_id=SESSION)
+    assert (await service.ask(value)).status_code == 401
 
 
-async def test_when_sessions_cannot_be_checked_the_answer_is_no_401(house: House) -> None:
+async def test_when_sessions_cannot_be_checked_the_answer_is_no_401(service: Service) -> None:
     """A client must not throw its token away because the database is restarting.
 
     What was seen lately still passes.
     """
-    seen = house.gate.bearer()
-    await house.knock(seen)
-    house.gate.broken = True
-    assert (await house.knock(seen)).status_code == 200
+    seen = service.resources.bearer()
+    await service.ask(seen)
+    service.resources.broken = True
+    assert (await service.ask(seen)).status_code == 200
     with pytest.raises(ConnectionRefusedError):
-        await authenticate(house.gate.bearer(), house.gate)
+        await authenticate(service.resources.bearer(), service.resources)
 
 
-async def test_the_plain_function_serves_other_edges(house: House) -> None:
+async def test_the_plain_function_serves_other_edges(service: Service) -> None:
     """GRPC metadata and a dispatch in front of FastAPI have no request object."""
-    assert await authenticate(house.gate.bearer(), house.gate) == Principal(7, SESSION)
+    assert await authenticate(service.resources.bearer(), service.resources) == Principal(
+        7, SESSION
+    )
     with pytest.raises(Unauthenticated):
-        await authenticate(None, house.gate)
+        await authenticate(None, service.resources)
 
 
-async def test_openapi_shows_the_password_form(house: House) -> None:
+async def test_openapi_shows_the_password_form(service: Service) -> None:
     """So that the Authorize button of Swagger UI works."""
-    document = (await house.client.get("/openapi.json")).json()
+    document = (await service.client.get("/openapi.json")).json()
     scheme = document["components"]["securitySchemes"]["bearer"]
     assert scheme["type"] == "oauth2"
     assert scheme["flows"]["password"]["tokenUrl"] == "/api/auth/token"

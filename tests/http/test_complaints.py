@@ -1,4 +1,4 @@
-"""What is said of bad values: plain words for every mistake that our own schemas can meet."""
+"""Messages about bad values: plain words for every mistake that our own schemas can meet."""
 
 from __future__ import annotations
 
@@ -80,5 +80,5 @@ def test_mistakes_are_told_in_plain_words(values: dict[str, Any], message: str) 
 
 
 def test_a_mistake_without_words_of_ours_is_still_told() -> None:
-    """What the table does not know keeps the checker's own sentence."""
+    """An unknown kind of mistake keeps the checker's own sentence."""
     assert complaint({"type": "never_heard_of", "msg": "something is odd"}) == "Something is odd"

@@ -1,4 +1,4 @@
-"""Entity tags, dates and ranges, as RFC 9110 has them, from memory, from a file and from a store elsewhere."""
+"""Entity tags, dates and ranges by RFC 9110, from memory, a file and a remote store."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ async def test_the_whole_content(client: httpx2.AsyncClient, source: str) -> Non
     """200 with all that a cache and a browser need to know."""
     answer = await client.get(f"/picture/{source}")
     assert (answer.status_code, answer.content == CONTENT) == (200, True)
-    assert {name: answer.headers[name] for name in ("etag", "last-modified", "accept-ranges", "content-length")} == {
+    names = ("etag", "last-modified", "accept-ranges", "content-length")
+    assert {name: answer.headers[name] for name in names} == {
         "etag": TAG, "last-modified": DATE, "accept-ranges": "bytes", "content-length": str(SIZE),
     }  # fmt: skip
     assert answer.headers["content-type"] == "image/jpeg"

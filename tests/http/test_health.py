@@ -68,7 +68,7 @@ async def test_not_ready_names_what_is_away(
 
 
 async def test_ready_without_the_broker(settings: Settings, resources: Resources) -> None:
-    """It is asked and shown, and not held against the API: uploads of files are taken without it."""
+    """An unreachable broker is shown but does not fail the API, which accepts files without it."""
     away = settings.model_copy(update={"amqp_url": SecretStr("amqp://guest:guest@127.0.0.1:1/")})
     async with in_process(create_app(resources, [], checks=mounted.checks(away))) as client:
         answer = await client.get("/readyz")
@@ -122,10 +122,10 @@ async def test_metrics_are_in_prometheus_form(resources: Resources) -> None:
     assert "process_resident_memory_bytes" in answer.text
 
 
-async def test_metrics_say_what_is_away_though_nobody_asks(
+async def test_metrics_report_outages_without_a_readiness_check(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The alert on dependencies rests on it, and `/readyz` may never be asked, or of another process of this port."""
+    """The metric of dependencies, on which an alert depends, does not wait for `/readyz`."""
     monkeypatch.setattr(health, "LOOK_SECONDS", 0.01)
     away = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Idempotency keys against a real PostgreSQL: replayed, mismatched, at work, failed and killed runs."""
+"""Idempotency keys on a real PostgreSQL: replayed, mismatched, in progress, failed, killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def key() -> str:
-    """A key that nobody has used."""
+    """An unused key."""
     return str(uuid.uuid4())
 
 
@@ -128,7 +128,7 @@ async def test_of_many_at_once_one_runs(database: Database, key: str) -> None:
 async def test_users_and_operations_have_their_own_keys(
     database: Database, key: str, other: str
 ) -> None:
-    """Nobody is answered with what somebody else was told."""
+    """No user is answered with another user's answer."""
     await run(database, key, key)
     assert isinstance(await begin(database, other, key, CONTENT), Ticket)
 
@@ -140,7 +140,7 @@ async def test_a_run_that_failed_gives_its_key_back(database: Database, key: str
 
 
 async def test_release_after_the_commit_keeps_the_answer(database: Database, key: str) -> None:
-    """What is done stays done."""
+    """A completed request stays completed."""
     await (await run(database, key, key)).release()
     assert isinstance(await begin(database, SCOPE, key, CONTENT), Replay)
 
@@ -197,8 +197,9 @@ async def main(url, scope, key, content, when):
     database = Database(url)
     ticket = await begin(database, scope, key, bytes.fromhex(content))
     async with database.session() as session:
-        await session.execute(text("INSERT INTO users (email, email_folded, password_hash, sequence, created_at)"
-                                   " VALUES (:e, :e, '', 1, now())"), {"e": key})
+        await session.execute(text(
+            "INSERT INTO users (email, email_folded, password_hash, sequence, created_at)"
+            " VALUES (:e, :e, '', 1, now())"), {"e": key})
         await ticket.complete(session, 201, {}, b"{}")
         if when == "after":
             await session.commit()
@@ -311,8 +312,8 @@ class Shop:
         self.database = database
         self.runs = 0
         self.fail = False
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.finishing = asyncio.Event()
+        self.finishing.set()
         self.app = FastAPI()
         self.app.post("/orders")(self.order)
 
@@ -326,7 +327,7 @@ class Shop:
             if running.replay:
                 return running.replay
             self.runs += 1
-            await self.gate.wait()
+            await self.finishing.wait()
             async with self.database.session() as session:
                 await make(session, f"{item}-{self.runs}")
                 if self.fail:
@@ -385,13 +386,13 @@ async def test_a_failed_post_is_done_again(shop: Shop, key: str) -> None:
 
 async def test_a_cancelled_post_gives_its_key_back(shop: Shop, key: str) -> None:
     """A server that cancels a handler does not leave its client waiting for the lock."""
-    shop.gate.clear()
+    shop.finishing.clear()
     ordering = asyncio.create_task(shop.order(key, "orders", key))
     await eventually(lambda: shop.runs)
     ordering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await ordering
-    shop.gate.set()
+    shop.finishing.set()
     assert (await shop.order(key, "orders", key)).status_code == 201
 
 

@@ -41,7 +41,7 @@ async def test_alone_there_is_no_folder() -> None:
 
 
 async def test_several_processes_show_each_other(tmp_path: Path) -> None:
-    """Whoever is asked tells of all, each under its own `worker`, and each family once."""
+    """Any process reports all of them, each under its own `worker`, each family once."""
     one, two = Metrics(tmp_path), Metrics(tmp_path)
     one.observe("GET", "/a", 200, 0.001)
     two.observe("GET", "/a", 200, 0.001)
@@ -67,7 +67,7 @@ async def test_a_killed_process_is_forgotten(tmp_path: Path) -> None:
     assert not dead.exists()
 
 
-async def test_an_unwritable_folder_harms_nobody(
+async def test_an_unwritable_folder_does_no_harm(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process goes on, and says that the others do not see it."""

@@ -92,7 +92,7 @@ async def half() -> Response:
 
 @router.post("/api/auth/thing")
 async def token() -> dict[str, str]:
-    """An answer that nobody may keep."""
+    """An answer that must not be stored."""
     return {}
 
 
@@ -124,7 +124,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 
 @pytest.mark.parametrize("given", ["abc-123", "a" * 64, "Root=1-67/x+y:z_."])
 async def test_a_sane_request_id_is_kept(client: httpx2.AsyncClient, given: str) -> None:
-    """What the client sends is echoed, and is on the log lines of its request."""
+    """The client's id is echoed, and is on the log lines of its request."""
     answer = await client.get("/id", headers={"X-Request-ID": given})
     assert (answer.headers["x-request-id"], answer.json()["id"]) == (given, given)
     assert request_id.get() == "-"
@@ -183,7 +183,7 @@ async def test_addresses_must_be_text(client: httpx2.AsyncClient, path: str) -> 
 
 @pytest.mark.parametrize("path", ["/id?q=%D0%96%20%25", "/id?q=100%", "/id?q=%zz", "/id?q=%"])
 async def test_odd_addresses_are_fine(client: httpx2.AsyncClient, path: str) -> None:
-    """Percent signs that encode text, or nothing, are nobody's harm."""
+    """Percent signs that encode text, or nothing, do no harm."""
     assert (await client.get(path)).status_code == 200
 
 
@@ -221,7 +221,7 @@ async def test_a_shared_response_stays_as_it_was(client: httpx2.AsyncClient) -> 
 
 
 async def test_security_headers(client: httpx2.AsyncClient) -> None:
-    """Nothing is sniffed; what the token endpoints say is kept by nobody."""
+    """Nothing is sniffed, and answers of the token endpoints are not stored."""
     assert (await client.get("/no")).headers["x-content-type-options"] == "nosniff"
     assert (await client.post("/api/auth/thing")).headers.get_list("cache-control") == ["no-store"]
 
@@ -289,7 +289,7 @@ async def test_a_waiting_client_is_not_told_to_continue(app: FastAPI) -> None:
 async def test_a_client_that_sends_it_all_sees_the_answer(
     app: FastAPI, path: str, *, chunked: bool
 ) -> None:
-    """It reads only after its last byte, many times the limit: the connection was not reset under it."""
+    """A client that reads only after sending many times the limit finds no reset connection."""
     total = 200 * BODY_LIMIT
     head = post(path, total)
     body = b"x" * total
@@ -307,7 +307,7 @@ async def test_a_client_that_sends_it_all_sees_the_answer(
 
 
 async def test_a_chunked_body_is_refused_when_the_count_is_over(app: FastAPI) -> None:
-    """Without a length the answer comes as soon as the limit is passed, though the client goes on."""
+    """Without a length, the answer comes once the limit is passed, though the client goes on."""
     head = b"POST /count HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -112,7 +112,7 @@ async def test_every_operation_says_its_security(document: dict[str, Any]) -> No
 
 
 async def test_the_first_line_of_a_description_is_the_summary(document: dict[str, Any]) -> None:
-    """What stands below it is the description; without that the sentence stands for both."""
+    """The paragraph below is the description; without one the sentence is both."""
     create = document["paths"]["/api/books"]["post"]
     assert create["summary"] == "Add a book"
     assert create["description"] == "It is there for `everybody`.\n\nAt once."
@@ -180,7 +180,7 @@ def test_a_limit_that_is_a_setting_is_shown_as_it_is_set() -> None:
 async def test_parts_must_not_contradict(
     document: dict[str, Any], change: dict[str, Any], complaint: str
 ) -> None:
-    """The same path, id or component described twice is a mistake to be mended, not to be hidden."""
+    """The same path, id or component described twice is an error."""
     with pytest.raises(ValueError, match=complaint):
         openapi.merge(document, change)
 

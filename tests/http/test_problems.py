@@ -48,7 +48,7 @@ class Login(BaseModel):
 
 
 class Oops(errors.AtelierError):
-    """Nobody's fault but ours."""
+    """A fault of the server, not of the client."""
 
     slug = "oops"
 
@@ -132,7 +132,8 @@ async def test_every_kind_has_its_status(
     answer = await client.get(f"/raise/{kind.__name__}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
     assert answer.json() == {
-        "type": f"/problems/{kind.slug}", "title": kind().title, "status": status, "detail": "Because.",
+        "type": f"/problems/{kind.slug}", "title": kind().title, "status": status,
+        "detail": "Because.",
     }  # fmt: skip
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
@@ -168,7 +169,7 @@ async def test_the_unexpected_says_nothing_but_an_id(
 async def test_the_frameworks_errors_are_problems_too(
     client: httpx2.AsyncClient, status: int, slug: str
 ) -> None:
-    """Whoever raises an HTTPException, its answer has our shape."""
+    """An HTTPException from any part of the stack has our shape."""
     answer = await client.get(f"/http/{status}")
     assert (answer.status_code, answer.headers["content-type"]) == (status, MEDIA_TYPE)
     assert answer.json()["type"] == f"/problems/{slug}"
@@ -182,7 +183,7 @@ async def test_a_status_without_a_slug_is_about_blank(client: httpx2.AsyncClient
 
 
 async def test_an_unknown_path_is_a_problem(client: httpx2.AsyncClient) -> None:
-    """404 for what nobody serves."""
+    """404 for a path without a route."""
     answer = await client.get("/nothing/here")
     assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
 
@@ -225,7 +226,7 @@ async def test_query_parameters_are_validated(client: httpx2.AsyncClient, query:
 async def test_a_value_that_no_column_holds_is_the_clients(
     settings: Settings, database_url: str, caplog: pytest.LogCaptureFixture, query: str
 ) -> None:
-    """What slips past a schema and is refused by the database is a 422, not a 500."""
+    """A value that passes a schema and is refused by the database is a 422, not a 500."""
     resources = make_resources(settings, database=database_url)
     async with in_process(create_app(resources, [router])) as client:
         answer = await client.get(f"/database?{query}")
@@ -241,7 +242,7 @@ async def test_a_value_that_no_column_holds_is_the_clients(
 
 @pytest.mark.parametrize("path", ["/database", "/redis"])
 async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path: str) -> None:
-    """Nobody listens where the database and Redis should be: the client may try again."""
+    """Without a database and Redis, the client is told to try again."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
     assert int(answer.headers["retry-after"]) > 0
@@ -344,7 +345,7 @@ async def test_a_page_is_not_sent_twice(client: httpx2.AsyncClient) -> None:
 
 
 def test_responses_describe_errors_with_examples() -> None:
-    """The helper gives OpenAPI each status with its media type, an example and the headers that come with it."""
+    """The helper documents each status with its media type, an example and its headers."""
     described = problems.responses(401, 404, 416)
     assert described.keys() == {401, 404, 416}
     example = described[404]["content"][MEDIA_TYPE]["example"]

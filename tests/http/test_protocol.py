@@ -1,4 +1,4 @@
-"""The limits of a connection, over sockets: heads that are too large, clients that fall silent, what is no HTTP."""
+"""Limits of a connection, over sockets: large heads, silent clients, and what is not HTTP."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_large_head_is_taken_up_to_the_limit(port: int) -> None:
 async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     """431 as a problem, long before memory fills.
 
-    What the client goes on sending is read by nobody.
+    What the client goes on sending is not read.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(opening)
@@ -104,7 +104,7 @@ async def test_an_endless_head_is_refused(port: int, opening: bytes) -> None:
     "begun", [b"", b"GET", b"GET / HTTP/1.1\r\nHost:", HEAD + b"Content-Length: 10\r\n\r\nabc"]
 )
 async def test_a_silent_client_is_left(impatient: int, begun: bytes) -> None:
-    """Before the first byte, in the middle of a head and of a body: the connection is closed without an answer."""
+    """A client that falls silent before or within a request is disconnected without an answer."""
     assert await converse(impatient, begun) == b""
 
 
@@ -175,7 +175,7 @@ async def test_what_is_no_http_is_told_so(port: int, rubbish: bytes) -> None:
 async def test_letters_of_an_address_that_are_not_encoded_are_named(
     port: int, request_: str, *, encoded: bool
 ) -> None:
-    """Whoever typed them learns what to do; of any other fault nothing of the kind is said."""
+    """A path or query outside ASCII is answered with this advice, other faults are not."""
     answer = await converse(port, request_.encode())
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert (b"outside ASCII in an address are percent-encoded" in answer) is encoded

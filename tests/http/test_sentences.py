@@ -1,4 +1,4 @@
-"""What is told to people is told in sentences: the details of errors, wherever they are raised."""
+"""Details of errors are sentences, wherever they are raised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ SOURCE = Path(atelier.__file__).parent
 # What answers requests or ends in a record; the tools' and roles' own messages follow a name and a
 # colon.
 TOLD = (
-    "accounts", "books", "cache", "database.py", "files", "garbage.py", "http", "images", "imaging", "queue", "tasks",
+    "accounts", "books", "cache", "database.py", "files", "garbage.py", "http", "images",
+    "imaging", "queue", "tasks",
 )  # fmt: skip
 BASE = "AtelierError"
 

@@ -1,4 +1,4 @@
-"""JSON bodies: what is no JSON, no UTF-8, not declared, or not storable is the client's error, never a 500."""
+"""JSON that is malformed, not UTF-8, undeclared or not storable is a client error, never a 500."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ async def test_a_file_arrives_whole(client: httpx2.AsyncClient, size: int, spool
 
 
 async def test_a_file_that_is_taken_over_stays(client: httpx2.AsyncClient, tmp_path: Path) -> None:
-    """Whoever moves the spooled file owns it."""
+    """A spooled file that the route moves is not removed with the request."""
     content = os.urandom(2 * MEMORY_BYTES)
     assert (await client.post("/upload?keep=1", files={"file": content})).status_code == 200
     assert (tmp_path / "kept").read_bytes() == content
@@ -198,7 +198,7 @@ async def test_fields_keep_order_and_repetition(client: httpx2.AsyncClient) -> N
 async def test_forms_that_are_not_acceptable(
     client: httpx2.AsyncClient, body: bytes, loc: str
 ) -> None:
-    """422 names the part: no file, an empty input, two files, an unknown file, text that is none, too much text."""
+    """422 names the part that is missing, empty, doubled, unknown, not text or too long."""
     answer = await client.post("/upload", content=body, headers=HEADERS)
     assert (answer.status_code, [error["loc"] for error in answer.json()["errors"]]) == (
         422,
@@ -208,7 +208,7 @@ async def test_forms_that_are_not_acceptable(
 
 @pytest.mark.parametrize("place", ["before", "after"])
 async def test_an_unknown_field_is_refused(client: httpx2.AsyncClient, place: str) -> None:
-    """A misspelt name is told with those that there are: what it holds would be lost without a word."""
+    """A misspelt name is refused with the names that exist."""
     misspelt = part(disposition("titel"), b"Sea")
     body = misspelt + FILE if place == "before" else FILE + misspelt
     answer = await client.post("/upload", content=body + END, headers=HEADERS)
@@ -239,7 +239,7 @@ async def test_an_unknown_field_is_refused(client: httpx2.AsyncClient, place: st
     ],
 )
 async def test_broken_bodies(client: httpx2.AsyncClient, body: bytes, status: int) -> None:
-    """What is no multipart body, ends early or has too many parts is a problem of the client's."""
+    """A body that is no multipart, ends early or has too many parts is a client error."""
     answer = await client.post("/upload", content=body, headers=HEADERS)
     assert (answer.status_code, answer.headers["content-type"]) == (
         status,

@@ -1,4 +1,4 @@
-"""The API in this process, with the real image processor and archiver beside it, on real engines."""
+"""The API in this process, with the real image processor and archiver, on real engines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ people = itertools.count()
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) -> Settings:
-    """Settings of an instance of its own: a data folder, this worker's database, an empty Redis."""
+    """Settings of a new instance: a data folder, this worker's database, an empty Redis."""
     return Settings(
         data=tmp_path,
         database_url=database_url,

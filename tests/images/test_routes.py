@@ -71,7 +71,7 @@ async def test_the_other_part_name_and_the_file_name_serve(ada: Person) -> None:
 
 
 async def test_every_rendition_comes_out(ada: Person, workers: None) -> None:
-    """A described picture is resized, turned grey and captioned below, the photograph above the text unscaled."""
+    """A described picture is resized and turned grey, with its caption below at full size."""
     record = await ada.settled((await ada.upload(description=SEED_TEXT))["id"])
     assert record["status"] == "ready"
     made = {r["name"]: r for r in record["renditions"]}
@@ -149,7 +149,7 @@ async def test_a_damaged_picture_fails_with_a_reason(
 async def test_what_is_no_image_is_unsupported(
     ada: Person, settings: Settings, content: bytes
 ) -> None:
-    """Text, SVG, PDF, EPS and fragments are 415, whatever their name, and nothing of them is kept."""
+    """Text, SVG, PDF, EPS and fragments are 415, whatever their name, and none of them is kept."""
     problem = await ada.upload(content=content, expect=415)
     assert problem["status"] == 415
     assert not blobs(settings)
@@ -172,14 +172,14 @@ async def test_an_upload_without_a_file_is_invalid(ada: Person) -> None:
 async def test_a_misspelt_or_doubled_field_is_invalid(
     ada: Person, settings: Settings, form: dict[str, object]
 ) -> None:
-    """422 names the field, and nothing of that upload is kept: its words would be lost without a word."""
+    """A misspelt field is a 422 that names it, and nothing of that upload is kept."""
     problem = await ada.upload(expect=422, **form)
     assert problem["errors"][0]["loc"] == ["body", next(iter(form))]
     assert not blobs(settings)
 
 
 async def test_the_record_reads_as_it_was_answered(ada: Person) -> None:
-    """What POST answers and what a read gives are the same, the keys of the metadata in the same order."""
+    """POST and GET give the same record, the keys of its metadata in the same order."""
     files = {"file": ("a.jpg", WATERFALL, "image/jpeg")}
     answer = await ada.client.post("/api/images", files=files)
     assert len(answer.json()["metadata"]) > 1
@@ -211,12 +211,12 @@ async def test_too_many_pixels_are_refused_by_the_header(ada: Person) -> None:
     assert problem["type"].endswith("too-many-pixels")
 
 
-async def test_signs_that_the_font_lacks_are_logged(
+async def test_characters_that_the_font_lacks_are_logged(
     ada: Person, workers: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The picture is ready, with boxes.
 
-    The log names the image and the signs, for who runs the instance.
+    The log names the image and the missing characters, for the operator.
     """
     plain = await ada.settled((await ada.upload(description="Ваза, 3 см"))["id"])
     record = await ada.settled((await ada.upload(description="明朝 🏺 明"))["id"])
@@ -224,8 +224,8 @@ async def test_signs_that_the_font_lacks_are_logged(
     said = [record.getMessage() for record in caplog.records if "font" in record.getMessage()]
     assert said == [
         (
-            f"image {record['id']}: the font of captions lacks 明 (U+660E), 朝 (U+671D), 🏺 (U+1F3FA), "
-            "drawn as boxes"
+            f"image {record['id']}: the font of captions lacks 明 (U+660E), 朝 (U+671D), "
+            "🏺 (U+1F3FA), drawn as boxes"
         )
     ]
 
@@ -286,7 +286,7 @@ async def test_a_change_to_what_is_already_so_changes_nothing(
 async def test_a_failed_picture_can_be_tried_again(
     ada: Person, database_url: str, workers: None
 ) -> None:
-    """A retry is a 202 with the queued record under a new entity tag, is announced, and runs to an end of its own."""
+    """A retry is a 202 with the queued record and a new entity tag, is announced, and ends."""
     failed = await ada.settled(
         (await ada.upload(content=WATERFALL[:20_000], description="one"))["id"]
     )
@@ -339,7 +339,7 @@ async def test_put_replaces_all_words(ada: Person) -> None:
     ],
 )
 async def test_bad_changes_are_invalid(ada: Person, body: object) -> None:
-    """Wrong types, empty titles, unknown fields and control characters are 422 and change nothing."""
+    """Wrong types, empty titles, unknown fields and control characters are 422 without effect."""
     record = await ada.upload(title="Kept")
     assert (await ada.client.patch(record["url"], json=body)).status_code == 422
     assert (await ada.client.get(record["url"] + "/info")).json()["title"] == "Kept"
@@ -360,7 +360,7 @@ async def test_null_keeps_nothing_and_empties_nothing(ada: Person, field: str) -
 
 
 async def test_the_document_shows_the_limits_that_hold(ada: Person) -> None:
-    """What OpenAPI says of title, tags and their number is taken, one more is not.
+    """The limits of title and tags in OpenAPI are accepted, one more is not.
 
     Null is offered nowhere.
     """
@@ -455,7 +455,7 @@ async def test_pictures_are_served_conditionally_and_in_parts(ada: Person) -> No
 
 
 async def test_lists_are_paged_newest_first(ada: Person, bob: Person) -> None:
-    """Pages of two cover all of one's own images, newest first, once each, and nobody else's."""
+    """Pages of two cover all of one's own images, newest first, once each, and no others."""
     ids = [(await ada.upload(title=f"n{n}"))["id"] for n in range(5)]
     await bob.upload()
     found, url = [], "/api/images?limit=2"
@@ -524,7 +524,7 @@ async def test_what_is_anothers_does_not_exist(ada: Person, bob: Person, workers
 async def test_leaving_takes_all_pictures_along(
     ada: Person, bob: Person, settings: Settings, database_url: str, workers: None
 ) -> None:
-    """Deleting an account removes its images and files, announces each as its last event said, and spares others."""
+    """Deleting an account removes its images and files, announces each, and spares others."""
     mine = await ada.settled((await ada.upload(description="mine", tags="a,b"))["id"])
     kept = await bob.settled((await bob.upload())["id"])
     assert (await ada.client.delete(f"/api/users/{ada.id}")).status_code == 204

@@ -1,4 +1,4 @@
-"""Titles, descriptions and tags: normalised, bounded, and refused when no store could hold them."""
+"""Titles, descriptions and tags are normalised, bounded, and refused when not storable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps the house in order: the check finds what does not agree, lost jobs are offered again, dead ones can be."""
+"""Upkeep of images: the check finds disagreement, and lost jobs are sent again."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def settings(settings: Settings, fresh_database_url: str) -> Settings:
 async def test_the_check_agrees_with_what_was_made(
     ada: Person, settings: Settings, database: Database, workers: None
 ) -> None:
-    """After uploads, captions anew and deletions, every blob is referred to once and every digest is right."""
+    """After uploads, new captions and deletions each blob has one reference and a right digest."""
     first = await ada.settled((await ada.upload(description="one"))["id"])
     await ada.client.patch(first["url"], json={"description": "two"})
     await ada.settled(first["id"])
@@ -76,7 +76,7 @@ async def test_the_check_agrees_with_what_was_made(
 async def test_the_check_names_what_is_missing_orphaned_or_corrupt(
     ada: Person, settings: Settings, database: Database
 ) -> None:
-    """A file that was removed, one that nobody refers to and one that was altered are each found by key."""
+    """A missing file, one without a reference and one that was altered are each found by key."""
     keys = [(await ada.upload())["file_path"] for _ in range(2)]
     blobs = DirectoryBlobs(settings.blobs_folder)
     (settings.blobs_folder / keys[0]).unlink()
@@ -119,7 +119,7 @@ async def test_originals_are_read_page_by_page(
 async def test_a_repair_mends_what_can_be_mended(
     ada: Person, settings: Settings, database: Database, workers: None
 ) -> None:
-    """Lost renditions are made anew, orphans of ours become garbage.
+    """Lost renditions are made again, orphans of ours become garbage.
 
     A lost original and strange files are left.
     """
@@ -183,7 +183,7 @@ async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
 async def test_lost_jobs_are_offered_again(
     ada: Person, settings: Settings, database: Database, redis: Redis
 ) -> None:
-    """After a wipe the row's job is sent again, once per period, by blob key and at the same version."""
+    """After a wipe the row's job is sent again, once per period, with the same key and version."""
     record = await ada.upload(description="one")
     await redis.flushdb()
     assert await reoffer(settings, database, redis) == 0
@@ -230,7 +230,7 @@ def outcome(image_id: int, version: int) -> StoreImage:
 async def test_late_and_early_results_change_nothing(
     ada: Person, settings: Settings, database: Database, redis: Redis, version: int
 ) -> None:
-    """A result for another version of the row is dropped, and what was written for it is garbage."""
+    """A result for another version of the row is dropped, and its blobs become garbage."""
     record = await ada.upload()
     cache = _cache(redis)
     blobs = DirectoryBlobs(settings.blobs_folder)
@@ -245,7 +245,7 @@ async def test_late_and_early_results_change_nothing(
 async def test_a_result_that_comes_twice_counts_once(
     ada: Person, settings: Settings, database: Database, redis: Redis
 ) -> None:
-    """Of equal results, in one batch or after each other, the first is stored and announced, the others are not."""
+    """Of equal results, in one batch or in turn, only the first is stored and announced."""
     record = await ada.upload()
     cache = _cache(redis)
     blobs = DirectoryBlobs(settings.blobs_folder)
@@ -269,10 +269,11 @@ async def test_a_result_that_comes_twice_counts_once(
 async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     ada: Person, settings: Settings, database: Database, redis: Redis
 ) -> None:
-    """A job whose attempts are used up ends the picture failed, with a reason that tells no internals."""
+    """A job that has used up its attempts fails the picture, and its reason hides internals."""
     record = await ada.upload()
     store = bootstrap.store_queue(settings, redis)
-    processor = Processor(settings, DirectoryBlobs(settings.blobs_folder), None, store)  # type: ignore[arg-type]
+    blobs = DirectoryBlobs(settings.blobs_folder)
+    processor = Processor(settings, blobs, None, store)  # type: ignore[arg-type]
     job = _Job(
         encode(
             ProcessImage(
@@ -295,7 +296,8 @@ async def test_a_missing_mount_is_no_deletion(
     In a store that is one, its picture was deleted.
     """
     blobs = DirectoryBlobs(tmp_path / "mount")
-    processor = Processor(settings, blobs, None, bootstrap.store_queue(settings, redis))  # type: ignore[arg-type]
+    queue = bootstrap.store_queue(settings, redis)
+    processor = Processor(settings, blobs, None, queue)  # type: ignore[arg-type]
     job = _Job(
         encode(
             ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "images/abc/original.jpg")

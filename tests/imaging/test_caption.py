@@ -41,7 +41,7 @@ def shaping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def inside(field: np.ndarray[Any, Any], margin: int = 1) -> bool:
-    """Whether the outermost pixels of a field are black: all ink lies inside."""
+    """True if the outermost pixels of a field are black: all ink lies inside."""
     edges = (field[:margin], field[-margin:], field[:, :margin], field[:, -margin:])
     return all(int(edge.max()) == 0 for edge in edges)
 
@@ -50,7 +50,7 @@ def inside(field: np.ndarray[Any, Any], margin: int = 1) -> bool:
 @pytest.mark.parametrize("size", [8, 12, 17, 33, 64])
 @pytest.mark.parametrize("width", [100, 640, 5000])
 def test_all_text_lies_inside_the_field(name: str, size: int, width: int, shaping: str) -> None:
-    """Whatever the text, the font's size and the picture's width: white ink, and none at the field's edge."""
+    """For any text, size and width, the caption is white ink with none at the field's edge."""
     field = caption_field(TEXTS[name], width, size)
     assert field.shape[1] == width
     assert field.max() > 128
@@ -142,7 +142,7 @@ def test_a_broken_word_keeps_marks_with_their_base() -> None:
     ],
 )
 def test_grapheme_clusters(text: str, expected: list[str]) -> None:
-    """What a reader sees as one character is one cluster."""
+    """A character as a reader sees it is one cluster."""
     assert clusters(text) == expected
 
 
@@ -241,14 +241,14 @@ def test_a_line_that_runs_right_to_left_is_drawn_in_that_order(text: str, drawn:
 
 @pytest.mark.usefixtures("fribidi")
 def test_a_date_after_arabic_letters_runs_from_the_right() -> None:
-    """The hyphen joins no Arabic numbers (UAX #9, W4): the year stands rightmost, then the rest."""
+    """A hyphen joins no Arabic numbers (UAX #9, W4): the year stands rightmost."""
     date = forced("17-05-2024")
     assert (ink("صورة 2024-05-17", rtl=True)[:, : date.shape[1]] == date).all()
 
 
 @pytest.mark.usefixtures("fribidi")
 def test_a_date_on_a_line_of_its_own_keeps_its_order() -> None:
-    """What runs from the right in a wide picture does so in a narrow one, on the next line."""
+    """Text that runs from the right in a wide picture does so in a narrow one, too."""
     _, second = wrap("صورة 2024-05-17", typeface(None, 32), 200)
     assert (ink(second.text, rtl=second.rtl) == forced("17-05-2024")).all()
 

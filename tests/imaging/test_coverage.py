@@ -1,4 +1,4 @@
-"""What a font has signs for, beside what is drawn with it."""
+"""Characters for which a font has a glyph, compared with what is drawn."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BASIC_PLANE = range(0x20, 0x10000, 7)
 
 
 def without_whole_tables(font: bytes) -> bytes:
-    """The font with the tables of all of Unicode hidden, so that those of its first 65,536 characters are read."""
+    """The font without its full-Unicode tables, so that those of the basic plane are read."""
     changed = bytearray(font)
     at = next(
         struct.unpack_from(">L", font, entry + 8)[0]
@@ -33,7 +33,7 @@ def without_whole_tables(font: bytes) -> bytes:
 
 
 def test_what_is_lacking_is_drawn_as_the_box() -> None:
-    """Of every seventh character of the basic plane: the font has it, or Pillow draws what it draws for none."""
+    """The font has a character, or Pillow draws its box for missing ones: a seventh is tried."""
     face = ImageFont.truetype(BUNDLED_FONT, 64, layout_engine=ImageFont.Layout.BASIC)
 
     def ink(char: str) -> tuple[tuple[int, int], bytes]:
@@ -65,7 +65,7 @@ def test_every_form_of_a_font_says_the_same(change: Callable[[bytes], bytes]) ->
         ("", ""),
     ],
 )
-def test_signs_that_the_bundled_font_lacks(text: str, lacking: str) -> None:
+def test_characters_that_the_bundled_font_lacks(text: str, lacking: str) -> None:
     """Each once, in the text's order; what is never drawn by itself does not count."""
     assert coverage(None).lacking(text) == list(lacking)
 

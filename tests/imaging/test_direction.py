@@ -46,7 +46,7 @@ def test_the_lines_of_a_latin_paragraph_have_no_marks() -> None:
 def test_a_line_alone_is_ordered_as_within_its_paragraph(
     words: list[str], data: st.DataObject
 ) -> None:
-    """Between its marks a line has the order that UAX #9 gives it with the whole paragraph in sight."""
+    """A line between its marks has the order that UAX #9 gives it within the whole paragraph."""
     text = " ".join(words)
     first = data.draw(st.integers(0, len(words) - 1), "first word")
     last = data.draw(st.integers(first + 1, len(words)), "word after the last")

@@ -67,13 +67,13 @@ def test_the_regular_style_of_a_family_is_taken(install: Install) -> None:
 
 
 def test_a_family_without_a_regular_style_is_found(install: Install) -> None:
-    """What there is of it is taken."""
+    """A family's only style is taken."""
     path = install("a.ttf", called(ONE, "Bold"))
     assert find(ONE) == FontFile(path, 0, ONE, "Bold")
 
 
 def test_a_font_in_a_collection_is_found(install: Install) -> None:
-    """With its place, by which it is drawn and its signs are known."""
+    """With its index in the file, for drawing and for its coverage."""
     path = install("both.ttc", collection(called(ONE), called(TWO, "Bold")))
     font = find("Atelier Two")
     assert font == FontFile(path, 1, TWO, "Bold")
@@ -108,7 +108,7 @@ def test_a_name_that_no_font_has_is_refused(name: str, install: Install) -> None
 
 
 def test_what_is_no_font_is_passed_over(install: Install) -> None:
-    """A broken font beside the one that is wanted, and a folder with a font's name, stop no search."""
+    """A broken font beside the wanted one, or a folder named like a font, stops no search."""
     install("a.ttf", b"no font")
     install("b.ttf/c.txt", b"")
     path = install("d.ttf", called(ONE))

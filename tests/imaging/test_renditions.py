@@ -37,7 +37,7 @@ PLAIN = Recipe(("100x100",))
 
 
 def made(recipe: Recipe, picture: bytes) -> dict[str, Rendition]:
-    """Renders, and checks what holds for all: size and format are as said, and nothing is in it but pixels."""
+    """Render, and check what holds for all: size and format as said, nothing in it but pixels."""
     renditions = {rendition.name: rendition for rendition in render(recipe, picture)}
     for rendition in renditions.values():
         image = opened(rendition.data)
@@ -122,7 +122,7 @@ def test_orientation_is_applied_exactly(orientation: int, kind: str) -> None:
 def test_sizes_fit_inside_and_never_grow(
     size: tuple[int, int], box: str, expected: tuple[int, int]
 ) -> None:
-    """A size is a box to fit into: the aspect is kept, a side has a pixel at least, nothing is enlarged."""
+    """A size is a box to fit into: the aspect is kept, no side is zero, nothing is enlarged."""
     for kind in ("JPEG", "PNG"):
         found = made(Recipe((box,)), saved(waterfall(size=size), kind))
         assert (found[box].width, found[box].height) == expected
@@ -177,7 +177,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_picture_looks_like_itself(variant: str) -> None:
-    """Whatever format and mode a picture comes in, its renditions show it: nothing inverted, saturated or moved."""
+    """In any format and mode, a picture's renditions show it unmoved, with its own colours."""
     data, mode = VARIANTS[variant]
     found = made(Recipe(("320x240", "100x100"), caption="x"), data)
     assert found["320x240"].format == "JPEG"
@@ -342,7 +342,7 @@ def test_a_blank_caption_is_none(caption: str) -> None:
 
 
 def swapped_profile() -> bytes:
-    """Make sRGB whose red and blue primaries are exchanged, called "odd": converting it exchanges red and blue."""
+    """Make an sRGB profile "odd" with red and blue exchanged: converting exchanges them back."""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for number in range(int.from_bytes(data[128:132])):
         place = 132 + 12 * number
@@ -379,7 +379,7 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
 
 @pytest.mark.parametrize("icc", [b"rubbish", bytes(128), bytes(3000)])
 def test_a_damaged_profile_is_ignored(icc: bytes) -> None:
-    """A profile that cannot be read costs nobody the picture."""
+    """A profile that cannot be read does not fail the picture."""
     found = made(Recipe(("100x100",), caption="x"), saved(waterfall(), "JPEG", icc_profile=icc))
     assert (
         np.abs(pixels(found["100x100"].data) - np.asarray(waterfall(size=(100, 75)))).mean() < 12
@@ -410,7 +410,7 @@ SAMPLES = [
 def test_damaged_pictures_give_our_errors_or_renditions(
     sample: bytes, edits: list[tuple[int, bytes]]
 ) -> None:
-    """Whatever a file's bytes, decoding it gives renditions of the announced size or one of our errors."""
+    """Decoding any bytes gives renditions of the announced size or one of our errors."""
     data = bytearray(sample)
     for place, patch in edits:
         data[place : place + len(patch)] = patch
@@ -422,7 +422,7 @@ def test_damaged_pictures_give_our_errors_or_renditions(
 
 
 def test_rendering_works_in_a_forked_child() -> None:
-    """Importing the module does not start libvips, which would hang in a child forked afterwards."""
+    """Importing the module does not start libvips, which would hang in a child forked later."""
     code = (
         "import os, sys\n"
         "from atelier.imaging.renditions import Recipe, render\n"

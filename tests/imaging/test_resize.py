@@ -19,7 +19,7 @@ from tests.imaging.pictures import photo
 def test_the_cheap_way_down_is_near_the_best_one(
     size: tuple[int, int], box: tuple[int, int]
 ) -> None:
-    """Averages and Lanczos give what Lanczos alone gives, unmoved, also where odd sides lose a row on the way."""
+    """Averages and Lanczos give what Lanczos alone gives, unmoved, also for odd sides."""
     with Image.open(io.BytesIO(photo("Landscape_1"))) as image:
         source = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     target = fit(*size, box)

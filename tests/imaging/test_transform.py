@@ -41,7 +41,7 @@ def naive(data: bytes, *, rotate: bool, resize: bool) -> Image.Image:
 @pytest.mark.parametrize("resize", [True, False])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_it_does_what_the_definition_says(orientation: int, *, rotate: bool, resize: bool) -> None:
-    """Each of the two steps can be left out, and the picture is upright first whatever its EXIF says."""
+    """Each of the two steps can be left out, and the EXIF orientation is applied first."""
     data = saved(waterfall(size=(320, 240)), "JPEG", quality=95, exif=exif({274: orientation}))
     jpeg, magic = transform(data, rotate=rotate, resize=resize)
     expected = naive(data, rotate=rotate, resize=resize)
@@ -106,7 +106,7 @@ def test_every_mode_becomes_a_jpeg_of_grey_or_rgb(data: bytes, values: int) -> N
 
 
 def test_transparent_pictures_are_laid_on_white() -> None:
-    """What cannot be seen is white, not whatever colour hides below."""
+    """Transparent pixels are white, whatever colour hides below."""
     jpeg, _ = transform(saved(Image.new("RGBA", (20, 20), (255, 0, 0, 0))))
     assert pixels(jpeg).min() > 250
 

@@ -1,4 +1,4 @@
-"""Captions for the tests: what people write, and what nobody should."""
+"""Captions for the tests: what people write, and edge cases."""
 
 from __future__ import annotations
 

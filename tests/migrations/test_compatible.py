@@ -1,4 +1,4 @@
-"""Every step of the schema lets the release before go on working, and makes nobody wait for long."""
+"""Every migration lets the release before go on working, and holds no lock for long."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ CONTRACTIONS: dict[str, str] = {}
 # What keeps a table's readers or writers out for as long as it reads the whole table.
 SLOW = re.compile(
     r"""CREATE\ (UNIQUE\ )?INDEX\ (?!CONCURRENTLY)\S+\ ON\ (?P<index>\w+)
-      | ALTER\ TABLE\ (?P<table>\w+)\ .*(SET\ NOT\ NULL|\ TYPE\ |ADD\ CONSTRAINT(?!.*NOT\ VALID)|ADD\ PRIMARY)
+      | ALTER\ TABLE\ (?P<table>\w+)\ .*
+        (SET\ NOT\ NULL|\ TYPE\ |ADD\ CONSTRAINT(?!.*NOT\ VALID)|ADD\ PRIMARY)
       | (?P<never>VACUUM\ FULL|CLUSTER\ |LOCK\ TABLE|REINDEX\ (?!.*CONCURRENTLY))""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
@@ -42,7 +43,7 @@ COLUMNS = """
 
 
 class Column(NamedTuple):
-    """What a program that knows a column relies on."""
+    """Properties of a column that a program relies on."""
 
     type: str
     nullable: bool
@@ -56,7 +57,7 @@ def columns(url: str) -> dict[str, Column]:
 
 
 def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
-    """What a release that knows only `before` trips over in `after`."""
+    """Reasons for which a release that knows only `before` fails on `after`."""
     old = {name.partition(".")[0] for name in before}
     found = [f"{name} is gone or renamed" for name in before if name not in after]
     for name, column in after.items():
@@ -76,7 +77,7 @@ def breaks(before: dict[str, Column], after: dict[str, Column]) -> list[str]:
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What is executed inside."""
+    """Statements executed inside."""
     found: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -90,13 +91,13 @@ def statements() -> Iterator[list[str]]:
 
 
 def slow(statement: str, tables: set[str]) -> bool:
-    """Whether it makes the users of one of these tables wait."""
+    """True if it makes the users of one of these tables wait."""
     found = SLOW.search(statement)
     return bool(found and (found["never"] or {found["index"], found["table"]} & tables))
 
 
 def test_each_step_expands(empty_database_url: str) -> None:
-    """No step takes away, renames, narrows or demands what the release before does not know, nor locks a table long."""
+    """No migration removes, renames or narrows what the last release uses, nor locks for long."""
     before: dict[str, Column] = {}
     for revision in REVISIONS:
         tables = {name.partition(".")[0] for name in before}
@@ -153,7 +154,7 @@ def test_what_is_slow_is_found(statement: str, expected: bool) -> None:
     assert slow(statement, {"books"}) is expected
 
 
-def test_a_step_waits_for_nobody_long(fresh_database_url: str) -> None:
+def test_a_step_does_not_wait_long(fresh_database_url: str) -> None:
     """While a step cannot have its lock, requests go on between its tries.
 
     Once it can, it is done.
@@ -200,7 +201,7 @@ def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
 
 
 def test_every_step_can_be_reached_and_left(empty_database_url: str) -> None:
-    """Up to each step, down to nothing and up again: a step that was rolled back can be taken anew."""
+    """Up to each migration, down to nothing and up again: a downgrade can be repeated."""
     for revision in REVISIONS:
         command.upgrade(config(empty_database_url), revision)
     command.downgrade(config(empty_database_url), "base")

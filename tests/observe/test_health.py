@@ -108,7 +108,7 @@ async def test_metrics_are_what_prometheus_reads() -> None:
 
 async def test_errors_in_the_log_are_counted() -> None:
     """A line of level ERROR counts, a warning does not."""
-    counter = logging.getLogger("atelier.test_vitals")
+    counter = logging.getLogger("atelier.test_health")
     handler = ErrorCounter()
     before = REGISTRY.get_sample_value("atelier_log_errors_total") or 0
     counter.addHandler(handler)
@@ -146,7 +146,7 @@ def _fail(shared: ChildrensErrors) -> None:
     ],
 )
 async def test_every_request_has_an_answer(request_: bytes, status: bytes) -> None:
-    """What is not asked for properly is refused, whatever its size."""
+    """A malformed request is refused, whatever its size."""
     async with served() as port:
         assert (await say(port, request_)).startswith(b"HTTP/1.1 " + status)
 
@@ -165,7 +165,7 @@ async def test_silent_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
         assert await say(port, b"GET /") == b""
 
 
-async def test_silent_clients_hold_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_silent_clients_do_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a connection asks nothing others are answered."""
     monkeypatch.setattr(health, "CLIENT_SECONDS", PATIENCE_SECONDS)
     async with served() as port:
@@ -204,7 +204,7 @@ async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:
 
 
 async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
-    """Two processes of a role share the port; whoever answers shows each."""
+    """Two processes of a role share the port, and either answers for both."""
     port = free_port()
     settings = load(data=tmp_path, metrics_port=port)
 
@@ -227,7 +227,7 @@ def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", [7998, 50051, 65533])
 def test_ports_that_clash_are_found_before_the_start(tmp_path: Path, first: int) -> None:
-    """A row that holds the API's or gRPC's port, or ends beyond the last port, is refused with what to change."""
+    """Ports that overlap another setting's or exceed the last port are refused with advice."""
     settings = load(data=tmp_path, port=8000, grpc_port=50051, metrics_port=first)
     with pytest.raises(PortTaken, match="ATELIER_METRICS_PORT asks for"):
         metrics_ports(settings, ["relay"])
@@ -274,7 +274,7 @@ async def test_probe_tells_ready_from_not(tmp_path: Path) -> None:
 
 
 async def test_probe_reads_the_file_of_settings(tmp_path: Path) -> None:
-    """A port that stands in atelier.yaml is asked; with nobody there the exit code is 1."""
+    """A port from atelier.yaml is asked; without an answer the exit code is 1."""
     port = free_port()
     (tmp_path / "atelier.yaml").write_text(f"metrics_port: {port}\n")
     done = await asyncio.to_thread(probed, tmp_path)
@@ -301,7 +301,7 @@ async def test_probe_finds_the_instance_of_the_data_folder(
 
 
 async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
-    """When nobody answers, it may be that somebody else was asked."""
+    """Without an answer, the message says how to name another instance."""
     port = free_port()
     done = await asyncio.to_thread(probed, tmp_path, ATELIER_PORT=str(port))
     assert done.returncode == 1
@@ -320,7 +320,7 @@ async def test_probe_says_how_to_find_an_instance(tmp_path: Path) -> None:
 async def test_probe_complains_of_settings(
     tmp_path: Path, variable: str, value: str, words: str
 ) -> None:
-    """A name that is none, and a value that cannot be when nobody answers."""
+    """An unknown name, and an invalid value when nothing answers."""
     port = free_port()
     done = await asyncio.to_thread(
         probed, tmp_path, **{variable: value, "ATELIER_PORT": str(port)}

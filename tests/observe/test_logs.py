@@ -52,7 +52,7 @@ def test_a_line_goes_to_console_and_file(setup: Callable[..., Written]) -> None:
 
 
 def test_every_line_of_a_request_carries_its_id(setup: Callable[..., Written]) -> None:
-    """The id follows the context, also into tasks, and does not leak into another request's lines."""
+    """The id follows the context into tasks, and does not leak into another request's lines."""
     written = setup()
 
     async def request(name: str) -> None:
@@ -144,7 +144,7 @@ def test_no_search_is_left_out_that_would_find(
     ],
 )
 def test_plain_words_stay(setup: Callable[..., Written], message: str) -> None:
-    """What only resembles a secret is left alone."""
+    """A text that only resembles a secret is left alone."""
     written = setup()
     log.info(message)
     assert written.file.rstrip("\n").endswith(message)
@@ -216,7 +216,7 @@ match sys.argv[2]:
 
 @pytest.mark.parametrize("where", ["main", "thread", "asyncio", "finaliser"])
 def test_unhandled_exceptions_leave_a_traceback(tmp_path: Path, where: str) -> None:
-    """Wherever nobody caught it, the file has the traceback."""
+    """Wherever an error was not caught, the file has the traceback."""
     command = [sys.executable, "-c", UNHANDLED, tmp_path, where]
     subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE_SECONDS)
     text = (tmp_path / "logs" / "api.log").read_text()
@@ -253,7 +253,7 @@ def test_a_line_that_cannot_be_formatted_shows_no_arguments(
     assert SECRET not in capsys.readouterr().err
 
 
-def test_files_are_not_for_everybody(tmp_path: Path) -> None:
+def test_files_are_private(tmp_path: Path) -> None:
     """Neither the present one nor the next: they tell who asked for what."""
     handler = logs.FileHandler(tmp_path / "api.log", limit=100)
     for number in range(10):

@@ -45,7 +45,9 @@ def test_a_socket_without_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "/nowhere/socket", "x" * 200])
-def test_nobody_need_listen(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_socket_is_no_error(
+    address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No supervisor, one that is gone, a variable that is rubbish: no matter."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:

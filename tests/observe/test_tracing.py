@@ -1,4 +1,4 @@
-"""What spans tell a collector, which is often somebody else's."""
+"""Spans tell a collector, which may belong to another party, no secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 def test_a_failure_is_named_and_not_quoted(exporter: InMemorySpanExporter) -> None:
-    """Its message may hold a password or somebody's address: the kind of error leaves, no word of it."""
+    """Only an error's type is exported: its message may hold a password or an address."""
     with pytest.raises(ConnectionError), tracing.span("publish", "PRODUCER"):
         raise ConnectionError("amqp://atelier:hunter2@rabbitmq refused ada@example.org")
     (span,) = exporter.get_finished_spans()

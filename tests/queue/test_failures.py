@@ -66,7 +66,9 @@ async def start(redis: Redis, redis_url: str) -> AsyncIterator[Callable[..., Awa
 
     async def worker(consumer: str = "", lease: float = LONG, batch: int = 1) -> Worker:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(WORKER), redis_url, "jobs", consumer or secrets.token_hex(4), str(lease), str(batch),
+            sys.executable, str(WORKER), redis_url, "jobs", consumer or secrets.token_hex(4),
+            str(lease),
+            str(batch),
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         workers.append(Worker(process))
@@ -97,7 +99,7 @@ async def names(redis: Redis) -> set[str]:
 async def test_another_worker_takes_what_a_killed_one_held(
     queue: Queue, start: Callable[..., Awaitable[Worker]]
 ) -> None:
-    """A job whose worker is killed with -9 in the middle is done by another after the lease, as its second delivery."""
+    """A job whose worker is killed with -9 is done by another after the lease."""
     victim = await start(lease=SHORT)
     await queue.send(b"hang")
     await victim.says("began hang 1")
@@ -123,7 +125,7 @@ async def test_a_restarted_worker_gets_its_own_jobs_at_once(
 async def test_a_job_that_kills_its_workers_becomes_a_dead_letter(
     queue: Queue, start: Callable[..., Awaitable[Worker]]
 ) -> None:
-    """Deliveries to workers that died count: after the allowed ones the next worker reports it and lives."""
+    """Deliveries to workers that died count: after the allowed ones the next worker reports it."""
     await queue.send(b"die")
     for _ in range(2):
         victim = await start("processor-1")
@@ -164,17 +166,17 @@ async def test_no_job_is_lost_when_workers_are_killed_again_and_again(
 async def test_sigterm_drains(
     redis: Redis, queue: Queue, start: Callable[..., Awaitable[Worker]], tmp_path: Path
 ) -> None:
-    """On SIGTERM the running job is finished, those read ahead go to others at once and uncounted, the name is gone."""
+    """On SIGTERM the running job finishes, and those read ahead go uncounted to others."""
     leaver = await start("leaver", lease=LONG, batch=5)
-    gate = tmp_path / "gate"
-    await queue.send_many([f"await {gate}".encode(), b"1", b"2"])
-    await leaver.says(f"began await {gate} 1")
+    release = tmp_path / "release"
+    await queue.send_many([f"await {release}".encode(), b"1", b"2"])
+    await leaver.says(f"began await {release} 1")
     stayer = await start("stayer", lease=LONG)
     leaver.process.send_signal(signal.SIGTERM)
     await stayer.says("done 1 1")
     await stayer.says("done 2 1")
-    gate.touch()
-    said = [f"began await {gate} 1", f"done await {gate} 1"]
+    release.touch()
+    said = [f"began await {release} 1", f"done await {release} 1"]
     assert await leaver.end(0) == ["ready", *said, "left"]
     assert leaver.process.returncode == 0
     await emptied(queue)
@@ -182,7 +184,7 @@ async def test_sigterm_drains(
 
 
 async def test_living_consumers_never_hold_one_job_together(redis: Redis) -> None:
-    """Jobs that run for several leases are not given to a second consumer while the first lives."""
+    """Jobs longer than several leases are not given to a second consumer while the first lives."""
     queue = Queue(redis, "jobs", limit=10, attempts=2, lease=KEPT)
     running: Counter[str] = Counter()
     deliveries: list[int] = []
@@ -240,7 +242,7 @@ async def test_consumers_outlive_a_wiped_engine(redis: Redis, queue: Queue, wipe
 async def test_jobs_sent_into_a_wiped_engine_wait_for_their_consumer(
     redis: Redis, queue: Queue
 ) -> None:
-    """A group that is made anew begins with the first entry: nothing sent meanwhile is skipped."""
+    """A group that is recreated begins with the first entry: nothing sent meanwhile is skipped."""
     await queue.send_many([b"1", b"2"])
     done: list[bytes] = []
     stop = asyncio.Event()
@@ -302,7 +304,7 @@ async def test_names_of_dead_consumers_are_removed(redis: Redis, queue: Queue) -
 
 
 async def test_a_cancelled_consumer_gives_its_jobs_back(redis: Redis, queue: Queue) -> None:
-    """When the task is cancelled, not stopped, another consumer gets the interrupted job without awaiting the lease."""
+    """When the task is cancelled, another consumer gets its job without waiting for the lease."""
     slow = Queue(redis, "jobs", limit=10, attempts=3, lease=LONG)
     begun = asyncio.Event()
 

@@ -39,7 +39,8 @@ async def consuming(
     stop = asyncio.Event()
     options.setdefault("consumer", f"test-{secrets.token_hex(4)}")
     async with patience():
-        running = asyncio.create_task(queue.consume(handler, stop=stop, **options))  # type: ignore[arg-type]
+        consuming = queue.consume(handler, stop=stop, **options)  # type: ignore[arg-type]
+        running = asyncio.create_task(consuming)
         try:
             yield stop
         finally:
@@ -81,7 +82,7 @@ async def test_bodies_come_as_they_were_sent(queue: Queue, body: bytes) -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 100])
 async def test_jobs_are_taken_in_the_order_they_were_sent(queue: Queue, batch: int) -> None:
-    """One consumer with one runner handles jobs oldest first, each once, however far it reads ahead."""
+    """One consumer with one runner handles jobs oldest first and once, even with read-ahead."""
     bodies = [b"%d" % number for number in range(100)]
     await queue.send_many(bodies)
     taken: list[bytes] = []
@@ -132,7 +133,7 @@ async def test_a_job_leaves_only_when_it_is_done(queue: Queue) -> None:
 
 
 async def test_the_oldest_outstanding_job_dates_the_queue(queue: Queue) -> None:
-    """`oldest_time` is when the first job that is not done was sent, whatever was done behind it; None when empty."""
+    """`oldest_time` is when the oldest unfinished job was sent; None when the queue is empty."""
     assert await queue.oldest_time() is None
     assert await queue.oldest() == 0
     finish = asyncio.Event()
@@ -211,8 +212,9 @@ async def test_senseless_consumers_are_refused(queue: Queue, options: dict[str, 
     async def handler(_: Job) -> None:
         return
 
+    options = {"consumer": "a", **options}
     with pytest.raises(ValueError, match="consumer"):
-        await queue.consume(handler, stop=asyncio.Event(), **{"consumer": "a", **options})  # type: ignore[arg-type]
+        await queue.consume(handler, stop=asyncio.Event(), **options)  # type: ignore[arg-type]
 
 
 async def test_a_failed_job_comes_again_later_each_time(redis: Redis) -> None:
@@ -262,7 +264,7 @@ async def test_a_failing_job_does_not_hold_up_others(queue: Queue) -> None:
 async def test_a_job_that_cannot_be_done_becomes_a_dead_letter(
     queue: Queue, error: Exception, reason: str, deliveries: int
 ) -> None:
-    """After its attempts, or at once when rejected, `on_dead` is told and the job is kept aside with its reason."""
+    """After its attempts, or at once when rejected, a job is kept aside with its reason."""
     told: list[tuple[bytes, str, int]] = []
 
     async def handler(_: Job) -> None:
@@ -283,7 +285,7 @@ async def test_a_job_that_cannot_be_done_becomes_a_dead_letter(
 
 
 async def test_a_death_is_reported_until_the_report_succeeds(queue: Queue) -> None:
-    """When `on_dead` fails the job is kept and reported again, without running its handler again."""
+    """When `on_dead` fails, the job is kept and reported again, without another run."""
     handled, told = [], []
 
     async def handler(_: Job) -> None:
@@ -304,7 +306,7 @@ async def test_a_death_is_reported_until_the_report_succeeds(queue: Queue) -> No
 
 @pytest.mark.parametrize("batched", [False, True])
 async def test_unavailable_is_not_an_attempt(queue: Queue, *, batched: bool) -> None:
-    """A handler that meets an outage puts its job off as often as it must: the job's attempts are not spent."""
+    """A handler that meets an outage postpones its job without spending its attempts."""
     tries: list[int] = []
 
     async def handler(job: Job) -> None:
@@ -329,7 +331,7 @@ async def test_unavailable_is_not_an_attempt(queue: Queue, *, batched: bool) -> 
 
 
 async def test_batches_are_as_large_as_allowed(queue: Queue) -> None:
-    """A batch handler gets waiting jobs together, up to `batch`, and all of them are acknowledged."""
+    """A batch handler gets up to `batch` waiting jobs together, and all are acknowledged."""
     sizes: list[int] = []
     stop = asyncio.Event()
 

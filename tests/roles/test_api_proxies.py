@@ -1,4 +1,4 @@
-"""Whom the API takes for its client when a proxy stands before it: over a socket, as it is served."""
+"""The client's address when a proxy stands before the API: over a socket, as it is served."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def who(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_only_a_trusted_proxy_says_who_the_client_is(
     trusted: tuple[str, ...], claimed: str, believed: str
 ) -> None:
-    """By default nobody's word counts.
+    """By default no proxy is trusted.
 
     Of a chain of trusted proxies the last address that is not one of them does.
     """

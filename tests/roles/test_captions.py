@@ -1,4 +1,4 @@
-"""How the image processor draws captions: its own font, the size wherever it is set, and what it says of flaws."""
+"""How the image processor draws captions: its own font, its size, and its warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atelier grpc` as processes: killed while books change, several on one port, each event logged once, flat memory."""
+"""`atelier grpc` as processes that are killed while books change, several on one port."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ WAITING = (
 EVENT = re.compile(r"event (book\.\w+) (books/\d+) #(\d+) (\S+)")
 FILL = """
     INSERT INTO books (title, author, publication_date, title_folded, author_folded, sequence)
-    SELECT 'Title ' || n, 'Author ' || n % 1000, date '1800-01-01' + n % 80000, 'title ' || n, 'author ' || n % 1000, 1
+    SELECT 'Title ' || n, 'Author ' || n % 1000, date '1800-01-01' + n % 80000, 'title ' || n,
+      'author ' || n % 1000, 1
     FROM generate_series(1, $1) AS n
 """
 
@@ -177,7 +178,7 @@ async def change(ada: httpx2.AsyncClient, number: int, books: dict[int, dict[str
 
 
 async def watched(port: int, authorization: str, until: asyncio.Event, seen: list[Any]) -> None:
-    """Watch, again after every break from the last position, until an event that comes after the last change."""
+    """Watch, reconnecting at the last position, until an event that comes after that change."""
     after = 0
     async with channel_to(
         port, initial_reconnect_backoff_ms=100, max_reconnect_backoff_ms=200
@@ -250,9 +251,9 @@ async def churn(
 async def test_a_watch_survives_kills_without_gap_or_repeat(
     settings: Settings, ada: httpx2.AsyncClient
 ) -> None:
-    """While books change over HTTP and the process is killed again and again, every change is seen once, in order.
+    """While books change and the process is killed repeatedly, each change is seen once in order.
 
-    In the end both doors show the same catalogue.
+    In the end HTTP and gRPC show the same catalogue.
     """
     seen: list[Any] = []
     done = asyncio.Event()
@@ -279,7 +280,7 @@ async def test_a_watch_survives_kills_without_gap_or_repeat(
 async def test_what_a_killed_process_held_is_logged_by_the_next(
     settings: Settings, ada: httpx2.AsyncClient
 ) -> None:
-    """Events in hand at a kill come again when the bus's lease has ended: every event is logged in the end."""
+    """Events in progress at a kill come again after the bus's lease, and each is logged."""
     seen: list[Any] = []
     async with running(settings) as (process,):
         watching = asyncio.create_task(
@@ -325,7 +326,7 @@ async def test_every_event_is_logged_once(settings: Settings, ada: httpx2.AsyncC
 
 
 async def test_several_processes_share_one_port(settings: Settings) -> None:
-    """With the setting, connections spread over the processes, and one that ends leaves the other serving."""
+    """With the setting, connections spread over the processes, and one's end spares the others."""
     authorization = await sign_in(url_of(settings))
     async with running(settings, 2, grpc_workers="2") as processes:
         for _ in range(20):
@@ -338,7 +339,7 @@ async def test_several_processes_share_one_port(settings: Settings) -> None:
 
 
 async def test_a_stopped_process_drains(settings: Settings) -> None:
-    """On SIGTERM calls under way are answered, watches are told to come again, and the exit code is 0."""
+    """On SIGTERM running calls are answered, watches are told to reconnect; the exit code is 0."""
     authorization = await sign_in(url_of(settings))
     async with running(settings) as (process,), channel_to(settings.grpc_port) as channel:
         books = Books(channel, authorization)
@@ -357,7 +358,7 @@ async def test_a_stopped_process_drains(settings: Settings) -> None:
 
 
 async def test_a_hundred_thousand_books_are_listed_in_flat_memory(settings: Settings) -> None:
-    """The whole catalogue in pages of 1,000: each book once, and the process grows by less than one tenth of it."""
+    """The whole catalogue in pages of 1,000 has each book once and needs little memory."""
     async with connected(settings) as connection:
         await connection.execute(FILL.replace("$1", str(CATALOGUE)))
     authorization = await sign_in(url_of(settings))

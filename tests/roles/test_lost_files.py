@@ -1,4 +1,4 @@
-"""The relay's rounds for lost files may overlap: a thread cannot be cancelled with the round that waits for it."""
+"""The relay's searches for lost files may overlap: a thread outlives its cancelled round."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ asyncio.run(rounds(load()))
 def test_rounds_beside_the_first_wait_for_django_and_the_broker(
     database_url: str, redis_url: str
 ) -> None:
-    """All ask our broker and our database, once these are known: no default of Celery's, no half-loaded Django."""
+    """Concurrent searches all wait until Django is set up with our broker and database."""
     process = subprocess.run(
         [sys.executable, "-c", ROUNDS],
         env=os.environ | {"ATELIER_DATABASE_URL": database_url, "ATELIER_REDIS_URL": redis_url},

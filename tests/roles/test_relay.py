@@ -1,4 +1,4 @@
-"""The relay loses nothing, keeps the order per subject and leaves a gapless log, whatever dies under it."""
+"""The relay loses nothing, keeps each subject's order and leaves no gaps, whatever is killed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ from atelier.events import relay
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 
 async def main(database_url, kind, url, prefix):
-    bus = RabbitBus(url, prefix=prefix) if kind == "rabbitmq" else StreamsBus(Redis.from_url(url), prefix=prefix)
+    if kind == "rabbitmq":
+        bus = RabbitBus(url, prefix=prefix)
+    else:
+        bus = StreamsBus(Redis.from_url(url), prefix=prefix)
     await relay.run(database_url, bus, (), asyncio.Event())
 
 asyncio.run(main(*sys.argv[1:]))
@@ -130,7 +133,7 @@ class Recorder:
 
 
 class Refusing(Recorder):
-    """A bus that often takes only some events of a batch, any of them, and then says that it failed."""
+    """A bus that often publishes only some events of a batch and then reports failure."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -227,7 +230,7 @@ def assert_in_order(events: Sequence[Event], subjects: int, rounds: int) -> None
 
 
 async def test_everything_arrives_in_order(database: Database, place: Place) -> None:
-    """What was written before and while the relay runs arrives, in order per subject, and so it is in the log."""
+    """Events written before and while the relay runs are published and logged in order."""
     await write(database, 10, 30)
     async with place.bus() as bus, relaying(database.url, bus):
         await write(database, 10, 30, first=31)
@@ -256,7 +259,7 @@ def wait_for_line(process: subprocess.Popen[bytes], word: bytes) -> None:
 
 
 async def test_kill_9_while_publishing(database: Database, place: Place) -> None:
-    """Relays killed amid 2,000 events: the next goes on, all arrive in order and positions have no gap."""
+    """When relays are killed amid 2,000 events, all arrive in order and positions have no gap."""
     await write(database, 50, 40)
     for count, most in ((400, 1000), (1000, 1600)):
         async with held_up(database, most):
@@ -277,7 +280,7 @@ async def test_kill_9_while_publishing(database: Database, place: Place) -> None
 async def test_what_the_bus_has_lost_is_sent_again(
     database: Database, redis: Redis, redis_url: str, keys: str | None
 ) -> None:
-    """After a wipe, or with less noted than was stamped, the log is sent again in order, and positions stay."""
+    """After a wipe or a lost checkpoint, the log is sent again in order at the same positions."""
     place = Place("streams", redis_url)
     await write(database, 10, 30)
     async with place.bus() as bus, relaying(database.url, bus):
@@ -293,7 +296,7 @@ async def test_what_the_bus_has_lost_is_sent_again(
 
 
 class WipedBus(StreamsBus):
-    """A bus whose engine loses everything right after it has confirmed a certain wave of events."""
+    """A bus whose engine loses everything right after it has confirmed a certain batch."""
 
     def __init__(self, redis: Redis, prefix: str, after: int) -> None:
         super().__init__(redis, prefix=prefix)
@@ -343,7 +346,7 @@ async def test_of_two_relays_one_is_active(database: Database, place: Place) -> 
 
 
 async def test_a_late_commit_is_not_passed_by(database: Database) -> None:
-    """An event whose id is lower than that of one sent already is sent when its transaction commits at last."""
+    """An event with a lower id than one already sent is sent when its transaction commits."""
     bus = Recorder()
     async with relaying(database.url, bus), database.session() as slow:
         outbox.record(slow, "test.event", "slow", 1, {})
@@ -364,7 +367,7 @@ async def test_a_late_commit_is_not_passed_by(database: Database) -> None:
 async def test_a_sleeping_relay_is_woken(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event is sent because its writer notified: this relay would not look by itself for an hour."""
+    """A writer's notification sends its event: this relay polls only once an hour."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     async with relaying(database.url, Recorder()):
         for sequence in range(1, 6):
@@ -386,7 +389,7 @@ async def asleep(database: Database) -> None:
 
 
 async def test_no_wake_is_missed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However writers and a relay that falls asleep all the time interleave, no event waits for the next poll."""
+    """In any interleaving of writers and an idle relay, no event waits for the next poll."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
 
     async def writer(number: int) -> None:
@@ -423,7 +426,7 @@ async def test_a_bus_that_takes_some(
 async def test_services_are_declared_before_the_first_event(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service that has never run misses nothing: its queue is made first, however often the bus must be asked."""
+    """A service that has never run misses nothing: its queue is declared before any event."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.001, 0.01))
     asked: list[str] = []
 
@@ -493,7 +496,7 @@ async def test_redis_stopped_and_started(
 async def test_the_relays_session_is_killed(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relay whose connection dies gets a new one, and the lock with it, before it stamps anything."""
+    """A relay whose connection is lost reconnects and takes the lock before it stamps anything."""
     monkeypatch.setattr(relay, "PAUSES_SECONDS", (0.01, 0.1))
     bus = Recorder()
     kill = (
@@ -554,16 +557,16 @@ async def exchange(url: str, first: int) -> None:
 
 
 async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None:
-    """Two that believe to be active do not give one event two positions: the second to stamp fails."""
+    """Two relays that both believe to be active give no event two positions: the second fails."""
     await write(database, 2, 1)
     connection = await asyncpg.connect(database.url)
     await connection.execute(relay.START)
     rows = await connection.fetch(relay.UNSENT, [])
     async with relaying(database.url, Recorder()):
         await all_sent(database)
-    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    active = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
     with pytest.raises(RuntimeError, match="2 events were sent, but 0"):
-        await carrier.stamp([row["id"] for row in rows])
+        await active.stamp([row["id"] for row in rows])
     assert await outbox.bounds(database) == (0, 2)
     await connection.close()
 
@@ -571,14 +574,14 @@ async def test_a_relay_without_the_lock_cannot_stamp(database: Database) -> None
 async def test_no_sleep_over_events_committed_meanwhile(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relay that found nothing and falls asleep looks once more: who wrote in between did not notify."""
+    """A relay looks once more before it waits: a writer in between did not notify it."""
     monkeypatch.setattr(relay, "POLL_SECONDS", 3600)
     connection = await asyncpg.connect(database.url)
-    carrier = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
-    assert await carrier.send([]) == []
+    active = relay.Relay(connection, asyncio.Event(), Recorder(), asyncio.Event())
+    assert await active.send([]) == []
     await write(database, 1, 1)
     async with patience():
-        await carrier.sleep()
+        await active.sleep()
     assert (
         await connection.fetchval(
             f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})"
@@ -589,7 +592,7 @@ async def test_no_sleep_over_events_committed_meanwhile(
 
 
 async def test_readers_of_the_log_are_notified(database: Database) -> None:
-    """Whoever listens hears that the log has grown, and by events of which families."""
+    """Listeners are told that the log has grown, and by events of which families."""
     heard: asyncio.Queue[object] = asyncio.Queue()
     listener = await asyncpg.connect(database.url)
     await listener.add_listener(outbox.SENT_CHANNEL, lambda *said: heard.put_nowait(said[-1]))

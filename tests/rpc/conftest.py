@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def database_url(fresh_database_url: str) -> str:
-    """A database of the test's own: others prune the log that these tests watch from its beginning."""
+    """A database of the test's own: other tests prune the log, which these read from its start."""
     return fresh_database_url
 
 

@@ -1,4 +1,4 @@
-"""What tests of gRPC share: the role in this process or in one of its own, a channel, and the details of errors."""
+"""Shared by tests of gRPC: the role in this process or another, a channel, errors' details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of error has its code and details; what nobody expected says nothing but an id."""
+"""Every kind of error has its code and details; an unexpected one only has an id."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_drivers_raise_is_understood(error: Exception, code: grpc.StatusCod
 
 
 def test_the_unexpected_leaves_only_an_id(caplog: pytest.LogCaptureFixture) -> None:
-    """INTERNAL with an id under which the log has the traceback, and nothing of the error itself."""
+    """INTERNAL carries the id of the traceback in the log, and nothing of the error itself."""
     with caplog.at_level(logging.ERROR):
         status = status_of(KeyError("password=hunter2"))
     assert code_of(status) is Code.INTERNAL

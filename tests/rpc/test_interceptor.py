@@ -1,4 +1,4 @@
-"""Nobody passes without a good token; streams end with theirs; health and reflection are open."""
+"""Calls need a valid token; streams end with theirs; health and reflection are open."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_stream_ends_when_its_token_expires(
 
 
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have no base for it
-    """A service of one method for every arity, closed to nobody known."""
+    """A service with a method of every arity, closed to unknown callers."""
 
     def service(self, details_: grpc.HandlerCallDetails) -> Any:
         """The handler of `/test/...`."""
@@ -108,7 +108,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
         }.get(details_.method)
 
     async def unary(self, request: bytes, _: Any) -> bytes:
-        """Who calls."""
+        """The caller and the request."""
         return b"%d %b" % (caller.get().user_id, request)
 
     async def collect(self, requests: AsyncIterator[bytes], _: Any) -> bytes:
@@ -162,7 +162,7 @@ METADATA = (("authorization", f"Bearer {Tokens(SECRET).issue(7, 'session')}"),)
 
 
 async def test_methods_of_every_arity_know_their_caller(plain: grpc.aio.Channel) -> None:
-    """Unary and streaming, in and out, the door is the same, and `caller` says who asks."""
+    """Unary and streaming, in and out, authentication is the same, and `caller` is the user."""
     for _ in range(2):
         assert await plain.unary_unary("/test/unary")(b"x", metadata=METADATA) == b"7 x"
         assert (
@@ -258,6 +258,6 @@ async def test_ipv6_addresses_are_logged_in_full(caplog: pytest.LogCaptureFixtur
 
 
 async def test_unknown_methods_are_unimplemented(plain: grpc.aio.Channel) -> None:
-    """What is not there is said not to be there."""
+    """An unknown method is UNIMPLEMENTED."""
     with refused(StatusCode.UNIMPLEMENTED):
         await plain.unary_unary("/test/nothing")(b"x", metadata=METADATA)

@@ -30,7 +30,7 @@ def test_negative_sizes_are_refused(asked: int) -> None:
 
 @given(IDS, st.lists(st.text(), max_size=3))
 def test_a_token_leads_back_to_its_page_and_query(before: int, query: list[str]) -> None:
-    """What went in comes out, for the same query and no other."""
+    """A token gives back its position, for the same query and no other."""
     token = page_token(before, *query)
     assert read_token(token, *query) == before
     with pytest.raises(Invalid):

@@ -30,7 +30,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def healthy(channel: grpc.aio.Channel, service: str) -> int:
-    """What health says once it has looked."""
+    """The health status once it has been checked."""
     stub = health_pb2_grpc.HealthStub(channel)
     async with patience():
         async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=service)):
@@ -63,7 +63,7 @@ async def test_without_a_database_health_says_so(settings: Settings) -> None:
             await Books(channel, token).get(1)
 
 
-async def test_reflection_shows_the_service_to_anybody(
+async def test_reflection_shows_the_service_without_a_token(
     settings: Settings, channel: grpc.aio.Channel
 ) -> None:
     """A tool without the .proto file finds the service, its methods and messages."""

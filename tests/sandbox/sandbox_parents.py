@@ -1,4 +1,4 @@
-"""Programs that own a sandbox, for tests that end, stop or fork its parent: `python sandbox_parents.py NAME`."""
+"""Programs that own a sandbox, for tests that end its parent: `python sandbox_parents.py NAME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: a sandbox on their own targets, and looking at processes."""
+"""Shared by the sandbox's tests: a sandbox on their own targets, and a look at processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_sandbox(target: str = "act", returns: Any = Any, **settings: Any) -> Sa
 
 
 def alive(pid: int) -> bool:
-    """Whether a process still runs; a zombie does not."""
+    """True if a process still runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Rendering inside the sandbox: nothing can be opened or imported there, so the warm-up must have loaded everything."""
+"""Rendering inside the sandbox, where everything must have been loaded by the warm-up."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_a_child_without_fribidi_draws_as_we_do_without_it(
     without_fribidi: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where Pillow finds no library the picture is the same inside and outside: every letter alone."""
+    """Where Pillow finds no library, the picture is the same inside and outside the sandbox."""
     recipe = Recipe((), gray=False, caption=TEXTS["arabic date"], caption_size=19)
     monkeypatch.setenv("LD_LIBRARY_PATH", str(without_fribidi))
     with renderer() as child:

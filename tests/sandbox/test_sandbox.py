@@ -45,7 +45,7 @@ def sandbox() -> Iterator[Sandbox[Any]]:
 
 @pytest.mark.parametrize("size", [0, 1, 16 * 1024 - 1, 16 * 1024, 300_000, 50 * MIB])
 def test_values_travel(size: int) -> None:
-    """Dataclasses and bytes, small and large, come back as the types that the function declares."""
+    """Dataclasses and bytes of any size come back as the types that the function declares."""
     data = os.urandom(size)
     with open_sandbox("make", list[Made]) as sandbox:
         made = sandbox.call_sync(Wish("a", (size, 10)), data)
@@ -80,7 +80,7 @@ def test_known_kind_comes_back(sandbox: Sandbox[Any]) -> None:
 
 
 def test_unknown_kind_comes_back_as_its_nearest_known_base(sandbox: Sandbox[Any]) -> None:
-    """A class that only the child has is not imported: the parent raises the base that it knows."""
+    """A class that only the child has is not imported: the parent raises a base that it knows."""
     with pytest.raises(NotFound, match="no page 7") as caught:
         sandbox.call_sync("raise", "elsewhere")
     assert type(caught.value) is NotFound
@@ -114,7 +114,7 @@ def test_recursion_and_results_that_cannot_travel_fail_the_call(
     "arguments", [("bomb",), ("raise", "memory"), ("raise", "glib"), ("raise", "hungry")]
 )
 def test_memory_bomb(sandbox: Sandbox[Any], arguments: tuple[str, ...]) -> None:
-    """Who needs more memory than the limit is told so, however the decoder words it.
+    """Exceeding the memory limit is reported as such, however the decoder words it.
 
     The next call works.
     """
@@ -263,7 +263,7 @@ async def test_cancelling_a_running_call_frees_its_child() -> None:
         assert not alive(pid)
 
 
-async def test_cancelling_a_waiting_call_disturbs_nobody() -> None:
+async def test_cancelling_a_waiting_call_disturbs_no_other() -> None:
     """A caller that is cancelled while its call waits takes no other call with it."""
     with open_sandbox() as sandbox:
         pid = await sandbox.call("pid")
@@ -276,7 +276,7 @@ async def test_cancelling_a_waiting_call_disturbs_nobody() -> None:
 
 
 def test_interrupted_synchronous_call_frees_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that interrupts a waiting thread (a soft time limit, Ctrl-C) ends the call it waited for."""
+    """An exception that interrupts a waiting thread (time limit, Ctrl-C) ends its call."""
     import signal
 
     class Interrupted(Exception):
@@ -316,7 +316,7 @@ def test_idle_child_that_dies_is_replaced() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 15])
-def test_signals_for_everybody_do_not_end_children(number: int) -> None:
+def test_signals_to_the_group_do_not_end_children(number: int) -> None:
     """Hang-up, interrupt, quit and terminate are the parent's to decide about."""
     with open_sandbox() as sandbox:
         pid = sandbox.call_sync("pid")
@@ -362,7 +362,7 @@ def test_child_that_does_not_start(
 
 
 async def test_close_leaves_no_process() -> None:
-    """Closing ends busy and idle children, fails what runs or waits, and refuses what comes later."""
+    """Closing ends all children, fails what runs or waits, and refuses later calls."""
     sandbox = open_sandbox(children=1)
     pid = await sandbox.call("pid")
     calls = [asyncio.create_task(sandbox.call("sleep", 600)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""What a child cannot reach once it is warmed up."""
+"""Limits of a child once it is warmed up."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def attempts() -> Iterator[Sandbox[Any]]:
 def test_the_world_is_out_of_reach(
     attempts: Sandbox[Any], action: str, argument: str | None
 ) -> None:
-    """After the warm-up a child can neither reach the network, nor start, read, look at or remove anything."""
+    """After the warm-up a child cannot reach the network, nor start, read or remove anything."""
     assert attempts.call_sync(action, argument) == "PermissionError"
 
 
@@ -72,7 +72,7 @@ def test_other_processes_are_out_of_reach(attempts: Sandbox[Any]) -> None:
 
 @needs_seccomp
 def test_a_late_import_fails_that_call(attempts: Sandbox[Any]) -> None:
-    """What was not imported in the warm-up cannot be imported later; the child survives it."""
+    """A module not imported in the warm-up cannot be imported later; the child survives it."""
     assert attempts.call_sync("import", "wave") == "ModuleNotFoundError"
     assert attempts.call_sync("import", "os") == ""
 
@@ -119,7 +119,7 @@ def test_only_own_descriptors_are_open() -> None:
 
 @needs_seccomp
 def test_the_kernel_agrees() -> None:
-    """The kernel shows a filter, no way to gain privileges, no core dumps and no files on each thread of a child."""
+    """Each thread of a child has a filter, no new privileges, no core dumps and no files."""
     with open_sandbox() as sandbox:
         pid = sandbox.call_sync("pid")
         statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
@@ -143,7 +143,7 @@ class TestFilter:
     """The filter of each machine, run by a small interpreter: this test sees both on either."""
 
     def test_refuses_by_default(self, machine: seccomp.Machine) -> None:
-        """Every number that is not listed is refused: the old ones with EPERM, the new ones with ENOSYS."""
+        """Unlisted system calls are refused: old ones with EPERM, new ones with ENOSYS."""
         checked = {*machine.executable, machine.clone, machine.tgkill}
         for number in range(512):
             expected = ENOSYS if number >= 424 else ALLOW if number in machine.allowed else EPERM
@@ -170,7 +170,7 @@ class TestFilter:
             assert verdict(machine, number, 0, 0, 7) == EPERM
 
     def test_signals_to_itself_only(self, machine: seccomp.Machine) -> None:
-        """A process may abort; nobody else is signalled."""
+        """A process may abort, but signals no other process."""
         assert verdict(machine, machine.tgkill, PID) == ALLOW
         assert verdict(machine, machine.tgkill, 1) == EPERM
 

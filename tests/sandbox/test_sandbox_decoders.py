@@ -148,7 +148,7 @@ def test_truncated_pictures_are_refused(
 
 
 def test_refusals_keep_their_kind(renderer: Sandbox[list[Rendition]]) -> None:
-    """What is no picture, and what is too large, are told apart."""
+    """A file that is no picture and one that is too large are told apart."""
     with pytest.raises(NotAnImage):
         renderer.call_sync(RECIPE, b"no picture at all", Limits())
     with pytest.raises(TooManyPixels):
@@ -171,14 +171,14 @@ def test_picture_that_needs_too_much_memory(form: str, options: dict[str, Any]) 
 
 @pytest.mark.parametrize("name", ["pillow", "opencv", "simplejpeg", "libvips"])
 def test_each_decoder_by_itself(name: str) -> None:
-    """Each library decodes a photograph when it was only imported, and not used, before the confinement."""
+    """A library that was imported but not used before the confinement decodes a photograph."""
     photo = (PHOTOS / "waterfall_640x480.jpg").read_bytes()
     with open_sandbox("decode", list[int], warm_up="sandbox_targets:import_decoders") as sandbox:
         assert sandbox.call_sync(name, photo) == [640, 480]
 
 
 def linear_profile() -> bytes:
-    """Make an RGB profile with sRGB's primaries and no curve: pixels said to have it become lighter in sRGB."""
+    """Make an RGB profile with sRGB's primaries and no curve: its pixels are lighter in sRGB."""
 
     def tag(kind: bytes, body: bytes) -> bytes:
         return kind + bytes(4) + body

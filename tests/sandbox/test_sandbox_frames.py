@@ -69,7 +69,7 @@ def test_values_come_back(value: Any) -> None:
     ],
 )
 def test_hostile_frames_are_refused(pair: tuple[Channel, Channel], frame: bytes) -> None:
-    """Lengths that lie, rubbish, numbers of blobs that are not there and bottomless nesting are all a BadFrame."""
+    """False lengths, random bytes, unknown blob numbers and deep nesting are all a BadFrame."""
     one, other = pair
     one.sock.sendall(frame + bytes(1))
     with pytest.raises(BadFrame):

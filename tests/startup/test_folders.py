@@ -1,4 +1,4 @@
-"""A folder of blobs that can never be used is refused at the start, by every role that needs it, and by the doctor."""
+"""A folder of blobs that cannot be used is refused by every role that needs it and the doctor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def below_a_file(folder: Path) -> Path:
-    """A place where nobody can make a folder, not even root."""
+    """A place where no user can make a folder, not even root."""
     (folder / "file").touch()
     return folder / "file" / "pictures"
 
@@ -55,7 +55,7 @@ def test_a_role_does_not_start_without_a_place_for_blobs(
 
 
 def test_the_doctor_sees_it_too(below_a_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be made is not promised to be made."""
+    """A folder that cannot be made is not promised to be made."""
     assert examine(load(blobs=str(below_a_file), port=0, grpc_port=0)) == 1
     output = capsys.readouterr().out
     assert f"FAILED   blobs      --blobs: {below_a_file} cannot be used: Not a directory" in output
@@ -80,7 +80,7 @@ def test_a_dangling_link_is_no_folder(folder: Path) -> None:
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
+def as_unprivileged() -> Iterator[None]:
     """Root is refused nothing, so be somebody else."""
     user = os.geteuid()
     if not user:
@@ -100,15 +100,21 @@ def test_what_is_closed_to_the_user_is_refused(below: str) -> None:
     with TemporaryDirectory() as place:
         settings = load(blobs=f"{place}/{below}")
         Path(place).chmod(0o555)
-        with as_nobody(), pytest.raises(SettingsError, match=r"cannot be used: Permission denied"):
+        with (
+            as_unprivileged(),
+            pytest.raises(SettingsError, match=r"cannot be used: Permission denied"),
+        ):
             require_blobs(settings)
-        with as_nobody():
+        with as_unprivileged():
             require_blobs(settings, write=False)
         Path(place).chmod(0o666)
-        with as_nobody(), pytest.raises(SettingsError, match=r"cannot be used: Permission denied"):
+        with (
+            as_unprivileged(),
+            pytest.raises(SettingsError, match=r"cannot be used: Permission denied"),
+        ):
             require_blobs(settings, write=False)
 
 
 def test_a_bucket_is_not_looked_at() -> None:
-    """Whether it answers may change at any time; roles wait for it."""
+    """A store may become reachable at any time; roles wait for it."""
     require_blobs(load(blobs="s3://bucket"))

@@ -1,4 +1,4 @@
-"""The captions' font: what cannot be used is refused at the start, by every role that draws or starts one that does."""
+"""A font of captions that cannot be used is refused at the start by every role that needs it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_an_unknown_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_path_is_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written as a path is never taken for the name of another font."""
+    """A value written as a path is never taken for the name of another font."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"there is no such file$"):
         require_font(Settings(caption_font="./DejaVuSans.ttf"))

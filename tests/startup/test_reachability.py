@@ -1,4 +1,4 @@
-"""Servers that URLs name: what cannot be used ends the start in one sentence that never holds the password."""
+"""A server that cannot be used ends the start in one sentence, without its password."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_named(
 
 
 def test_a_wrong_password_is_the_reason(redis_url: str) -> None:
-    """What the server says is passed on."""
+    """The server's own message is passed on."""
     url = redis_url.replace("unix://", f"unix://nobody:{PASSWORD}@")
     with pytest.raises(
         Unavailable,

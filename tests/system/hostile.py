@@ -9,7 +9,7 @@ RUN = 16384 + 0b10101010101010  # blocks that one end-of-band code of ours skips
 
 
 def slow_jpeg(side: int, bands: int) -> bytes:
-    """A grey progressive JPEG of `side` x `side` pixels that says nothing in `bands` * 14 scans, each read in full.
+    """A grey progressive JPEG of `side` x `side` pixels with `bands` * 14 scans that add nothing.
 
     Every scan is well-formed (ITU T.81, G.1): each of the first `bands` AC coefficients is sent at
     the coarsest approximation and refined bit by bit, always by end-of-band runs over all blocks.

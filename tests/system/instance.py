@@ -1,4 +1,4 @@
-"""A running Atelier for the whole-system tests: `atelier up` as a subprocess, its clients, how to kill its parts."""
+"""A running Atelier for whole-system tests: `atelier up` as a subprocess, clients, kills."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Instance:
         assert process.poll() is None, self.log.read_text()[-4000:]
 
     def alive(self) -> bool:
-        """Whether every dependency is ready."""
+        """True if every dependency is ready."""
         with contextlib.suppress(httpx2.HTTPError):
             return httpx2.get(f"{self.url}/readyz", timeout=PATIENCE_SECONDS).status_code == 200
         return False
@@ -121,7 +121,7 @@ class Instance:
         return descendants(self.process.pid)
 
     def pids(self, name: str) -> list[int]:
-        """The processes of a role (`api`, `files`) or the main process of an engine (`postgres`, `valkey`)."""
+        """Processes of a role (`api`, `files`), or the main one of an engine (`postgres`)."""
         assert self.process is not None
         children = {
             pid: words

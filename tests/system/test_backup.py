@@ -1,4 +1,4 @@
-"""A house is backed up while it works and comes back elsewhere: pictures, tokens, the event log and who follows it."""
+"""An instance is backed up under load and restored elsewhere with its events and consumers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def come_and_go(client: httpx2.Client, stop: threading.Event) -> None:
 
 
 def everything(client: httpx2.Client) -> dict[str, Any]:
-    """What a user sees of the house."""
+    """Everything of the original that a user sees."""
     return {
         path: client.get(f"/api/{path}").json()
         for path in ("images", "tasks?limit=500", "books", "files/", "users/me")
@@ -67,9 +67,9 @@ def watch(port: int, token: str, after: int) -> Any:
     raise AssertionError("the stream ended")
 
 
-def at_rest(house: Instance, client: httpx2.Client) -> int:
+def at_rest(original: Instance, client: httpx2.Client) -> int:
     """How far the log has come, once all is processed and all that happened is announced."""
-    url = orjson.loads((house.data / "engines.json").read_bytes())["database_url"]
+    url = orjson.loads((original.data / "engines.json").read_bytes())["database_url"]
     with psycopg.connect(url, autocommit=True) as connection:
 
         def rests() -> bool:
@@ -85,11 +85,11 @@ def at_rest(house: Instance, client: httpx2.Client) -> int:
 
 
 @pytest.mark.slow
-def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
-    """Backed up under load and once more at rest, restored into another folder: nobody notices but by the address."""
+def test_a_instance_comes_back_elsewhere(tmp_path: Path) -> None:
+    """Backed up under load and again at rest, then restored: only the address changes."""
     folder, ports = tmp_path / "backup", (free_port(), free_port())
-    with running(secret=SECRET, grpc_port=str(ports[0])) as house:
-        client = house.user()
+    with running(secret=SECRET, grpc_port=str(ports[0])) as original:
+        client = original.user()
         token = client.headers["Authorization"]
         assert (
             client.post("/api/upload/", files={"file": ("a.csv", b"a,b\n1,2\n")}).status_code
@@ -100,14 +100,14 @@ def test_a_house_comes_back_elsewhere(tmp_path: Path) -> None:
         stop = threading.Event()
         busy = threading.Thread(target=come_and_go, args=(client, stop))
         busy.start()
-        busily = house.command("backup", str(folder))
+        busily = original.command("backup", str(folder))
         stop.set()
         busy.join()
         assert busily.returncode == 0, busily.stdout + busily.stderr
-        check = house.command("check", "--deep")
+        check = original.command("check", "--deep")
         assert check.returncode == 0, check.stdout
-        reached, before = at_rest(house, client), everything(client)
-        quietly = house.command("backup", str(folder))
+        reached, before = at_rest(original, client), everything(client)
+        quietly = original.command("backup", str(folder))
         assert quietly.returncode == 0, quietly.stdout + quietly.stderr
 
     with (

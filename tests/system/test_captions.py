@@ -1,4 +1,4 @@
-"""Captions of a running instance: what it says of its font, and of a machine that lacks libfribidi."""
+"""Captions of a running instance: what it reports of its font and a missing libfribidi."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def instance(tmp_path: Path, without_fribidi: Path) -> Iterator[Instance]:
 
 
 def test_an_instance_says_how_it_draws_captions(instance: Instance, tmp_path: Path) -> None:
-    """The font's file in the log; the missing library there, on the start screen and with each picture it spoils."""
+    """The log names the font's file; a missing library is in the log and with each picture."""
     ada = instance.user()
     files = {"file": ("a.jpg", WATERFALL, "image/jpeg")}
     plain, arabic = (

@@ -85,14 +85,14 @@ def events_seen(instance: Instance) -> dict[str, set[int]]:
     seen: dict[str, set[int]] = defaultdict(set)
     for line in (instance.data / "logs" / "processor.log").read_text().splitlines():
         if " event image." in line:
-            _, _, tail = line.partition(" event ")
-            _, subject, sequence, *_ = tail.split()
+            _, _, event = line.partition(" event ")
+            _, subject, sequence, *_ = event.split()
             seen[subject].add(int(sequence.removeprefix("#")))
     return seen
 
 
 def assert_whole(instance: Instance, client: httpx2.Client, ids: list[int]) -> None:
-    """Every acknowledged upload is final, there is nothing else, and rows, blobs and events agree."""
+    """Every acknowledged upload is final, and rows, blobs and events agree."""
     assert len(set(ids)) == UPLOADS
     records = [settled(client, image_id) for image_id in ids]
     assert {record["status"] for record in records} <= {"ready", "failed"}
@@ -159,7 +159,7 @@ def test_killing_every_part_at_random_loses_nothing(instance: Instance) -> None:
 
 @pytest.mark.slow
 def test_killing_the_files_worker_as_well_loses_no_file(instance: Instance) -> None:
-    """The same with 40 files in between and their worker among the victims: every file is processed."""
+    """The same with 40 files and their worker among the victims: every file is processed."""
     client, killed, victims = instance.user(), list[str](), (*VICTIMS, "files")
     with ThreadPoolExecutor(1) as pool:
         files = pool.submit(lambda: [upload_file(client, number) for number in range(FILES)])
@@ -191,7 +191,7 @@ def test_wiping_redis_in_the_middle_loses_nothing(instance: Instance) -> None:
 def test_killing_the_supervisor_leaves_no_orphan_and_the_next_start_recovers(
     instance: Instance,
 ) -> None:
-    """After kill -9 of `atelier up` its whole family goes, and a new start finds all work again."""
+    """After kill -9 of `atelier up` all its processes go, and a new start finds all work again."""
     client = instance.user()
     ids = [upload(client, number) for number in range(5)]
     family = instance.members()

@@ -1,4 +1,4 @@
-"""Pictures that hang, swell or crash their decoder in a whole instance: they fail with a reason, others proceed."""
+"""Pictures that hang, exhaust or crash their decoder fail with a reason while others proceed."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def decoding(instance: Instance) -> set[int]:
     return found
 
 
-def kill_whoever_decodes(instance: Instance, times: int) -> None:
+def kill_decoders(instance: Instance, times: int) -> None:
     """Kill -9 the child that is at work, so many times."""
     killed = set[int]()
     while len(killed) < times:
-        for pid in until(lambda: decoding(instance) - killed, "nobody decoded"):
+        for pid in until(lambda: decoding(instance) - killed, "no decoder was found"):
             os.kill(pid, signal.SIGKILL)
             killed.add(pid)
 
@@ -108,10 +108,10 @@ def test_a_hang_and_a_bomb_fail_alone(strict: Instance) -> None:
 
 
 def test_a_decoder_that_is_killed_every_time_fails_its_picture(patient: Instance) -> None:
-    """Each attempt's child dies by kill -9: after the last the picture is failed, and others proceed meanwhile."""
+    """Each attempt's child is killed with -9: in the end the picture fails, and others proceed."""
     client = patient.user()
     victim = upload(client, slow_jpeg(7000, 63))
-    kill_whoever_decodes(patient, ATTEMPTS)
+    kill_decoders(patient, ATTEMPTS)
     photographs = [upload(client, PHOTO) for _ in range(3)]
     assert_failed(client, victim, "decode-crashed")
     assert {settled(client, image_id)["status"] for image_id in photographs} == {"ready"}
@@ -121,7 +121,7 @@ def test_a_decoder_that_is_killed_once_costs_an_attempt(patient: Instance) -> No
     """The next attempt makes the renditions: a crash is no verdict on the picture."""
     client = patient.user("bob@example.org")
     survivor = upload(client, slow_jpeg(7000, 31))
-    kill_whoever_decodes(patient, 1)
+    kill_decoders(patient, 1)
     record = settled(client, survivor)
     assert record["status"] == "ready", record
     assert Image.open(io.BytesIO(client.get(f"/api/images/{survivor}").content)).width == 7000

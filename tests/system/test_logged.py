@@ -1,4 +1,4 @@
-"""What a running instance writes into its log files: what became of each thing, and no noise."""
+"""The log files of a running instance: the outcome of each request and job, and no noise."""
 
 from __future__ import annotations
 

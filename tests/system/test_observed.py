@@ -1,4 +1,4 @@
-"""What a running instance says of itself: metrics and health of every role, and traces across all of them."""
+"""A running instance observed: metrics and health of every role, and traces across them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Span(NamedTuple):
 
 
 class Collector(ThreadingHTTPServer):
-    """What an OTLP collector is to its clients: takes protobuf over HTTP, remembers every span."""
+    """A small OTLP collector: takes protobuf over HTTP, remembers every span."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -118,7 +118,7 @@ class Observed:
         return found
 
     def status(self, role: str, path: str) -> int:
-        """The status of an answer; 0 when nobody listens."""
+        """The status of an answer; 0 when the connection is refused."""
         try:
             return httpx2.get(self.urls[role] + path, timeout=PATIENCE_SECONDS).status_code
         except httpx2.HTTPError:
@@ -182,7 +182,7 @@ def test_every_role_is_ready_and_alive(observed: Observed) -> None:
 
 
 def test_the_reference_lists_what_is_exposed(observed: Observed) -> None:
-    """Both ways: nothing is exposed that the page does not explain, nothing explained that a busy instance lacks."""
+    """Each exposed metric is documented, and each documented one is exposed by a busy instance."""
     busy(observed)
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(atelier_\w+)`", page, re.MULTILINE))
@@ -244,7 +244,7 @@ def client_span() -> tuple[str, dict[str, str]]:
 
 
 def test_one_upload_is_one_trace(observed: Observed) -> None:
-    """From the client's trace through both queues, the outbox and the bus to the subscriber, each under its cause."""
+    """A trace leads from the client through queues, outbox and bus to the subscriber."""
     trace, header = client_span()
     files = {"file": ("a.jpg", PHOTO.read_bytes())}
     assert observed.client.post("/api/images", files=files, headers=header).status_code == 201

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
 
 
-class House:
+class Deployment:
     """An instance on engines that the test holds."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,15 +50,15 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+def deployment() -> Iterator[Deployment]:
     """One for all outages."""
     with tempfile.TemporaryDirectory(
         prefix="atelier-system-", suffix=" 5%20 дом", ignore_cleanup_errors=True
     ) as folder:
         Path(folder).chmod(0o755)
-        house = House(Path(folder))
-        yield house
-        house.close()
+        deployment = Deployment(Path(folder))
+        yield deployment
+        deployment.close()
 
 
 def upload(client: httpx2.Client, **form: str) -> httpx2.Response:
@@ -67,7 +67,7 @@ def upload(client: httpx2.Client, **form: str) -> httpx2.Response:
 
 
 def is_away(answer: httpx2.Response) -> bool:
-    """Whether an answer says that something is away, and when to try again."""
+    """True if an answer says that something is away, and when to try again."""
     return (
         answer.status_code == 503
         and answer.headers["content-type"] == "application/problem+json"
@@ -77,7 +77,7 @@ def is_away(answer: httpx2.Response) -> bool:
 
 
 def readiness(instance: Instance, client: httpx2.Client) -> dict[str, str]:
-    """What `/readyz` says of each dependency."""
+    """The state of each dependency by `/readyz`."""
     answer = client.get("/readyz")
     assert client.get("/healthz").status_code == 200
     found: dict[str, str] = answer.json()["checks"]
@@ -85,25 +85,25 @@ def readiness(instance: Instance, client: httpx2.Client) -> dict[str, str]:
     return found
 
 
-def restart(start: Callable[..., Engine], folder: Path, house: House) -> Engine:
+def restart(start: Callable[..., Engine], folder: Path, deployment: Deployment) -> Engine:
     """Start an engine again on its folder and wait until the instance has noticed."""
     engine = start(folder)
-    until(house.instance.alive, "the instance did not come back")
+    until(deployment.instance.alive, "the instance did not come back")
     return engine
 
 
-def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
+def test_without_redis_reads_work_and_uploads_are_taken(deployment: Deployment) -> None:
     """Changes, which must reach every cache, are refused for now.
 
     What was taken is processed when Redis is back.
     """
-    instance = house.instance
+    instance = deployment.instance
     client = instance.user()
     known = upload(client, description="before").json()["id"]
     assert settled(client, known)["status"] == "ready"
     picture = client.get(f"/api/images/{known}").content
 
-    house.valkey.halt()
+    deployment.valkey.halt()
     without = {"database": "ok", "redis": "unreachable", "blobs": "ok"}
     until(lambda: readiness(instance, client) == without)
     assert client.get(f"/api/images/{known}").content == picture
@@ -117,9 +117,9 @@ def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
     assert is_away(client.patch(f"/api/images/{known}", json={"title": "changed"}))
     assert is_away(client.delete(f"/api/images/{known}"))
     assert client.get(f"/api/images/{known}/info").json()["title"] != "changed"
-    house.instance.login(client, "ada@example.org")
+    deployment.instance.login(client, "ada@example.org")
 
-    house.valkey = restart(start_valkey, house.folder / "valkey", house)
+    deployment.valkey = restart(start_valkey, deployment.folder / "valkey", deployment)
     for answer in taken:
         assert settled(client, answer.json()["id"])["status"] == "ready"
     until(lambda: processed(client, file.json()["id"]), "the file was not processed")
@@ -131,23 +131,23 @@ def test_without_redis_reads_work_and_uploads_are_taken(house: House) -> None:
 
 
 def processed(client: httpx2.Client, file_id: int) -> bool:
-    """Whether a file has been looked at."""
+    """True once a file has been inspected."""
     record: dict[str, Any] = client.get(f"/api/files/{file_id}/").json()
     return bool(record["processed"])
 
 
-def test_without_the_database_everything_says_so(house: House) -> None:
+def test_without_the_database_everything_says_so(deployment: Deployment) -> None:
     """503 as a problem, `/readyz` names it, nothing is half done.
 
     And all works on when it is back.
     """
-    instance = house.instance
+    instance = deployment.instance
     client = instance.user("bob@example.org")
     kept = upload(client).json()["id"]
     assert settled(client, kept)["status"] == "ready"
     before = blobs(instance)
 
-    house.postgres.stop()
+    deployment.postgres.stop()
     until(lambda: readiness(instance, client)["database"] == "unreachable")
     assert is_away(client.get("/api/images"))
     assert is_away(client.get("/api/books"))
@@ -169,7 +169,7 @@ def test_without_the_database_everything_says_so(house: House) -> None:
     )
     assert client.get("/docs").status_code == 200
 
-    house.postgres = restart(start_postgres, house.folder / "postgres", house)
+    deployment.postgres = restart(start_postgres, deployment.folder / "postgres", deployment)
     assert settled(client, upload(client, description="after").json()["id"])["status"] == "ready"
     assert client.get(f"/api/images/{kept}/info").json()["title"] == "a.jpg"
     assert len(client.get("/api/images").json()) == 2
@@ -184,13 +184,13 @@ def blobs(instance: Instance) -> set[str]:
     return {path.name for path in (instance.data / "blobs").rglob("*") if path.is_file()}
 
 
-def test_a_redis_that_is_frozen_holds_nobody_up_for_ever(house: House) -> None:
+def test_a_frozen_redis_does_not_block_for_ever(deployment: Deployment) -> None:
     """It takes connections and says nothing: reads and uploads go on without it."""
-    instance = house.instance
+    instance = deployment.instance
     client = instance.user("carol@example.org")
     known = upload(client, description="before").json()["id"]
     assert settled(client, known)["status"] == "ready"
-    house.valkey.process.send_signal(signal.SIGSTOP)
+    deployment.valkey.process.send_signal(signal.SIGSTOP)
     try:
         assert readiness(instance, client)["redis"] == "slow"
         assert client.get(f"/api/images/{known}/info").json()["status"] == "ready"
@@ -199,6 +199,6 @@ def test_a_redis_that_is_frozen_holds_nobody_up_for_ever(house: House) -> None:
         assert taken.status_code == 201
         assert is_away(client.delete(f"/api/images/{known}"))
     finally:
-        house.valkey.process.send_signal(signal.SIGCONT)
+        deployment.valkey.process.send_signal(signal.SIGCONT)
     assert settled(client, taken.json()["id"])["status"] == "ready"
     until(instance.alive, "the instance did not come back")

@@ -1,4 +1,4 @@
-"""RabbitMQ as the bus of a whole instance, behind a proxy that is cut and mended: every event arrives, in order."""
+"""RabbitMQ as an instance's bus, behind a proxy that is cut: every event arrives, in order."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def ctl(*words: str) -> bool:
 
 
 async def reachable(url: str) -> bool:
-    """Whether a broker's virtual host takes connections."""
+    """True if a broker's virtual host takes connections."""
     with contextlib.suppress(AMQPError, OSError):
         await (await connect(url, PATIENCE_SECONDS)).close()
         return True
@@ -85,7 +85,7 @@ async def reachable(url: str) -> bool:
 
 
 def events(instance: Instance) -> dict[str, list[tuple[str, int]]]:
-    """What the processor logged of each image: types and sequences in the order in which they came, each once."""
+    """The processor's log of each image: types and sequences as they came, each once."""
     seen: dict[str, list[tuple[str, int]]] = {}
     for type_, subject, sequence in EVENT.findall(
         (instance.data / "logs" / "processor.log").read_text()
@@ -116,7 +116,7 @@ def upload_all(client: httpx2.Client) -> list[int]:
 
 
 async def test_a_broker_that_comes_and_goes_loses_no_event(vhost: str) -> None:
-    """100 uploads while the connection to RabbitMQ is cut again and again: no event is missing, none out of order."""
+    """During 100 uploads with a connection cut repeatedly, no event is missing or out of order."""
     parts = urlsplit(vhost)
     proxy = Proxy(lambda: asyncio.open_connection(parts.hostname, parts.port or 5672))
     await proxy.mend()
@@ -151,7 +151,7 @@ def upload_files(client: httpx2.Client) -> list[int]:
 def assert_all_arrived(
     instance: Instance, client: httpx2.Client, ids: list[int], files: list[int]
 ) -> None:
-    """Every picture is ready, each of its events came in its turn, and files were looked at, too."""
+    """Every picture is ready, its events came in order, and files were inspected, too."""
     assert {settled(client, image_id)["status"] for image_id in ids} == {"ready"}
     expected = {
         f"images/{image_id}": [("image.created", 1), ("image.processed", 2)] for image_id in ids

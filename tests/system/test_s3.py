@@ -77,7 +77,7 @@ def upload(client: httpx2.Client, content: bytes) -> int:
 
 
 def reads_back(client: httpx2.Client, url: str, content: bytes) -> None:
-    """What was sent comes back, whole and in part."""
+    """Uploads come back, whole and in part."""
     assert client.get(url).content == content
     part = client.get(url, headers={"Range": "bytes=1000-300999"})
     assert (part.status_code, part.content) == (206, content[1000:301_000])

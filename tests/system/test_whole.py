@@ -21,7 +21,7 @@ PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 
 
 def test_a_photograph_goes_all_the_way(shared: Instance) -> None:
-    """From upload through both queues to the served caption, its files, its events and an agreeing check."""
+    """From upload through both queues to the served caption, its files, events and a check."""
     client = shared.user()
     files = {"file": ("waterfall.jpg", PHOTO.read_bytes(), "image/jpeg")}
     answer = client.post("/api/images", files=files, data={"description": "Семь секунд"})

@@ -49,7 +49,7 @@ async def application(
 
 @pytest.fixture
 def resources(application: FastAPI) -> Resources:
-    """What the application works with."""
+    """The application's resources."""
     found: Resources = application.state.resources
     return found
 

@@ -54,7 +54,7 @@ def test_it_reads_what_a_json_parser_reads(
     escape: tuple[str, str],
     indent: int | None,
 ) -> None:
-    """Whatever stands around the field, wherever the pieces are cut, however the encoder writes its characters."""
+    """The field is decoded wherever the chunks end and however the encoder escapes characters."""
     image = base64.b64encode(content).decode()
     text = json.dumps(
         before | {"image": "@" + image + "@"} | after, ensure_ascii=ascii_only, indent=indent

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Shards whose total is not the sum of the counters of their users.
 ASTRAY = """
-    SELECT * FROM (SELECT id % 64 AS shard, sum(tasks_created) AS counted FROM users GROUP BY 1) AS users
+    SELECT *
+    FROM (SELECT id % 64 AS shard, sum(tasks_created) AS counted FROM users GROUP BY 1) AS users
     FULL JOIN task_totals USING (shard) WHERE coalesce(counted, 0) <> coalesce(created, 0)
 """
 
@@ -23,7 +24,7 @@ ASTRAY = """
 async def test_counters_are_exact_while_tasks_come_and_go(
     application: FastAPI, resources: Resources
 ) -> None:
-    """Each user's counter and the total grow by what is made, whatever is deleted, and are never seen falling."""
+    """Each user's counter and the total grow with each task made and never fall."""
     people = [await Person(application).sign_in() for _ in range(4)]
     before, made, done = await people[0].total(), [15, 20, 25, 30], asyncio.Event()
 

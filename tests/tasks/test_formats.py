@@ -151,6 +151,6 @@ def test_tga_is_known_by_its_end() -> None:
 )
 @pytest.mark.parametrize("start", [b"", b"<svg ", b"<", b"P2", b"P7\n#", b"<svg xmlns:"])
 def test_hostile_beginnings_are_judged_in_linear_time(start: bytes, unit: bytes) -> None:
-    """Sixty-four kilobytes of anything are looked at without stepping back over them again and again."""
+    """Sixty-four kilobytes of anything are scanned in linear time."""
     with pytest.raises(Unsupported):
         identify((start + unit * HEAD_BYTES)[:HEAD_BYTES])

@@ -192,7 +192,7 @@ class TestLease:
         )
         assert (await ada.take()).json()["id"] == made[0]
 
-    async def test_renew_begins_the_time_anew(self, ada: Person) -> None:
+    async def test_renew_restarts_the_lease(self, ada: Person) -> None:
         """Under the same token."""
         task_id = (await ada.create())["id"]
         lease = (await ada.take(60)).json()["lease"]
@@ -235,7 +235,7 @@ class TestLease:
         assert sorted(a.json()["id"] for a in answers if a.status_code == 200) == made
 
     async def test_a_short_lease_runs_out_by_itself(self, ada: Person) -> None:
-        """Nobody has to do anything but wait."""
+        """The task is handed out again, without any other request."""
         made = await ada.create()
         await ada.take(1)
         async with patience():

@@ -1,4 +1,4 @@
-"""API processes killed with -9 in the middle of everything: nothing is handed out twice, lost or leaked."""
+"""With API processes killed by -9 at any time, no task is handed out twice, lost or leaked."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ TAKERS, TASKS, KILLS = 64, 5_000, 4
 RANDOM = random.Random()
 
 
-class House:
-    """Two API processes over one database, and somebody who kills them."""
+class Instance:
+    """Two API processes over one database, which can be killed and started again."""
 
     def __init__(self, folder: Path, database_url: str, redis_url: str) -> None:
         self.folder = folder
@@ -114,9 +114,11 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> AsyncIterator[House]:
-    """A house of its own, its processes up."""
-    made = House(tmp_path, fresh_database_url, redis_url)
+async def instance(
+    tmp_path: Path, fresh_database_url: str, redis_url: str
+) -> AsyncIterator[Instance]:
+    """A new instance, its processes running."""
+    made = Instance(tmp_path, fresh_database_url, redis_url)
     try:
         await asyncio.gather(*(made.start(port) for port in made.ports))
         yield made
@@ -125,7 +127,7 @@ async def house(tmp_path: Path, fresh_database_url: str, redis_url: str) -> Asyn
 
 
 class Taker:
-    """A bare HTTP client with one connection at a time, who asks again, elsewhere, until there is an answer."""
+    """An HTTP client with one connection at a time that retries elsewhere until answered."""
 
     def __init__(self, ports: list[int], headers: dict[str, str]) -> None:
         self.ports = ports
@@ -178,24 +180,26 @@ class Taker:
             self._streams = None
 
 
-async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
+async def test_each_of_5000_tasks_is_handed_out_once(instance: Instance) -> None:
     """To 64 takers who ask again under their key whenever a process dies under them.
 
     None is lost.
     """
-    user_id, headers = await house.user()
-    await house.database.fetch(
-        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
-        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now() FROM generate_series(1, $2) AS n""",
+    user_id, headers = await instance.user()
+    await instance.database.fetch(
+        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+            sequence, created_at)
+        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now()
+        FROM generate_series(1, $2) AS n""",
         user_id,
         TASKS,
     )
-    takers = [Taker(house.ports, headers) for _ in range(TAKERS)]
+    takers = [Taker(instance.ports, headers) for _ in range(TAKERS)]
     taking = [asyncio.create_task(taker.take_all()) for taker in takers]
     starts: dict[int, asyncio.Task[None]] = {}
 
     def answering() -> set[int]:
-        return {port for port in house.ports if port not in starts or starts[port].done()}
+        return {port for port in instance.ports if port not in starts or starts[port].done()}
 
     for kill in range(
         1, KILLS + 1
@@ -206,11 +210,11 @@ async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
         )
         served = Counter(taker.port for taker in takers if taker.port in answering())
         busiest, _ = served.most_common(1)[0]
-        starts[busiest] = asyncio.create_task(house.kill_one(busiest))
+        starts[busiest] = asyncio.create_task(instance.kill_one(busiest))
     await asyncio.gather(*taking, *starts.values())
     taken = [task_id for taker in takers for task_id in taker.taken]
     assert sum(taker.broken for taker in takers) >= KILLS
-    rows = await house.database.fetch(
+    rows = await instance.database.fetch(
         "SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id
     )
     assert len(rows) == TASKS
@@ -219,19 +223,19 @@ async def test_each_of_5000_tasks_is_handed_out_once(house: House) -> None:
         "SELECT count(*) AS events, count(DISTINCT subject) AS subjects FROM outbox WHERE "
         "type = 'task.taken'"
     )
-    assert dict((await house.database.fetch(query))[0]) == {"events": TASKS, "subjects": TASKS}
+    assert dict((await instance.database.fetch(query))[0]) == {"events": TASKS, "subjects": TASKS}
 
 
-async def test_creating_and_deleting_survive_kills(house: House) -> None:
-    """What was acknowledged holds; every file belongs to a row; the counters are what was made."""
-    user_id, headers = await house.user()
+async def test_creating_and_deleting_survive_kills(instance: Instance) -> None:
+    """Acknowledged tasks hold; every file belongs to a row; the counters count what was made."""
+    user_id, headers = await instance.user()
     kept: set[int] = set()
     unsure: set[int] = set()  # a deletion whose answer was lost with its process
     stop = asyncio.Event()
 
     async def work(client: httpx2.AsyncClient) -> None:
         while not stop.is_set():
-            base = f"http://127.0.0.1:{RANDOM.choice(house.ports)}/api/tasks"
+            base = f"http://127.0.0.1:{RANDOM.choice(instance.ports)}/api/tasks"
             with contextlib.suppress(httpx2.HTTPError):
                 files = {"image": picture() + bytes(RANDOM.choice([10, 2 << 20]))}
                 made = await client.post(base, files=files, data={"meta": ""}, headers=headers)
@@ -250,34 +254,34 @@ async def test_creating_and_deleting_survive_kills(house: House) -> None:
         workers = [asyncio.create_task(work(client)) for _ in range(6)]
         for kill in range(KILLS):
             await asyncio.sleep(RANDOM.uniform(0.2, 0.6))
-            await house.kill_one(house.ports[kill % 2])
+            await instance.kill_one(instance.ports[kill % 2])
         stop.set()
         await asyncio.gather(*workers)
-    rows = {row["id"] for row in await house.database.fetch("SELECT id FROM tasks")}
+    rows = {row["id"] for row in await instance.database.fetch("SELECT id FROM tasks")}
     assert kept <= rows
     counters = (
         "SELECT tasks_created, (SELECT sum(created) FROM task_totals) AS total FROM users "
         "WHERE id = $1"
     )
-    counted = (await house.database.fetch(counters, user_id))[0]
+    counted = (await instance.database.fetch(counters, user_id))[0]
     made = "SELECT count(*) AS made FROM outbox WHERE type = 'task.created'"
     assert (
         counted["tasks_created"]
         == counted["total"]
-        == (await house.database.fetch(made))[0]["made"]
+        == (await instance.database.fetch(made))[0]["made"]
     )
-    await house.sweep()
-    report = await check(house.database, house.blobs, deep=True)
+    await instance.sweep()
+    report = await check(instance.database, instance.blobs, deep=True)
     assert report.agrees, report
     assert report.blobs == len(rows)
-    assert not list((house.folder / "blobs").rglob("*.tmp"))
+    assert not list((instance.folder / "blobs").rglob("*.tmp"))
 
 
-async def test_deleting_an_account_survives_kills(house: House) -> None:
+async def test_deleting_an_account_survives_kills(instance: Instance) -> None:
     """All of it is gone, or none of it is; when it is gone, so are, in the end, its files."""
-    people = [await house.user() for _ in range(8)]
+    people = [await instance.user() for _ in range(8)]
     async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
-        base = f"http://127.0.0.1:{house.ports[0]}"
+        base = f"http://127.0.0.1:{instance.ports[0]}"
         for _, headers in people:
             for _ in range(5):
                 await client.post(
@@ -291,21 +295,21 @@ async def test_deleting_an_account_survives_kills(house: House) -> None:
             for user_id, headers in people
         ]
         await asyncio.sleep(RANDOM.uniform(0.005, 0.05))
-        await house.kill_one(house.ports[0])
+        await instance.kill_one(instance.ports[0])
         answers = await asyncio.gather(*leaving, return_exceptions=True)
-    left = {row["id"] for row in await house.database.fetch("SELECT id FROM users")}
+    left = {row["id"] for row in await instance.database.fetch("SELECT id FROM users")}
     for (user_id, _), answer in zip(people, answers, strict=True):
         assert not (
             isinstance(answer, httpx2.Response) and answer.status_code == 204 and user_id in left
         )
     query = "SELECT owner_id, count(*) AS tasks FROM tasks GROUP BY owner_id"
     assert {
-        row["owner_id"]: row["tasks"] for row in await house.database.fetch(query)
+        row["owner_id"]: row["tasks"] for row in await instance.database.fetch(query)
     } == dict.fromkeys(left, 5)
-    total = await house.database.fetchrow("SELECT sum(created) AS total FROM task_totals")
+    total = await instance.database.fetchrow("SELECT sum(created) AS total FROM task_totals")
     assert total
     assert total["total"] == 5 * len(left)
-    await house.sweep()
-    report = await check(house.database, house.blobs, deep=True)
+    await instance.sweep()
+    report = await check(instance.database, instance.blobs, deep=True)
     assert report.agrees, report
     assert report.blobs == 5 * len(left)

@@ -1,4 +1,4 @@
-"""What hand-outs and lists cost does not depend on how many tasks there are or were: the plans show it."""
+"""The query plans of hand-outs and lists do not depend on how many tasks there are or were."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 FREE, TAKEN = True, False
 INDEX = "ix_tasks_owner_id_free_id"
 FILL = """
-    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256, sequence, created_at)
+    INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
+       sequence, created_at)
     SELECT $1, '', $2, 'x', 'PNG', 'image/png', 1, '', 1, now() FROM generate_series(1, $3::int)
 """
 

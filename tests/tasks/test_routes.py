@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """Whether the answer is this problem."""
+    """True if the answer is this problem."""
     return (
         answer.status_code == status
         and answer.headers["content-type"] == "application/problem+json"
@@ -54,7 +54,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("size", [10, 3 << 20])
     async def test_multipart(self, ada: Person, size: int) -> None:
-        """The same record; the name and the media type that the client claims count for nothing."""
+        """The record is the same whatever name and media type the client claims."""
         content = PNG + bytes(size)
         files = {"image": ("photo.jpg", content, "image/jpeg")}
         answer = await ada.post("/api/tasks", files=files, data={"meta": "м"})
@@ -167,7 +167,7 @@ class TestCreate:
     async def test_nothing_is_made_for_an_account_that_is_gone(
         self, ada: Person, resources: Resources
     ) -> None:
-        """A creation that meets the account's deletion is refused, and its file is listed for removal."""
+        """A creation during the account's deletion is refused, and its file becomes garbage."""
         creations = [
             asyncio.create_task(
                 ada.post("/api/tasks", files={"image": picture()}, data={"meta": ""})

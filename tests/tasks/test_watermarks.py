@@ -17,7 +17,7 @@ def known() -> Watermarks:
 
 
 def test_it_starts_at_the_beginning(known: Watermarks) -> None:
-    """For whoever it does not know."""
+    """For a user that it does not know."""
     assert (known.get(1), known.get(2)) == (10, 0)
 
 
@@ -28,7 +28,7 @@ def test_it_rises_with_what_is_found_above(known: Watermarks) -> None:
     assert known.get(1) == 12
 
 
-def test_a_look_from_the_beginning_sets_it_anew(known: Watermarks) -> None:
+def test_a_look_from_the_beginning_resets_it(known: Watermarks) -> None:
     """Also below where it was: something had been given back."""
     known.taken(1, 3, 0)
     assert known.get(1) == 3

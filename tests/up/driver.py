@@ -22,7 +22,7 @@ from tests.waiting import PATIENCE_SECONDS, until
 INSTANCE = Path(__file__).with_name("instance.py")
 
 
-class House:
+class Instance:
     """One supervisor on a folder and a port."""
 
     def __init__(self, folder: Path, *flags: str, uid: int | None = None, **settings: str) -> None:
@@ -35,8 +35,8 @@ class House:
         self.log = tempfile.TemporaryFile()
         self.process: subprocess.Popen[bytes]
 
-    def start(self, *, wait: bool = True) -> House:
-        """Start it; with `wait`, until it shows its start screen and the worker, which starts after the API, works."""
+    def start(self, *, wait: bool = True) -> Instance:
+        """Start it; with `wait`, return after its start screen and when the worker is ready."""
         environment = os.environ | {
             f"ATELIER_{key}": value for key, value in self.settings.items()
         }
@@ -59,7 +59,7 @@ class House:
         return self
 
     def is_up(self) -> bool:
-        """Whether all of it has started."""
+        """True once all of it has started."""
         return "is running" in self.text() and "worker works" in self.text()
 
     def text(self) -> str:
@@ -67,7 +67,7 @@ class House:
         return os.pread(self.log.fileno(), 10_000_000, 0).decode("utf-8", "replace")
 
     def get(self, path: str) -> int:
-        """The status of a path; 0 when nobody listens."""
+        """The status of a path; 0 when the connection is refused."""
         try:
             url = f"http://127.0.0.1:{self.port}{path}"
             with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
@@ -88,7 +88,7 @@ class House:
         return found
 
     def child(self, word: str) -> int | None:
-        """The pid of its child that is called by `word`: a role's argument, an engine's program."""
+        """The pid of its child called `word`: a role's argument, an engine's program."""
         children = [pid for pid, parent in parents().items() if parent == self.process.pid]
         return next(
             (pid for pid in children if word in {Path(part).name for part in command_line(pid)}),
@@ -112,7 +112,7 @@ class House:
 
 
 def hear_hangups() -> None:
-    """What nohup would take away: the tests may run under it, and `atelier up` inherits it."""
+    """Undo nohup's ignoring of SIGHUP, which tests may run under and children inherit."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 

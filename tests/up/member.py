@@ -56,7 +56,7 @@ def ask() -> None:
 
 
 def prepare() -> None:
-    """What migrations do."""
+    """Stand in for migrations."""
     with psycopg.connect(os.environ["ATELIER_DATABASE_URL"]) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)"
@@ -89,12 +89,12 @@ def misuse() -> None:
 
 
 def dawdle() -> None:
-    """Be ready no sooner than somebody has opened the gate, which is a pipe in the data folder."""
+    """Be ready once the pipe `release` in the data folder is written to."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    gate = Path(os.environ["ATELIER_DATA"], "gate")
-    os.mkfifo(gate)
+    release = Path(os.environ["ATELIER_DATA"], "release")
+    os.mkfifo(release)
     print("dawdler waits")
-    gate.read_bytes()
+    release.read_bytes()
     systemd.ready()
     print("dawdler is up")
     time.sleep(600)
@@ -108,7 +108,7 @@ def die() -> None:
 
 
 def talk() -> None:
-    """Say much: a line longer than any buffer, bytes that are not UTF-8, a last line without an end."""
+    """Print a very long line, bytes that are not UTF-8, and a last line without an end."""
     sys.stdout.buffer.write(b"x" * 300_000 + b"\n" + b"caf\xe9\nlast words")
     sys.stdout.flush()
     systemd.ready()
@@ -117,7 +117,7 @@ def talk() -> None:
 
 
 def fail() -> None:
-    """What a broken migration does."""
+    """Stand in for a broken migration."""
     sys.exit("column already exists")
 
 

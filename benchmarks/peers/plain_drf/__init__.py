@@ -1,1 +1,1 @@
-"""Seed 004 as a competent engineer writes it in an hour: Django, DRF, Celery on Redis, PostgreSQL, a media folder."""
+"""Seed 004 as first written: Django, DRF, Celery on Redis, PostgreSQL, a media folder."""

@@ -1,4 +1,4 @@
-"""Atelier's own Django slice under Django's ASGI handler, to compare with `atelier.files.mount`."""
+"""Atelier's own Django slice under Django's ASGI handler, for comparison with our mount."""
 
 from __future__ import annotations
 

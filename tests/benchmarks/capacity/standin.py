@@ -1,4 +1,4 @@
-"""A stand-in for an instance: a real HTTP server that carries so many requests a second and queues what is more."""
+"""A stand-in for an instance: a real HTTP server of a given rate that queues the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StandIn:
-    """Serves one request after the other, `service` seconds each, and none before `free`, a moment of the loop."""
+    """Serve one request at a time, `service` seconds each, none before `free` (loop time)."""
 
     def __init__(
         self, service: float = 0.0, answer: Callable[[str], tuple[int, bytes]] | None = None

@@ -1,4 +1,4 @@
-"""Load that comes at a rate: what a trial sees of a server that queues, stalls, refuses or fails."""
+"""Load at a rate: what a trial sees of a server that queues, stalls, refuses or fails."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LIMITS = Limits(p95=0.4, ready=1)
 
 
 class Clock(selectors.DefaultSelector):
-    """Time that passes only while everybody waits: the machine's other work cannot be measured by mistake."""
+    """A clock that advances only while all tasks wait, so that other work is not measured."""
 
     now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What a loop waits in."""
+        """Advance the clock instead of waiting, as an event loop's selector."""
         self.now += timeout or 0.0
         return super().select(0)
 
@@ -50,7 +50,7 @@ class Loop(asyncio.SelectorEventLoop):
 def test_the_knee_of_a_server_of_known_capacity(
     capacity: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that serves so many requests a second, one after the other, is found to carry about that many."""
+    """A server of a given rate, one request at a time, is found to carry about that rate."""
     found, loop = search.Found(), Loop()
     monkeypatch.setattr(arrivals, "time", SimpleNamespace(monotonic=loop.time))
     queue = Queue(1 / capacity)
@@ -83,7 +83,7 @@ class Queue:
 
 
 async def test_no_more_is_found_than_a_server_answers() -> None:
-    """Over real sockets: whatever rate is offered, no more is counted as answered than the server serves."""
+    """Over real sockets, no more requests count as answered than the server serves."""
     async with operation(StandIn(service=0.02)) as asked:
         made = await arrivals.trial(asked, 150, 1.0, LIMITS)
     assert made.broken
@@ -101,7 +101,7 @@ async def test_requests_are_bounded() -> None:
 
 
 async def test_a_stall_is_not_hidden() -> None:
-    """Requests that were due while the server stalled count from when they were due (no coordinated omission)."""
+    """Requests due during a stall count from when they were due (no coordinated omission)."""
     server = StandIn()
     async with operation(server) as asked:
         server.free = asyncio.get_running_loop().time() + 0.6
@@ -129,7 +129,7 @@ async def test_errors_break_a_rate_early() -> None:
     assert made.statuses == {"500": made.sent}
 
 
-async def test_nobody_there_is_a_counted_error() -> None:
+async def test_a_refused_connection_is_a_counted_error() -> None:
     """A connection that is refused is an error of the request, not of the tool."""
     async with operation(StandIn()) as asked:
         pass
@@ -161,7 +161,7 @@ async def test_an_operation_that_always_fails_is_not_searched() -> None:
 
 
 async def test_a_client_that_is_behind_says_so() -> None:
-    """When the requests leave late because the client has no time, it is the client that is named."""
+    """When requests leave late because the client is busy, the verdict is the client."""
 
     async def busy(_: float) -> int:
         time.sleep(0.03)
@@ -173,7 +173,7 @@ async def test_a_client_that_is_behind_says_so() -> None:
 
 
 def test_what_was_saturated_is_named() -> None:
-    """A process at one core, a full disk and a full machine are each named with what can be done."""
+    """A process at one core, a full disk and a full machine each have a verdict with advice."""
     made = Trial(
         100, 1, 100, 60, arrivals.quantiles([1.0]), 0, {"200": 60}, 0, broken="p95 1000 ms"
     )
@@ -198,7 +198,7 @@ def test_what_was_saturated_is_named() -> None:
     ("drain", "broken"), [(0.4, ""), (1.4, ""), (1.6, "a backlog of 30 grew")]
 )
 def test_a_growing_backlog_breaks_a_rate(drain: float, broken: str) -> None:
-    """Uploads within every limit are too many when the pipeline needs long after the last of them."""
+    """Uploads within every limit are too many when the pipeline lags long behind the last."""
     fine = arrivals.quantiles([0.1])
     made = Trial(20, 10, 200, 20, fine, 0, {"201": 200}, 0, Ready(18, fine, 30, drain))
     assert arrivals.judge(made, LIMITS) == broken

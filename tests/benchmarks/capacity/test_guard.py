@@ -1,4 +1,4 @@
-"""Whom the load may go to."""
+"""Targets to which the load may go."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_READY = b'{"title":"Not ready","detail":"Not ready: redis."}'
     "url", ["http://192.0.2.7:8000", "http://[2001:db8::1]", "http://0.0.0.0:8000"]
 )
 async def test_another_machine_is_refused(url: str) -> None:
-    """An address that is not loopback gets nothing, and the refusal names the option that would allow it."""
+    """An address that is not loopback gets no request, and the refusal names the option."""
     with pytest.raises(Refused, match="--allow-remote"):
         await admit(Endpoint(url), allow_remote=False)
 
@@ -27,8 +27,8 @@ async def test_another_machine_is_asked_when_allowed() -> None:
         assert await admit(Endpoint(url), allow_remote=True) == ("9.9", True)
 
 
-async def test_nobody_listens() -> None:
-    """A port that nobody serves is named, with what to start."""
+async def test_a_port_without_a_server_is_refused() -> None:
+    """A port without a server is named, with what to start."""
     async with listening(StandIn()) as url:
         pass
     with pytest.raises(Refused, match="atelier up"):

@@ -51,7 +51,7 @@ def command(instance: Instance, output: Path, *words: str) -> subprocess.Popen[s
 
 
 def until_first_trial(stream: IO[str]) -> Iterator[str]:
-    """What the tool says until it has tried a rate."""
+    """The tool's output until it has tried a rate."""
     for line in stream:
         yield line
         if "/s for " in line:
@@ -99,7 +99,7 @@ def test_a_run_reports_and_leaves_nothing(instance: Instance, tmp_path: Path) ->
 
 
 def test_an_interrupted_run_cleans_up(instance: Instance, tmp_path: Path) -> None:
-    """Stopped in the middle of a trial, it deletes what it made, and its exit code says that it was interrupted."""
+    """Interrupted in a trial, it deletes what it made, and its exit code says so."""
     process = command(instance, tmp_path / "out", "--for", "60s", "--mix", "books-write")
     assert process.stderr
     said = list(until_first_trial(process.stderr))
@@ -133,7 +133,7 @@ def test_an_interruption_while_signing_up_leaves_no_user(
         (("--for", "5s"), "need 30 s"),
         (("--url", "ftp://127.0.0.1"), "not an http"),
         (("--url", "http://192.0.2.1"), "--allow-remote"),
-        (("--url", "http://127.0.0.1:1"), "nobody answers"),
+        (("--url", "http://127.0.0.1:1"), "nothing answers"),
         (("--picture", "none.jpg"), "does not exist"),
     ],
 )
@@ -144,7 +144,7 @@ def test_errors_of_use(
     words: tuple[str, ...],
     said: str,
 ) -> None:
-    """What cannot be begun is a clear message and exit code 2, before any request."""
+    """A run that cannot begin is a clear message and exit code 2, before any request."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["capacity", "instance", *words])
     monkeypatch.setattr(gc, "freeze", lambda: None)  # it is for a process of its own

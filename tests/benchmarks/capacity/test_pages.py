@@ -30,7 +30,7 @@ def measured(
 
 
 def figures(*operations: Measured, began: str = "2026-01-01T00:00:00+00:00") -> Figures:
-    """What one run measured."""
+    """One run's measurements."""
     return Figures([Report("", "1", began, 9, 250, 2000, 80_000, MACHINE, list(operations))])
 
 
@@ -131,7 +131,7 @@ def test_a_later_run_is_told_with_its_own_moment_and_load() -> None:
     [(1000, "because a request takes less CPU"), (300, "something other than CPU was full")],
 )
 def test_division_and_measurement_are_compared(rate: float, word: str) -> None:
-    """What a machine promises by division stands beside what it carried, with the reason."""
+    """A rate that division promises stands beside the measured one, with the reason."""
     said = " ".join(scaling.measured({2: figures(measured("mix", rate, cores=1.8))}, 4.0).split())
     assert "2 cores / 4.00 ms = 500 requests" in said
     assert f"were {rate:,} on 2 cores" in said

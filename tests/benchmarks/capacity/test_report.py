@@ -1,4 +1,4 @@
-"""The report: its plots are XML, its links lead to them, its numbers are those that were measured."""
+"""The report's plots are XML, its links lead to them, its numbers are those measured."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def example() -> Report:
 
 
 def test_the_report_is_whole(tmp_path: Path) -> None:
-    """The page's links lead to plots, the plots are SVG with a title, and the JSON holds the same report."""
+    """The page's links lead to SVG plots with a title, and the JSON holds the same report."""
     made = example()
     report.write(made, tmp_path)
     text = (tmp_path / "capacity.md").read_text()
@@ -104,7 +104,7 @@ def test_the_table_says_what_was_measured() -> None:
 
 
 def test_the_terminal_shows_only_what_was_measured() -> None:
-    """No empty figures: where no rate held there are none, and a server that cannot be seen has no cost."""
+    """Where no rate held there is no figure, and a server that cannot be seen has no cost."""
     made = example()
     made.seconds, made.measuring_seconds = 47, 30.4
     held = made.operations[0].knee

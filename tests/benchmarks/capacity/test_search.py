@@ -69,7 +69,7 @@ async def test_a_search_that_is_cut_off_says_so() -> None:
 
 
 def test_trials_stay_within_time_and_requests() -> None:
-    """A trial sends no more than is left of the requests, and none begins when time or requests are used up."""
+    """A trial sends no more than the requests left, and none begins without time or requests."""
     budget = Budget(110.0, 3000)
     assert budget.trial(1000) * 1000 <= 3000
     assert budget.trial(1) <= 20

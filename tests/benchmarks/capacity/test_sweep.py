@@ -27,7 +27,7 @@ def written(folder: Path, began: str, rate: float, names: Sequence[str]) -> Path
 
 
 def rates(folder: Path) -> dict[str, float]:
-    """What each operation carries on one core, as far as it is kept."""
+    """The rate of each operation on one core, as far as it is kept."""
     figures = sweep.kept(folder)[1]
     found = {name: figures.measured(name).knee for name in ABOUT if figures.has(name)}
     return {name: knee.rate for name, knee in found.items() if knee}

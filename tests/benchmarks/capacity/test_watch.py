@@ -1,4 +1,4 @@
-"""What is read of the machine: processes by the port they serve, their CPU, what /metrics says of queues."""
+"""Readings of the machine: processes by port, their CPU, the queues by /metrics."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ atelier_outbox_unsent_events 7.0
 
 
 def test_the_backlog_is_read_from_metrics() -> None:
-    """Outstanding jobs by queue and unsent events are found, other figures are not taken for them."""
+    """Outstanding jobs by queue and unsent events are found among other metrics."""
     assert backlog(EXPOSITION) == {"process": 12, "store": 0, "outbox": 7}
     assert backlog(b"<html>no metrics</html>") == {}
 
 
 def test_a_port_leads_to_its_process_and_back() -> None:
-    """Whoever listens on a port is found by it, with the ports of its own."""
+    """A process that listens on a port is found by it, with its own ports."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert processes.listeners(port) == {os.getpid()}
@@ -59,7 +59,7 @@ def test_the_cpu_of_a_busy_process_is_seen() -> None:
 
 
 def test_children_that_have_come_and_gone_count() -> None:
-    """A decoder that lives for one file has used the server's cores, not those of somebody else."""
+    """A decoder that lives for one file counts as the server's CPU, not as another program's."""
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     with socket.create_server(("127.0.0.1", 0)) as listener:
         watch = Watch(listener.getsockname()[1])
@@ -70,7 +70,7 @@ def test_children_that_have_come_and_gone_count() -> None:
 
 
 def test_without_a_port_only_the_machine_is_seen() -> None:
-    """When the server is elsewhere nothing is said of its cores, and the client's own use is still told."""
+    """For a remote server its cores are unknown, and the client's own use is still known."""
     watch = Watch(None)
     before = watch.sample()
     end = time.process_time() + 0.1

@@ -1,4 +1,4 @@
-"""Inside the migrate image: a database as the release before the last migration left it, with somebody's data."""
+"""Inside the migrate image: a database with data as before the last migration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inside a role's container: a subscriber of the test's own, whose queue remembers every event from now on."""
+"""Inside a role's container: bind a queue of the test's own that keeps all events from now on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inside the processor's container: user, capabilities, file system, seccomp filters, libfribidi."""
+"""Inside the processor's container: print user, capabilities, file system, seccomp, libfribidi."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from PIL import features
 
 
 def status(pid: str) -> dict[str, str]:
-    """What the kernel says of a process."""
+    """The kernel's status of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def written() -> bool:
-    """Whether the root file system can be written."""
+    """True if the root file system can be written."""
     try:
         Path("/here").touch()
     except OSError:

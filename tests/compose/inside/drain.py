@@ -1,4 +1,4 @@
-"""Inside a role's container: prints every event that the test's own queue holds, as a line of JSON."""
+"""Inside a role's container: print every event in the test's own queue as a line of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both implementations of the bus behind a TCP proxy that can be cut, so that no shared server must be stopped."""
+"""Both implementations of the bus behind a TCP proxy that can be cut."""
 
 from __future__ import annotations
 

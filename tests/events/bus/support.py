@@ -1,4 +1,4 @@
-"""What the tests of the event buses share: an event, and a service that takes some."""
+"""Shared by tests of the event buses: an event, and a service that takes some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every event bus promises, held against real servers."""
+"""Promises of every event bus, held against real servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 async def test_events_arrive_whole_and_in_order(lab: Lab) -> None:
-    """What is published comes out equal and in the order of publishing, over several batches."""
+    """Published events come out equal and in order, over several batches."""
     bus = lab.bus()
     await bus.declare("one", ["#"])
     events = [event(number=number) for number in range(1, 701)]
@@ -44,7 +44,7 @@ async def test_events_arrive_whole_and_in_order(lab: Lab) -> None:
 async def test_a_service_gets_what_its_patterns_cover(
     lab: Lab, patterns: list[str], expected: list[str]
 ) -> None:
-    """Only events whose type matches a pattern are delivered, each once though two patterns match."""
+    """Only events whose type matches a pattern are delivered, once even if two patterns match."""
     bus = lab.bus()
     await bus.declare("one", patterns)
     await bus.publish(
@@ -99,7 +99,7 @@ async def test_an_unacknowledged_event_comes_again(lab: Lab) -> None:
 
 
 async def test_a_given_back_event_comes_again(lab: Lab) -> None:
-    """After nack the same subscription gets the event once more, and others are not held up by it."""
+    """After nack the same subscription gets the event again, and others are not held up."""
     bus = lab.bus()
     await bus.declare("one", ["#"])
     first, second = event(number=1), event(number=2)
@@ -215,7 +215,7 @@ async def test_publishing_without_a_server_is_unavailable(lab: Lab) -> None:
 
 
 async def test_a_broken_connection_is_mended_while_publishing(lab: Lab) -> None:
-    """A publish over a connection that has died since connects anew and succeeds."""
+    """A publish over a connection that has died since reconnects and succeeds."""
     bus = lab.bus()
     await bus.declare("one", ["#"])
     first, second = event(number=1), event(number=2)
@@ -280,7 +280,7 @@ async def vandal(proxy: Proxy) -> None:
 
 
 async def test_no_event_is_lost_over_cut_connections(lab: Lab) -> None:
-    """A publisher that tries again until it succeeds and a subscriber that acknowledges lose nothing over outages."""
+    """With a publisher that retries and a subscriber that acknowledges, outages lose nothing."""
     bus, publisher = lab.bus(), lab.bus()
     await bus.declare("one", ["#"])
     events = [event(number=number) for number in range(1, 1001)]

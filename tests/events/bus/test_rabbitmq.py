@@ -1,4 +1,4 @@
-"""What only the bus on RabbitMQ must do: look on the wire as other AMQP clients expect."""
+"""Only for the bus on RabbitMQ: it looks on the wire as other AMQP clients expect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def channel(amqp_url: str) -> AsyncIterator[AbstractChannel]:
 async def test_events_are_cloudevents_on_a_topic_exchange(
     amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """A foreign queue bound to the exchange gets persistent messages with routing key, media type and id."""
+    """A foreign queue gets persistent messages with routing key, media type and id."""
     prefix = f"test-{secrets.token_hex(6)}"
     bus = RabbitBus(amqp_url, prefix=prefix)
     await bus.ping()
@@ -56,7 +56,7 @@ async def test_events_are_cloudevents_on_a_topic_exchange(
 async def test_each_service_has_a_durable_quorum_queue(
     amqp_url: str, channel: AbstractChannel
 ) -> None:
-    """Declaring the queue again as a durable quorum queue with a dead-letter queue agrees with what is there."""
+    """Declaring the queue again as a durable quorum queue with a dead-letter queue agrees."""
     prefix = f"test-{secrets.token_hex(6)}"
     bus = RabbitBus(amqp_url, prefix=prefix, deliveries=7)
     await bus.declare("one", ["image.*"])
@@ -74,7 +74,7 @@ async def test_each_service_has_a_durable_quorum_queue(
 
 @pytest.mark.parametrize("url", ["amqp://guest:wrong@{host}/", "amqp://guest:guest@127.0.0.1:1/"])
 async def test_a_wrong_address_or_password_is_unavailable(amqp_url: str, url: str) -> None:
-    """What keeps the bus from connecting is Unavailable, and the message holds no password."""
+    """A failure to connect is Unavailable, and the message holds no password."""
     bus = RabbitBus(url.format(host=amqp_url.split("@")[1].strip("/")))
     with pytest.raises(Unavailable) as refusal:
         await bus.ping()

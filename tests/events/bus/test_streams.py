@@ -1,4 +1,4 @@
-"""What only the bus on Redis Streams must do: keep its stream short, lose nothing, outlive a wipe."""
+"""Only for the bus on Redis Streams: its stream stays short, loses nothing, outlives a wipe."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_an_event_that_is_held_is_not_trimmed(redis: Redis) -> None:
 
 
 async def test_young_events_stay_for_services_to_come(redis: Redis) -> None:
-    """Within the retention a service that comes later finds events that all others have acknowledged."""
+    """Within the retention a new service finds events that all others have acknowledged."""
     bus = bus_of(redis, keep=DAY)
     await bus.declare("one", ["#"])
     await bus.publish([event(number=number) for number in range(MANY)])
@@ -68,7 +68,7 @@ async def test_young_events_stay_for_services_to_come(redis: Redis) -> None:
 async def test_a_service_that_stays_away_cannot_fill_the_memory(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Above the limit the oldest events go although they are not acknowledged, and the log says so."""
+    """Above the limit the oldest events are dropped even if unacknowledged, and it is logged."""
     bus = bus_of(redis, limit=200)
     await bus.declare("gone", ["#"])
     await bus.publish([event(number=number) for number in range(MANY)])
@@ -78,7 +78,7 @@ async def test_a_service_that_stays_away_cannot_fill_the_memory(
 
 @pytest.mark.parametrize("wipe", ["FLUSHDB", f"XGROUP DESTROY {STREAM} one"])
 async def test_a_subscription_outlives_a_wiped_engine(redis: Redis, wipe: str) -> None:
-    """After the stream or the group is gone the same subscription receives what is published next."""
+    """After the stream or the group is gone, the same subscription receives the next event."""
     bus = bus_of(redis, keep=DAY)
     first, second = event(number=1), event(number=2)
     stop, taken = asyncio.Event(), []
@@ -102,7 +102,7 @@ async def test_a_subscription_outlives_a_wiped_engine(redis: Redis, wipe: str) -
 
 
 async def test_a_killed_subscriber_s_events_go_to_the_next(redis: Redis) -> None:
-    """What a process held when it died without a word comes to another after the lease."""
+    """Events that a process held when it died come to another after the lease."""
     bus = StreamsBus(redis, lease=0.3)
     await bus.declare("one", ["#"])
     sent = event()

@@ -67,7 +67,7 @@ def test_format_comes_from_the_bytes(kind: str, media_type: str) -> None:
 @pytest.mark.parametrize("series", ["Landscape", "Portrait"])
 @pytest.mark.parametrize("number", range(9))
 def test_size_is_that_of_the_upright_picture(series: str, number: int) -> None:
-    """Every photograph has the displayed size of its series, and an illegal orientation counts as none."""
+    """Every photograph has its series' displayed size; an illegal orientation counts as none."""
     found = probe(photo(f"{series}_{number}"))
     assert (found.width, found.height) == ((1800, 1200) if series == "Landscape" else (1200, 1800))
     assert found.orientation == max(1, number)
@@ -114,7 +114,7 @@ def test_what_is_no_image_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_a_header_cut_short_is_a_bad_picture(kind: str) -> None:
-    """Cutting a header anywhere gives a refusal of ours, or a header whose size was already complete."""
+    """A header cut anywhere is refused, or its size was already complete."""
     data = saved(waterfall(size=(31, 17)), kind)
     for length in range(12, min(len(data), 700)):
         try:
@@ -244,7 +244,7 @@ def test_a_gif_frame_beyond_the_screen_enlarges_the_picture() -> None:
 
 
 def jsonb_safe(value: Any) -> bool:
-    """Whether PostgreSQL's jsonb takes a value: no NUL, no surrogate, no infinity."""
+    """True if PostgreSQL's jsonb takes a value: no NUL, no surrogate, no infinity."""
     if isinstance(value, dict):
         return all(isinstance(key, str) and jsonb_safe(item) for key, item in value.items())
     if isinstance(value, list):
@@ -260,7 +260,7 @@ def jsonb_safe(value: Any) -> bool:
     "text", ["a\0b", "\x07bell", "x" * 5_000, "\ud800", "caf\u00e9", "\u202etxt.exe"]
 )
 def test_strings_of_strangers_are_tamed(text: str) -> None:
-    """NUL, control characters, lone surrogates and endless strings do not get into the metadata."""
+    """NUL, control characters, lone surrogates and endless strings stay out of the metadata."""
     raw = text.encode("utf-8", "surrogatepass")
     entry = struct.pack("<HHII", 271, 2, len(raw), 26)
     block = b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4) + raw
@@ -292,7 +292,7 @@ def test_a_place_off_the_globe_is_left_out(parts: tuple[float, ...]) -> None:
 
 
 def test_metadata_is_bounded_in_all() -> None:
-    """What does not fit into the limit is dropped, the essentials are kept."""
+    """Metadata beyond the limit is dropped, the essentials are kept."""
     data = saved(
         waterfall(), "JPEG", exif=exif({271: "m" * 190, 272: "n" * 190, 315: "a" * 190}, SHOT, GPS)
     )
@@ -381,7 +381,7 @@ def test_noise_behind_a_magic_gives_our_errors_only(magic: bytes, rest: bytes) -
 def test_damaged_headers_give_our_errors_only(
     sample: bytes, edits: list[tuple[int, bytes]], cut: int | None
 ) -> None:
-    """A real file with bytes overwritten or cut off gives safe metadata or one of our three errors."""
+    """A real file with bytes overwritten or cut off gives safe metadata or one of our errors."""
     data = bytearray(sample)
     for place, patch in edits:
         data[place : place + len(patch)] = patch

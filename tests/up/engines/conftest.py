@@ -1,4 +1,4 @@
-"""Folders that an unprivileged PostgreSQL can reach, and the end of every engine that a test starts."""
+"""Folders that an unprivileged PostgreSQL can reach, and the end of each engine of a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what it keeps, whom it serves, where it lives under root, what it refuses."""
+"""The embedded PostgreSQL: what it keeps, whom it serves, where it lives, what it refuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ask(url: str, query: str) -> object:
 
 
 def test_keeps_rows_over_a_restart(postgres: Callable[..., Engine]) -> None:
-    """What was committed is there again, under the same URL."""
+    """Committed rows are there again, under the same URL."""
     first = postgres()
     ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
     first.stop()
@@ -47,7 +47,7 @@ def test_keeps_rows_over_a_restart(postgres: Callable[..., Engine]) -> None:
 
 
 def test_keeps_rows_over_a_kill(postgres: Callable[..., Engine]) -> None:
-    """Kill -9 of the postmaster: the next start waits for its children, recovers, and has every committed row."""
+    """After kill -9 of the postmaster, the next start recovers every committed row."""
     first = postgres()
     ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
     first.process.kill()
@@ -67,7 +67,7 @@ async def test_both_drivers_understand_the_url(
 
 
 def test_serves_a_private_socket_only(postgres: Callable[..., Engine]) -> None:
-    """No TCP, and a folder that nobody else can enter."""
+    """No TCP, and a folder that no other user can enter."""
     engine = postgres()
     assert ask(engine.url, "SHOW listen_addresses") == ""
     assert stat.S_IMODE(engine.folder.stat().st_mode) == 0o700
@@ -109,7 +109,7 @@ def test_tells_no_secrets_to_its_processes(
 
 
 def test_a_stale_pid_file_that_names_a_live_program(postgres: Callable[..., Engine]) -> None:
-    """After a crash its pid may belong to any other program; PostgreSQL itself would refuse to start."""
+    """After a crash its pid may belong to any other program, and it still starts."""
     first = postgres()
     owner = first.folder.stat().st_uid
     first.process.kill()
@@ -124,7 +124,7 @@ def test_a_stale_pid_file_that_names_a_live_program(postgres: Callable[..., Engi
 
 
 def test_a_stale_pid_file_that_names_a_zombie(postgres: Callable[..., Engine]) -> None:
-    """A dead process that nobody has reaped serves nothing."""
+    """A zombie process serves nothing."""
     first = postgres()
     first.process.kill()
     first.process.wait()
@@ -293,7 +293,7 @@ def test_a_user_that_does_not_exist(postgres: Callable[..., Engine]) -> None:
 def test_under_a_closed_home_it_moves_out(
     postgres: Callable[..., Engine], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Engine and data under a 0700 folder: copied and kept where the user can reach, found again, and said."""
+    """Under a 0700 folder, engine and data are put where the user can reach and find them."""
     monkeypatch.setattr(location, "STATE", folder / "state")
     closed = folder / "root"
     closed.mkdir(mode=0o700)
@@ -320,7 +320,8 @@ import os, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
 from atelier.up.engines import start_postgres, start_valkey
-postgres, valkey = start_postgres(Path(sys.argv[1], "postgres")), start_valkey(Path(sys.argv[1], "valkey"))
+data = Path(sys.argv[1])
+postgres, valkey = start_postgres(data / "postgres"), start_valkey(data / "valkey")
 print(postgres.folder.stat().st_uid, valkey.folder.stat().st_uid, postgres.notes)
 postgres.stop(), valkey.stop()
 """

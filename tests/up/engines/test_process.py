@@ -133,7 +133,7 @@ def test_short_paths_stay_and_long_ones_get_a_link(tmp_path: Path) -> None:
     assert not link.is_symlink()  # links to folders that are gone are dropped
 
 
-def test_a_large_log_is_started_anew(tmp_path: Path) -> None:
+def test_a_large_log_is_replaced(tmp_path: Path) -> None:
     """Between starts and while its engine runs; what it held stays beside it."""
     log = tmp_path / "logs" / "postgres.log"
     os.close(open_log(log)[0])
