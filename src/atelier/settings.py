@@ -34,6 +34,8 @@ from atelier.errors import AtelierError
 from atelier.expectations import complaint, flaw
 
 PREFIX = "ATELIER_"
+EMBEDDED = "atelier up"  # the source of those settings
+EMBEDDED_VARIABLE = "ATELIER_EMBEDDED"  # settings that `atelier up` makes itself, for its roles
 CONFIG_VARIABLE = "ATELIER_CONFIG"
 TEST_PREFIX = "ATELIER_TEST_"
 
@@ -378,7 +380,11 @@ class Settings(BaseSettings):
         return self.data / "logs"
 
     def sources(self) -> dict[str, str]:
-        """Where each value came from: `command line`, `environment (NAME)`, `file (PATH)` or `default`."""
+        """Where each value came from.
+
+        `command line`, `environment (NAME)`, `file (PATH)`, `default`, or `atelier up` where that
+        has started what the value names.
+        """
         environment, file = set(_environment().values()), _file_keys()
         return {name: self._source(name, environment, file) for name in type(self).model_fields}
 
@@ -391,6 +397,8 @@ class Settings(BaseSettings):
     def _source(self, name: str, environment: set[str], file: set[str]) -> str:
         if name in self._chosen:
             return "command line"
+        if name in os.environ.get(EMBEDDED_VARIABLE, "").split(","):
+            return EMBEDDED
         if name in environment:
             return f"environment ({PREFIX}{name.upper()})"
         return f"file ({config_file()})" if name in file else "default"
@@ -486,7 +494,7 @@ def _environment() -> dict[str, str]:
         for variable, value in os.environ.items()
         if variable.upper().startswith(PREFIX)
         and not variable.upper().startswith(TEST_PREFIX)
-        and variable.upper() != CONFIG_VARIABLE
+        and variable.upper() not in {CONFIG_VARIABLE, EMBEDDED_VARIABLE}
         and value
     }
 

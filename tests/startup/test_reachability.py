@@ -133,3 +133,14 @@ def test_a_start_ends_with_the_sentence(
     assert "at 127.0.0.1:1 cannot be used" in line
     assert not more
     assert not (folder / "data" / "postgres").exists()
+
+
+def test_an_engine_that_was_started_for_us_is_no_setting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role of `atelier up` does not name a setting that nobody set."""
+    monkeypatch.setenv(DATABASE, f"postgresql://atelier@/atelier?host={folder}")
+    monkeypatch.setenv("ATELIER_EMBEDDED", "database_url,redis_url")
+    with pytest.raises(Unavailable, match=rf"^PostgreSQL at {folder} cannot be used: "):
+        require_servers(load())
+    assert load().sources()["database_url"] == "atelier up"

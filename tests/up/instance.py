@@ -11,6 +11,7 @@ from pathlib import Path
 from atelier.cli import load
 from atelier.errors import AtelierError
 from atelier.up import preflight, supervisor
+from atelier.up.engines import orphans
 from atelier.up.table import Role
 
 HERE = Path(__file__).parent
@@ -33,11 +34,15 @@ if "mortal" in FLAGS:
     ROLES.append(role("mortal", "die"))
 if "slow" in FLAGS:
     ROLES.append(role("dawdler", "dawdle", public="hidden" not in FLAGS))
+orphans.ORPHAN_SECONDS, orphans.KILL_SECONDS = (
+    (0.2, 1) if "impatient" in FLAGS else (AMPLE_SECONDS, AMPLE_SECONDS)
+)
 supervisor.IMPATIENT_SECONDS = 0.5 if "impatient" in FLAGS else AMPLE_SECONDS
 preflight.LOCK_PATIENCE_SECONDS = AMPLE_SECONDS
 if "talker" in FLAGS:
     ROLES.append(role("talker", "talk"))
-PREPARE = role("migrate", "fail" if "broken" in FLAGS else "prepare")
+PREPARES = {"broken": "fail", "unlucky": "lose_once", "cursed": "lose"}
+PREPARE = role("migrate", next((PREPARES[flag] for flag in FLAGS & set(PREPARES)), "prepare"))
 
 if __name__ == "__main__":
     try:

@@ -121,5 +121,22 @@ def fail() -> None:
     sys.exit("column already exists")
 
 
+def lose() -> None:
+    """Lose the database in the middle of a migration, as to the kernel's killer."""
+    folder = Path(os.environ["ATELIER_DATA"], "postgres")
+    postmaster = int((folder / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    sys.exit("atelier: the database is gone")
+
+
+def lose_once() -> None:
+    """Lose it the first time."""
+    seen = Path(os.environ["ATELIER_DATA"], "lost")
+    if not seen.exists():
+        seen.touch()
+        lose()
+    prepare()
+
+
 if __name__ == "__main__":
     globals()[sys.argv[2]]()

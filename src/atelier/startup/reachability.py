@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from atelier.errors import Unavailable
+from atelier.settings import EMBEDDED
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -124,7 +125,7 @@ def _said(settings: Settings, setting: str, server: str) -> Iterator[_Sentence]:
     try:
         yield sentence
     except Exception as error:
-        chosen = settings.sources()[setting] != "default"
+        chosen = settings.sources()[setting] not in {"default", EMBEDDED}
         name = f"{settings.spelled(setting)}: " if chosen else ""
         if str(error) == NO_URL:
             raise Unavailable(f"{name}{NO_URL}.") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
-from atelier.up.engines.errors import FolderBusy
+from atelier.up.engines.errors import EngineFailed, FolderBusy, last_error
+from atelier.up.engines.orphans import Eviction
 from atelier.up.engines.process import (
     PATIENCE_SECONDS,
     POLL_SECONDS,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("atelier.up")
 
 WATCH_SECONDS = 0.1  # between polls of a running engine
+START_TRIES = 3  # of an engine, before any role needs it
 TRIM_SECONDS = 60  # between checks of the size of its log
 
 Launch = Callable[..., Engine]
@@ -33,8 +36,9 @@ Launch = Callable[..., Engine]
 class Server:
     """An engine and its restarts on the same folder and socket."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, deaths: list[str]) -> None:
         self._launch = launch
+        self._deaths = deaths  # gets a sentence, with the engine's own last error, for each
         self._stopping = False
         self._engine: Engine | None = None
 
@@ -45,15 +49,38 @@ class Server:
             raise EngineError("not started yet")
         return self._engine
 
+    async def open(self) -> None:
+        """Start it and wait until it takes connections, again when it ends meanwhile.
+
+        Raises EngineError with its own last words after some tries, and at once when no other try
+        would end otherwise.
+        """
+        pauses = Pauses()
+        for attempt in itertools.count(1):
+            try:
+                await self.start()
+                await self.ready()
+            except EngineFailed as error:
+                if attempt == START_TRIES or self._stopping:
+                    raise
+                log.warning("%s It is tried again.", error.detail)
+                await asyncio.sleep(pauses.after(0))
+            else:
+                return
+
     async def start(self) -> None:
         """Start it, once an earlier instance's engine has left the folder. Raises EngineError."""
-        deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+        loop, eviction = asyncio.get_running_loop(), None
+        began = loop.time()
         while True:
             try:
                 self._engine = self._launch(patience_seconds=0)
-            except FolderBusy:
-                if asyncio.get_running_loop().time() > deadline:
+            except FolderBusy as error:
+                waited = loop.time() - began
+                if waited > PATIENCE_SECONDS:
                     raise
+                eviction = eviction or Eviction(error.lock)
+                eviction.press(waited)
                 await asyncio.sleep(WATCH_SECONDS)
             else:
                 return
@@ -71,6 +98,11 @@ class Server:
                 )
             await asyncio.sleep(POLL_SECONDS)
 
+    async def answers(self) -> None:
+        """Wait until it takes connections while `keep` runs, however often it dies meanwhile."""
+        while not (self.engine.is_alive() and self.engine.is_ready()):  # noqa: ASYNC110 - nor does it tell
+            await asyncio.sleep(POLL_SECONDS)
+
     async def keep(self) -> None:
         """Restart it whenever it dies."""
         loop, pauses = asyncio.get_running_loop(), Pauses()
@@ -79,9 +111,14 @@ class Server:
             await self._watch()
             if self._stopping:
                 return
-            code = describe(self.engine.process.returncode)
-            log.warning("%s ended (%s); it is started again", self.engine.name, code)
+            self._deaths.append(self._obituary())
+            log.warning("%s; it is started again", self._deaths[-1])
             await self._restart(pauses, loop.time() - started)
+
+    def _obituary(self) -> str:
+        code = describe(self.engine.process.returncode)
+        reason = last_error(self.engine.last_words())
+        return f"{self.engine.name} ended ({code})" + (f": {reason}" if reason else "")
 
     async def _watch(self) -> None:
         looked = asyncio.get_running_loop().time()

@@ -7,6 +7,7 @@ slice: a role is a command, an engine is a URL.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from atelier.observe import logs, systemd
-from atelier.settings import PREFIX, Settings
+from atelier.settings import EMBEDDED_VARIABLE, PREFIX, Settings
 from atelier.startup.folders import require_blobs
 from atelier.startup.fonts import require_font, unshaped
 from atelier.startup.reachability import require_servers
@@ -32,12 +33,13 @@ from atelier.up.preflight import (
 from atelier.up.readiness import Readiness
 from atelier.up.reaper import Reaper
 from atelier.up.screen import Console, Labelled, address, show_start
-from atelier.up.servers import Server, launches
+from atelier.up.servers import WATCH_SECONDS, Server, launches
 from atelier.up.table import MIGRATE, ROLES, Role
 
 log = logging.getLogger("atelier.up")
 
 HEALTH_SECONDS = 0.05  # between polls of an API that is starting
+PREPARE_TRIES = 3  # of the command before the roles, where an engine died or it was killed
 FIRST_SECONDS = 5  # head start of the API before the other roles start
 # After this time the console says that the API has not answered, or which role is not up.
 IMPATIENT_SECONDS = 30
@@ -100,6 +102,7 @@ class Supervisor:
         self._guard = guard
         self._metrics_ports = metrics_ports
         self._servers: dict[str, Server] = {}
+        self._deaths: list[str] = []  # of engines, one sentence each
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._served = asyncio.Event()
@@ -122,20 +125,23 @@ class Supervisor:
             self._readiness.close()
 
     async def _serve(self) -> None:
-        await self._start_servers()
-        for server in self._servers.values():
-            await server.ready()
+        await self._open_servers()
         ports = {"port": str(self._settings.port), "grpc_port": str(self._settings.grpc_port)}
         running.note(self._settings.data, self._urls() | ports)
+        await _all(*(server.keep() for server in self._servers.values()), self._serve_roles())
+
+    async def _open_servers(self) -> None:
+        for name, launch in launches(self._settings).items():
+            self._servers[name] = Server(launch, self._deaths)
+        await _all(*(server.open() for server in self._servers.values()))
+
+    async def _serve_roles(self) -> None:
         environment = self._environment()
         if self._prepare and not self._stop.is_set():
             await self._run_before(self._prepare, environment)
         children = [child for role in self._roles for child in self._copies(role, environment)]
         self._children += children
-        kept = [server.keep() for server in self._servers.values()] + [
-            self._keep(child) for child in children
-        ]
-        await _all(*kept, self._announce(children))
+        await _all(*(self._keep(child) for child in children), self._announce(children))
 
     async def _keep(self, child: Child) -> None:
         """Keep a child running.
@@ -146,11 +152,6 @@ class Supervisor:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._served.wait(), FIRST_SECONDS)
         await child.keep()
-
-    async def _start_servers(self) -> None:
-        for name, launch in launches(self._settings).items():
-            self._servers[name] = Server(launch)
-            await self._servers[name].start()
 
     def _copies(self, role: Role, environment: dict[str, str]) -> list[Child]:
         count = role.copies(self._settings)
@@ -166,15 +167,26 @@ class Supervisor:
         return [Child(name, role, environment, self._console, self._guard) for name in names]
 
     async def _run_before(self, role: Role, environment: dict[str, str]) -> None:
+        """Run a role to its end; again when it was killed or lost an engine.
+
+        Raises RoleFailed.
+        """
         child = Child(role.name, role, environment, self._console, self._guard)
         self._children.append(child)
-        code = await child.run_once()
-        if code:
-            raise RoleFailed(
-                f"{role.name} failed ({describe(code)}): "
-                f"{child.last_line.removeprefix('atelier: ')}"
-            )
-        log.info("%s is done", role.name)
+        for attempt in itertools.count(1):
+            deaths = len(self._deaths)
+            code = await child.run_once()
+            if code == 0:
+                log.info("%s is done", role.name)
+            if code == 0 or self._stop.is_set():
+                return
+            await asyncio.sleep(2 * WATCH_SECONDS)  # an engine that died is missed by then
+            died = self._deaths[deaths:]
+            if attempt == PREPARE_TRIES or not (died or code < 0):
+                reason = "; ".join(died) or child.last_line.removeprefix("atelier: ")
+                raise RoleFailed(f"{role.name} failed ({describe(code)}): {reason}")
+            log.warning("%s ended (%s); it is run again", role.name, describe(code))
+            await _all(*(server.answers() for server in self._servers.values()))
 
     def _environment(self) -> dict[str, str]:
         """The environment of the roles, with our choices and the URLs of our engines."""
@@ -187,7 +199,10 @@ class Supervisor:
         ours |= {name.upper(): url for name, url in self._urls().items()}
         if settings.secret is None:
             ours["SECRET"] = keep_secret(settings.data)
-        theirs = {"PYTHONUNBUFFERED": "1"} | self._readiness.environment
+        theirs = {
+            "PYTHONUNBUFFERED": "1",
+            EMBEDDED_VARIABLE: ",".join(self._servers),
+        } | self._readiness.environment
         return os.environ | theirs | {PREFIX + name: value for name, value in ours.items()}
 
     def _urls(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.up.engines import EngineError
+from atelier.up.engines import EngineError, orphans
 from atelier.up.engines.errors import FolderInUse
 from atelier.up.engines.process import (
     LOG_BYTES,
@@ -93,6 +93,45 @@ def test_a_lock_lives_as_long_as_those_who_inherit_it(tmp_path: Path) -> None:
             lock_folder(tmp_path / "data", patience_seconds=0.05)
         holder.kill()
     os.close(lock_folder(tmp_path / "data", patience_seconds=PATIENCE_SECONDS))
+
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGQUIT, signal.SIG_IGN); "
+    "print('up', flush=True); time.sleep(3600)"
+)
+
+
+def test_an_orphan_that_refuses_to_stop_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First it is asked to stop at once; both steps are logged with its pid."""
+    monkeypatch.setattr(orphans, "ORPHAN_SECONDS", 0.05)
+    monkeypatch.setattr(orphans, "KILL_SECONDS", 0.1)
+    lock = lock_folder(tmp_path / "data")
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, pass_fds=(lock,)
+    ) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        os.close(lock)
+        os.close(lock_folder(tmp_path / "data", patience_seconds=PATIENCE_SECONDS))
+    assert holder.returncode == -signal.SIGKILL
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.rpartition(" ")[2] for line in said] == ["SIGQUIT", "SIGKILL"]
+    assert all(f"process {holder.pid}" in line for line in said)
+
+
+def test_a_busy_folder_names_the_process_that_holds_it(tmp_path: Path) -> None:
+    """Not one that only waits for the lock."""
+    lock = lock_folder(tmp_path / "data")
+    with subprocess.Popen(["sleep", "3600"], pass_fds=(lock,)) as holder:
+        os.close(lock)
+        with (
+            (tmp_path / "data.lock").open(),
+            pytest.raises(FolderInUse, match=rf"`kill -9 {holder.pid}` ends it"),
+        ):
+            lock_folder(tmp_path / "data", patience_seconds=0)
+        holder.kill()
 
 
 OWNER = (

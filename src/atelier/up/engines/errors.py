@@ -29,7 +29,15 @@ class FolderInUse(EngineError):
 
 
 class FolderBusy(FolderInUse):
-    """An earlier instance's engine is still shutting down here; it will be gone soon."""
+    """An earlier instance's engine is still shutting down here; it holds the file `lock`."""
+
+    def __init__(self, detail: str, lock: Path) -> None:
+        super().__init__(detail)
+        self.lock = lock
+
+
+class EngineFailed(EngineError):
+    """It was started and did not come up; the next start may succeed."""
 
 
 class FolderUnusable(EngineError):
@@ -51,7 +59,12 @@ def from_log(name: str, last_lines: str, log: Path) -> EngineError:
     """Find the reason in the last lines of an engine's log."""
     if any(marker in last_lines for marker in DISK_FULL_MARKERS):
         return DiskFull(f"{name} cannot start: no space left on the disk (see {log}).")
-    lines = [line for line in last_lines.strip().splitlines() if line.strip()]
+    reason = last_error(last_lines) or "it said nothing"
+    return EngineFailed(f"{name} did not start: {reason} (see {log}).")
+
+
+def last_error(last_lines: str) -> str:
+    """Return the last line that speaks of an error, else the last one; empty without any."""
+    lines = [line.strip() for line in last_lines.splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL" in line or "error" in line.lower()]
-    reason = (fatal or lines or ["it said nothing"])[-1].strip()
-    return EngineError(f"{name} did not start: {reason} (see {log}).")
+    return (fatal or lines or [""])[-1]

@@ -134,7 +134,9 @@ def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
             cwd=Path("/"),
             output=output,
             lock=lock,
-            death_signal=signal.SIGINT,
+            # Immediate, as the supervisor is gone: a fast shutdown that arrives during crash
+            # recovery can hang for ever, and the next start recovers anyway.
+            death_signal=signal.SIGQUIT,
             account=home.account,
         )
     finally:

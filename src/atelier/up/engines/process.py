@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atelier.up.engines.errors import FolderBusy, FolderInUse, from_log, from_os_error
+from atelier.up.engines.orphans import Eviction, holders
 
 if TYPE_CHECKING:
     from atelier.up.engines.account import Account
@@ -109,7 +110,7 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
     except OSError as error:
         raise from_os_error(error, path) from error
     try:
-        _wait_for_lock(descriptor, folder, time.monotonic() + patience_seconds)
+        _wait_for_lock(descriptor, path, folder, patience_seconds)
         _write_owner(descriptor)
     except BaseException:
         os.close(descriptor)
@@ -129,7 +130,8 @@ def lock_owner(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
+def _wait_for_lock(descriptor: int, path: Path, folder: Path, patience_seconds: float) -> None:
+    began, eviction = time.monotonic(), Eviction(path)
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,13 +143,19 @@ def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
                 raise FolderInUse(
                     f"{folder} is in use by another running instance (process {owner})."
                 ) from None
-            if time.monotonic() > deadline:
-                raise FolderBusy(
-                    f"{folder} is still in use by an earlier instance's engine."
-                ) from None
+            waited = time.monotonic() - began
+            if waited > patience_seconds:
+                raise _busy(folder, path) from None
+            eviction.press(waited)
             time.sleep(POLL_SECONDS)
         else:
             return
+
+
+def _busy(folder: Path, lock: Path) -> FolderBusy:
+    pids = " ".join(str(pid) for pid in holders(lock))
+    way_out = f": `kill -9 {pids}` ends it" if pids else ""
+    return FolderBusy(f"{folder} is still in use by an earlier instance's engine{way_out}.", lock)
 
 
 def _write_owner(descriptor: int) -> None:
