@@ -50,6 +50,9 @@ def main(settings: Settings) -> int:
 
 def describe(before: Schema, after: Schema) -> list[str]:
     """Describe a migration, with a line for each tool whose part of the schema it changed."""
+    if is_ahead(before):
+        place = f"it is at {before.alembic}, files at {_newest(before.django)}"
+        return [f"database: nothing to do, {place}: newer than this version, which works with it"]
     steps = [step[:NUMBER] for step in _steps("migrations", "versions")]
     made = [step for step in steps if (before.alembic or "") < step <= (after.alembic or "")]
     lines = [_change("database", before.alembic, after.alembic, len(made))] if made else []
@@ -69,8 +72,9 @@ def _newest(django: frozenset[str]) -> str | None:
 
 
 def migrate(url: str) -> None:
-    """Apply every migration that the database at `url` lacks."""
-    if not is_current(url):
+    """Apply every migration that the database at `url` lacks; none to one of a newer version."""
+    found = schema(url)
+    if found != _known() and not is_ahead(found):
         _refuse_unfit(url)
         reach(url)
 
@@ -120,8 +124,24 @@ def is_current(url: str) -> bool:
 
     By queries: the tools themselves take a second.
     """
+    return schema(url) == _known()
+
+
+def is_ahead(found: Schema) -> bool:
+    """Return whether a database has all steps that this version knows, and others.
+
+    A newer version has migrated it, and this one has been put back: migrations leave the version
+    before working.
+    """
+    known = _known()
+    revisions = (found.alembic or "", known.alembic or "")
+    return found != known and revisions[0] >= revisions[1] and found.django >= known.django
+
+
+def _known() -> Schema:
+    """Return the schema of a database that this version has migrated."""
     newest = max(step[:NUMBER] for step in _steps("migrations", "versions"))
-    return schema(url) == (newest, _steps("files", "migrations"))
+    return Schema(newest, _steps("files", "migrations"))
 
 
 def schema(url: str) -> Schema:

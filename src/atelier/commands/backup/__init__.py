@@ -35,7 +35,7 @@ from atelier.commands.backup.archive import (
     lines,
 )
 from atelier.commands.check import ROWS
-from atelier.commands.migrate import is_current
+from atelier.commands.migrate import is_ahead, is_current, schema
 from atelier.events.messages import utcnow
 from atelier.up.engines.errors import from_os_error
 from atelier.up.preflight import SECRET
@@ -155,6 +155,10 @@ async def _make(settings: Settings, archive: Archive, console: Console) -> tuple
 
 async def _rows(connection: asyncpg.Connection, url: str, draft: Path) -> Rows:
     await tables.no_migration(connection)
+    if is_ahead(schema(url)):
+        raise BackupError(
+            "the database has the schema of a newer version: back it up with that version"
+        )
     if not is_current(url):
         raise BackupError(
             "the database does not have the schema of this version: run `atelier migrate` first"
