@@ -81,8 +81,8 @@ class Place:
         if self.kind == "rabbitmq":
             async with await connect(self.url, PATIENCE_SECONDS) as connection:
                 channel = await connection.channel()
-                for queue in (f"{self.prefix}.{SERVICE}", f"{self.prefix}.{SERVICE}.dead"):
-                    await channel.queue_delete(queue)
+                for queue in (SERVICE, f"{SERVICE}.dead", "mark"):
+                    await channel.queue_delete(f"{self.prefix}.{queue}")
                 for exchange in (f"{self.prefix}.events", f"{self.prefix}.dead"):
                     await channel.exchange_delete(exchange)
 
@@ -293,6 +293,23 @@ async def test_what_the_bus_has_lost_is_sent_again(
         await all_sent(database)
         assert_in_order(await received(place, 310), 10, 31)
     assert await positions(database) == list(range(1, 311))
+
+
+@pytest.mark.rabbitmq
+async def test_what_rabbitmq_has_lost_is_sent_again(database: Database, amqp_url: str) -> None:
+    """After a wipe of the broker its queues are made again and the log is sent again in order."""
+    place = Place("rabbitmq", amqp_url)
+    await write(database, 10, 30)
+    async with place.bus() as bus:
+        await bus.declare(SERVICE, ["#"])
+        async with relaying(database.url, bus):
+            await all_sent(database)
+            await place.clear()
+            await write(database, 10, 1, first=31)
+            await all_sent(database)
+            assert_in_order(await received(place, 310), 10, 31)
+    assert await positions(database) == list(range(1, 311))
+    await place.clear()
 
 
 class WipedBus(StreamsBus):

@@ -64,6 +64,7 @@ async def vhost(amqp_url: str) -> AsyncIterator[str]:
             await channel.queue_delete(f"{PREFIX}.{service}")
             await channel.queue_delete(f"{PREFIX}.{service}.dead")
         await channel.queue_delete(FILES_QUEUE)
+        await channel.queue_delete(f"{PREFIX}.mark")
         await channel.exchange_delete(f"{PREFIX}.events")
 
 

@@ -137,6 +137,7 @@ async def rabbit_lab(amqp_url: str) -> AsyncIterator[Lab]:
     for service in ("one", "two"):
         await channel.queue_delete(f"{prefix}.{service}")
         await channel.queue_delete(f"{prefix}.{service}.dead")
+    await channel.queue_delete(f"{prefix}.mark")
     await channel.exchange_delete(f"{prefix}.events")
     await direct.close()
 

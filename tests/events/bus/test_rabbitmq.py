@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import aio_pika
 import pytest
 
 from atelier.errors import Unavailable
+from atelier.events.bus import NOTHING
 from atelier.events.bus.rabbitmq import RabbitBus, connect
 from atelier.events.messages import Event
 from tests.events.bus.support import event
@@ -79,3 +81,63 @@ async def test_a_wrong_address_or_password_is_unavailable(amqp_url: str, url: st
     with pytest.raises(Unavailable) as refusal:
         await bus.ping()
     assert "wrong" not in str(refusal.value)
+
+
+@pytest.fixture
+async def prefix(channel: AbstractChannel) -> AsyncIterator[str]:
+    """Names of the test's own; what bears them is deleted after it."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    yield prefix
+    await wipe(channel, prefix)
+
+
+@asynccontextmanager
+async def opened(url: str, prefix: str) -> AsyncIterator[RabbitBus]:
+    """A bus, closed at the end."""
+    bus = RabbitBus(url, prefix=prefix)
+    yield bus
+    await bus.close()
+
+
+async def wipe(channel: AbstractChannel, prefix: str) -> None:
+    """Take everything from the broker that a bus has made there."""
+    for name in ("one", "one.dead", "mark"):
+        await channel.queue_delete(f"{prefix}.{name}")
+    await channel.exchange_delete(f"{prefix}.events")
+
+
+async def test_a_queue_that_was_deleted_is_made_again(
+    amqp_url: str, channel: AbstractChannel, prefix: str
+) -> None:
+    """The broker returns an event that finds no queue; it is sent again to the one that is made."""
+    async with opened(amqp_url, prefix) as bus:
+        await bus.declare("one", ["image.*"])
+        await bus.publish([event("image.created")])
+        await channel.queue_delete(f"{prefix}.one")
+        lost = event("image.created")
+        await bus.publish([event("book.created"), lost])
+        queue = await channel.get_queue(f"{prefix}.one")
+        message = await queue.get(timeout=PATIENCE_SECONDS, no_ack=True)
+        assert message is not None
+        assert message.message_id == lost.id
+        assert await queue.get(fail=False) is None
+
+
+async def test_a_new_or_wiped_broker_has_nothing(
+    amqp_url: str, channel: AbstractChannel, prefix: str
+) -> None:
+    """Until a position is noted the broker is taken for one that has lost all; a wipe is found again."""
+    async with opened(amqp_url, prefix) as bus:
+        assert await bus.confirmed(7) == NOTHING
+        await bus.note(7)
+        assert await bus.confirmed(7) == 7
+    async with opened(amqp_url, prefix) as bus:
+        assert await bus.confirmed(7) == 7
+        await wipe(channel, prefix)
+        with pytest.raises(Unavailable):  # its channel has died of the missing exchange
+            await bus.publish([event("image.created")])
+        await bus.note(7)  # of what was confirmed before the wipe was told of
+        assert await bus.confirmed(7) == NOTHING
+        await bus.publish([event("image.created")])
+        await bus.note(7)
+        assert await bus.confirmed(7) == 7

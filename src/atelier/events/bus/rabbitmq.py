@@ -21,10 +21,24 @@ from aio_pika.abc import (
     AbstractQueue,
 )
 from aio_pika.connection import make_url
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import (
+    AMQPError,
+    ChannelInvalidStateError,
+    ChannelNotFoundEntity,
+    PublishError,
+)
 
 from atelier.errors import Unavailable
-from atelier.events.bus import DEAD_LIMIT, DELIVERIES, PREFIX, RETRY_AFTER, Delivery, Seen, matches
+from atelier.events.bus import (
+    DEAD_LIMIT,
+    DELIVERIES,
+    NOTHING,
+    PREFIX,
+    RETRY_AFTER,
+    Delivery,
+    Seen,
+    matches,
+)
 from atelier.events.messages import Event
 from atelier.retry import Outage, pause, retry
 
@@ -55,6 +69,8 @@ class RabbitBus:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange
+        self._services: dict[str, Sequence[str]] = {}  # declared ones and their patterns
+        self._memory = _Memory()
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish in batches, each confirmed before the next is sent."""
@@ -66,11 +82,26 @@ class RabbitBus:
                     raise _unavailable() from error
 
     async def note(self, position: int) -> None:
-        """Do nothing: confirmed events are on the disks of a quorum."""
+        """Mark the broker as one that has what it confirmed; a quorum keeps that on disks.
+
+        Not where a wipe has been found meanwhile that `confirmed` has not told of.
+        """
+        if self._memory.may_mark():
+            try:
+                async with asyncio.timeout(TIMEOUT), await self._aside() as channel:
+                    await self._topology.mark(channel)
+            except TROUBLE as error:
+                raise _unavailable() from error
+            self._memory.marked()
 
     async def confirmed(self, position: int) -> int:
-        """Return `position`: a quorum queue loses no confirmed event."""
-        return position
+        """Return `position`; NOTHING when the mark is gone, and with it the broker's data."""
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._open()
+        except TROUBLE as error:
+            raise _unavailable() from error
+        return position if self._memory.tell() else NOTHING
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:
         """Declare the service's queue and its bindings."""
@@ -79,6 +110,7 @@ class RabbitBus:
                 await self._topology.queue(await connection.channel(), service, patterns)
         except TROUBLE as error:
             raise _unavailable() from error
+        self._services[service] = patterns
 
     async def subscribe(
         self, service: str, patterns: Sequence[str], *, stop: asyncio.Event
@@ -144,26 +176,45 @@ class RabbitBus:
         try:
             async with asyncio.timeout(TIMEOUT):
                 await self._open()
+                self._memory.require_told()
                 sent = [
-                    self._exchange.publish(_message(event), event.type, mandatory=False)
+                    self._exchange.publish(_message(event), event.type, mandatory=True)
                     for event in events
                 ]
                 results = await asyncio.gather(*sent, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+            for event, result in zip(events, results, strict=True):
+                self._check(event, result)
         except TROUBLE:
             await self.close()
             raise
 
+    def _check(self, event: Event, result: object) -> None:
+        """Raise what publishing ended with; an event that no service asked for may go nowhere."""
+        if isinstance(result, PublishError):
+            wanted = [
+                name for name, patterns in self._services.items() if matches(patterns, event.type)
+            ]
+            if wanted:
+                raise ConnectionResetError(f"the queues of {', '.join(wanted)} are gone")
+        elif isinstance(result, BaseException):
+            raise result
+
     async def _open(self) -> AbstractChannel:
-        """Return the publishing channel; open a new one when it is closed."""
+        """Return the publishing channel; open a new one, and declare every queue, when it is closed."""
         async with self._connecting:
             if self._channel is None or self._channel.is_closed:
                 await self.close()
                 self._connection = await self._connect()
-                self._channel = await self._connection.channel(publisher_confirms=True)
-                self._exchange = await self._topology.exchange(self._channel)
+                self._memory.found(
+                    marked=await self._topology.is_marked(await self._connection.channel())
+                )
+                channel = await self._connection.channel(
+                    publisher_confirms=True, on_return_raises=True
+                )
+                self._exchange = await self._topology.exchange(channel)
+                for service, patterns in self._services.items():
+                    await self._topology.queue(channel, service, patterns)
+                self._channel = channel
             return self._channel
 
     async def _aside(self) -> AbstractChannel:
@@ -192,18 +243,66 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
     return connection
 
 
+class _Memory:
+    """Tells by a mark at the broker if it still has what it confirmed.
+
+    A mark that is missing on a new connection means that the broker is new or has lost its data.
+    """
+
+    def __init__(self) -> None:
+        self._marked = False
+        self._told = False  # `confirmed` has said that the mark is missing
+        self._asked = False  # it is asked at all: not by a bus that only publishes
+
+    def found(self, *, marked: bool) -> None:
+        """Note how a new connection found the broker."""
+        self._marked, self._told = marked, False
+
+    def tell(self) -> bool:
+        """Answer for `confirmed`: return whether nothing is lost."""
+        self._asked, self._told = True, True
+        return self._marked
+
+    def may_mark(self) -> bool:
+        """Return whether the mark is missing, and what was lost with it has been sent again."""
+        return self._told and not self._marked
+
+    def marked(self) -> None:
+        """Note that the mark has been made."""
+        self._marked = True
+
+    def require_told(self) -> None:
+        """Raise ConnectionResetError when what was lost must be sent again before anything else."""
+        if self._asked and not self._told and not self._marked:
+            raise ConnectionResetError("the broker has lost its data")
+
+
 class _Topology:
     """The durable exchanges and queues, and their bindings."""
 
     def __init__(self, prefix: str, deliveries: int) -> None:
         self._prefix = prefix
         self._deliveries = deliveries
+        self._mark = f"{prefix}.mark"
 
     async def exchange(self, channel: AbstractChannel) -> AbstractExchange:
         """The exchange that every event is published to."""
         return await channel.declare_exchange(
             f"{self._prefix}.events", aio_pika.ExchangeType.TOPIC, durable=True
         )
+
+    async def mark(self, channel: AbstractChannel) -> None:
+        """Make the empty queue whose absence says that the broker's data is gone."""
+        await channel.declare_queue(self._mark, durable=True)
+
+    async def is_marked(self, channel: AbstractChannel) -> bool:
+        """Return whether that queue is there. Closes the channel."""
+        try:
+            await channel.declare_queue(self._mark, passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        await channel.close()
+        return True
 
     async def queue(
         self, channel: AbstractChannel, service: str, patterns: Sequence[str]
