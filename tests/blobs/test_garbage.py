@@ -22,7 +22,6 @@ from tests.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import datetime
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,11 +44,11 @@ def blobs(tmp_path: Path) -> DirectoryBlobs:
 
 
 async def intended(
-    database: Database, blobs: DirectoryBlobs, after: datetime | None = None
+    database: Database, blobs: DirectoryBlobs, life: timedelta | None = None
 ) -> str:
     """The key of a blob that is written but not claimed."""
     key = new_key("images", "original.jpg")
-    await garbage.intend(database, [key], after or utcnow() + LATER)
+    await garbage.intend(database, [key], LATER if life is None else life)
     await blobs.put(key, b"picture")
     return key
 
@@ -122,7 +121,7 @@ async def test_a_rolled_back_claim_leaves_the_intent(
 async def test_a_late_writer_leaks_nothing(database: Database, blobs: DirectoryBlobs) -> None:
     """A blob that is written after its intent was collected is refused its row and collected."""
     key = new_key("images", "a")
-    await garbage.intend(database, [key], utcnow() - LATER)
+    await garbage.intend(database, [key], -LATER)
     await garbage.collect(database, blobs)
     await blobs.put(key, b"late")
     with pytest.raises(Unavailable):
@@ -142,7 +141,7 @@ async def test_claims_are_all_or_nothing(
     bad = (
         new_key("images", "b")
         if missing
-        else await intended(database, blobs, utcnow() - timedelta(seconds=1))
+        else await intended(database, blobs, timedelta(seconds=-1))
     )
     before = await listed(database)
     with pytest.raises(Unavailable):
@@ -153,7 +152,7 @@ async def test_claims_are_all_or_nothing(
 async def test_nothing_to_do_needs_no_database(blobs: DirectoryBlobs) -> None:
     """No keys, no statement."""
     nowhere = Database("postgresql://nobody@localhost:1/nothing")
-    await garbage.intend(nowhere, [], utcnow())
+    await garbage.intend(nowhere, [], LATER)
     async with nowhere.session() as session:
         await garbage.claim(session, [])
         await garbage.discard(session, [])
@@ -213,7 +212,7 @@ async def test_everything_due_is_collected(
     database: Database, blobs: DirectoryBlobs, batch: int
 ) -> None:
     """However many blobs are due, one call removes them all, batch by batch, and no other."""
-    keys = [await intended(database, blobs, utcnow() - timedelta(seconds=1)) for _ in range(5)]
+    keys = [await intended(database, blobs, timedelta(seconds=-1)) for _ in range(5)]
     kept = await intended(database, blobs)
     assert await garbage.collect(database, blobs, batch) == 5
     assert [await exists(blobs, key) for key in [*keys, kept]] == [False] * 5 + [True]
@@ -223,7 +222,7 @@ async def test_a_claim_waits_for_no_collector_and_fails(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
     """A claim that meets a collector at work on its blob fails once that has finished."""
-    key = await intended(database, blobs, utcnow() - timedelta(seconds=1))
+    key = await intended(database, blobs, timedelta(seconds=-1))
     async with database.session() as collector:
         await collector.execute(text(garbage.DUE), {"limit": 10})
         claiming = asyncio.create_task(claim(database, key))
@@ -238,7 +237,7 @@ async def test_a_claim_after_a_collector_that_died_fails(
     database: Database, blobs: DirectoryBlobs
 ) -> None:
     """When a collector is killed after removing a blob, the waiting claim on it still fails."""
-    key = await intended(database, blobs, utcnow() - timedelta(seconds=1))
+    key = await intended(database, blobs, timedelta(seconds=-1))
     collector = await asyncpg.connect(database.url)
     transaction = collector.transaction()
     await transaction.start()
@@ -254,7 +253,7 @@ async def test_a_claim_after_a_collector_that_died_fails(
 async def claimed_in_time(session: AsyncSession, database: Database, blobs: DirectoryBlobs) -> str:
     """The key of a blob that is due soon after it was claimed in this transaction."""
     for seconds in (0.3, 3, 30):  # whichever a busy machine needs for two statements
-        key = await intended(database, blobs, utcnow() + timedelta(seconds=seconds))
+        key = await intended(database, blobs, timedelta(seconds=seconds))
         try:
             await garbage.claim(session, [key])
         except Unavailable:
@@ -320,7 +319,7 @@ async def test_claims_race_collectors(database: Database, blobs: DirectoryBlobs)
 
     async def uploader() -> None:
         for _ in range(25):
-            key = await intended(database, blobs, utcnow() + chance.choice(terms))
+            key = await intended(database, blobs, chance.choice(terms))
             await asyncio.sleep(chance.uniform(0, 0.03))
             try:
                 await claim(database, key)

@@ -9,7 +9,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ TASK = """
     SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
 """
 FORGET = "DELETE FROM tasks WHERE blob = :key"
-LATER = datetime(2100, 1, 1, tzinfo=UTC)
+LATER = timedelta(hours=1)
 
 
 class Instance:

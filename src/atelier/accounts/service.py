@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -154,7 +154,7 @@ async def _open_family(
                 user_id=user.id,
                 token_sha256=_digest(secret),
                 created_at=now,
-                expires_at=now + timedelta(days=days),
+                expires_at=func.clock_timestamp() + timedelta(days=days),
             )
         )
         await session.commit()
@@ -173,8 +173,15 @@ async def refresh(
     family, old = _parsed(refresh_token)
     new, now = _secret(), utcnow()
     alive = (RefreshFamily.id == family, RefreshFamily.revoked_at.is_(None))
-    current = (*alive, RefreshFamily.token_sha256 == _digest(old), RefreshFamily.expires_at > now)
-    rotated = {"token_sha256": _digest(new), "expires_at": now + timedelta(days=days)}
+    current = (
+        *alive,
+        RefreshFamily.token_sha256 == _digest(old),
+        RefreshFamily.expires_at > func.clock_timestamp(),
+    )
+    rotated = {
+        "token_sha256": _digest(new),
+        "expires_at": func.clock_timestamp() + timedelta(days=days),
+    }
     async with database.session() as session:
         # One UPDATE decides between concurrent requests: the loser finds another digest.
         user_id = await session.scalar(

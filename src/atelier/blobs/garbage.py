@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ARRAY, Index, Text, TextClause, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -43,7 +43,7 @@ class BlobGarbage(Base):
 
 TABLE = BlobGarbage.__tablename__
 
-_INTEND = INTEND.format(keys="$1", after="$2")
+_INTEND = INTEND.format(keys="$1", life="$2")
 _CLAIM = CLAIM.format(keys=":keys")
 # PostgreSQL's own spelling of a cast would be read as a parameter here.
 _DISCARD = DISCARD.format(keys=":keys").replace("::text[]", "")
@@ -64,13 +64,13 @@ def _with_keys(statement: str) -> TextClause:
     return text(statement).bindparams(bindparam("keys", type_=ARRAY(Text)))
 
 
-async def intend(database: Database, keys: Collection[str], after: datetime) -> None:
-    """List blobs, before they are written, as garbage from that time on unless claimed.
+async def intend(database: Database, keys: Collection[str], life: timedelta) -> None:
+    """List blobs, before they are written, as garbage unless claimed within `life`.
 
     Durable on return.
     """
     if keys:
-        await database.fetch(_INTEND, list(keys), after)
+        await database.fetch(_INTEND, list(keys), life)
 
 
 async def claim(session: AsyncSession, keys: Collection[str]) -> None:

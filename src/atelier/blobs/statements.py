@@ -1,7 +1,7 @@
 """The statements on `blob_garbage`, for SQLAlchemy's connections and Django's alike.
 
 Imports no framework. Braces take the driver's placeholders: an array of keys, and for an intent
-its time.
+how long it holds. Times are the database's: the clock of an API may be an hour off.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ READERS_SECONDS = 10  # a reader that has just read the row can still read the b
 MAY_REMOVE = f"SELECT pg_try_advisory_xact_lock_shared({BLOB_REMOVAL})"
 
 INTEND = """
-    INSERT INTO blob_garbage (key, after, intent) SELECT unnest({keys}::text[]), {after}, true
+    INSERT INTO blob_garbage (key, after, intent)
+    SELECT unnest({keys}::text[]), clock_timestamp() + {life}::interval, true
 """
 # A claim reads the clock only once it holds the row's lock, and the collector locks only rows that
 # are due: whichever comes second sees the row due or gone. A collector that died half-way leaves

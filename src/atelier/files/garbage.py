@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import connection
-from django.utils import timezone
 
 from atelier.blobs import statements
 from atelier.errors import Unavailable
 
 INTENT = timedelta(hours=1)  # far above the time in which a received file is committed
 
-INTEND = statements.INTEND.format(keys="%s", after="%s")
+INTEND = statements.INTEND.format(keys="%s", life="%s")
 CLAIM = statements.CLAIM.format(keys="%s")
 DISCARD = statements.DISCARD.format(keys="%s")
 
@@ -28,7 +27,7 @@ def intend(keys: Sequence[str]) -> None:
     They are collected unless a row claims them in time.
     """
     with connection.cursor() as cursor:
-        cursor.execute(INTEND, [list(keys), timezone.now() + INTENT])
+        cursor.execute(INTEND, [list(keys), INTENT])
 
 
 def claim(keys: Sequence[str]) -> None:

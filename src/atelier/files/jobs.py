@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import django_setup, service
@@ -125,8 +125,7 @@ def reoffer() -> int:
 
 
 def _lost(waiting_jobs: int) -> list[File]:
-    now = timezone.now()
-    before = now - timedelta(seconds=django_setup.context().settings.reconcile_seconds)
+    before = Now() - timedelta(seconds=django_setup.context().settings.reconcile_seconds)
     stale = File.objects.filter(status=Status.QUEUED, offered_at__lt=before)
     count = min(REOFFER_BATCH, stale.count() - waiting_jobs)
     if count <= 0:
@@ -134,7 +133,7 @@ def _lost(waiting_jobs: int) -> list[File]:
     with transaction.atomic():
         files = list(stale.order_by("offered_at").select_for_update(skip_locked=True)[:count])
         # Before the jobs are sent, so that no other reconciler sends them too.
-        File.objects.filter(pk__in=[file.pk for file in files]).update(offered_at=now)
+        File.objects.filter(pk__in=[file.pk for file in files]).update(offered_at=Now())
     return files
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
@@ -53,6 +54,7 @@ def create(owner_id: int, upload: Received, key: str) -> File:
         kind=found.kind,
         size=upload.size,
         sha256=upload.sha256,
+        offered_at=Now(),
     )
     try:
         file.save(force_insert=True)
@@ -86,7 +88,7 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
             0,
             file.version + 1,
         )
-        file.updated_at = file.offered_at = timezone.now()
+        file.updated_at, file.offered_at = timezone.now(), Now()
         file.save()
     return file
 

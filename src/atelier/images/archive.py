@@ -82,7 +82,7 @@ async def _write(
     if pictures:
         # A kill between the writes and the commit leaves blobs without a row: the collector
         # removes them when the intent has expired.
-        await garbage.intend(database, [key for key, _ in pictures], utcnow() + INTENT)
+        await garbage.intend(database, [key for key, _ in pictures], INTENT)
         await asyncio.gather(*(blobs.put(key, rendition.data) for key, rendition in pictures))
     return records
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.errors import AtelierError
-from atelier.events.messages import ProcessImage, encode, utcnow
+from atelier.events.messages import ProcessImage, encode
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
-CLOCK_SLACK = timedelta(seconds=2)  # between the database's clock and the queue's
+CLOCK_SLACK_SECONDS = 2  # between the looks at the queue's clock and at the database's
 
 
 def recipe(settings: Settings, description: str) -> Recipe:
@@ -62,12 +62,9 @@ async def reoffer(session: AsyncSession, settings: Settings, process: Queue, sto
     offered before the oldest outstanding job of either queue has lost its own. Rows behind that
     job are still waiting for their turn.
     """
-    now = utcnow()
-    before = now - timedelta(seconds=settings.reconcile_seconds)
-    for queue in (process, store):
-        oldest = await queue.oldest_time()
-        if oldest is not None:
-            before = min(before, oldest - CLOCK_SLACK)
+    ages = [await queue.oldest() + CLOCK_SLACK_SECONDS for queue in (process, store)]
+    now = func.clock_timestamp()
+    before = now - timedelta(seconds=max(settings.reconcile_seconds, *ages))
     lost = (
         select(Image.id)
         .where(Image.status == QUEUED, Image.offered_at < before)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -111,7 +111,7 @@ async def create(
     received_at = utcnow()
     seen = await asyncio.to_thread(_probe, original.content, Limits(pixels=settings.pixel_limit))
     key = new_key("images", f"original.{EXTENSIONS[seen.format]}")
-    await garbage.intend(database, [key], received_at + INTENT)
+    await garbage.intend(database, [key], INTENT)
     await blobs.put(key, original.content)
     image = _new_image(owner_id, key, original, seen, words, received_at)
     async with database.session() as session:
@@ -156,7 +156,7 @@ def _new_image(
         sequence=1,
         received_at=received_at,
         updated_at=received_at,
-        offered_at=received_at,
+        offered_at=func.clock_timestamp(),
     )
 
 
@@ -246,7 +246,7 @@ async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: b
             image.version + 1,
             QUEUED,
             None,
-            now,
+            func.clock_timestamp(),
         )
     outbox.record(
         session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image)

@@ -97,7 +97,7 @@ async def create(
     created_at = utcnow()
     found = await asyncio.to_thread(_identify, picture.content)
     key = new_key("tasks", f"image.{found.extension}")
-    await garbage.intend(database, [key], created_at + INTENT)
+    await garbage.intend(database, [key], INTENT)
     await blobs.put(key, picture.content)
     async with database.session() as session:
         await garbage.claim(session, [key])
