@@ -184,29 +184,29 @@ def test_no_orphan_stays_when_it_is_killed(instance: Callable[..., Instance]) ->
 
 @pytest.mark.parametrize("pause", [0.05, 0.3, 0.8])
 def test_no_orphan_stays_that_recovers_from_a_crash(
-    house: Callable[..., House], pause: float
+    instance: Callable[..., Instance], pause: float
 ) -> None:
     """Kill -9 of a database's backend and, while it recovers, of the supervisor: all of it ends."""
-    running = house().start()
+    running = instance().start()
     postmaster = running.child("postgres")
     backend = max(child for child, parent in parents().items() if parent == postmaster)
     members = running.members()
     os.kill(backend, signal.SIGKILL)
     time.sleep(pause)
     running.process.kill()
-    again = house().start()
+    again = instance().start()
     gone(*members)
     assert "does not end" not in again.text()
 
 
-def test_an_orphan_that_does_not_end_is_ended(house: Callable[..., House]) -> None:
+def test_an_orphan_that_does_not_end_is_ended(instance: Callable[..., Instance]) -> None:
     """An engine that even its death signal does not end is killed by the next start, which says so."""
-    running = house().start()
+    running = instance().start()
     members, valkey = running.members(), running.child("valkey-server")
     assert valkey
     os.kill(valkey, signal.SIGSTOP)
     running.process.kill()
-    again = house("impatient").start()
+    again = instance("impatient").start()
     gone(*members)
     assert f"process {valkey}, an engine of an earlier instance, does not end" in again.text()
 
@@ -401,19 +401,19 @@ def test_a_failed_migration_ends_it(instance: Callable[..., Instance]) -> None:
 
 
 def test_an_engine_that_dies_before_the_roles_start_comes_back(
-    house: Callable[..., House],
+    instance: Callable[..., Instance],
 ) -> None:
     """The migration that lost its database is run again."""
-    running = house("unlucky").start()
+    running = instance("unlucky").start()
     assert running.get("/readyz") == 200
     assert "migrate ended (exit code 1); it is run again" in running.text()
 
 
 def test_an_engine_that_keeps_dying_before_the_roles_start_is_named(
-    house: Callable[..., House],
+    instance: Callable[..., Instance],
 ) -> None:
     """After some tries the line says which engine died and how, and no setting that nobody set."""
-    line = refused(house("cursed"))
+    line = refused(instance("cursed"))
     assert "migrate failed (exit code 1): PostgreSQL ended (SIGKILL)" in line
     assert "ATELIER_" not in line
 
