@@ -14,15 +14,15 @@ from atelier.accounts.models import User
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
 from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
-from atelier.http.complaints import REQUIRED
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
-from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
+from atelier.wire.complaints import REQUIRED
+from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 FORM = "application/x-www-form-urlencoded"
 FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it

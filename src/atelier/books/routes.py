@@ -20,11 +20,11 @@ from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, fingerprint, once, scope
 from atelier.http.json import json_response
 from atelier.http.paging import Page
-from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
+from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 CREATE = "POST /api/books"
 FIRST_TAG = "1"  # of a new book

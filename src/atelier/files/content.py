@@ -15,8 +15,8 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, http_date
 
 from atelier.files import django_setup, problems
-from atelier.http.accel import ACCEL, UNPROXIED, file_size
-from atelier.http.preconditions import accepted
+from atelier.wire.accel import ACCEL, UNPROXIED, file_size
+from atelier.wire.preconditions import accepted
 
 LOCKED = "default-src 'none'; sandbox"
 PRIVATE = "private, no-cache"

@@ -11,7 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from atelier.files.serializers import FileSerializer, UploadSerializer
-from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
+from atelier.wire.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
 
 View = TypeVar("View", bound="Callable[..., Any]")
 

@@ -14,9 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from atelier import problem_pages, problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
+from atelier.wire import problem_pages, problems
+from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 # Of what DRF's parsers refuse: the only bodies that are read are uploads.
 DETAILS = {400: "The multipart body is broken.", 415: "Send the file as multipart/form-data."}

@@ -14,9 +14,9 @@ from django.core.files.uploadhandler import FileUploadHandler
 from atelier.errors import Invalid, TooLarge, Unavailable
 from atelier.files import django_setup
 from atelier.files.inspectors.detect import HEAD_BYTES
-from atelier.http.complaints import REFUSED
 from atelier.http.upload import clean_name, spool_folder
 from atelier.observe.metrics import UPLOADED
+from atelier.wire.complaints import REFUSED
 
 FIELD = "file"
 MEMORY_BYTES = 1024 * 1024  # a file up to this size never touches the disk before it is stored

@@ -19,7 +19,7 @@ from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination, invalid
 from atelier.files.serializers import FileSerializer
-from atelier.http.complaints import REFUSED, unknown, unknown_parameters
+from atelier.wire.complaints import REFUSED, unknown, unknown_parameters
 
 UPLOAD = "POST /api/upload"
 FIELD = "file"

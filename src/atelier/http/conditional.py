@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier.errors import PreconditionFailed
-from atelier.http.accel import ACCEL, UNPROXIED, file_size
 from atelier.http.json import JSON, Bodiless, Ready
-from atelier.http.preconditions import TAG, accepted
 from atelier.http.problems import from_status
 from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_file
+from atelier.wire.accel import ACCEL, UNPROXIED, file_size
+from atelier.wire.preconditions import TAG, accepted
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 

@@ -15,11 +15,11 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from atelier import problem_pages
 from atelier.errors import NotFound
 from atelier.http.encoding import dumps
 from atelier.http.json import JSON, Bodiless, Ready, raw_headers
 from atelier.problem_types import BASE
+from atelier.wire import problem_pages
 
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from atelier.http import problems
 from atelier.http.paging import MAX_LIMIT
-from atelier.problems import MEDIA_TYPE
+from atelier.wire.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from atelier.settings import Settings

@@ -23,13 +23,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problem_types import BASE
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
+from atelier.wire import problems
+from atelier.wire.complaints import REFUSED, REQUIRED, complaint, unknown
+from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_RETRY_SECONDS = 30  # somebody has to make room

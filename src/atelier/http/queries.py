@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http.auth import Bearer
-from atelier.http.complaints import unknown_parameters
 from atelier.http.problems import describe
+from atelier.wire.complaints import unknown_parameters
 
 TOLERATED = (
     "user_id",

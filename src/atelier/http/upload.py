@@ -31,8 +31,8 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
 from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
-from atelier.http.complaints import REFUSED, unknown
 from atelier.observe.metrics import UPLOADED
+from atelier.wire.complaints import REFUSED, unknown
 
 if TYPE_CHECKING:
     from atelier.settings import Settings

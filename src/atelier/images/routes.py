@@ -15,7 +15,6 @@ from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope
 from atelier.http.paging import Page
-from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
@@ -25,6 +24,7 @@ from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 if TYPE_CHECKING:
     from atelier.settings import Settings

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from atelier.errors import Invalid
-from atelier.http.complaints import REFUSED
+from atelier.wire.complaints import REFUSED
 
 TITLE_LIMIT = 300  # characters
 TAG_LIMIT = 100  # characters of one tag

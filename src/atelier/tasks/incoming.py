@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from atelier.errors import Unsupported
-from atelier.http.complaints import A_TEXT, REQUIRED, unknown
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
+from atelier.wire.complaints import A_TEXT, REQUIRED, unknown
 
 if TYPE_CHECKING:
     from atelier.settings import Settings

@@ -16,7 +16,6 @@ from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
 from atelier.http.json import json_response
 from atelier.http.paging import Page
-from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
@@ -37,6 +36,7 @@ from atelier.tasks.schemas import (
     TotalCreated,
 )
 from atelier.tasks.watermarks import Watermarks
+from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"

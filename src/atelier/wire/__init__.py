@@ -1,0 +1,1 @@
+"""What FastAPI, Django and gRPC share: the rules of requests and answers, without a framework."""
