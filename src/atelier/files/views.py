@@ -7,7 +7,6 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.utils.http import parse_etags
 from rest_framework.generics import ListAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -20,6 +19,7 @@ from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination, invalid
 from atelier.files.serializers import FileSerializer
 from atelier.wire.complaints import REFUSED, unknown, unknown_parameters
+from atelier.wire.preconditions import PRIVATE, is_fresh
 
 UPLOAD = "POST /api/upload"
 FIELD = "file"
@@ -112,13 +112,8 @@ class Detail(APIView):
         Name, kind, size, and what was found in it once it has been inspected.
         """
         file = service.find(request.user.user_id, file_id)
-        known = [
-            tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))
-        ]
-        if known == ["*"] or file.etag in known:
-            return HttpResponse(
-                status=304, headers={"ETag": file.etag, "Cache-Control": content.PRIVATE}
-            )
+        if is_fresh(content.conditions_of(request), file.etag, None):
+            return HttpResponse(status=304, headers=_state(file))
         return record(file)
 
     @describe("delete")
@@ -194,5 +189,9 @@ class Thumbnail(APIView):
 def record(file: File, status: int = 200) -> HttpResponse:
     """The record as JSON, with its entity tag."""
     body = JSONRenderer().render(FileSerializer(file).data)
-    headers = {"ETag": file.etag, "Cache-Control": content.PRIVATE}
-    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+    return HttpResponse(body, status=status, content_type="application/json", headers=_state(file))
+
+
+def _state(file: File) -> dict[str, str]:
+    """The headers by which a client asks again."""
+    return {"ETag": f'"{file.etag}"', "Cache-Control": PRIVATE}
