@@ -19,7 +19,7 @@ from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, fingerprint, once, scope
 from atelier.http.json import json_response
-from atelier.http.paging import Page
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
@@ -66,7 +66,7 @@ async def index(
     """
     filters = queries.Filters(author=author, title=title)
     rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
-    return page.response([record(row) for row in rows])
+    return page_response(page, [record(row) for row in rows])
 
 
 @router.post(

@@ -12,13 +12,13 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
-from atelier.errors import Invalid, Malformed, NotFound
+from atelier.errors import Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
-from atelier.files.paging import KeysetPagination, invalid
+from atelier.files.paging import KeysetPagination
 from atelier.files.serializers import FileSerializer
-from atelier.wire.complaints import REFUSED, unknown, unknown_parameters
+from atelier.wire.complaints import one_of, refused, unknown, unknown_parameters
 from atelier.wire.preconditions import PRIVATE, is_fresh
 
 UPLOAD = "POST /api/upload"
@@ -55,10 +55,9 @@ class Upload(APIView):
         if upload.size == 0:
             raise Malformed("The file is empty.", slug="empty-file")
         if len(request.FILES) > 1:
-            complaint = {"loc": ["body", FIELD], "msg": f"Send the file as `{FIELD}`"}
-            raise Invalid(REFUSED, errors=[complaint])
+            raise refused(f"Send the file as `{FIELD}`", "body", FIELD)
         if other := next((name for name in request.data if name != FIELD), None):
-            raise Invalid(REFUSED, errors=[{"loc": ["body", other], "msg": unknown([FIELD])}])
+            raise refused(unknown([FIELD]), "body", other)
         owner = request.user.user_id
         key = request.META.get(idempotency.HEADER)
         once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
@@ -97,7 +96,7 @@ class Files(APIView, ListAPIView):
         for name, choices in FILTERS.items():
             if (value := self.request.GET.get(name)) is not None:
                 if value not in choices:
-                    raise invalid(name, f"One of {', '.join(choices)} is needed")
+                    raise refused(one_of(choices), "query", name)
                 rows = rows.filter(**{name: value})
         return rows
 

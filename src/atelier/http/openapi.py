@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from atelier.http import problems
-from atelier.http.paging import MAX_LIMIT
+from atelier.wire.paging import MAX_LIMIT
 from atelier.wire.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:

@@ -18,13 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier.errors import Unsupported
+from atelier.wire.complaints import DECIMAL
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def _decimal(value: object) -> object:
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("a number in decimal digits is needed")
+        raise ValueError(DECIMAL)
     return value
 
 

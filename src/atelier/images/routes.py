@@ -14,7 +14,7 @@ from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope
-from atelier.http.paging import Page
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
@@ -139,7 +139,7 @@ async def index(
     records = await queries.page(
         res.database, owner_id=user.user_id, filters=filters, before=page.before, limit=page.fetch
     )
-    return page.response(records)
+    return page_response(page, records)
 
 
 @router.post(

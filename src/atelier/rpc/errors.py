@@ -55,6 +55,11 @@ def status_of(error: Exception) -> Status:
     )
 
 
+def invalid(field: str, message: str) -> Invalid:
+    """The refusal of one field of a request."""
+    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
+
+
 def _details(error: AtelierError) -> list[Message]:
     found: list[Message] = [
         details.ErrorInfo(reason=error.slug.upper().replace("-", "_"), domain=DOMAIN)

@@ -15,7 +15,7 @@ from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
 from atelier.http.json import json_response
-from atelier.http.paging import Page
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
@@ -193,7 +193,7 @@ async def index(
     records = await queries.page(
         res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch
     )
-    return page.response(records)
+    return page_response(page, records)
 
 
 @router.post(
