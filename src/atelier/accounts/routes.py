@@ -21,7 +21,7 @@ from atelier.http.json import json_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
-from atelier.wire.complaints import REQUIRED
+from atelier.wire.complaints import REQUIRED, TWICE
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 FORM = "application/x-www-form-urlencoded"
@@ -169,7 +169,7 @@ async def _form(request: Request) -> dict[str, str]:
     if repeated := [name for name, values in fields.items() if len(values) > 1]:
         raise Invalid(
             "A field is repeated.",
-            errors=[{"loc": ["body", r], "msg": "Given twice"} for r in repeated],
+            errors=[{"loc": ["body", r], "msg": TWICE} for r in repeated],
         )
     return {name: values[0] for name, values in fields.items()}
 

@@ -17,13 +17,14 @@ from atelier.books.texts import LIMIT
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, fingerprint, once, scope
+from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
+from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 CREATE = "POST /api/books"

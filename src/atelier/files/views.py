@@ -59,8 +59,7 @@ class Upload(APIView):
         if other := next((name for name in request.data if name != FIELD), None):
             raise refused(unknown([FIELD]), "body", other)
         owner = request.user.user_id
-        key = request.META.get(idempotency.HEADER)
-        once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
+        once = idempotency.Once(request, owner, UPLOAD, upload.sha256, upload.given_name)
         return once.look() or self._create(owner, upload, once)
 
     def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:

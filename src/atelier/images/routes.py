@@ -13,7 +13,7 @@ from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, Run, fingerprint, once, scope
+from atelier.http.idempotency import Key, Run, once
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
@@ -24,6 +24,8 @@ from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.wire.complaints import TWICE
+from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> R
 @router.get(
     "/{image_id}",
     response_class=Response,
-    responses=PICTURE | responses(401, 404, 416, 422),
+    responses=PICTURE | responses(400, 401, 404, 412, 416, 422),
     openapi_extra=IN_PART,
 )
 async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
@@ -87,7 +89,7 @@ async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -
 @router.get(
     "/{image_id}/renditions/{name}",
     response_class=Response,
-    responses=PICTURE | responses(401, 404, 416, 422),
+    responses=PICTURE | responses(400, 401, 404, 412, 416, 422),
     openapi_extra=IN_PART,
 )
 async def rendition(
@@ -309,7 +311,7 @@ def _words(received: Upload, settings: Settings) -> service.Words:
     fields = received.fields
     for name in ("title", "description"):
         if len(fields.getlist(name)) > 1:
-            raise invalid(name, "Given twice")
+            raise invalid(name, TWICE)
     given = fields.get("title", "").strip() or received.file.name or "untitled"
     return service.Words(
         title=texts.title(given),

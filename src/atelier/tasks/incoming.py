@@ -16,7 +16,7 @@ from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
-from atelier.wire.complaints import A_TEXT, REQUIRED, unknown
+from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, unknown
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -50,7 +50,7 @@ async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tupl
     async with receive(request, settings, (IMAGE, "file"), (META,)) as received:
         values = received.fields.getlist(META)
         if len(values) > 1:
-            raise invalid(META, "Given twice")
+            raise invalid(META, TWICE)
         file = received.file
         yield (
             Picture(file.content, file.sha256, file.size),

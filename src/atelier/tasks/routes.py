@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
+from atelier.http.idempotency import Key, Run, once, within
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
@@ -36,6 +36,7 @@ from atelier.tasks.schemas import (
     TotalCreated,
 )
 from atelier.tasks.watermarks import Watermarks
+from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 CREATE = "POST /api/tasks"
@@ -65,7 +66,7 @@ Reached = Annotated[Watermarks, Depends(reached)]
 
 PICTURE: dict[int | str, dict[str, Any]] = (
     SAME
-    | responses(401, 404, 416, 422)
+    | responses(400, 401, 404, 412, 416, 422)
     | {
         200: {
             "description": "The picture.",

@@ -37,7 +37,7 @@ _MALFORMED = (
 
 
 def accepted(value: str | None) -> Callable[[str], bool]:
-    """The judge of entity tags that an If-Match of this value makes; without one all are accepted.
+    """The judge of entity tags that an If-Match makes; without one all are accepted.
 
     Raises Malformed for what is no list of entity tags.
     """
@@ -140,6 +140,10 @@ IF_MATCH = _header(
     "is 412 and it stays.",
     pattern=rf"^(\*|{_PATTERN}(, *{_PATTERN})*)$",
 )
+IF_UNMODIFIED_SINCE = _header(
+    "If-Unmodified-Since",
+    "The `Last-Modified` of the part that one has: 412 when the content has changed since.",
+)
 IF_NONE_MATCH = _header(
     "If-None-Match", "The `ETag` of what one has: 304 when it is still the present one."
 )
@@ -159,7 +163,16 @@ IF_RANGE = _header(
 # contents.
 ON_MATCH = {"parameters": [IF_MATCH]}
 UNLESS_SAME = {"parameters": [IF_NONE_MATCH]}
-IN_PART = {"parameters": [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE]}
+IN_PART = {
+    "parameters": [
+        IF_MATCH,
+        IF_UNMODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        RANGE,
+        IF_RANGE,
+    ]
+}
 SAME: dict[int | str, dict[str, Any]] = {
     304: {"description": "What the client has is the present one."}
 }
