@@ -18,13 +18,12 @@ from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination
 from atelier.files.serializers import FileSerializer
-from atelier.wire.complaints import one_of, refused, unknown, unknown_parameters
+from atelier.files.uploads import received
+from atelier.wire.complaints import one_of, refused, unknown_parameters
+from atelier.wire.multipart import Spooled
 from atelier.wire.preconditions import PRIVATE, is_fresh
 
 UPLOAD = "POST /api/upload"
-FIELD = "file"
-MISSING = f"Send the file as multipart/form-data, in the part `{FIELD}`."
-MISPLACED = f"The form has a file, but in another part: send it in the part `{FIELD}`."
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
 
 
@@ -49,25 +48,20 @@ class Upload(APIView):
 
         A file of any kind; it is inspected in the background.
         """
-        upload = request.data.get(FIELD)
-        if upload is None or isinstance(upload, str):
-            raise Malformed(MISPLACED if request.FILES else MISSING, slug="no-file")
-        if upload.size == 0:
-            raise Malformed("The file is empty.", slug="empty-file")
-        if len(request.FILES) > 1:
-            raise refused(f"Send the file as `{FIELD}`", "body", FIELD)
-        if other := next((name for name in request.data if name != FIELD), None):
-            raise refused(unknown([FIELD]), "body", other)
-        owner = request.user.user_id
-        once = idempotency.Once(request, owner, UPLOAD, upload.sha256, upload.given_name)
-        return once.look() or self._create(owner, upload, once)
+        with received(request) as upload:
+            file = upload.file
+            if file.size == 0:
+                raise Malformed("The file is empty.", slug="empty-file")
+            owner = request.user.user_id
+            once = idempotency.Once(request, owner, UPLOAD, file.sha256, file.name)
+            return once.look() or self._create(owner, file, once)
 
-    def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:
-        stored = service.store(upload)
+    def _create(self, owner: int, upload: Spooled, once: idempotency.Once) -> HttpResponse:
+        file = service.store(owner, upload)
         with transaction.atomic():
             if replay := once.take():
                 return replay
-            file = service.create(owner, upload, stored)
+            service.create(file)
             answer = record(file, 201)
             answer["Location"] = f"/api/files/{file.pk}/"
             once.keep(answer)

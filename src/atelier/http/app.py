@@ -23,8 +23,8 @@ from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
-from atelier.http.upload import spool_folder, sweep
 from atelier.observe.health import Check, watched
+from atelier.wire.spool import sweep
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
@@ -144,7 +144,7 @@ def _lifespan(given: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await asyncio.to_thread(sweep, spool_folder(app.state.resources.settings))
+            await asyncio.to_thread(sweep, app.state.resources.settings.incoming_folder)
             await stack.enter_async_context(app.state.metrics.shared())
             if given:
                 await stack.enter_async_context(given(app))

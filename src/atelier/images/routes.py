@@ -19,13 +19,14 @@ from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
-from atelier.http.upload import Upload, invalid, receive
+from atelier.http.upload import receive
 from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
-from atelier.wire.complaints import TWICE
+from atelier.wire.complaints import TWICE, refused
 from atelier.wire.idempotency import fingerprint, scope
+from atelier.wire.multipart import Upload
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 if TYPE_CHECKING:
@@ -308,15 +309,15 @@ async def _require_room(res: Resources) -> int:
 
 
 def _words(received: Upload, settings: Settings) -> service.Words:
-    fields = received.fields
     for name in ("title", "description"):
-        if len(fields.getlist(name)) > 1:
-            raise invalid(name, TWICE)
+        if len(received.values(name)) > 1:
+            raise refused(TWICE, "body", name)
+    fields = dict(received.fields)
     given = fields.get("title", "").strip() or received.file.name or "untitled"
     return service.Words(
         title=texts.title(given),
         description=texts.description(fields.get("description", ""), settings.description_limit),
-        tags=texts.tags(fields.getlist("tags")),
+        tags=texts.tags(received.values("tags")),
     )
 
 
