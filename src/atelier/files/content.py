@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -61,23 +61,21 @@ def respond(
     etag = key.rpartition("/")[2].partition("-")[0]
     conditions = conditions_of(request)
     preconditions.require(conditions, etag, modified)
-    about = {
+    headers = {
         "ETag": f'"{etag}"',
         "Last-Modified": http_date(int(min(modified.timestamp(), time.time()))),
         "Cache-Control": PRIVATE,
+        "Content-Security-Policy": LOCKED,
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
     }
     if preconditions.is_fresh(conditions, etag, modified):
-        return HttpResponse(status=304, headers=about)
+        return not_modified(headers)
     head = request.method == "HEAD"
     span = None if head else preconditions.wanted_span(conditions, etag, modified, size)
     start, stop = span or (0, size)
     if start >= stop:
         return problems.from_status(416, headers=unsatisfied(size))
-    headers = about | {
-        "Content-Security-Policy": LOCKED,
-        "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
-    }
     headers["Content-Type"] = media_type
     headers["Content-Disposition"] = content_disposition_header(attachment, name or "file")
     if location := _location(request, key, span):
@@ -114,6 +112,13 @@ def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> s
     cut = "Range" in request.headers and span is None
     judged = any(name in request.headers for name in UNPROXIED)
     return None if request.method == "HEAD" or cut or judged else prefix + key
+
+
+def not_modified(headers: Mapping[str, str]) -> HttpResponse:
+    """A 304, without what describes a content that is not there."""
+    answer = HttpResponse(status=304, headers=headers)
+    del answer["Content-Type"]
+    return answer
 
 
 def conditions_of(request: HttpRequest) -> Conditions:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -34,6 +35,7 @@ THREADS = (
     8  # requests that Django answers at once, each with a connection of its own to the database
 )
 CHUNK_BYTES = 256 * 1024
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 LEAVE_SECONDS = 5  # for all threads to disconnect
 
 
@@ -129,7 +131,9 @@ class Mount:
             answer.body = b"".join(result)
         finally:
             result.close()
-        if not any(name == b"content-length" for name, _ in encoded):
+        told = any(name == b"content-length" for name, _ in encoded)
+        # A length would speak of a body that a 204 or 304 does not have.
+        if not told and answer.status not in BODILESS:
             encoded.append((b"content-length", str(len(answer.body)).encode()))
         return answer
 

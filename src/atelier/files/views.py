@@ -105,7 +105,7 @@ class Detail(APIView):
         """
         file = service.find(request.user.user_id, file_id)
         if is_fresh(content.conditions_of(request), file.etag, None):
-            return HttpResponse(status=304, headers=_state(file))
+            return content.not_modified(_state(file))
         return record(file)
 
     @describe("delete")
