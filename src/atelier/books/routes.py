@@ -13,7 +13,6 @@ from atelier.auth import Principal
 from atelier.books import queries, service
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
-from atelier.books.texts import LIMIT
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
@@ -26,6 +25,7 @@ from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
+from atelier.wire.texts import LINE_LIMIT
 
 CREATE = "POST /api/books"
 FIRST_TAG = "1"  # of a new book
@@ -35,7 +35,7 @@ Id = Annotated[
     int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])
 ]
 Filter = Annotated[
-    str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")
+    str, Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case.")
 ]
 
 

@@ -1,14 +1,10 @@
-"""The words of a book: normalised, on one line, free of characters that no store or screen can hold."""
+"""The words of a book, on one line, and as filters compare them."""
 
 from __future__ import annotations
 
 import unicodedata
 
-LIMIT = 300  # characters of a title or an author's name, after normalisation
-RAW_LIMIT = (
-    10_000  # characters beyond which nothing is worth normalising: it cannot become short enough
-)
-FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
+from atelier.wire.texts import CONTROLS, RAW_LIMIT, has_controls
 
 
 def line(text: str) -> str:
@@ -19,12 +15,12 @@ def line(text: str) -> str:
     if len(text) > RAW_LIMIT:
         return text
     words = " ".join(unicodedata.normalize("NFC", text).split())
-    if any(unicodedata.category(character) in FORBIDDEN for character in words):
-        raise ValueError("control characters are not allowed")
+    if has_controls(words):
+        raise ValueError(CONTROLS)
     return words
 
 
 def folded(text: str) -> str:
-    """What texts that differ in case, composition and white space alone have in common."""
+    """The form shared by texts that differ in case, composition and white space alone."""
     composed = unicodedata.normalize("NFC", " ".join(text.split()))
     return unicodedata.normalize("NFC", composed.casefold())

@@ -1,4 +1,4 @@
-"""The words people give to a picture: normalised, bounded and free of characters that no store or screen can hold."""
+"""The words that people give to a picture, normalised and bounded."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 
 from atelier.wire.complaints import refused
+from atelier.wire.texts import CONTROLS, LINE_LIMIT, has_controls
 
-TITLE_LIMIT = 300  # characters
 TAG_LIMIT = 100  # characters of one tag
 TAGS_LIMIT = 50  # tags of one picture
 LAYOUT = frozenset("\n\t")  # control characters that a description may hold
@@ -15,7 +15,7 @@ LAYOUT = frozenset("\n\t")  # control characters that a description may hold
 
 def title(text: str) -> str:
     """A title of 1..300 characters on one line."""
-    return _bounded(" ".join(_clean(text, "title").split()), "title", 1, TITLE_LIMIT)
+    return _bounded(" ".join(_clean(text, "title").split()), "title", 1, LINE_LIMIT)
 
 
 def description(text: str, limit: int) -> str:
@@ -45,11 +45,8 @@ def tags(texts: Iterable[str]) -> list[str]:
 
 def _clean(text: str, field: str) -> str:
     text = unicodedata.normalize("NFC", text)
-    if any(
-        unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT
-        for character in text
-    ):
-        raise refused("Control characters are not allowed", "body", field)
+    if has_controls(text, LAYOUT):
+        raise refused(CONTROLS, "body", field)
     return text
 
 
