@@ -41,7 +41,7 @@ LEAVE_SECONDS = 5  # for all threads to disconnect
 
 @dataclass(slots=True)
 class Answer:
-    """What a WSGI application said: bytes, or a file that is still to be read."""
+    """The answer of a WSGI application: bytes, or a file that is still to be read."""
 
     status: int
     headers: list[tuple[bytes, bytes]]

@@ -52,7 +52,7 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
 
 
 def dependency_error(error: Exception) -> AtelierError | None:
-    """What a driver's error means for the client: a value that no column holds, or a database that is away."""
+    """A driver's error as the client's: an unstorable value or an absent database."""
     if isinstance(error, DataError):
         return Invalid("A value cannot be stored: a NUL character, or a number out of range.")
     if isinstance(error, OperationalError | InterfaceError):
@@ -86,7 +86,7 @@ def response(problem: Problem) -> HttpResponse:
 
 
 def page(request: HttpRequest, slug: str) -> HttpResponse:
-    """What a problem of this type means, where no API around the slice answers."""
+    """The page of a problem type, where the slice runs alone."""
     if request.method not in {"GET", "HEAD"}:
         return from_status(405, headers={"Allow": "GET, HEAD"})
     found = problem_pages.render(slug, request.headers.get("Accept", ""))
@@ -96,7 +96,7 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler for paths that nobody has."""
+    """Django's handler for unknown paths."""
     return from_status(404)
 
 

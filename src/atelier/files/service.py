@@ -1,4 +1,4 @@
-"""What people and workers do with files: create, retry, delete; begin, finish.
+"""The use cases of files: create, retry, delete; begin, finish.
 
 One use case, one transaction.
 
@@ -85,7 +85,7 @@ def find(owner_id: int, file_id: int) -> File:
 
 
 def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
-    """Have a failed file processed anew. Raises Conflict for one that has not failed."""
+    """Have a failed file processed again. Raises Conflict for one that has not failed."""
     with transaction.atomic():
         file = _locked(owner_id, file_id, expected)
         if file.status != Status.FAILED:

@@ -32,7 +32,7 @@ def thumbnail_key(extension: str) -> str:
 
 @deconstructible
 class BlobStorage(Storage):
-    """Written once, under keys that nobody else has.
+    """Written once, under unique keys.
 
     Save outside a transaction; the row then claims the blob.
     """
@@ -60,7 +60,7 @@ class BlobStorage(Storage):
         return here.portal.run(here.blobs.stat(name)).modified
 
     def path(self, name: str) -> str:
-        """Where it lies on this machine."""
+        """Its path on this machine."""
         found = django_setup.context().blobs.path(name)
         if found is None:
             raise NotImplementedError("the blobs are not on this machine")
@@ -98,7 +98,7 @@ class BlobStorage(Storage):
 
 
 class RemoteFile(RawIOBase):
-    """A blob that is not on this machine, read as it comes: memory holds one piece, no disk holds anything."""
+    """A blob that is not on this machine, read as it comes: memory holds one piece of it."""
 
     def __init__(self, name: str) -> None:
         self._name, self._position = name, 0
@@ -114,7 +114,7 @@ class RemoteFile(RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next byte is from."""
+        """The offset of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:

@@ -33,14 +33,14 @@ class APIView(PlainView):
     parameters: tuple[str, ...] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """What comes before the method. Raises Unauthenticated, then Invalid."""
+        """Check the query before the method runs. Raises Unauthenticated, then Invalid."""
         super().initial(request, *args, **kwargs)
         if others := [name for name in request.GET if name not in self.parameters]:
             raise unknown_parameters(others, self.parameters)
 
 
 class Upload(APIView):
-    """Where files come in."""
+    """The upload of a file."""
 
     @describe("upload")
     def post(self, request: Request) -> HttpResponse:

@@ -165,7 +165,7 @@ def _span(
 
 
 def disposition(filename: str, *, attachment: bool = False) -> bytes:
-    """`inline` or `attachment` under this name, in ASCII for old clients and in UTF-8 (RFC 6266)."""
+    """`inline` or `attachment` under this name, in ASCII and in UTF-8 (RFC 6266)."""
     plain = _QUOTED.sub("_", filename)
     encoded = "".join(
         chr(byte) if byte in _ATTRIBUTE else f"%{byte:02X}"

@@ -88,7 +88,7 @@ async def metrics(request: Request) -> Response:
 
 
 def dependencies(resources: Resources) -> dict[str, Check]:
-    """How each dependency of an API process is asked."""
+    """The checks of the dependencies of an API process."""
     return {
         "database": resources.database.ping,
         "redis": resources.redis.ping,

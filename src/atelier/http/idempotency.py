@@ -200,7 +200,7 @@ async def forget(session: AsyncSession, user_id: int) -> None:
 
 
 async def forget_answer(session: AsyncSession, scope: str, etag: str) -> None:
-    """Delete, in the caller's transaction, the answer about one object of a scope without a user."""
+    """Delete, in the caller's transaction, the answer about one object of a scope."""
     await session.execute(
         delete(IdempotencyKey).where(
             IdempotencyKey.scope == scope, IdempotencyKey.headers["etag"].astext == f'"{etag}"'

@@ -28,7 +28,7 @@ WITH gone AS (
 class IdempotencyKey(Base):
     """One key's first run: its content's fingerprint, and its answer once there is one.
 
-    `scope` begins with the user's id, or `-` where nobody has signed in yet, and names the
+    `scope` begins with the user's id, or `-` without a signed-in user, and names the
     operation.
     """
 

@@ -1,4 +1,4 @@
-"""Query parameters that nobody reads are refused: a filter that is misspelt would otherwise match everything.
+"""Unknown query parameters are refused: a misspelt filter would match everything.
 
 Knows routes by what they declare, and no parameter by name but one that only addresses of old
 still take.

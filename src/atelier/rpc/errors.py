@@ -96,7 +96,7 @@ def _unexpected(error: Exception) -> Status:
 
 
 def _dependency_error(error: Exception) -> AtelierError | None:
-    """What a driver's error means for the client."""
+    """A driver's error as the client's."""
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(UNSTORABLE):
         return Invalid("A value cannot be stored or looked for: a NUL character.")

@@ -1,1 +1,1 @@
-"""What FastAPI, Django and gRPC share: the rules of requests and answers, without a framework."""
+"""The rules of requests and answers that FastAPI, Django and gRPC share. No framework."""

@@ -1,4 +1,4 @@
-"""Sentences that tell a client which value is not acceptable, and why. They never repeat a value."""
+"""Sentences that tell a client which value is not acceptable, and why; never the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cursors of keyset pages: opaque to clients, and bound to the list and the filters they were made for.
+"""Cursors of keyset pages: opaque to clients, and bound to a list and its filters.
 
 A page begins below an id, so the last one costs what the first one does.
 """

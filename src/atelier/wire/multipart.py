@@ -35,7 +35,7 @@ _EXTENDED = re.compile(r"filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A file as it came: in memory, or at a path that is removed unless somebody took it over."""
+    """A file as it came: in memory, or at a path that is removed unless it was taken over."""
 
     name: str
     content_type: str

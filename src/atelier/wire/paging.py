@@ -32,7 +32,7 @@ class Keyset:
         return self.limit + 1
 
     def headers(self, last_id: int) -> dict[str, str]:
-        """`Link` to the page that begins below `last_id`; it keeps the query's other parameters."""
+        """`Link` to the page below `last_id`, with the query's other parameters."""
         own = [("limit", str(self.limit)), ("cursor", self.cursor(last_id))]
         return {"Link": f'<{self.path}?{urlencode([*self.filters, *own])}>; rel="next"'}
 

@@ -68,7 +68,7 @@ def require(conditions: Conditions, etag: str, modified: datetime) -> None:
 
 
 def is_fresh(conditions: Conditions, etag: str, modified: datetime | None) -> bool:
-    """Whether the client has this very state: 304.
+    """Whether the client has the present state: 304.
 
     If-Modified-Since counts only without If-None-Match, and where there is a date to compare.
     """

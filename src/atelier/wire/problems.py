@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class Problem(NamedTuple):
-    """An answer that is an error: its status, the members of its document, and what its head says besides the type."""
+    """An answer that is an error: status, document, and headers besides the media type."""
 
     status: int
     document: dict[str, Any]
@@ -73,7 +73,7 @@ def problem(
 
 
 def status_of(error: AtelierError) -> int:
-    """The status of an error's kind; 500 for those that are nobody's request's fault."""
+    """The status of an error's kind; 500 for those that no request is to blame for."""
     return next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
 
 

@@ -1,4 +1,4 @@
-"""Where an upload's bytes go: memory up to a limit, then one file, hashed and counted on the way.
+"""The bytes of an upload: in memory up to a limit, then in one file, hashed and counted.
 
 Nothing here waits for anything but the disk; an event loop calls `write` and `finish` in threads.
 """
@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 MEMORY_BYTES = MIB  # a file up to this size never touches the disk before it is stored
 BATCH_BYTES = MIB  # of a larger file are hashed and written at once
 STALE_SECONDS = 3600  # of a spooled file
-RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
+RETRY_SECONDS = 30  # until there may be room again
 
 
 @dataclass(slots=True)
