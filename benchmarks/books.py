@@ -31,11 +31,11 @@ import psycopg
 
 from atelier.auth import Tokens
 from atelier.commands.migrate import migrate
-from atelier.http.paging import Keyset
 from atelier.proto.books.v1 import books_pb2 as pb
 from atelier.proto.books.v1.books_pb2_grpc import BookServiceStub
 from atelier.rpc.paging import page_token
 from atelier.up.engines import start_postgres, start_valkey
+from atelier.wire.paging import Keyset
 from benchmarks.http_requests import CONNECTIONS, load
 from benchmarks.usage import cpu_seconds
 

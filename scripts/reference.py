@@ -18,9 +18,9 @@ from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.http import metrics as http_metrics
 from atelier.observe import metrics
-from atelier.problem_pages import status_line
 from atelier.problem_types import GROUPS, REASONS
 from atelier.settings import PREFIX, Settings
+from atelier.wire.problem_pages import status_line
 from scripts import openapi, operations
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"

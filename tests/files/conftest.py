@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
 import subprocess
@@ -26,6 +27,7 @@ from atelier.files.inspectors.table import inspect
 from atelier.roles import api, store
 from atelier.sandbox.sandbox import Sandbox
 from atelier.settings import Settings
+from atelier.wire.multipart import Spooled
 from tests.waiting import PATIENCE_SECONDS, eventually, until
 
 if TYPE_CHECKING:
@@ -93,16 +95,14 @@ def make(settings: Settings, content: bytes = b"hello") -> File:
     from django.db import transaction
 
     from atelier.files import service
-    from atelier.files.uploads import Received, Spool
 
     owner, _ = account(settings, f"{uuid.uuid4().hex}@example.org")
-    spool = Spool(settings.data / "spool", settings.body_limit)
-    spool.add(content)
-    spool.finish()
-    upload = Received("a.txt", spool)
-    stored = service.store(upload)
+    digest = hashlib.sha256(content).hexdigest()
+    upload = Spooled("a.txt", "text/plain", digest, len(content), content)
+    file = service.store(owner, upload)
     with transaction.atomic():
-        return service.create(owner, upload, stored)
+        service.create(file)
+    return file
 
 
 class Person:

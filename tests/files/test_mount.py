@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from starlette.requests import ClientDisconnect
 
+from atelier.errors import Malformed
+from atelier.files import django_setup
 from atelier.files.content import Part
-from atelier.files.mount import MEMORY_BYTES, Mount, environ
+from atelier.files.mount import Mount, environ
+from atelier.files.uploads import FORM
+from atelier.wire.spool import MEMORY_BYTES
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
+    from atelier.settings import Settings
+
+FORM_TYPE = [(b"content-type", b"multipart/form-data; boundary=b")]
+HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+TAIL = b"\r\n--b--\r\n"
 SCOPE: dict[str, Any] = {
     "type": "http",
     "method": "GET",
@@ -93,28 +102,40 @@ async def test_head_has_no_body(mounted: Callable[..., Mount]) -> None:
     assert (start["headers"], body) == ([(b"content-length", b"5")], b"")
 
 
-@pytest.mark.parametrize("size", [0, 1, MEMORY_BYTES, MEMORY_BYTES + 1, 3 * MEMORY_BYTES + 5])
-async def test_bodies_arrive_whole(
-    mounted: Callable[..., Mount], tmp_path: Path, size: int
+@pytest.mark.parametrize("size", [1, MEMORY_BYTES, MEMORY_BYTES + 1, 3 * MEMORY_BYTES + 5])
+async def test_forms_arrive_whole_and_once(
+    mounted: Callable[..., Mount], settings: Settings, size: int
 ) -> None:
-    """From memory or from an unnamed file; the length is what came, whatever was told."""
+    """Django gets the file ready: in memory, or at the one path that the disk has; then it is gone."""
+    django_setup.configure(settings)
     seen: list[Any] = []
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
-        seen.extend(
-            (
-                environment["wsgi.input"].read(),
-                environment["CONTENT_LENGTH"],
-                list(tmp_path.iterdir()),
-            )
-        )
+        content = environment[FORM].file.content
+        stored = list(settings.incoming_folder.glob("*"))
+        seen.extend((content if isinstance(content, bytes) else content.read_bytes(), stored))
+        assert stored == ([] if isinstance(content, bytes) else [content])
         start_response("200 OK", [])
         return io.BytesIO()
 
-    pieces = [b"x" * min(200_000, size - at) for at in range(0, size, 200_000)]
-    headers = [(b"content-length", b"7")]
-    await answer(mounted(application, spool=tmp_path), receiving(*pieces), headers=headers)
-    assert seen == [b"x" * size, str(size), []]
+    body = HEAD + b"x" * size + TAIL
+    pieces = [body[at : at + 200_000] for at in range(0, len(body), 200_000)]
+    await answer(mounted(application), receiving(*pieces), method="POST", headers=FORM_TYPE)
+    assert seen[0] == b"x" * size
+    assert list(settings.incoming_folder.glob("*")) == []
+
+
+async def test_a_broken_form_is_for_django_to_refuse(mounted: Callable[..., Mount]) -> None:
+    """Only it knows whether a form is wanted there at all."""
+    seen: list[Any] = []
+
+    def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
+        seen.append(environment[FORM])
+        start_response("200 OK", [])
+        return io.BytesIO()
+
+    await answer(mounted(application), receiving(b"broken"), method="POST", headers=FORM_TYPE)
+    assert isinstance(seen[0], Malformed)
 
 
 async def test_a_file_is_handed_over_not_read(
@@ -156,21 +177,26 @@ async def test_a_client_that_goes_away_takes_no_thread(mounted: Callable[..., Mo
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientDisconnect):
-        await answer(mounted(say(b"never")), receive)
+        await answer(mounted(say(b"never")), receive, method="POST", headers=FORM_TYPE)
 
 
-async def test_a_cancelled_request_waits_for_its_thread(mounted: Callable[..., Mount]) -> None:
-    """The body is closed when its reader has gone."""
+async def test_a_cancelled_request_waits_for_its_thread(
+    mounted: Callable[..., Mount], settings: Settings
+) -> None:
+    """The spooled file stays as long as the thread may read it."""
+    django_setup.configure(settings)
     entered, leave, read = threading.Event(), threading.Event(), []
 
     def application(environment: dict[str, Any], start_response: Callable[..., Any]) -> io.BytesIO:
         entered.set()
         leave.wait(PATIENCE_SECONDS)
-        read.append(environment["wsgi.input"].read())
+        read.append(len(environment[FORM].file.content.read_bytes()))
         start_response("200 OK", [])
         return io.BytesIO()
 
-    task = asyncio.create_task(answer(mounted(application), receiving(b"body")))
+    body = receiving(HEAD + b"x" * 2 * MEMORY_BYTES + TAIL)
+    mount = mounted(application)
+    task = asyncio.create_task(answer(mount, body, method="POST", headers=FORM_TYPE))
     await asyncio.to_thread(entered.wait, PATIENCE_SECONDS)
     task.cancel()
     await asyncio.sleep(0.01)
@@ -178,7 +204,8 @@ async def test_a_cancelled_request_waits_for_its_thread(mounted: Callable[..., M
     leave.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert read == [b"body"]
+    assert read == [2 * MEMORY_BYTES]
+    assert list(settings.incoming_folder.glob("*")) == []
 
 
 async def test_lifespan(mounted: Callable[..., Mount]) -> None:
@@ -207,7 +234,7 @@ def test_environment() -> None:
     assert made["HTTP_X_A"] == "1,2"
     assert made["CONTENT_TYPE"] == "text/plain"
     assert made["PATH_INFO"].encode("latin-1").decode() == "/é"
-    assert "CONTENT_LENGTH" not in made
+    assert made["CONTENT_LENGTH"] == "5"
     assert "atelier.principal" not in made
     assert (made["QUERY_STRING"], made["SERVER_PORT"], made["REMOTE_ADDR"]) == (
         "a=%20b",

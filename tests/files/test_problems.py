@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.core.exceptions import TooManyFieldsSent
@@ -13,12 +13,8 @@ from django.http import Http404
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 
 from atelier import errors
-from atelier.errors import AtelierError, Unavailable
+from atelier.errors import AtelierError
 from atelier.files import problems, service
-from atelier.files.uploads import MEMORY_BYTES, Spool
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -72,24 +68,6 @@ def test_handlers_of_django_itself() -> None:
 def test_a_bare_status_that_is_in_no_table_is_about_blank() -> None:
     """Its type leads nowhere, and says so."""
     assert json.loads(problems.from_status(418).content)["type"] == "about:blank"
-
-
-def test_a_spool_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
-    """As a full disk is: the upload can be sent again."""
-    (tmp_path / "spool").write_text("in the way")
-    spool = Spool(tmp_path / "spool", 10 * MEMORY_BYTES)
-    with pytest.raises(Unavailable):
-        spool.add(bytes(MEMORY_BYTES + 1))
-    spool.close()
-
-
-def test_an_interrupted_spool_leaves_nothing(tmp_path: Path) -> None:
-    """Its file goes with it."""
-    spool = Spool(tmp_path, 10 * MEMORY_BYTES)
-    spool.add(bytes(MEMORY_BYTES + 1))
-    assert list(tmp_path.iterdir())
-    spool.close()
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_always_says_something() -> None:

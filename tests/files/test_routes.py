@@ -15,7 +15,7 @@ from atelier.database import Database
 from atelier.files import celery_app, django_setup, service
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
-from atelier.files.uploads import MEMORY_BYTES
+from atelier.wire.spool import MEMORY_BYTES
 from tests.files.conftest import PHOTOS, Person
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from urllib.parse import unquote
 import pytest
 from fastapi import APIRouter, Request, Response
 
+from atelier.errors import PreconditionFailed
 from atelier.http.app import create_app
 from atelier.http.conditional import (
     disposition,
     if_match,
-    parse_range,
     picture_response,
     record_response,
-    require_match,
 )
 from atelier.http.resources import Res
 from atelier.http.sendfile import CHUNK_BYTES, RemoteBlob, content_of
@@ -65,7 +64,8 @@ async def record(request: Request) -> Response:
 @router.put("/record")
 async def change(request: Request) -> Response:
     """Change it, when the client knows it."""
-    require_match(request, "v7")
+    if not if_match(request)("v7"):
+        raise PreconditionFailed
     return Response(status_code=204)
 
 
@@ -175,22 +175,27 @@ async def test_a_part_that_does_not_exist(
 
 
 @pytest.mark.parametrize(
-    "value",
+    ("headers", "status"),
     [
-        "bytes=0-1,4-5",
-        "items=0-1",
-        "bytes",
-        "bytes=",
-        "bytes=-",
-        "bytes=5-2",
-        "bytes=a-b",
-        "bytes=٣-٤",
-        "bytes=" + "9" * 40 + "-",
+        ({"if-match": TAG}, 200),
+        ({"if-match": "*"}, 200),
+        ({"if-match": '"v6"'}, 412),
+        ({"if-match": f"W/{TAG}"}, 412),
+        ({"if-match": "v7"}, 400),
+        ({"if-match": '"v6"', "if-none-match": TAG}, 412),
+        ({"if-match": TAG, "if-unmodified-since": EARLIER}, 200),  # the tag decides
+        ({"if-unmodified-since": DATE}, 200),
+        ({"if-unmodified-since": EARLIER}, 412),
+        ({"if-unmodified-since": "yesterday"}, 200),
     ],
 )
-def test_ranges_that_are_ignored(value: str) -> None:
-    """Several parts, other units and rubbish mean the whole."""
-    assert parse_range(value, SIZE) is None
+@pytest.mark.parametrize("source", SOURCES)
+async def test_a_content_of_another_state_is_refused(
+    client: httpx2.AsyncClient, source: str, headers: dict[str, str], status: int
+) -> None:
+    """412 for a client that goes on with another state than the present."""
+    answer = await client.get(f"/picture/{source}", headers=headers)
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(

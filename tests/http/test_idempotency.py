@@ -18,7 +18,8 @@ from sqlalchemy import text
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid
 from atelier.http import idempotency, idempotency_keys
-from atelier.http.idempotency import LOCK, Key, Replay, Ticket, begin, fingerprint, once, scope
+from atelier.http.idempotency import Key, Ticket, begin, once
+from atelier.wire.idempotency import LOCK, Replay, fingerprint, scope
 from tests.waiting import eventually
 
 if TYPE_CHECKING:

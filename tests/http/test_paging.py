@@ -9,7 +9,8 @@ import pytest
 from fastapi import APIRouter, Response
 
 from atelier.http.app import create_app
-from atelier.http.paging import DEFAULT_LIMIT, Page
+from atelier.http.paging import Page, page_response
+from atelier.wire.paging import DEFAULT_LIMIT
 from tests.http.support import in_process
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ async def things(page: Page, tag: str | None = None, x: str = "") -> Response:
         for number in IDS
         if (page.before is None or number < page.before) and (not tag or number % 2 == 0)
     ]
-    return page.response([{"id": number} for number in ids[: page.fetch]])
+    return page_response(page, [{"id": number} for number in ids[: page.fetch]])
 
 
 @pytest.fixture

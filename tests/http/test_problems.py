@@ -21,7 +21,7 @@ from atelier.http import problems
 from atelier.http.app import create_app
 from atelier.http.resources import Res
 from atelier.problem_types import PROBLEM_TYPES
-from atelier.problems import OTHERS, STATUSES
+from atelier.wire.problems import OTHERS, STATUSES
 from tests.http.support import in_process, make_resources
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ from atelier.accounts.models import User
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
 from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
-from atelier.http.complaints import REQUIRED
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
-from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
+from atelier.wire.complaints import REQUIRED, TWICE
+from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 FORM = "application/x-www-form-urlencoded"
 FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it
@@ -166,7 +166,7 @@ async def _form(request: Request) -> dict[str, str]:
     if repeated := [name for name, values in fields.items() if len(values) > 1]:
         raise Invalid(
             "A field is repeated.",
-            errors=[{"loc": ["body", r], "msg": "Given twice"} for r in repeated],
+            errors=[{"loc": ["body", r], "msg": TWICE} for r in repeated],
         )
     return {name: values[0] for name, values in fields.items()}
 

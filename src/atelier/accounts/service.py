@@ -26,6 +26,7 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import idempotency
 from atelier.http.ratelimit import LoginLimit, login_key
+from atelier.wire.idempotency import scope
 
 if TYPE_CHECKING:
     from atelier.auth import Passwords, Principal, Tokens
@@ -34,7 +35,7 @@ Forget = Callable[[AsyncSession, int], Awaitable[None]]
 Revoked = Callable[[str], Awaitable[None]]
 
 SECRET_BYTES = 32  # of a refresh token
-REGISTRATIONS = idempotency.scope(None, "POST /api/users")
+REGISTRATIONS = scope(None, "POST /api/users")
 _ACCOUNT = "SELECT id, email, tasks_created, created_at FROM users WHERE id = $1"
 
 

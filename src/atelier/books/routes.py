@@ -13,18 +13,19 @@ from atelier.auth import Principal
 from atelier.books import queries, service
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
-from atelier.books.texts import LIMIT
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, fingerprint, once, scope
+from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
-from atelier.http.paging import Page
-from atelier.http.preconditions import ON_MATCH, SAME, UNLESS_SAME
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
+from atelier.wire.idempotency import fingerprint, scope
+from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
+from atelier.wire.texts import LINE_LIMIT
 
 CREATE = "POST /api/books"
 FIRST_TAG = "1"  # of a new book
@@ -34,7 +35,7 @@ Id = Annotated[
     int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])
 ]
 Filter = Annotated[
-    str, Query(max_length=LIMIT, description="Only books with this in it, whatever the case.")
+    str, Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case.")
 ]
 
 
@@ -66,7 +67,7 @@ async def index(
     """
     filters = queries.Filters(author=author, title=title)
     rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
-    return page.response([record(row) for row in rows])
+    return page_response(page, [record(row) for row in rows])
 
 
 @router.post(

@@ -11,8 +11,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from atelier.books.texts import LIMIT, line
+from atelier.books.texts import line
 from atelier.http.strict import Kept
+from atelier.wire.texts import LINE_LIMIT
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -28,7 +29,7 @@ def _date(value: object) -> object:
     return date.fromisoformat(value)
 
 
-Line = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=LIMIT)]
+Line = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=LINE_LIMIT)]
 PublicationDate = Annotated[date, BeforeValidator(_date)]
 
 TITLE = Field(examples=["Война и мир"])

@@ -10,7 +10,7 @@ from grpc.aio import ServicerContext
 
 from atelier.books import events, queries
 from atelier.database import Database
-from atelier.errors import Invalid, Unavailable
+from atelier.errors import Unavailable
 from atelier.events.follow import Follower
 from atelier.events.outbox import Sent
 from atelier.proto.books.v1 import books_pb2 as pb
@@ -18,6 +18,7 @@ from atelier.proto.books.v1.books_pb2_grpc import (
     BookServiceServicer,
     add_BookServiceServicer_to_server,
 )
+from atelier.rpc.errors import invalid
 from atelier.rpc.paging import page_size, page_token, read_token
 
 Context = ServicerContext[Any, Any]
@@ -50,7 +51,7 @@ class BookServicer(BookServiceServicer):
     async def GetBook(self, request: pb.GetBookRequest, _: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
         """One book."""
         if request.id < 1:
-            raise _invalid("id", "must be 1 or more")
+            raise invalid("id", "must be 1 or more")
         return pb.GetBookResponse(book=_book(await queries.row(self._database, request.id)))
 
     async def ListBooks(self, request: pb.ListBooksRequest, _: Context) -> pb.ListBooksResponse:  # noqa: N802 - as above
@@ -73,7 +74,7 @@ class BookServicer(BookServiceServicer):
         """Every change after a position, then each change as it comes."""
         after = request.after_sequence
         if after < 0:
-            raise _invalid("after_sequence", "must not be negative")
+            raise invalid("after_sequence", "must not be negative")
         async for batch in self._follower.follow(after):
             for _, change in batch.items:
                 await context.write(change)
@@ -82,10 +83,6 @@ class BookServicer(BookServiceServicer):
         raise Unavailable(
             "The server is going down; watch again after the last sequence.", retry_after=0
         )
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
 
 
 def _book(row: asyncpg.Record) -> pb.Book:

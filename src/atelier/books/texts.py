@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-LIMIT = 300  # characters of a title or an author's name, after normalisation
-RAW_LIMIT = (
-    10_000  # characters beyond which a text is not normalised: it cannot become short enough
-)
-FORBIDDEN = ("Cc", "Cs")  # Unicode categories: controls, surrogates
+from atelier.wire.texts import CONTROLS, RAW_LIMIT, has_controls
 
 
 def line(text: str) -> str:
@@ -19,8 +15,8 @@ def line(text: str) -> str:
     if len(text) > RAW_LIMIT:
         return text
     words = " ".join(unicodedata.normalize("NFC", text).split())
-    if any(unicodedata.category(character) in FORBIDDEN for character in words):
-        raise ValueError("control characters are not allowed")
+    if has_controls(words):
+        raise ValueError(CONTROLS)
     return words
 
 

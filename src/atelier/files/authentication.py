@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from atelier.auth import Principal
 from atelier.files import django_setup
-from atelier.problems import CHALLENGE
+from atelier.wire.problems import CHALLENGE
 
 T = TypeVar("T")
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.core.files.storage import default_storage
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils.cache import get_conditional_response
-from django.utils.http import content_disposition_header, http_date
+from django.utils.http import content_disposition_header
 
 from atelier.files import django_setup, problems
-from atelier.http.accel import ACCEL, UNPROXIED, file_size
-from atelier.http.preconditions import accepted
+from atelier.wire import preconditions
+from atelier.wire.accel import ACCEL, UNPROXIED, file_size
+from atelier.wire.preconditions import LOCKED, PRIVATE, Conditions, accepted, http_date
+from atelier.wire.ranges import content_range, unsatisfied
 
-LOCKED = "default-src 'none'; sandbox"
-PRIVATE = "private, no-cache"
 CHUNK_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-(\d{1,18}))", re.ASCII)
 
 
 class Part(io.RawIOBase):
@@ -60,22 +57,24 @@ def respond(
     Blobs never change, so their key is their entity tag. Only content that Atelier made itself may
     be shown by a browser instead of saved: `attachment=False`.
     """
-    etag = f'"{key.rpartition("/")[2].partition("-")[0]}"'
+    etag = key.rpartition("/")[2].partition("-")[0]
+    conditions = conditions_of(request)
+    preconditions.require(conditions, etag, modified)
     headers = {
-        "ETag": etag,
-        "Last-Modified": http_date(min(modified.timestamp(), time.time())),
+        "ETag": f'"{etag}"',
+        "Last-Modified": http_date(int(min(modified.timestamp(), time.time()))),
         "Cache-Control": PRIVATE,
         "Content-Security-Policy": LOCKED,
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }
-    answer = get_conditional_response(request, etag, int(modified.timestamp()), None)
-    if answer is not None:
-        return _conditional(answer, headers)
-    span = _span(request, etag, headers["Last-Modified"], size)
+    if preconditions.is_fresh(conditions, etag, modified):
+        return not_modified(headers)
+    head = request.method == "HEAD"
+    span = None if head else preconditions.wanted_span(conditions, etag, modified, size)
     start, stop = span or (0, size)
     if start >= stop:
-        return problems.from_status(416, headers={"Content-Range": f"bytes */{size}"})
+        return problems.from_status(416, headers=unsatisfied(size))
     headers["Content-Type"] = media_type
     headers["Content-Disposition"] = content_disposition_header(attachment, name or "file")
     if location := _location(request, key, span):
@@ -83,9 +82,9 @@ def respond(
         return HttpResponse(headers=headers | {ACCEL: location})
     headers["Content-Length"] = str(stop - start)
     if span:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        headers["Content-Range"] = content_range(start, stop, size)
     status = 206 if span else 200
-    if request.method == "HEAD":
+    if head:
         return HttpResponse(status=status, headers=headers)
     part = Part(default_storage.open(key), start, stop)
     response = StreamingHttpResponse(
@@ -114,32 +113,19 @@ def _location(request: HttpRequest, key: str, span: tuple[int, int] | None) -> s
     return None if request.method == "HEAD" or cut or judged else prefix + key
 
 
-def _conditional(answer: HttpResponse, headers: dict[str, str]) -> HttpResponse:
-    if answer.status_code == 412:
-        return problems.from_status(412)
-    for name in ("ETag", "Last-Modified", "Cache-Control"):
-        answer[name] = headers[name]
+def not_modified(headers: Mapping[str, str]) -> HttpResponse:
+    """A 304, without what describes a content that is not there."""
+    answer = HttpResponse(status=304, headers=headers)
+    del answer["Content-Type"]
     return answer
 
 
-def _span(request: HttpRequest, etag: str, modified: str, size: int) -> tuple[int, int] | None:
-    """The first byte and the last byte plus one; None means the whole.
-
-    Several ranges and malformed ones are ignored (RFC 9110, 14.2).
-    """
-    match = _RANGE.fullmatch(request.headers.get("Range", "").strip())
-    condition = request.headers.get("If-Range", etag).strip()
-    if match is None or request.method == "HEAD" or condition not in (etag, modified):
-        return None
-    first, last, suffix = match.groups()
-    if suffix is not None:
-        return (max(0, size - int(suffix)), size) if int(suffix) else (0, 0)
-    if last and int(last) < int(first):
-        return None
-    return int(first), min(size, int(last) + 1 if last else size)
+def conditions_of(request: HttpRequest) -> Conditions:
+    """The request's conditional headers."""
+    given = request.headers
+    return {name: given[name] for name in preconditions.NAMES if name in given}
 
 
 def if_match(request: HttpRequest) -> Callable[[str], bool]:
-    """A predicate: true for a quoted entity tag that If-Match accepts. Raises Malformed."""
-    judge = accepted(request.headers.get("If-Match"))
-    return lambda etag: judge(etag.strip('"'))
+    """The judge of entity tags that the request's If-Match makes. Raises Malformed."""
+    return accepted(request.headers.get("If-Match"))

@@ -6,58 +6,46 @@ transaction of its work.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 
-from atelier.errors import Conflict, Invalid
 from atelier.files import django_setup
+from atelier.wire import idempotency as law
+from atelier.wire.complaints import refused
 
-HEADER = "HTTP_IDEMPOTENCY_KEY"
-REPLAYED = "Idempotent-Replayed"
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
-KEPT_HEADERS = ("Content-Type", "Location", "ETag")
-RETRY_SECONDS = 1
-
-TAKE = """
-    INSERT INTO idempotency_keys AS kept (scope, key, fingerprint, state, created_at, locked_at)
-    VALUES (%(scope)s, %(key)s, %(mark)s, 'running', now(), now())
-    ON CONFLICT (scope, key) DO UPDATE
-    SET fingerprint = excluded.fingerprint, state = 'running', status = NULL, headers = NULL,
-        body = NULL, created_at = excluded.created_at, locked_at = excluded.locked_at
-    WHERE kept.created_at < now() - %(life)s
-    RETURNING true
-"""
-LOOK = """
-    SELECT fingerprint, state, status, headers, body FROM idempotency_keys
-    WHERE scope = %(scope)s AND key = %(key)s AND created_at >= now() - %(life)s
-"""
-KEEP = """
-    UPDATE idempotency_keys
-    SET state = 'done', status = %(status)s, headers = %(headers)s::jsonb, body = %(body)s
-    WHERE scope = %(scope)s AND key = %(key)s
-"""
+_NAMES = (
+    *("scope", "key", "fingerprint", "lock", "life"),
+    *("locked_at", "status", "headers", "body"),
+)
+_SPELLED = {name: f"%({name})s" for name in _NAMES}
+_TAKE = law.TAKE.format(**_SPELLED)
+_LOOK = law.LOOK.format(**_SPELLED)
+_COMPLETE = law.COMPLETE.format(**_SPELLED)
 
 
 class Once:
-    """The key of one request; without a key every request is new."""
+    """One request's key; without one every request is a new one.
 
-    def __init__(self, key: str | None, user_id: int, operation: str, *fingerprint: str) -> None:
-        if key is not None and not KEY.fullmatch(key):
-            complaint = {
-                "loc": ["header", "Idempotency-Key"],
-                "msg": "1 to 255 printable ASCII characters are needed",
-            }
-            raise Invalid("Some values are not acceptable.", errors=[complaint])
-        self._key = key
+    Raises Invalid for a header that can be no key.
+    """
+
+    def __init__(
+        self, request: HttpRequest, user_id: int, operation: str, *content: object
+    ) -> None:
+        self._key = request.headers.get(law.HEADER)
+        if self._key is not None and not law.is_key(self._key):
+            raise refused(law.KEY_NEEDED, "header", law.HEADER)
+        self._fingerprint = law.fingerprint(*content)
+        self._locked_at: datetime | None = None
         self._values = {
-            "scope": f"{user_id} {operation}",
-            "key": key,
-            "mark": hashlib.sha256(json.dumps(fingerprint).encode()).digest(),
+            "scope": law.scope(user_id, operation),
+            "key": self._key,
+            "fingerprint": self._fingerprint,
+            "lock": law.LOCK,
             "life": timedelta(hours=django_setup.context().settings.idempotency_hours),
         }
 
@@ -68,21 +56,11 @@ class Once:
         """
         if self._key is None:
             return None
-        with connection.cursor() as cursor:
-            cursor.execute(LOOK, self._values)
-            row = cursor.fetchone()
-        if row is None:
+        kept = _row(_LOOK, self._values)
+        if kept is None:
             return None
-        mark, state, status, headers, body = row
-        if bytes(mark) != self._values["mark"]:
-            raise Invalid(
-                "This Idempotency-Key was used with other content.", slug="idempotency-key-reused"
-            )
-        if state != "done":
-            detail = "The first request with this Idempotency-Key is still running."
-            raise Conflict(detail, slug="idempotency-key-running", retry_after=RETRY_SECONDS)
-        kept = headers if isinstance(headers, dict) else json.loads(headers)
-        return HttpResponse(bytes(body), status=status, headers={**kept, REPLAYED: "true"})
+        first = law.replay(kept, self._fingerprint)
+        return HttpResponse(first.body, status=first.status, headers=first.marked)
 
     def take(self) -> HttpResponse | None:
         """Take the key in the present transaction, after any other that is taking it.
@@ -91,21 +69,28 @@ class Once:
         """
         if self._key is None:
             return None
-        with connection.cursor() as cursor:
-            # Waits for a transaction that inserts the same key, and then conflicts with its row.
-            cursor.execute(TAKE, self._values)
-            taken = cursor.fetchone()
-        return None if taken else self.look()
+        if (taken := _row(_TAKE, self._values)) is None:
+            return self.look()
+        self._locked_at = taken["locked_at"]
+        return None
 
     def keep(self, answer: HttpResponse) -> None:
-        """Keep the response in the transaction that makes it true."""
+        """Keep the answer in the transaction that makes it true. Raises Conflict."""
         if self._key is None:
             return
-        headers = {name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers}
-        with connection.cursor() as cursor:
-            kept = {
-                "status": answer.status_code,
-                "headers": json.dumps(headers),
-                "body": answer.content,
-            }
-            cursor.execute(KEEP, self._values | kept)
+        kept = {
+            "locked_at": self._locked_at,
+            "status": answer.status_code,
+            "headers": json.dumps(law.kept_headers(answer.headers)),
+            "body": answer.content,
+        }
+        if _row(_COMPLETE, self._values | kept) is None:
+            raise law.taken_over()
+
+
+def _row(statement: str, values: dict[str, Any]) -> dict[str, Any] | None:
+    """The first row by the names of its columns."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+        return row and dict(zip((column.name for column in cursor.description), row, strict=True))

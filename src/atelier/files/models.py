@@ -85,8 +85,8 @@ class File(models.Model):
 
     @property
     def etag(self) -> str:
-        """The record's strong entity tag, quotes included."""
-        return f'"{self.version}.{self.sequence}"'
+        """The record's entity tag, without its quotes."""
+        return f"{self.version}.{self.sequence}"
 
     @property
     def keys(self) -> list[str]:

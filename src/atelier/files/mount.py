@@ -9,30 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import io
 import sys
-import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from atelier.auth import Principal
-from atelier.errors import Unavailable
+from atelier.errors import AtelierError
 from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
+from atelier.files.uploads import FORM, FileForm, new_spool
 from atelier.http.sendfile import read_file
+from atelier.http.upload import read_form
+from atelier.wire.multipart import is_multipart
 
-THREADS = 8  # requests that Django answers at once, each with a database connection of its own
-MEMORY_BYTES = 1024 * 1024  # of one body; more goes to a file
-BATCH_BYTES = 1024 * 1024  # written at once, by a thread
+THREADS = (
+    8  # requests that Django answers at once, each with a connection of its own to the database
+)
 CHUNK_BYTES = 256 * 1024
-RETRY_SECONDS = 30  # time to free or repair the disk
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 LEAVE_SECONDS = 5  # for all threads to disconnect
 
 
@@ -68,12 +71,10 @@ class Mount:
         application: Callable[..., Any],
         *,
         authenticate: Callable[[str | None], Awaitable[Principal]] | None = None,
-        spool: Path | None = None,
         threads: int = THREADS,
     ) -> None:
         self._application = application
         self._authenticate = authenticate
-        self._spool = spool
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="django")
         self._seen: set[int] = set()
 
@@ -87,13 +88,8 @@ class Mount:
             environment[PRINCIPAL] = await self._authenticate(
                 environment.get("HTTP_AUTHORIZATION")
             )
-        body = Body(self._spool)
-        try:
-            await body.read(receive)
-            environment |= {"wsgi.input": body.file, "CONTENT_LENGTH": str(body.size)}
+        async with _form(environment, receive):
             answer = await self._answer(environment)
-        finally:
-            body.file.close()
         await deliver(answer, send, head=scope["method"] == "HEAD")
 
     def close(self) -> None:
@@ -111,7 +107,7 @@ class Mount:
         try:
             return await asyncio.shield(answering)
         except asyncio.CancelledError:
-            await asyncio.wait([answering])  # the thread still reads the body, which closes next
+            await asyncio.wait([answering])  # the thread reads the spool that is about to go
             raise
 
     def _call(self, environment: dict[str, Any]) -> Answer:
@@ -132,7 +128,9 @@ class Mount:
             answer.body = b"".join(result)
         finally:
             result.close()
-        if not any(name == b"content-length" for name, _ in encoded):
+        told = any(name == b"content-length" for name, _ in encoded)
+        # A length would speak of a body that a 204 or 304 does not have.
+        if not told and answer.status not in BODILESS:
             encoded.append((b"content-length", str(len(answer.body)).encode()))
         return answer
 
@@ -150,51 +148,41 @@ def _leave(together: threading.Barrier) -> None:
         together.wait(LEAVE_SECONDS)
 
 
-class Body:
-    """A request's body."""
+@asynccontextmanager
+async def _form(environment: dict[str, Any], receive: Receive) -> AsyncIterator[None]:
+    """Read a form into the environment, for the view that asks for it; nothing of it stays.
 
-    def __init__(self, folder: Path | None) -> None:
-        self.size = 0
-        self.file = tempfile.SpooledTemporaryFile(
-            MEMORY_BYTES, dir=str(folder) if folder else None
-        )
-        self._folder = folder
-
-    async def read(self, receive: Receive) -> None:
-        """Read the whole body. Raises ClientDisconnect, and the errors of `receive`."""
-        parts: list[bytes] = []
-        waiting, more = 0, True
-        while more:
-            message: Message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            parts.append(message.get("body", b""))
-            waiting += len(parts[-1])
-            more = message.get("more_body", False)
-            if waiting > BATCH_BYTES:
-                await asyncio.to_thread(self._write, parts)
-                parts, waiting = [], 0
-        if self.size:
-            await asyncio.to_thread(self._write, parts)
-        else:
-            self._write(parts)  # small enough to stay in memory
-        self.file.seek(0)
-
-    def _write(self, parts: list[bytes]) -> None:
-        before, self.size = self.size, self.size + sum(map(len, parts))
+    An error is kept there, too: whether a form is wanted at all is for Django to say.
+    """
+    content_type = environment.get("CONTENT_TYPE", "")
+    if not is_multipart(content_type):
+        yield  # nothing in the slice reads any other body
+        return
+    spool = new_spool()
+    try:
         try:
-            if self._folder is not None and before <= MEMORY_BYTES < self.size:
-                self._folder.mkdir(0o750, parents=True, exist_ok=True)
-            for part in parts:
-                self.file.write(part)
-        except OSError as error:
-            raise Unavailable(
-                "The file cannot be stored right now.", retry_after=RETRY_SECONDS
-            ) from error
+            form = FileForm(content_type, spool)
+            environment[FORM] = await read_form(form, _chunks(receive))
+        except AtelierError as error:
+            environment[FORM] = error
+        yield
+    finally:
+        spool.discard()
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    """A body as it comes. Raises ClientDisconnect, and what `receive` raises."""
+    more = True
+    while more:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
 
 
 def environ(scope: Scope) -> dict[str, Any]:
-    """The WSGI environment of an ASGI request, without its body."""
+    """The WSGI environment of an ASGI request; of its body the length alone."""
     host, port = scope.get("server") or ("localhost", 80)
     made: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -205,6 +193,7 @@ def environ(scope: Scope) -> dict[str, Any]:
         "SERVER_PORT": str(port or 80),
         "SERVER_PROTOCOL": f"HTTP/{scope.get('http_version', '1.1')}",
         "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "wsgi.input": io.BytesIO(),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.errors": sys.stderr,
@@ -214,11 +203,10 @@ def environ(scope: Scope) -> dict[str, Any]:
         "wsgi.file_wrapper": FileWrapper,
     }
     for name, value in scope["headers"]:
-        if b"_" in name or name == b"content-length":
-            # `a_b` and `a-b` would be one variable; the length is known once the body is here
-            continue
+        if b"_" in name:
+            continue  # `a_b` and `a-b` would be one variable
         key = name.decode("latin-1").upper().replace("-", "_")
-        key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
         text = value.decode("latin-1")
         made[key] = f"{made[key]},{text}" if key in made else text
     return made

@@ -11,7 +11,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
 from atelier.files.serializers import FileSerializer, UploadSerializer
-from atelier.http.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
+from atelier.wire.idempotency import HEADER, KEY_SCHEMA, KEY_TEXT
+from atelier.wire.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
@@ -26,11 +27,7 @@ _ID = OpenApiParameter(
     description="The file.",
 )
 _KEY = OpenApiParameter(
-    "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"},
-    OpenApiParameter.HEADER,
-    description="Makes the request safe to repeat: the same key and content are answered from "
-    "the first run.",
+    HEADER, {"type": "string", **KEY_SCHEMA}, OpenApiParameter.HEADER, description=KEY_TEXT
 )
 
 
@@ -92,14 +89,14 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
             "responses": {(200, "*/*"): _FILE, 206: _PART, 304: _SAME},
             "parameters": [_ID, *_headers(IN_PART)],
         },
-        (404, 416),
+        (400, 404, 412, 416),
     ),
     "thumbnail": (
         {
             "responses": {(200, "image/*"): _FILE, 206: _PART, 304: _SAME},
             "parameters": [_ID, *_headers(IN_PART)],
         },
-        (404, 416),
+        (400, 404, 412, 416),
     ),
 }
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from drf_spectacular.generators import SchemaGenerator
 
-from atelier import problems
 from atelier.files import urls
-from atelier.problems import MEDIA_TYPE
+from atelier.wire import problems
+from atelier.wire.problems import MEDIA_TYPE
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 

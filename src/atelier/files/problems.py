@@ -14,12 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from atelier import problem_pages, problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
-
-# Problems of DRF's parsers: the only bodies that they read are uploads.
-DETAILS = {400: "The multipart body is broken.", 415: "Send the file as multipart/form-data."}
+from atelier.wire import problem_pages, problems
+from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +25,8 @@ class JsonAlways(BaseContentNegotiation):
     """JSON regardless of `Accept`, as in the rest of the API."""
 
     def select_parser(self, request: Any, parsers: Sequence[Any]) -> Any:
-        """The parser for the body's type."""
-        return next(
-            (parser for parser in parsers if request.content_type.startswith(parser.media_type)),
-            None,
-        )
+        """None: no view reads a body through DRF."""
+        return None
 
     def select_renderer(
         self, request: Any, renderers: Sequence[Any], format_suffix: Any = None
@@ -44,7 +38,7 @@ class JsonAlways(BaseContentNegotiation):
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's exception handler."""
     if isinstance(error, APIException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
-        return from_status(error.status_code, DETAILS.get(error.status_code, ""))
+        return from_status(error.status_code)
     if isinstance(error, Http404):
         return from_status(404)
     if isinstance(error, SuspiciousOperation):  # too many fields, or too long ones

@@ -18,12 +18,14 @@ from django.utils import timezone
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.files import events, garbage
 from atelier.files.inspectors import Inspection
-from atelier.files.inspectors.detect import detect
+from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.models import File, Status
 from atelier.files.storage import original_key, thumbnail_key
 
 if TYPE_CHECKING:
-    from atelier.files.uploads import Received
+    from pathlib import Path
+
+    from atelier.wire.multipart import Spooled
 
 # A crash of the database may forget an attempt, so its count does not wait for the disk.
 BEGIN = """
@@ -35,34 +37,42 @@ BEGIN = """
 log = logging.getLogger(__name__)
 
 
-def store(upload: Received) -> str:
-    """Store an upload, listed as garbage until a row claims it; returns its key.
+def store(owner_id: int, upload: Spooled) -> File:
+    """Put an upload on disk, listed as garbage until `create` makes its row; that row.
 
     Must not run within a transaction.
     """
-    return str(default_storage.save(original_key(), upload))
-
-
-def create(owner_id: int, upload: Received, key: str) -> File:
-    """Make the row of a stored upload, and its event, in the caller's transaction."""
-    found = detect(upload.head, whole=len(upload.head) == upload.size)
-    file = File(
+    head = _head(upload.content)
+    found = detect(head, whole=len(head) == upload.size)
+    key = original_key()
+    default_storage.put(key, upload.content)  # this takes a spooled file over
+    return File(
         owner_id=owner_id,
         file=key,
-        name=upload.given_name,
+        name=upload.name,
         content_type=found.content_type,
         kind=found.kind,
         size=upload.size,
         sha256=upload.sha256,
         offered_at=Now(),
     )
+
+
+def create(file: File) -> None:
+    """Make the row of a stored upload, and its event, in the caller's transaction."""
     try:
         file.save(force_insert=True)
     except IntegrityError as error:
         raise Unauthenticated("The account is gone.") from error
     events.announce(file, events.UPLOADED)
-    garbage.claim([key])
-    return file
+    garbage.claim([file.file.name])
+
+
+def _head(content: bytes | Path) -> bytes:
+    if isinstance(content, bytes):
+        return content[:HEAD_BYTES]
+    with content.open("rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def find(owner_id: int, file_id: int) -> File:

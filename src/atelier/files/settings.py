@@ -19,18 +19,12 @@ USE_I18N = False
 LOGGING_CONFIG = None  # atelier.observe.logs sets up the root logger
 DATABASES: dict[str, dict[str, Any]] = {"default": {"ENGINE": "django.db.backends.postgresql"}}
 STORAGES = {"default": {"BACKEND": "atelier.files.storage.BlobStorage"}}
-FILE_UPLOAD_HANDLERS = ("atelier.files.uploads.SpoolHandler",)
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes of a form's fields together, without its file
-DATA_UPLOAD_MAX_NUMBER_FIELDS = 64
-DATA_UPLOAD_MAX_NUMBER_FILES = (
-    2  # one is accepted; the upload handler refuses a second with a proper problem
-)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ("atelier.files.authentication.BearerAuthentication",),
     "DEFAULT_PERMISSION_CLASSES": (),  # requests without a valid token fail before
     "DEFAULT_PAGINATION_CLASS": "atelier.files.paging.KeysetPagination",
-    "DEFAULT_PARSER_CLASSES": ("rest_framework.parsers.MultiPartParser",),
+    "DEFAULT_PARSER_CLASSES": (),  # `uploads` reads the one body that there is
     "DEFAULT_RENDERER_CLASSES": ("rest_framework.renderers.JSONRenderer",),
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "atelier.files.problems.JsonAlways",
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is not supported, here as elsewhere

@@ -86,12 +86,14 @@ class BlobStorage(Storage):
         except FileNotFoundError as error:
             raise NotFound("The content is gone.") from error
 
-    def _save(self, name: str, content: Any) -> str:
+    def put(self, name: str, source: bytes | Path) -> None:
+        """Store bytes, or take over a file of this machine."""
         here = django_setup.context()
         garbage.intend([name])
-        spooled = getattr(content, "spooled", None)
-        source = spooled if isinstance(spooled, bytes | Path) else content.read()
         here.bridge.run(here.blobs.put(name, source))
+
+    def _save(self, name: str, content: Any) -> str:
+        self.put(name, content.read())
         return name
 
 

@@ -2,154 +2,101 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
-from django.core.files.uploadhandler import FileUploadHandler
-
-from atelier.errors import Invalid, TooLarge, Unavailable
+from atelier.errors import AtelierError, Malformed
 from atelier.files import django_setup
-from atelier.files.inspectors.detect import HEAD_BYTES
-from atelier.http.complaints import REFUSED
-from atelier.http.upload import clean_name, spool_folder
 from atelier.observe.metrics import UPLOADED
+from atelier.wire.complaints import refused
+from atelier.wire.multipart import Form, Upload, file_name, is_multipart
+from atelier.wire.spool import Spool
 
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from multipart import MultipartSegment
+
+FORM = "atelier.form"  # in the WSGI environment: the upload, or the error that it ended with
 FIELD = "file"
-MEMORY_BYTES = 1024 * 1024  # a file up to this size never touches the disk before it is stored
+MISSING = f"Send the file as multipart/form-data, in the part `{FIELD}`."
+MISPLACED = f"The form has a file, but in another part: send it in the part `{FIELD}`."
+CHUNK_BYTES = 256 * 1024
 
 
-class Received(UploadedFile):
-    """A received file: in memory, or at a path.
+class FileForm(Form):
+    """A form with nothing but one file.
 
-    The path is removed when the request ends, unless the file was stored.
+    A file in another part is not read; the form's end shows whether there is one in the right
+    part as well, and the answer depends on that.
     """
 
-    def __init__(self, name: str, spool: Spool) -> None:
-        super().__init__(None, "upload", "", spool.size)
-        self.given_name = clean_name(name)
-        self.sha256 = spool.digest.hexdigest()
-        self.head = bytes(spool.head)
-        self.spooled: bytes | Path = spool.path or b"".join(spool.parts)
+    def __init__(self, content_type: str, spool: Spool) -> None:
+        super().__init__(content_type, spool, (FIELD,))
+        self._misplaced = False
 
-    def close(self) -> None:
-        """Remove the spooled file unless it was stored."""
-        if isinstance(self.spooled, Path):
-            self.spooled.unlink(missing_ok=True)
+    def is_file(self, segment: MultipartSegment) -> bool:
+        """A part without a file name is a text."""
+        return segment.name == FIELD and bool(file_name(segment))
 
+    def misplaced(self, name: str) -> None:
+        """Wait for the form's end."""
+        self._misplaced = True
 
-class Spool:
-    """The destination of the bytes: memory, then a file."""
+    def missing(self) -> AtelierError:
+        """The error of a form without a file, by the part that has one."""
+        return Malformed(MISPLACED if self._misplaced else MISSING, slug="no-file")
 
-    def __init__(self, folder: Path, limit: int) -> None:
-        self.size = 0
-        self.head = bytearray()
-        self.parts: list[bytes] = []
-        self.path: Path | None = None
-        self.digest = hashlib.sha256()
-        self._folder, self._limit = folder, limit
-        self._descriptor = -1
-
-    def add(self, chunk: bytes) -> None:
-        """Take the next bytes. Raises TooLarge and Unavailable (disk full)."""
-        self.size += len(chunk)
-        if self.size > self._limit:
-            raise too_large(self._limit)
-        self.digest.update(chunk)
-        if len(self.head) < HEAD_BYTES:
-            self.head += chunk[: HEAD_BYTES - len(self.head)]
-        self.parts.append(chunk)
-        if self.path is not None or self.size > MEMORY_BYTES:
-            self._write()
-
-    def finish(self) -> None:
-        """End the file: no more bytes follow."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def close(self) -> None:
-        """Discard the upload: remove its file."""
-        self.finish()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
-
-    def _write(self) -> None:
-        try:
-            if self.path is None:
-                self._folder.mkdir(0o750, parents=True, exist_ok=True)
-                self.path = self._folder / f"{secrets.token_hex(16)}.upload"
-                self._descriptor = os.open(
-                    self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
-                )
-            for part in self.parts:
-                view = memoryview(part)
-                while view:
-                    view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise Unavailable("The file cannot be stored right now.", retry_after=30) from error
-        self.parts.clear()
+    def end(self) -> None:
+        """Raises Malformed without a file, Invalid with one too many."""
+        super().end()
+        if self._misplaced:
+            raise refused(f"Send the file as `{FIELD}`", "body", FIELD)
 
 
-class SpoolHandler(FileUploadHandler):
-    """One file in the part `file`; a second one is refused.
+def new_spool() -> Spool:
+    """An empty spool in the instance's folder."""
+    settings = django_setup.context().settings
+    return Spool(settings.incoming_folder, settings.body_limit)
 
-    For a file in another part only an empty placeholder appears in `request.FILES`: the form's end
-    shows if the part `file` holds a file as well, and the view decides then.
+
+@contextmanager
+def received(request: HttpRequest) -> Iterator[Upload]:
+    """The upload of a request; what was not stored is removed when this ends.
+
+    Raises Unsupported, Malformed, Invalid, TooLarge and Unavailable.
     """
-
-    def __init__(self, request: Any = None) -> None:
-        super().__init__(request)
-        self._limit = django_setup.context().settings.body_limit
-        self.file: Spool | None = None  # Django closes it when parsing fails
-
-    def handle_raw_input(
-        self,
-        input_data: Any,
-        META: Any,  # noqa: N803 - as above
-        content_length: int,
-        boundary: bytes,
-        encoding: str | None = None,
-    ) -> None:
-        """Refuse a body whose declared length is too large."""
-        if content_length > self._limit:
-            raise too_large(self._limit)
-
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
-        """Begin a part with a file."""
-        super().new_file(*args, **kwargs)
-        if self.field_name != FIELD:
-            return
-        if self.file is not None:
-            complaint = {"loc": ["body", FIELD], "msg": "Only one file is accepted"}
-            raise Invalid(REFUSED, errors=[complaint])
-        settings = django_setup.context().settings
-        self.file = Spool(spool_folder(settings), self._limit)
-
-    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
-        """Take some of its bytes; those of another part are dropped."""
-        if self.field_name == FIELD and self.file is not None:
-            self.file.add(raw_data)
-
-    def file_complete(self, file_size: int) -> UploadedFile | None:
-        """End the file."""
-        if self.field_name != FIELD:
-            return SimpleUploadedFile("upload", b"")
-        if self.file is None:
-            return None
-        self.file.finish()
-        UPLOADED.labels("file").inc(self.file.size)
-        return Received(self.file_name, self.file)
-
-    def upload_interrupted(self) -> None:
-        """Discard the file: the body ended early."""
-        if self.file is not None:
-            self.file.close()
+    found: Upload | AtelierError | None = request.META.get(FORM)
+    if isinstance(found, AtelierError):
+        raise found
+    if found is not None:  # the mount removes what stays
+        yield _counted(found)
+        return
+    spool = new_spool()
+    try:
+        yield _counted(_read(request, spool))
+    finally:
+        spool.discard()
 
 
-def too_large(limit: int) -> TooLarge:
-    """The error of a file larger than the limit."""
-    return TooLarge(f"The limit is {limit} bytes.")
+def _read(request: HttpRequest, spool: Spool) -> Upload:
+    content_type = request.META.get("CONTENT_TYPE", "")
+    if not (is_multipart(content_type) or _has_body(request.META)):
+        raise Malformed(MISSING, slug="no-file")
+    form = FileForm(content_type, spool)
+    while chunk := request.read(CHUNK_BYTES):
+        form.feed(chunk)
+        if spool.is_full:
+            spool.write()
+    form.end()
+    return form.upload(*spool.finish())
+
+
+def _has_body(environment: dict[str, Any]) -> bool:
+    chunked = "HTTP_TRANSFER_ENCODING" in environment
+    return chunked or environment.get("CONTENT_LENGTH", "0") not in ("", "0")
+
+
+def _counted(upload: Upload) -> Upload:
+    UPLOADED.labels("file").inc(upload.file.size)
+    return upload

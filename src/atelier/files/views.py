@@ -7,24 +7,23 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.utils.http import parse_etags
 from rest_framework.generics import ListAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
-from atelier.errors import Invalid, Malformed, NotFound
+from atelier.errors import Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
-from atelier.files.paging import KeysetPagination, invalid
+from atelier.files.paging import KeysetPagination
 from atelier.files.serializers import FileSerializer
-from atelier.http.complaints import REFUSED, unknown, unknown_parameters
+from atelier.files.uploads import received
+from atelier.wire.complaints import one_of, refused, unknown_parameters
+from atelier.wire.multipart import Spooled
+from atelier.wire.preconditions import PRIVATE, is_fresh
 
 UPLOAD = "POST /api/upload"
-FIELD = "file"
-MISSING = f"Send the file as multipart/form-data, in the part `{FIELD}`."
-MISPLACED = f"The form has a file, but in another part: send it in the part `{FIELD}`."
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
 
 
@@ -41,7 +40,7 @@ class APIView(PlainView):
 
 
 class Upload(APIView):
-    """Where files come in."""
+    """The upload of a file."""
 
     @describe("upload")
     def post(self, request: Request) -> HttpResponse:
@@ -49,27 +48,20 @@ class Upload(APIView):
 
         A file of any kind; it is inspected in the background.
         """
-        upload = request.data.get(FIELD)
-        if upload is None or isinstance(upload, str):
-            raise Malformed(MISPLACED if request.FILES else MISSING, slug="no-file")
-        if upload.size == 0:
-            raise Malformed("The file is empty.", slug="empty-file")
-        if len(request.FILES) > 1:
-            complaint = {"loc": ["body", FIELD], "msg": f"Send the file as `{FIELD}`"}
-            raise Invalid(REFUSED, errors=[complaint])
-        if other := next((name for name in request.data if name != FIELD), None):
-            raise Invalid(REFUSED, errors=[{"loc": ["body", other], "msg": unknown([FIELD])}])
-        owner = request.user.user_id
-        key = request.META.get(idempotency.HEADER)
-        once = idempotency.Once(key, owner, UPLOAD, upload.sha256, upload.given_name)
-        return once.look() or self._create(owner, upload, once)
+        with received(request) as upload:
+            file = upload.file
+            if file.size == 0:
+                raise Malformed("The file is empty.", slug="empty-file")
+            owner = request.user.user_id
+            once = idempotency.Once(request, owner, UPLOAD, file.sha256, file.name)
+            return once.look() or self._create(owner, file, once)
 
-    def _create(self, owner: int, upload: Any, once: idempotency.Once) -> HttpResponse:
-        stored = service.store(upload)
+    def _create(self, owner: int, upload: Spooled, once: idempotency.Once) -> HttpResponse:
+        file = service.store(owner, upload)
         with transaction.atomic():
             if replay := once.take():
                 return replay
-            file = service.create(owner, upload, stored)
+            service.create(file)
             answer = record(file, 201)
             answer["Location"] = f"/api/files/{file.pk}/"
             once.keep(answer)
@@ -97,7 +89,7 @@ class Files(APIView, ListAPIView):
         for name, choices in FILTERS.items():
             if (value := self.request.GET.get(name)) is not None:
                 if value not in choices:
-                    raise invalid(name, f"One of {', '.join(choices)} is needed")
+                    raise refused(one_of(choices), "query", name)
                 rows = rows.filter(**{name: value})
         return rows
 
@@ -112,13 +104,8 @@ class Detail(APIView):
         Name, kind, size, and what was found in it once it has been inspected.
         """
         file = service.find(request.user.user_id, file_id)
-        known = [
-            tag.removeprefix("W/") for tag in parse_etags(request.headers.get("If-None-Match", ""))
-        ]
-        if known == ["*"] or file.etag in known:
-            return HttpResponse(
-                status=304, headers={"ETag": file.etag, "Cache-Control": content.PRIVATE}
-            )
+        if is_fresh(content.conditions_of(request), file.etag, None):
+            return content.not_modified(_state(file))
         return record(file)
 
     @describe("delete")
@@ -194,5 +181,9 @@ class Thumbnail(APIView):
 def record(file: File, status: int = 200) -> HttpResponse:
     """The record as JSON, with its entity tag."""
     body = JSONRenderer().render(FileSerializer(file).data)
-    headers = {"ETag": file.etag, "Cache-Control": content.PRIVATE}
-    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+    return HttpResponse(body, status=status, content_type="application/json", headers=_state(file))
+
+
+def _state(file: File) -> dict[str, str]:
+    """The headers by which a client asks again."""
+    return {"ETag": f'"{file.etag}"', "Cache-Control": PRIVATE}

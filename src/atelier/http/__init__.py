@@ -1,1 +1,1 @@
-"""What every HTTP route shares: resources, problems, paging, conditions, uploads, and the application around them."""
+"""The FastAPI edge: the application, authentication, requests and answers."""

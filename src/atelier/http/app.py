@@ -23,8 +23,8 @@ from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
-from atelier.http.upload import spool_folder, sweep
 from atelier.observe.health import Check, watched
+from atelier.wire.spool import sweep
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
@@ -42,14 +42,14 @@ class Api(FastAPI):
     shortcuts: Shortcuts | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Straight to the stack: FastAPI's own telemetry, which nobody here uses, looks for itself on each request."""
+        """Straight to the stack: FastAPI's telemetry is not used, and costs time each request."""
         scope["app"] = self
         if self.middleware_stack is None:
             self.middleware_stack = self.build_middleware_stack()
         await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """`Edge`, what others added, handled exceptions, the exit stack that FastAPI's handlers need, the routes."""
+        """`Edge`, added middleware, exception handlers, FastAPI's exit stack, the routes."""
         app: ASGIApp = AsyncExitStackMiddleware(self.router)
         app = ExceptionMiddleware(app, handlers=self.exception_handlers)
         for middleware, args, kwargs in reversed(self.user_middleware):
@@ -127,7 +127,7 @@ def _take(app: FastAPI, router: APIRouter) -> None:
 
 
 def _keep_literal(app: FastAPI) -> None:
-    """Keep a literal path to itself: `DELETE /api/users/me` is a 405, not a 422 about a user called "me"."""
+    """Keep a literal path to itself: `DELETE /api/users/me` is a 405, not a 422 of an id."""
     routes = [route for route in app.router.routes if isinstance(route, APIRoute)]
     literal = [route.path for route in routes if "{" not in route.path]
     for route in routes:
@@ -144,7 +144,7 @@ def _lifespan(given: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await asyncio.to_thread(sweep, spool_folder(app.state.resources.settings))
+            await asyncio.to_thread(sweep, app.state.resources.settings.incoming_folder)
             await stack.enter_async_context(app.state.metrics.shared())
             if given:
                 await stack.enter_async_context(given(app))

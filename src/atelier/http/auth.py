@@ -1,4 +1,4 @@
-"""Who asks, for routes: the `CurrentUser` dependency, and `authenticate` for edges that have no FastAPI.
+"""The caller of a route: `CurrentUser`, and `authenticate` for edges without FastAPI.
 
 Knows no table; the session check comes with the `Authenticator` of the process.
 """
@@ -36,7 +36,7 @@ def authenticate(authorization: str | None, resources: HasAuthenticator) -> Awai
 
 
 class Bearer(SecurityBase):
-    """The check, and for OpenAPI the scheme by which Swagger UI's Authorize button shows the password form."""
+    """The check, and its scheme in OpenAPI, by which Swagger UI shows a password form."""
 
     scheme_name = "bearer"
     model = OAuth2(

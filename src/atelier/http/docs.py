@@ -15,11 +15,11 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from atelier import problem_pages
 from atelier.errors import NotFound
 from atelier.http.encoding import dumps
 from atelier.http.json import JSON, Bodiless, Ready, raw_headers
 from atelier.problem_types import BASE
+from atelier.wire import problem_pages
 
 PACKAGE = "drf_spectacular_sidecar"
 FOLDER = "static/drf_spectacular_sidecar/swagger-ui-dist"
@@ -67,7 +67,7 @@ async def document(request: Request) -> Response:
 @router.get("/")
 @router.get("/api")
 async def front() -> Response:
-    """Who comes to look around is led to the documentation."""
+    """Lead a browser at the root to the documentation."""
     return Bodiless(307, [(b"location", b"/docs"), (b"content-length", b"0")])
 
 
@@ -83,7 +83,7 @@ async def page() -> Response:
 
 @router.get("/docs/start.js")
 async def start(request: Request) -> Response:
-    """What starts Swagger UI: a file, because the page's policy allows no inline script."""
+    """The script that starts Swagger UI, a file because the page's policy allows none inline."""
     return _static(request, START, MEDIA_TYPES[".js"])
 
 
@@ -95,7 +95,7 @@ async def asset(request: Request, name: Asset) -> Response:
 
 @router.get(f"{BASE}{{slug}}")
 async def problem_type(request: Request, slug: str) -> Response:
-    """What a problem of this type means: its `type` leads here."""
+    """The page of a problem type, to which the `type` of a problem leads."""
     page = problem_pages.render(slug, request.headers.get("accept", ""))
     if page is None:
         raise NotFound("There is no problem type of this name.")
@@ -104,7 +104,7 @@ async def problem_type(request: Request, slug: str) -> Response:
 
 @lru_cache(maxsize=8)
 def read_asset(name: Asset) -> bytes:
-    """The bytes of a file of Swagger UI: found without importing its package, which would import Django."""
+    """A file of Swagger UI, found without importing its package, which would import Django."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise FileNotFoundError(PACKAGE)

@@ -1,6 +1,6 @@
 """Values as JSON bytes, by orjson.
 
-Knows no framework: roles that answer nobody make records, too.
+Knows no framework: roles that serve no HTTP make records, too.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import response, responses
 from atelier.observe.health import Check, run_checks
-from atelier.problems import problem
+from atelier.wire.problems import problem
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources
@@ -88,7 +88,7 @@ async def metrics(request: Request) -> Response:
 
 
 def dependencies(resources: Resources) -> dict[str, Check]:
-    """How each dependency of an API process is asked."""
+    """The checks of the dependencies of an API process."""
     return {
         "database": resources.database.ping,
         "redis": resources.redis.ping,

@@ -12,13 +12,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, Database, UtcDateTime
+from atelier.wire.idempotency import REPLAY_HOURS
 
-REPLAY_HOURS = 24
 PURGE_ROWS = 10_000  # per statement: none may run into the statement timeout
 _PURGE = """
 WITH gone AS (
     DELETE FROM idempotency_keys WHERE (scope, key) IN (
-        SELECT scope, key FROM idempotency_keys WHERE created_at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED
+        SELECT scope, key FROM idempotency_keys WHERE created_at < now() - $1::interval
+        LIMIT $2 FOR UPDATE SKIP LOCKED
     ) RETURNING 1
 ) SELECT count(*) FROM gone
 """
@@ -27,7 +28,7 @@ WITH gone AS (
 class IdempotencyKey(Base):
     """One key's first run: its content's fingerprint, and its answer once there is one.
 
-    `scope` begins with the user's id, or `-` where nobody has signed in yet, and names the
+    `scope` begins with the user's id, or `-` without a signed-in user, and names the
     operation.
     """
 

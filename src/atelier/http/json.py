@@ -13,7 +13,7 @@ JSON = b"application/json"
 
 
 class Ready(Response):
-    """A status, headers and a body that nobody looks at again.
+    """A status, headers and a body, ready to be sent.
 
     A third of the cost of a Starlette response.
     """

@@ -1,4 +1,4 @@
-"""The outermost layer of the API, in plain ASGI: request id, body limit, slashes, HEAD, headers, metrics, access log.
+"""The outermost layer of the API in plain ASGI: request ids, limits, headers, access log.
 
 It sees every request once and every answer once; nothing that fails inside leaves without being a
 problem. Knows no route and no slice; what lies under the prefixes of another application goes
@@ -34,7 +34,7 @@ LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0  # when nothing more comes
 CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that went away
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
-SECRETS_UNDER = "/api/auth/"  # answers from here are kept by nobody
+SECRETS_UNDER = "/api/auth/"  # no cache keeps answers from here
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged at DEBUG
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -118,7 +118,8 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_edge", "_foreign", "_over", "_read", "_receive", "_received", "_send", "_since", "id", "scope", "status",
+        "_edge", "_foreign", "_over", "_read", "_receive", "_received", "_send", "_since",
+        "id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The one OpenAPI 3.1 document: FastAPI's routes, completed, and the documents of other parts merged into it.
+"""The one OpenAPI 3.1 document: FastAPI's, completed, and merged with those of other parts.
 
 Completed means: every operation says its security (none, when public), its errors as problem+json,
 and an operation id that reads well in generated clients; every integer its width, every page its
@@ -17,8 +17,8 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from atelier.http import problems
-from atelier.http.paging import MAX_LIMIT
-from atelier.problems import MEDIA_TYPE
+from atelier.wire.paging import MAX_LIMIT
+from atelier.wire.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -52,7 +52,7 @@ ANY_PROBLEM = {
 FASTAPI_ERRORS = (
     "HTTPValidationError",
     "ValidationError",
-)  # its own shape of a 422, which nobody here sends
+)  # its own shape of a 422, which is never sent
 
 
 def build(routes: Sequence[BaseRoute], settings: Settings) -> Document:
@@ -143,7 +143,7 @@ def limit(schema: object, settings: Settings) -> None:
 
 
 def _widen(schema: object) -> None:
-    """Say of every integer that has no format that it is one of 64 bits: generated clients take 32 otherwise.
+    """Give integers without a format 64 bits: generated clients take 32 otherwise.
 
     And its bounds as integers, too, of which FastAPI makes 1.0.
     """

@@ -1,4 +1,4 @@
-"""Errors as problem+json for FastAPI: the handlers, what drivers' errors mean, and what OpenAPI says of it.
+"""Errors as problem+json for FastAPI: handlers, errors of drivers, and responses in OpenAPI.
 
 Nothing of an unexpected error leaves but an id that is also in the log. Knows no slice.
 """
@@ -23,16 +23,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atelier import problems
 from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problem_types import BASE
-from atelier.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
+from atelier.wire import problems
+from atelier.wire.complaints import REFUSED, REQUIRED, complaint, unknown
+from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-FULL_RETRY_SECONDS = 30  # somebody has to make room
+FULL_RETRY_SECONDS = 30  # until there may be room
 # Classes and codes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
 UNSTORABLE = ("22",)  # data exceptions: NUL in a text, a number out of range
 AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
@@ -100,7 +100,7 @@ def unexpected(error: Exception) -> Response:
 
 
 def dependency_error(error: Exception) -> AtelierError | None:
-    """What a driver's error means for the client: a value that no column holds, or a dependency that is away."""
+    """A driver's error as the client's: an unstorable value or an absent dependency."""
     if isinstance(
         error, RedisConnectionError | RedisTimeoutError | PoolTimeoutError | ConnectionError
     ):
@@ -182,7 +182,7 @@ _SCHEMA = {"$ref": "#/components/schemas/Problem"}
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What `responses=` of a route takes, for these error statuses."""
+    """The `responses=` of a route with these error statuses."""
     return {status: describe(status) for status in statuses}
 
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 protocol with the limits that it lacks: on the head of a request, and on a client's silence.
+"""uvicorn's HTTP/1.1 protocol with limits on the head of a request and on silent clients.
 
 What cannot be read as HTTP is answered with a problem, too. Knows no application.
 """
@@ -38,7 +38,9 @@ class Protocol(HttpToolsProtocol):
         self._reading = b""  # what is being parsed
         self._patience: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn does
+    def connection_made(  # type: ignore[override] # as uvicorn does
+        self, transport: asyncio.Transport
+    ) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
         self._wait()

@@ -1,4 +1,4 @@
-"""Query parameters that nobody reads are refused: a filter that is misspelt would otherwise match everything.
+"""Unknown query parameters are refused: a misspelt filter would match everything.
 
 Knows routes by what they declare, and no parameter by name but one that only addresses of old
 still take.
@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http.auth import Bearer
-from atelier.http.complaints import unknown_parameters
 from atelier.http.problems import describe
+from atelier.wire.complaints import unknown_parameters
 
 TOLERATED = (
     "user_id",

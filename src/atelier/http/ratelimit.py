@@ -1,6 +1,6 @@
-"""How often somebody may fail to sign in: a moving window in Redis, per address and client.
+"""The limit of failed sign-ins: a moving window in Redis, per address and client.
 
-Without Redis nobody is locked out: signing in works, and the log says that it is unguarded.
+Without Redis signing in works, and the log says that it is unguarded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 PREFIX = "atelier:logins"
 REDIS_SECONDS = 1.0  # a sign-in waits no longer than this for the limit
-IPV6_NETWORK_BITS = 64  # one household or machine: whoever has one address there has them all
+IPV6_NETWORK_BITS = 64  # one site or machine: a client with one of its addresses has them all
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class LoginLimit:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def turn(self, key: str) -> asyncio.Lock:
-        """Sign-ins of one key take turns, so that a burst cannot pass between check and failure."""
+        """Sign-ins of one key take turns: no burst passes between check and failure."""
         return self._turns.setdefault(key, asyncio.Lock())
 
     async def check(self, key: str) -> None:
@@ -64,7 +64,7 @@ class LoginLimit:
 
 
 async def _answer(question: Awaitable[T]) -> T | None:
-    """What Redis says; None when it cannot say."""
+    """Redis's answer; None without one."""
     try:
         async with asyncio.timeout(REDIS_SECONDS):
             return await question

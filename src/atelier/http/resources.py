@@ -1,4 +1,4 @@
-"""What the routes of one process work with, and how they ask for it.
+"""The connections and stores of one process, and the dependency that gives them to routes.
 
 Opens and closes nothing itself.
 """

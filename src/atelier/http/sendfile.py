@@ -1,4 +1,4 @@
-"""Bytes on their way out: from memory, from a file of this machine, or streamed from a store elsewhere, in flat memory.
+"""Bodies of answers from memory, from a file, or streamed from a store, in flat memory.
 
 Where an nginx stands before us, it is told where the file lies and sends it. The event loop does
 not wait for a disk: what the page cache holds is read at once, the rest in a thread.
@@ -41,7 +41,7 @@ class RemoteBlob:
 
 @dataclass(frozen=True, slots=True)
 class ProxiedFile:
-    """A file of this machine that the proxy before us can send, and the address under which it knows it."""
+    """A file of this machine that the proxy before us can send, and its address there."""
 
     path: Path
     location: str
@@ -117,7 +117,7 @@ class Streamed(Response):
         self.close()
 
     async def _begun(self) -> AsyncIterator[bytes]:
-        """The content; of a blob elsewhere the first piece is here, so that what fails is answered as an error."""
+        """The content; a remote blob has begun, so that its failure is answered as an error."""
         if isinstance(self._source, int):
             return read_file(self._source, self._start, self._stop)
         chunks = self._source.blobs.stream(self._source.key, self._start, self._stop)
@@ -160,7 +160,7 @@ async def read_file(descriptor: int, start: int, stop: int) -> AsyncIterator[byt
 
 
 def read_cached(descriptor: int, length: int, offset: int) -> bytes | None:
-    """Up to `length` bytes that need no disk; None when there are none, or the file system cannot tell."""
+    """Up to `length` bytes that need no disk; None where there are none or it is unknown."""
     if CACHED_ONLY is None:
         return None
     buffer = bytearray(length)

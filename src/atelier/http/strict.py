@@ -1,4 +1,4 @@
-"""JSON bodies as the contract wants them: declared as JSON, valid UTF-8, without what no text column can hold.
+"""Strict JSON bodies: declared as JSON, valid UTF-8, without characters that cannot be stored.
 
 FastAPI reads whatever `json.loads` accepts (UTF-16, NaN, lone surrogates) and calls other media
 types a 422. And integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
@@ -18,13 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier.errors import Unsupported
+from atelier.wire.complaints import DECIMAL
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 def _decimal(value: object) -> object:
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise ValueError("a number in decimal digits is needed")
+        raise ValueError(DECIMAL)
     return value
 
 
@@ -43,7 +44,7 @@ class _NeverNull:
 
 
 def _given(value: object) -> object:
-    """Tells null from a field that was left out, which both are None to a model: a default is not looked at."""
+    """Refuse null, which a model cannot tell from a field left out: defaults are not looked at."""
     if value is None:
         raise ValueError("null is not a value for this; leave the field out to keep it")
     return value

@@ -13,18 +13,21 @@ from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, Run, fingerprint, once, scope
-from atelier.http.paging import Page
-from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
+from atelier.http.idempotency import Key, Run, once
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
-from atelier.http.upload import Upload, invalid, receive
+from atelier.http.upload import receive
 from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.wire.complaints import TWICE, refused
+from atelier.wire.idempotency import fingerprint, scope
+from atelier.wire.multipart import Upload
+from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -73,7 +76,7 @@ async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> R
 @router.get(
     "/{image_id}",
     response_class=Response,
-    responses=PICTURE | responses(401, 404, 416, 422),
+    responses=PICTURE | responses(400, 401, 404, 412, 416, 422),
     openapi_extra=IN_PART,
 )
 async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
@@ -87,7 +90,7 @@ async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -
 @router.get(
     "/{image_id}/renditions/{name}",
     response_class=Response,
-    responses=PICTURE | responses(401, 404, 416, 422),
+    responses=PICTURE | responses(400, 401, 404, 412, 416, 422),
     openapi_extra=IN_PART,
 )
 async def rendition(
@@ -139,7 +142,7 @@ async def index(
     records = await queries.page(
         res.database, owner_id=user.user_id, filters=filters, before=page.before, limit=page.fetch
     )
-    return page.response(records)
+    return page_response(page, records)
 
 
 @router.post(
@@ -306,15 +309,15 @@ async def _require_room(res: Resources) -> int:
 
 
 def _words(received: Upload, settings: Settings) -> service.Words:
-    fields = received.fields
     for name in ("title", "description"):
-        if len(fields.getlist(name)) > 1:
-            raise invalid(name, "Given twice")
+        if len(received.values(name)) > 1:
+            raise refused(TWICE, "body", name)
+    fields = dict(received.fields)
     given = fields.get("title", "").strip() or received.file.name or "untitled"
     return service.Words(
         title=texts.title(given),
         description=texts.description(fields.get("description", ""), settings.description_limit),
-        tags=texts.tags(fields.getlist("tags")),
+        tags=texts.tags(received.values("tags")),
     )
 
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from atelier.http.strict import Kept
-from atelier.images.texts import TAG_LIMIT, TAGS_LIMIT, TITLE_LIMIT
+from atelier.images.texts import TAG_LIMIT, TAGS_LIMIT
+from atelier.wire.texts import LINE_LIMIT, RAW_LIMIT
 
 Status = Literal["queued", "ready", "failed"]
-RAW_LIMIT = 10_000  # characters beyond which nothing is worth normalising
 
 
 def _words(**shown: Any) -> Any:
@@ -19,7 +19,7 @@ def _words(**shown: Any) -> Any:
     return Field(max_length=RAW_LIMIT, json_schema_extra=shown)
 
 
-Title = Annotated[str, _words(minLength=1, maxLength=TITLE_LIMIT)]
+Title = Annotated[str, _words(minLength=1, maxLength=LINE_LIMIT)]
 Description = Annotated[str, _words(**{"x-limit": "description_limit"})]
 Tags = Annotated[list[Annotated[str, _words(maxLength=TAG_LIMIT)]], Field(max_length=TAGS_LIMIT)]
 
@@ -84,7 +84,7 @@ class ImageForm(BaseModel):
     description: Description = Field(
         "", description="Becomes the caption; counted in characters after NFC."
     )
-    title: Annotated[str, _words(maxLength=TITLE_LIMIT)] = Field(
+    title: Annotated[str, _words(maxLength=LINE_LIMIT)] = Field(
         "", description="Left out: the file's name."
     )
     tags: Tags = Field([], description="Repeated, or separated by commas.")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from atelier.errors import Invalid
-from atelier.http.complaints import REFUSED
+from atelier.wire.complaints import refused
+from atelier.wire.texts import CONTROLS, LINE_LIMIT, has_controls
 
-TITLE_LIMIT = 300  # characters
 TAG_LIMIT = 100  # characters of one tag
 TAGS_LIMIT = 50  # tags of one picture
 LAYOUT = frozenset("\n\t")  # control characters that a description may hold
@@ -16,7 +15,7 @@ LAYOUT = frozenset("\n\t")  # control characters that a description may hold
 
 def title(text: str) -> str:
     """A title of 1..300 characters on one line."""
-    return _bounded(" ".join(_clean(text, "title").split()), "title", 1, TITLE_LIMIT)
+    return _bounded(" ".join(_clean(text, "title").split()), "title", 1, LINE_LIMIT)
 
 
 def description(text: str, limit: int) -> str:
@@ -40,25 +39,18 @@ def tags(texts: Iterable[str]) -> list[str]:
     words = [" ".join(_clean(part, "tags").split()) for text in texts for part in text.split(",")]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:
-        raise _invalid("tags", f"At most {TAGS_LIMIT} tags")
+        raise refused(f"At most {TAGS_LIMIT} tags", "body", "tags")
     return [_bounded(word, "tags", 1, TAG_LIMIT) for word in unique]
 
 
 def _clean(text: str, field: str) -> str:
     text = unicodedata.normalize("NFC", text)
-    if any(
-        unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT
-        for character in text
-    ):
-        raise _invalid(field, "Control characters are not allowed")
+    if has_controls(text, LAYOUT):
+        raise refused(CONTROLS, "body", field)
     return text
 
 
 def _bounded(text: str, field: str, least: int, most: int) -> str:
     if not least <= len(text) <= most:
-        raise _invalid(field, f"{least} to {most} characters, not {len(text)}")
+        raise refused(f"{least} to {most} characters, not {len(text)}", "body", field)
     return text
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(REFUSED, errors=[{"loc": ["body", field], "msg": message}])

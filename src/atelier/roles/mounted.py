@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.files.statements import FORGET
 from atelier.http.health import BROKER
 from atelier.http.middleware import Elsewhere
-from atelier.http.upload import spool_folder
 from atelier.observe.health import Check
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, 
     django = Mount(
         get_wsgi_application(),
         authenticate=authenticator.authenticate,
-        spool=spool_folder(settings),
     )
     return Elsewhere(django, PREFIXES), django
 

@@ -1,1 +1,1 @@
-"""What gRPC servicers share: who asks, errors as status codes, page tokens, and the server around them."""
+"""The gRPC edge: the server, its interceptor, errors as status codes, page tokens."""

@@ -55,6 +55,11 @@ def status_of(error: Exception) -> Status:
     )
 
 
+def invalid(field: str, message: str) -> Invalid:
+    """The refusal of one field of a request."""
+    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
+
+
 def _details(error: AtelierError) -> list[Message]:
     found: list[Message] = [
         details.ErrorInfo(reason=error.slug.upper().replace("-", "_"), domain=DOMAIN)
@@ -91,7 +96,7 @@ def _unexpected(error: Exception) -> Status:
 
 
 def _dependency_error(error: Exception) -> AtelierError | None:
-    """What a driver's error means for the client."""
+    """A driver's error as the client's."""
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(UNSTORABLE):
         return Invalid("A value cannot be stored or looked for: a NUL character.")

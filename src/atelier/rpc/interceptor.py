@@ -63,7 +63,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if guarded is not None:
             return guarded
         handler = await continuation(details)
-        if handler is None:  # gRPC answers by itself, and tells nobody who asked
+        if handler is None:  # gRPC answers by itself, without an interceptor
             access.info("- gRPC %.200s UNIMPLEMENTED 0.0 ms", details.method)
         if handler is None or details.method.startswith(self._open):
             return handler

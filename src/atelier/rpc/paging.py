@@ -1,30 +1,23 @@
 """Page tokens and page sizes by AIP-158, newest first by id. Knows no table.
 
-A token is opaque to clients and belongs to the method and the filters it was made for; sizes may
-change on the way.
+A token is the cursor of a method and its filters; sizes may change on the way.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import struct
-
-from atelier.errors import Invalid
+from atelier.rpc.errors import invalid
+from atelier.wire import cursors
 
 DEFAULT_SIZE, MAX_SIZE = 50, 1000  # of one page
-_TOKEN = struct.Struct(
-    ">q6s"
-)  # the id below which the page begins, the digest of method and filters
 
 
 def page_size(asked: int) -> int:
-    """How many to give: 0 leaves it to us, too many means as many as we give.
+    """The size of a page: 0 asks for the default, too much for the most that is given.
 
-    Raises Invalid for less than nothing.
+    Raises Invalid for a negative number.
     """
     if asked < 0:
-        raise _invalid("page_size", "must not be negative")
+        raise invalid("page_size", "must not be negative")
     return min(asked, MAX_SIZE) or DEFAULT_SIZE
 
 
@@ -33,7 +26,7 @@ def page_token(before: int, *query: str) -> str:
 
     `query` is the method and its filters.
     """
-    return base64.urlsafe_b64encode(_TOKEN.pack(before, _digest(query))).decode().rstrip("=")
+    return cursors.encode(before, query)
 
 
 def read_token(token: str, *query: str) -> int | None:
@@ -44,25 +37,9 @@ def read_token(token: str, *query: str) -> int | None:
     if not token:
         return None
     try:
-        before, digest = _TOKEN.unpack(
-            base64.b64decode(token.encode(errors="replace") + b"=", b"-_", validate=True)
-        )
-    except (ValueError, struct.error):
-        raise _invalid(
-            "page_token", "is not a token of ours; take it from the page before"
-        ) from None
-    if digest != _digest(query):
-        raise _invalid("page_token", "belongs to another list or other filters")
-    return int(before)
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
-
-
-def _digest(query: tuple[str, ...]) -> bytes:
-    """Six bytes: not a signature, only a guard against mistakes.
-
-    Rows that one may read are all a token leads to.
-    """
-    return hashlib.blake2b(repr(query).encode(errors="replace"), digest_size=6).digest()
+        return cursors.decode(token, query)
+    except cursors.Unreadable:
+        message = "is not a token of ours; take it from the page before"
+        raise invalid("page_token", message) from None
+    except cursors.Foreign:
+        raise invalid("page_token", "belongs to another list or other filters") from None

@@ -1,4 +1,4 @@
-"""A gRPC server with everything but its servicers: limits, health, reflection, a port that can be shared, drain."""
+"""A gRPC server without its servicers: limits, health, reflection, a shared port, drain."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class Server:
         *,
         share_port: bool,
     ) -> None:
-        door = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
+        interceptor = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
         options = OPTIONS | {"grpc.so_reuseport": int(share_port)}
         self._server = grpc.aio.server(
-            interceptors=(door,),
+            interceptors=(interceptor,),
             options=list(options.items()),
             maximum_concurrent_rpcs=CONCURRENT_CALLS,
         )

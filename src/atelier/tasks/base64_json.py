@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from atelier.errors import Invalid, Malformed
-from atelier.http.complaints import REQUIRED
+from atelier.wire.complaints import REQUIRED
 
 REST_BYTES = 256 * 1024  # of everything but the field
 

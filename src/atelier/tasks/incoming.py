@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 
 from atelier.errors import Unsupported
-from atelier.http.complaints import A_TEXT, REQUIRED, unknown
 from atelier.http.strict import has_nul, is_json
-from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
+from atelier.http.upload import finish, flush, receive
+from atelier.observe.metrics import UPLOADED
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
+from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, refused, unknown
+from atelier.wire.spool import Spool
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -47,9 +49,9 @@ async def incoming(request: Request, settings: Settings) -> AsyncIterator[tuple[
 @asynccontextmanager
 async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
     async with receive(request, settings, (IMAGE, "file"), (META,)) as received:
-        values = received.fields.getlist(META)
+        values = received.values(META)
         if len(values) > 1:
-            raise invalid(META, "Given twice")
+            raise refused(TWICE, "body", META)
         file = received.file
         yield (
             Picture(file.content, file.sha256, file.size),
@@ -59,18 +61,19 @@ async def _multipart(request: Request, settings: Settings) -> AsyncIterator[tupl
 
 @asynccontextmanager
 async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Picture, str]]:
-    spool = Spool(spool_folder(settings), settings.body_limit)
+    spool = Spool(settings.incoming_folder, settings.body_limit)
     envelope = Base64Json(IMAGE)
     try:
         async for chunk in request.stream():
             for start in range(0, len(chunk), SLICE_BYTES):
                 for part in envelope.feed(chunk[start : start + SLICE_BYTES]):
                     spool.add(part)
-                if spool.waiting > BATCH_BYTES:
-                    await spool.flush()
+                if spool.is_full:
+                    await flush(spool)
         fields = envelope.finish()
         meta = _meta(fields)
-        sha256, content = await spool.finish()
+        sha256, content = await finish(spool)
+        UPLOADED.labels("picture").inc(spool.size)
         yield Picture(content, sha256, spool.size), meta
     finally:
         spool.discard()
@@ -79,14 +82,14 @@ async def _json(request: Request, settings: Settings) -> AsyncIterator[tuple[Pic
 def _meta(fields: dict[str, Any]) -> str:
     """The `meta` of `fields`, the only one allowed: any text of bounded length."""
     if other := next((name for name in fields if name != META), None):
-        raise invalid(other, unknown((IMAGE, META)))
+        raise refused(unknown((IMAGE, META)), "body", other)
     if META not in fields:
-        raise invalid(META, REQUIRED)
+        raise refused(REQUIRED, "body", META)
     meta = fields[META]
     if not isinstance(meta, str):
-        raise invalid(META, A_TEXT)
+        raise refused(A_TEXT, "body", META)
     if len(meta) > META_LIMIT:
-        raise invalid(META, f"At most {META_LIMIT} characters")
+        raise refused(f"At most {META_LIMIT} characters", "body", META)
     if has_nul(meta):
-        raise invalid(META, "NUL characters are not accepted")
+        raise refused("NUL characters are not accepted", "body", META)
     return meta

@@ -13,10 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, Run, fingerprint, once, scope, within
+from atelier.http.idempotency import Key, Run, once, within
 from atelier.http.json import json_response
-from atelier.http.paging import Page
-from atelier.http.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
+from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
@@ -37,6 +36,8 @@ from atelier.tasks.schemas import (
     TotalCreated,
 )
 from atelier.tasks.watermarks import Watermarks
+from atelier.wire.idempotency import fingerprint, scope
+from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"
@@ -63,7 +64,7 @@ Reached = Annotated[Watermarks, Depends(reached)]
 
 PICTURE: dict[int | str, dict[str, Any]] = (
     SAME
-    | responses(401, 404, 416, 422)
+    | responses(400, 401, 404, 412, 416, 422)
     | {
         200: {
             "description": "The picture.",
@@ -191,7 +192,7 @@ async def index(
     records = await queries.page(
         res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch
     )
-    return page.response(records)
+    return page_response(page, records)
 
 
 @router.post(

@@ -1,7 +1,4 @@
-"""What the nginx before us needs to send a stored file in our stead.
-
-Knows no framework: Django's side uses it too.
-"""
+"""Stored files that the nginx before us sends in our stead."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ UNPROXIED = frozenset({"if-match", "if-unmodified-since"})
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file that somebody else will send. Raises NotFound."""
+    """Bytes of a file that the proxy will send. Raises NotFound."""
     try:
         return path.stat().st_size
     except (FileNotFoundError, NotADirectoryError) as error:

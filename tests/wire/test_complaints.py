@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
-from atelier.http.complaints import complaint
+from atelier.wire.complaints import complaint
 
 JARGON = re.compile(r"Input|valid|Value error|parsing|unable|should", re.IGNORECASE)
 

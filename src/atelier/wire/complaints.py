@@ -1,7 +1,4 @@
-"""What is wrong with a value, in the words of whoever fills in a form.
-
-Knows the checker's names, never a value.
-"""
+"""Sentences that tell a client which value is not acceptable, and why; never the value."""
 
 from __future__ import annotations
 
@@ -16,6 +13,8 @@ REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
 UNKNOWN = "There is no such field"
 UNKNOWN_PARAMETER = "There is no such parameter"
+TWICE = "Given twice"
+DECIMAL = "A number in decimal digits is needed"
 _NUMBER = "A whole number is needed"
 _TRUTH = "true or false is needed"
 _OBJECT = "A JSON object is needed"
@@ -69,8 +68,21 @@ def complaint(error: Mapping[str, Any]) -> str:
     return message[:1].upper() + message[1:]
 
 
+def refused(message: str, *loc: str | int) -> Invalid:
+    """The refusal of one value; `loc` is its place, such as `"query", "limit"`."""
+    return Invalid(REFUSED, errors=[{"loc": list(loc), "msg": message}])
+
+
+def one_of(choices: Sequence[str]) -> str:
+    """The sentence for a value that is none of the choices, as pydantic would list them."""
+    *most, last = (f"'{choice}'" for choice in choices)
+    return MESSAGES["enum"].format(
+        expected=" or ".join([", ".join(most), last] if most else [last])
+    )
+
+
 def unknown(there: Collection[str], words: str = UNKNOWN) -> str:
-    """The sentence for a name that is none, with those that there are."""
+    """The sentence for an unknown name, with those that exist."""
     named = ", ".join(f"`{name}`" for name in there)
     return f"{words}; there {'is' if len(there) == 1 else 'are'} {named or 'none'}"
 

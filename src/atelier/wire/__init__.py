@@ -1,0 +1,1 @@
+"""The rules of requests and answers that FastAPI, Django and gRPC share. No framework."""
