@@ -1,4 +1,4 @@
-"""Calling again what failed for a passing reason: the `retry` decorator, and the pauses and log lines of an outage.
+"""Calling again what failed for a passing reason: the `retry` decorator, back-off, outages.
 
 Knows nothing of what is called.
 """
@@ -25,7 +25,7 @@ def retry(
     delay: float = 1,
     exceptions: type[Exception] | tuple[type[Exception], ...] = Exception,
 ) -> Callable[[Function], Function]:
-    """Call a function, or a coroutine function, up to `times` times in all, sleeping `delay` seconds between calls.
+    """Call a function, or a coroutine function, up to `times` times, `delay` seconds apart.
 
     Errors that are not `exceptions` pass at once and the last of those that are is raised;
     cancellation always passes. The decorated function keeps its signature, name and docstring.
@@ -84,15 +84,35 @@ def _coroutine_function(
 
 
 def pause(attempt: int, first: float, longest: float) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): doubling from `first` to `longest`, less jitter."""
-    doublings = min(
-        attempt - 1, 32
-    )  # beyond that every `longest` is reached, and a float would overflow in the end
+    """Seconds to wait after the `attempt`-th failure (from 1).
+
+    It doubles from `first` to `longest`, less jitter.
+    """
+    # Beyond that every `longest` is reached, and a float would overflow in the end
+    doublings = min(attempt - 1, 32)
     return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)
 
 
+class Backoff:
+    """The pauses between attempts in a row, in seconds, from `first` to `longest`."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self.failures = 0
+
+    def next(self) -> float:
+        """The pause after one more failure."""
+        self.failures += 1
+        return pause(self.failures, self._first, self._longest)
+
+    def reset(self) -> None:
+        """Begin with the first pause again: something has worked."""
+        self.failures = 0
+
+
 class Outage:
-    """Remembers that a server is away: one log line when it goes and one when it is back, growing pauses between."""
+    """A server that is away: a log line when it goes and when it is back, growing pauses between."""
 
     FIRST = 0.05  # seconds; a restarting engine is back in a few tenths
     LONGEST = 2.0  # seconds
@@ -100,22 +120,21 @@ class Outage:
     def __init__(self, log: logging.Logger, server: str) -> None:
         self._log = log
         self._server = server
-        self._failures = 0
+        self._backoff = Backoff(self.FIRST, self.LONGEST)
 
     async def failed(self, error: BaseException) -> None:
         """Note a failed try, and wait before the next."""
-        if not self._failures:
+        if not self._backoff.failures:
             self._log.warning(
                 "%s is unavailable, trying again: %s: %s",
                 self._server,
                 type(error).__name__,
                 error,
             )
-        self._failures += 1
-        await asyncio.sleep(pause(self._failures, self.FIRST, self.LONGEST))
+        await asyncio.sleep(self._backoff.next())
 
     def over(self) -> None:
         """Note that the server answers."""
-        if self._failures:
+        if self._backoff.failures:
             self._log.info("%s is back", self._server)
-            self._failures = 0
+            self._backoff.reset()

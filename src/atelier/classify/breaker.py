@@ -1,7 +1,7 @@
-"""A gate before the remote service: shut while the service is down or asks for a rest, so that pictures wait, not fail.
+"""A gate before the remote service, shut while the service is down or asks for a rest.
 
-It is a circuit breaker: many failures in a row shut it, one request at a time tries whether the
-service is back.
+So pictures wait and do not fail. It is a circuit breaker: many failures in a row shut it, one
+request at a time tries whether the service is back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from atelier.retry import pause
+from atelier.retry import Backoff
 
 FAILURES = 10
 """Failures in a row, of whatever pictures, after which the service is taken to be down."""
@@ -33,11 +33,9 @@ class CircuitBreaker:
     def __init__(
         self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning
     ) -> None:
-        self._first = first
-        self._longest = longest
+        self._backoff = Backoff(first, longest)
         self._tell = tell
         self._row = 0
-        self._tries = 0
         self._shut = False
         self._permit = False
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -56,7 +54,7 @@ class CircuitBreaker:
         return self._shut
 
     async def enter(self) -> bool:
-        """Wait until a request may be made; True when it is the one that tries whether the service is back."""
+        """Wait until a request may be made; True for the one that tries whether the service is back."""
         await self.sleep(self._rest_until - asyncio.get_running_loop().time())
         if not self._shut or self._permit:
             self._permit = False
@@ -79,7 +77,8 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """The service does its work."""
-        self._row = self._tries = 0
+        self._row = 0
+        self._backoff.reset()
         if self._shut:
             self._shut = self._permit = False
             self._tell("the service is back")
@@ -118,9 +117,8 @@ class CircuitBreaker:
             self._timer.cancel()
 
     def _arm(self) -> None:
-        self._tries += 1
-        seconds = pause(self._tries, self._first, self._longest)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._allow)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._backoff.next(), self._allow)
 
     def _allow(self) -> None:
         """Let one request through, or the next one that comes."""

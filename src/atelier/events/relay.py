@@ -20,6 +20,7 @@ from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
+from atelier.retry import Backoff
 
 if TYPE_CHECKING:
     from atelier.events.bus import Bus
@@ -36,10 +37,7 @@ BUSY_SECONDS = 0.02  # between looks while a transaction that has written events
 STANDBY_SECONDS = (
     1.0  # between tries for the lock; to wait in the lock would hold up vacuum everywhere
 )
-PAUSES_SECONDS = (
-    0.1,
-    5.0,
-)  # the first and the longest after a failure of bus or database; each doubles
+PAUSES_SECONDS = (0.1, 5.0)  # the first and the longest after failures of bus or database
 STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
 GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
 CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
@@ -114,17 +112,17 @@ async def run(
     declared with its patterns. The URL must lead to PostgreSQL itself: a pooler that shares
     sessions shares their locks.
     """
-    pauses = _Pauses()
+    backoff = Backoff(*PAUSES_SECONDS)
     while not stop.is_set():
         pulse.beat("relay")
         try:
             async with _connected(database_url) as (connection, lost):
                 if await _win(connection, stop, lost):
-                    pauses.reset()
+                    backoff.reset()
                     carrier = Relay(connection, lost, bus, stop, services)
                     await _lead(carrier, lost, periodics, stop)
         except DATABASE_ERRORS as error:
-            pause = pauses.next()
+            pause = backoff.next()
             log.warning("lost the database, connecting again in %.1f s: %r", pause, error)
             await _first(pause, stop)
 
@@ -216,7 +214,7 @@ class Relay:
     async def carry(self) -> None:
         """Send what is there, sleep, and again."""
         await self._connection.add_listener(WAKE_CHANNEL, lambda *_: self._woken.set())
-        pauses = _Pauses()
+        backoff = Backoff(*PAUSES_SECONDS)
         self._position = await self._connection.fetchval("SELECT position FROM relay_position")
         rows: list[asyncpg.Record] = []
         while not self._stop.is_set():
@@ -231,10 +229,10 @@ class Relay:
                 rows = await self.send(rows)
                 if not rows and not self._confirmed:
                     await self.sleep()
-                pauses.reset()
+                backoff.reset()
             except _NotSentError as error:
                 rows = []  # to be read again: the bus may have taken some
-                pause = pauses.next()
+                pause = backoff.next()
                 log.warning(
                     "the bus does not take events, again in %.1f s: %r", pause, error.__cause__
                 )
@@ -349,22 +347,6 @@ class Relay:
 
 class _NotSentError(Exception):
     """The bus did not confirm."""
-
-
-class _Pauses:
-    """How long to wait after one more failure in a row, in seconds."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Things work again."""
-        self._next = PAUSES_SECONDS[0]
-
-    def next(self) -> float:
-        """The pause after this failure."""
-        pause, self._next = self._next, min(2 * self._next, PAUSES_SECONDS[1])
-        return pause
 
 
 def waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:

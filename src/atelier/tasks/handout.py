@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.retry import Backoff
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS
 
@@ -30,7 +31,7 @@ Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement wit
 
 # For which a take waits while every free task is locked by others who may yet give it back
 PATIENCE_SECONDS = 5.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1
+PAUSES_SECONDS = (0.002, 0.1)  # between looks
 EXPIRE_LIMIT = 1000  # leases ended by one statement
 
 # SKIP LOCKED: no taker waits for another. What follows ($1, true, $3) and is of $1 are its free
@@ -109,7 +110,7 @@ async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta
     come free again.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    pause = FIRST_PAUSE_SECONDS
+    backoff = Backoff(*PAUSES_SECONDS)
     while True:
         above = floors.get(owner_id)
         taken = await fetch(TAKE, owner_id, lease, above)
@@ -128,8 +129,7 @@ async def take(fetch: Fetch, floors: Watermarks, owner_id: int, lease: timedelta
             raise Unavailable(
                 "The last free tasks are just being handed out or deleted.", retry_after=1
             )
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(backoff.next())
 
 
 async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
+from atelier.retry import Backoff
 from atelier.up.engines.process import follow_parent
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("atelier.up")
 
-FIRST_PAUSE_SECONDS = 0.2  # before a role that died is started again; doubles with each death
-LONGEST_PAUSE_SECONDS = 30
+PAUSES_SECONDS = (0.2, 30)  # the first and the longest before what died is started again
 HEALTHY_SECONDS = 30  # a role that lived this long had no trouble in starting
 LINE_BYTES = 64 * 1024  # a longer line is broken
 READ_BYTES = 64 * 1024
@@ -39,17 +39,16 @@ class RoleFailed(AtelierError):
 
 
 class Pauses:
-    """Exponential back-off with a cap, forgotten after a healthy life."""
+    """The back-off between starts, forgotten after a healthy life."""
 
     def __init__(self) -> None:
-        self._next = FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(*PAUSES_SECONDS)
 
     def after(self, lifetime: float) -> float:
         """Seconds to wait before the next start of something that lived for `lifetime` seconds."""
         if lifetime >= HEALTHY_SECONDS:
-            self._next = FIRST_PAUSE_SECONDS
-        pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE_SECONDS)
-        return pause
+            self._backoff.reset()
+        return self._backoff.next()
 
 
 class Child:
