@@ -23,6 +23,7 @@ from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
+from atelier.disk import FULL, fsync
 from atelier.errors import Conflict, NotFound, Unavailable
 
 RETRY_SECONDS = 30  # somebody has to make room, or to mend the folder
@@ -36,7 +37,6 @@ FOLDER_MODE, FILE_MODE = (
     0o750,
     0o640,
 )  # pictures are private: nothing for other users of the machine
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNUSABLE = {
     errno.EACCES: "the folder of blobs is closed to us",
     errno.EPERM: "the folder of blobs is closed to us",
@@ -180,7 +180,7 @@ class DirectoryBlobs:
         with (
             suppress(PermissionError) if folder == self.root else nullcontext()
         ):  # passed through, but not read
-            _fsync(folder.parent)
+            fsync(folder.parent)
         self._durable.add(folder)
 
     def _probe(self) -> None:
@@ -199,7 +199,7 @@ class DirectoryBlobs:
             temporary = self.incoming / secrets.token_hex(16)
             _write(temporary, content)
             temporary.replace(self.root / MARK)
-            _fsync(self.root)
+            fsync(self.root)
 
     def _get(self, key: str) -> bytes:
         with self._open(key) as file:
@@ -225,7 +225,7 @@ def _delete(paths: Iterable[Path]) -> None:
                 path.unlink()
                 folders.add(path.parent)
         for folder in folders:
-            _fsync(folder)
+            fsync(folder)
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
@@ -268,7 +268,7 @@ def _adopt(source: Path, target: Path) -> bool:
     """Take a complete file over without copying; False when it lies elsewhere or belongs to somebody else."""
     try:
         source.chmod(FILE_MODE)
-        _fsync(source)
+        fsync(source)
         _publish(source, target)
     except OSError as error:
         if error.errno not in FOREIGN:
@@ -300,15 +300,7 @@ def _publish(temporary: Path, target: Path) -> None:
     except FileExistsError as error:
         raise Conflict("such a blob exists") from error
     temporary.unlink()
-    _fsync(target.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(target.parent)
 
 
 def _stat_of(key: str, stat: os.stat_result) -> Stat:

@@ -15,10 +15,11 @@ from typing import Literal
 
 import msgspec
 
-from atelier.classify.disk import append, sync_folder
+from atelier.classify.append import append
 from atelier.classify.engine import Engine, Means
 from atelier.classify.outcomes import Entry, Failure, Kind, Result
 from atelier.classify.pool import Work
+from atelier.disk import fsync
 
 ALIVE_SECONDS = 5.0
 """Between two signs of life of a chunk that is being done."""
@@ -101,7 +102,7 @@ class Outcome:
         """Make it the outcome, durably."""
         os.fsync(self._descriptor)
         self.path.replace(self._chunk.done)
-        sync_folder(self._chunk.done.parent)
+        fsync(self._chunk.done.parent)
 
     def close(self) -> None:
         """Close the file, and remove it if it did not become the outcome."""

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from atelier.classify.disk import append
+from atelier.classify.append import append
 
 _BLOCK = 1 << 20
 _PRINT = 4096  # bytes before a position that its fingerprint covers

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from atelier.classify.disk import append
+from atelier.classify.append import append
 from atelier.errors import AtelierError
 
 _HEADER = struct.Struct("<4sIIIQI")

@@ -14,7 +14,6 @@ here is ever without an owner.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import heapq
 import os
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 
+from atelier.disk import fsync, lock
 from atelier.errors import AtelierError
 
 FORMAT = 1  # of the manifest; a restore refuses a later one
@@ -97,13 +97,13 @@ class Archive:
     def locked(self) -> Iterator[None]:
         """Make the folder if need be, and keep every other backup out of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupError(
-                    f"another backup is being made in {self.folder}: wait for it"
-                ) from None
+        try:
+            descriptor = lock(self.folder / LOCK)
+        except BlockingIOError:
+            raise BackupError(
+                f"another backup is being made in {self.folder}: wait for it"
+            ) from None
+        with os.fdopen(descriptor):
             yield
 
     def whole(self) -> list[Path]:
@@ -131,9 +131,8 @@ class Archive:
             name = now.astimezone(UTC).strftime(NAME)
             draft = self.folder / f"{name}{UNFINISHED}"
             if not draft.exists() and not (self.folder / name).exists():
-                draft.mkdir(
-                    0o700
-                )  # whoever may enter the folder itself: password hashes and sessions are in it
+                # Whoever may enter the folder itself: password hashes and sessions are in it
+                draft.mkdir(0o700)
                 (draft / TABLES).mkdir()
                 return draft
             now += timedelta(seconds=1)
@@ -234,15 +233,6 @@ def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fsync(path: Path) -> None:
-    """On disk when this returns."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unfinished(path: Path) -> bool:

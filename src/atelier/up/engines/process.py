@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from atelier.disk import lock
 from atelier.up.engines.errors import FolderBusy, FolderInUse, from_log, from_os_error
 
 if TYPE_CHECKING:
@@ -104,15 +104,10 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
     raises FolderInUse at once when the starter lives.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _locked(path, folder, time.monotonic() + patience_seconds)
+        _sign(descriptor)
     except OSError as error:
         raise from_os_error(error, path) from error
-    try:
-        _wait_for_lock(descriptor, folder, time.monotonic() + patience_seconds)
-        _sign(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
     return descriptor
 
 
@@ -128,12 +123,12 @@ def lock_owner(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
+def _locked(path: Path, folder: Path, deadline: float) -> int:
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock(path)
         except BlockingIOError:
-            owner = _living_owner(descriptor)
+            owner = lock_owner(path)
             if owner not in (None, os.getpid()):
                 raise FolderInUse(
                     f"{folder} is in use by another running instance (process {owner})."
@@ -143,8 +138,6 @@ def _wait_for_lock(descriptor: int, folder: Path, deadline: float) -> None:
                     f"{folder} is still in use by an earlier instance's engine."
                 ) from None
             time.sleep(POLL_SECONDS)
-        else:
-            return
 
 
 def _sign(descriptor: int) -> None:
