@@ -1,4 +1,4 @@
-"""PostgreSQL: the declarative base, the engine for transactions, the pool for hot reads, and UTC datetimes.
+"""PostgreSQL: declarative base, engine for transactions, pool for hot reads, UTC datetimes.
 
 Knows no table of any slice.
 """
@@ -32,6 +32,13 @@ from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 
 STATEMENT_TIMEOUT_MS = 15_000  # nothing a request or job asks for may hold a connection longer
 
+# Of connections that hold a lock or a subscription: PostgreSQL ends those of a machine that has
+# vanished after 25 s.
+KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 CONNECT_SECONDS = 5
 LOOK_UPS = 256  # rows by id of one round trip
 RETRY_SECONDS = 2  # an engine that was killed is back by then
@@ -69,7 +76,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
-    """A connection whose statements leave no state behind: to reset it on return would double the round trips."""
+    """A connection whose statements leave no state behind.
+
+    To reset it on return would double the round trips.
+    """
 
     def get_reset_query(self) -> str:
         """Nothing to do."""
@@ -77,13 +87,16 @@ class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
 
 
 def _refuse_closed(connection: Any, *_: object) -> None:
-    """Have the pool open a new connection in place of one whose server has gone: its loss is known without asking."""
+    """Have the pool open a new connection in place of one whose server has gone.
+
+    Its loss is known without asking.
+    """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
 
 
 class Database:
-    """One process's connections: `begin()` for transactions, `fetch()` for hot reads without the ORM.
+    """One process's connections: `session()` for transactions, `fetch()` for hot reads.
 
     `url` is `postgresql://...` (libpq's form, sockets by `?host=`). Connections are opened on
     first use.
@@ -169,7 +182,7 @@ class Database:
         CONNECTIONS_LIMIT.labels("reads").set(self._connections)
 
     async def by_id(self, query: str, key: int) -> asyncpg.Record | None:
-        """The row whose `id` is `key`; what is asked for while one look-up is under way shares the next.
+        """The row whose `id` is `key`; calls during one look-up share the next.
 
         `query` is a constant that selects rows, their `id` among them, by `$1::bigint[]`.
         """

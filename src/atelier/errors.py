@@ -8,9 +8,11 @@ answers requests has an entry in `atelier.problem_types`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from atelier.problem_types import PROBLEM_TYPES
+
+REFUSED = "Some values are not acceptable."
 
 
 class AtelierError(Exception):
@@ -60,6 +62,11 @@ class Invalid(AtelierError):
     ) -> None:
         super().__init__(detail, slug=slug)
         self.errors = errors or []
+
+    @classmethod
+    def at(cls, *place: str, message: str, detail: str = REFUSED) -> Self:
+        """One value of the request: where it stands, and what is wrong with it."""
+        return cls(detail, errors=[{"loc": list(place), "msg": message}])
 
 
 class Malformed(AtelierError):

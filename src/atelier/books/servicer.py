@@ -53,7 +53,7 @@ class BookServicer(BookServiceServicer):
     async def GetBook(self, request: pb.GetBookRequest, _: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
         """One book."""
         if request.id < 1:
-            raise _invalid("id", "must be 1 or more")
+            raise Invalid.at("id", message="must be 1 or more", detail="id must be 1 or more")
         return pb.GetBookResponse(book=_book(await queries.row(self._database, request.id)))
 
     async def ListBooks(self, request: pb.ListBooksRequest, _: Context) -> pb.ListBooksResponse:  # noqa: N802 - as above
@@ -76,7 +76,11 @@ class BookServicer(BookServiceServicer):
         """Every change after a position, then every change as it comes."""
         after = request.after_sequence
         if after < 0:
-            raise _invalid("after_sequence", "must not be negative")
+            raise Invalid.at(
+                "after_sequence",
+                message="must not be negative",
+                detail="after_sequence must not be negative",
+            )
         async for batch in self._tail.follow(after):
             for _, change in batch.items:
                 await context.write(change)
@@ -85,10 +89,6 @@ class BookServicer(BookServiceServicer):
         raise Unavailable(
             "The server is going down; watch again after the last sequence.", retry_after=0
         )
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(f"{field} {message}", errors=[{"loc": [field], "msg": message}])
 
 
 def _book(row: asyncpg.Record) -> pb.Book:

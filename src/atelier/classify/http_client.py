@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,8 +16,10 @@ from urllib.parse import unquote, urlsplit
 import httptools
 
 from atelier.errors import AtelierError
+from atelier.observe.logs import Redactor
 
 ANSWER_MOST = 1 << 20
+_redact = Redactor()
 """Bytes of an answer's body, and of all that is none; a service that sends more has gone mad."""
 
 CONNECT_SECONDS = 10.0
@@ -55,9 +56,9 @@ class Endpoint:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadURL(f"{without_password(url)!r}: {error}") from error
+            raise BadURL(f"{_redact(url)!r}: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadURL(f"{without_password(url)!r} is not an http:// or https:// URL")
+            raise BadURL(f"{_redact(url)!r} is not an http:// or https:// URL")
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.ssl = ssl.create_default_context() if parts.scheme == "https" else None
@@ -87,11 +88,6 @@ class Endpoint:
         return b"".join(
             (f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body)
         )
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be shown and kept: without the name and password before its host."""
-    return re.sub(r"(//)[^/?#]*@", r"\1", url)
 
 
 class Connection(asyncio.Protocol):

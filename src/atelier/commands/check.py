@@ -21,6 +21,7 @@ from atelier.blobs import Blobs, ownership
 from atelier.commands.repair import repair
 from atelier.database import Database
 from atelier.errors import NotFound
+from atelier.events import outbox
 from atelier.roles.store import REFERENCED
 
 if TYPE_CHECKING:
@@ -47,11 +48,6 @@ _ORPHANED = (
 )
 _WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT kept"
 _REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
-# A subject's events are numbered without gaps; the oldest may have been pruned.
-_GAPS = (
-    "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
-    "count(*)"
-)
 # Held: it outlives its transaction, which would hold up vacuum for as long as all originals are
 # read.
 _ORIGINALS = """
@@ -130,7 +126,7 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
         if deep:
             await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
-        report.gaps = [row["subject"] for row in await connection.fetch(_GAPS)]
+        report.gaps = [row["subject"] for row in await connection.fetch(outbox.GAPS)]
         report.missing = [
             row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])
         ]

@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 
 from atelier import locks
+from atelier.database import KEEPALIVE
 from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
@@ -41,13 +42,7 @@ PAUSES_SECONDS = (0.1, 5.0)  # the first and the longest after failures of bus o
 STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
 GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
 CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
-SERVER_SETTINGS = {
-    "application_name": "atelier relay",
-    # The lock of a relay whose machine vanished is free after 25 s.
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
+SERVER_SETTINGS = {"application_name": "atelier relay"} | KEEPALIVE
 # The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
 DATABASE_ERRORS = (
     OSError,

@@ -11,10 +11,9 @@ from typing import Any
 from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from django.core.files.uploadhandler import FileUploadHandler
 
-from atelier.errors import Invalid, TooLarge, Unavailable
+from atelier.errors import REFUSED, Invalid, TooLarge, Unavailable
 from atelier.files import django_setup
 from atelier.files.inspectors.detect import HEAD_BYTES
-from atelier.http.complaints import REFUSED
 from atelier.http.upload import clean_name, spool_folder
 from atelier.observe.metrics import UPLOADED
 

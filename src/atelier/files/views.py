@@ -13,13 +13,13 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
-from atelier.errors import Invalid, Malformed, NotFound
+from atelier.errors import REFUSED, Invalid, Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination, invalid
 from atelier.files.serializers import FileSerializer
-from atelier.http.complaints import REFUSED, unknown, unknown_parameters
+from atelier.http.complaints import unknown, unknown_parameters
 
 UPLOAD = "POST /api/upload"
 FIELD = "file"

@@ -9,9 +9,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from atelier.errors import Invalid
+from atelier.errors import REFUSED, Invalid
 
-REFUSED = "Some values are not acceptable."
 REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
 UNKNOWN = "There is no such field"

@@ -24,8 +24,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier import problems
-from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.http.complaints import REFUSED, REQUIRED, complaint, unknown
+from atelier.errors import REFUSED, AtelierError, Invalid, Unavailable
+from atelier.http.complaints import REQUIRED, complaint, unknown
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problem_types import BASE

@@ -30,8 +30,8 @@ from multipart import (
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
-from atelier.errors import Invalid, Malformed, TooLarge, Unavailable, Unsupported
-from atelier.http.complaints import REFUSED, unknown
+from atelier.errors import REFUSED, Invalid, Malformed, TooLarge, Unavailable, Unsupported
+from atelier.http.complaints import unknown
 from atelier.observe.metrics import UPLOADED
 
 if TYPE_CHECKING:

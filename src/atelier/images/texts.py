@@ -1,4 +1,7 @@
-"""The words people give to a picture: normalised, bounded and free of characters that no store or screen can hold."""
+"""The words people give to a picture: normalised and bounded.
+
+They are free of characters that no store or screen can hold.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import unicodedata
 from collections.abc import Iterable
 
 from atelier.errors import Invalid
-from atelier.http.complaints import REFUSED
 
 TITLE_LIMIT = 300  # characters
 TAG_LIMIT = 100  # characters of one tag
@@ -40,7 +42,7 @@ def tags(texts: Iterable[str]) -> list[str]:
     words = [" ".join(_clean(part, "tags").split()) for text in texts for part in text.split(",")]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:
-        raise _invalid("tags", f"At most {TAGS_LIMIT} tags")
+        raise Invalid.at("body", "tags", message=f"At most {TAGS_LIMIT} tags")
     return [_bounded(word, "tags", 1, TAG_LIMIT) for word in unique]
 
 
@@ -50,15 +52,11 @@ def _clean(text: str, field: str) -> str:
         unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT
         for character in text
     ):
-        raise _invalid(field, "Control characters are not allowed")
+        raise Invalid.at("body", field, message="Control characters are not allowed")
     return text
 
 
 def _bounded(text: str, field: str, least: int, most: int) -> str:
     if not least <= len(text) <= most:
-        raise _invalid(field, f"{least} to {most} characters, not {len(text)}")
+        raise Invalid.at("body", field, message=f"{least} to {most} characters, not {len(text)}")
     return text
-
-
-def _invalid(field: str, message: str) -> Invalid:
-    return Invalid(REFUSED, errors=[{"loc": ["body", field], "msg": message}])

@@ -26,7 +26,6 @@ from atelier.http.health import dependencies
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
-from atelier.http.upload import spool_folder, sweep
 from atelier.images import service as images_service
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
@@ -98,7 +97,6 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep(spool_folder(settings))
         following = asyncio.create_task(
             revocations.follow(resources.redis, resources.authenticator)
         )

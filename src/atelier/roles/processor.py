@@ -22,6 +22,7 @@ from atelier.events import messages
 from atelier.events.messages import Outcome, ProcessImage
 from atelier.imaging.characters import needs_shaping
 from atelier.imaging.coverage import coverage
+from atelier.imaging.fontfiles import FontFile
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.observe import health, systemd, tracing
 from atelier.observe.metrics import SANDBOX_ENDS
@@ -47,16 +48,16 @@ def main(settings: Settings) -> int:
 
     Raises SettingsError for a font or a folder that cannot be used.
     """
-    require_font(settings)
+    font = require_font(settings)
     require_blobs(settings, write=False)
-    return run_role(SERVICE, settings, run)
+    return run_role(SERVICE, settings, partial(run, font=font))
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
+async def run(settings: Settings, stop: asyncio.Event, font: FontFile | None = None) -> None:
     """Process pictures and log events until `stop`; what was begun is finished first."""
+    font = font or require_font(settings)
     redis = bootstrap.open_redis(settings)
     bus = bootstrap.open_bus(settings, redis)
-    font = require_font(settings)
     log.info("captions are drawn in %s", font)
     if flaw := unshaped():
         log.warning("%s", flaw)
@@ -76,7 +77,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         "bus": bus.ping,
         "blobs": partial(require_store, blobs),
     }
-    processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
+    store = bootstrap.store_queue(settings, redis)
+    processor = Processor(settings, blobs, sandbox, store, Captions(settings, font))
     queue = bootstrap.process_queue(settings, redis)
     try:
         with worker_name(SERVICE, settings) as name:
@@ -97,9 +99,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def require_store(blobs: Blobs) -> None:
-    """Raises Unavailable for a store that nobody has marked: who writes does so first, so no volume is mounted here.
+    """Raises Unavailable for a store that nobody has marked.
 
-    Every picture in it would be taken for one that was deleted.
+    Who writes does so first, so no volume is mounted here, and every picture in it would be taken
+    for one that was deleted.
     """
     if not await blobs.mark():
         raise Unavailable("the blob store has no mark: is the volume mounted?")
@@ -109,10 +112,15 @@ class Processor:
     """Renders one job at a time per sandbox child."""
 
     def __init__(
-        self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue
+        self,
+        settings: Settings,
+        blobs: Blobs,
+        sandbox: Sandbox[list[Rendition]],
+        store: Queue,
+        captions: Captions,
     ) -> None:
         self._attempts = settings.job_attempts
-        self._captions = Captions(settings)
+        self._captions = captions
         self._limits = Limits(pixels=settings.pixel_limit)
         self._blobs = blobs
         self._sandbox = sandbox
@@ -201,8 +209,8 @@ class Processor:
 class Captions:
     """How this processor draws captions, whatever the settings of the API that made the job."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._font = require_font(settings)
+    def __init__(self, settings: Settings, font: FontFile) -> None:
+        self._font = font
         self._asked = settings.caption_font
         self._size = settings.caption_size if "caption_size" in settings.model_fields_set else None
         self._signs = coverage(self._font.path, self._font.index)

@@ -79,16 +79,17 @@ class Base64Json:
         except orjson.JSONDecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error.msg}.") from None
         if not isinstance(fields, dict):
-            raise _invalid([], "A JSON object is needed")
+            raise Invalid.at("body", message="A JSON object is needed")
         given = fields.pop(self._name, None)
         if not self._found:
-            raise _invalid(
-                [self._name], REQUIRED if given is None else "A base64 string is needed"
+            raise Invalid.at(
+                "body",
+                self._name,
+                message=REQUIRED if given is None else "A base64 string is needed",
             )
-        if (
-            given is None or given
-        ):  # a name that is given twice: the later value counts everywhere else, so neither may count here
-            raise _invalid([self._name], "Given twice")
+        # A name that is given twice: the later value counts everywhere else, so neither may here
+        if given is None or given:
+            raise Invalid.at("body", self._name, message="Given twice")
         return fields
 
     def _skip(self, chunk: bytes, place: int) -> int:
@@ -117,7 +118,7 @@ class Base64Json:
             self._depth += _DEPTH[mark]
         elif self._is_field():
             if self._found:
-                raise _invalid([self._name], "Given twice")
+                raise Invalid.at("body", self._name, message="Given twice")
             self._keep(b'"')
             self._state, self._found = State.FIELD, True
             self._last = slice(0, 0)
@@ -143,7 +144,7 @@ class Base64Json:
     def _keep(self, part: bytes) -> None:
         self._rest += part
         if len(self._rest) > REST_BYTES:
-            raise _invalid([], f"More than {REST_BYTES} bytes beside `{self._name}`")
+            raise Invalid.at("body", message=f"More than {REST_BYTES} bytes beside `{self._name}`")
 
 
 class Base64:
@@ -188,17 +189,12 @@ class Base64:
         return plain, tail
 
     def _bad(self) -> Invalid:
-        return _invalid(
-            [self._name],
-            "Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)",
+        return Invalid.at(
+            "body",
+            self._name,
+            message="Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)",
         )
 
 
 def _character(escape: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escape[1].decode()) if escape[1] else b"/"
-
-
-def _invalid(place: list[str], message: str) -> Invalid:
-    return Invalid(
-        "Some values are not acceptable.", errors=[{"loc": ["body", *place], "msg": message}]
-    )

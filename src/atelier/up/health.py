@@ -1,25 +1,23 @@
-"""Whether an API answers, asked with nothing but a socket."""
+"""Whether an API answers, asked without blocking the loop."""
 
 from __future__ import annotations
 
 import asyncio
+
+from atelier.observe import probe
 
 HEALTH_TIMEOUT_SECONDS = 2  # for one answer
 
 
 async def is_healthy(host: str, port: int) -> bool:
     """Whether the API answers `GET /healthz` with 200."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(probe.LOCAL.get(host, host), port)
             try:
-                writer.write(
-                    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-                )
-                status = await reader.readline()
+                writer.write(probe.request("/healthz"))
+                return probe.status_of(await reader.readline()) == 200
             finally:
                 writer.close()
     except (OSError, TimeoutError):
         return False
-    return status.split()[1:2] == [b"200"]

@@ -1,4 +1,7 @@
-"""The embedded engines of `atelier up`: started where no URL is set, started again when they die, stopped last."""
+"""The embedded engines of `atelier up`.
+
+Started where no URL is set, started again when they die, stopped last.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,7 @@ from typing import TYPE_CHECKING
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
 from atelier.up.engines.errors import FolderBusy
-from atelier.up.engines.process import (
-    PATIENCE_SECONDS,
-    POLL_SECONDS,
-    START_SECONDS,
-    STOP_SECONDS,
-    trim_log,
-)
+from atelier.up.engines.process import PATIENCE_SECONDS, trim_log
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -60,16 +57,8 @@ class Server:
 
     async def ready(self) -> None:
         """Wait until it takes connections. Raises EngineError when it ends instead."""
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while not self.engine.is_ready():
-            self.engine.check()
-            if asyncio.get_running_loop().time() > deadline:
-                self.engine.halt()
-                raise EngineError(
-                    f"{self.engine.name} is not ready after {START_SECONDS} s (see "
-                    f"{self.engine.log})."
-                )
-            await asyncio.sleep(POLL_SECONDS)
+        for pause in self.engine.starting():
+            await asyncio.sleep(pause)
 
     async def keep(self) -> None:
         """Start it again whenever it dies."""
@@ -107,16 +96,9 @@ class Server:
     async def stop(self) -> None:
         """End it in order; by force when it takes too long."""
         self._stopping = True
-        engine = self._engine
-        if engine is None:
-            return
-        if engine.is_alive():
-            engine.process.send_signal(engine.stop_signal)
-        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
-        while engine.is_alive():
-            if asyncio.get_running_loop().time() > deadline:
-                engine.halt()
-            await asyncio.sleep(POLL_SECONDS)
+        if self._engine is not None:
+            for pause in self._engine.stopping():
+                await asyncio.sleep(pause)
 
     def kill(self) -> None:
         """End it at once; the next start recovers."""

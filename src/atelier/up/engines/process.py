@@ -1,4 +1,7 @@
-"""One engine as a child process: follows its parent into death, holds a lock on its folder, stops in order."""
+"""One engine as a child process.
+
+It follows its parent into death, holds a lock on its folder and stops in order.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +94,10 @@ def command_line(pid: int) -> list[str]:
 
 
 def lock_folder(folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> int:
-    """Lock an engine's folder by a file beside it: PostgreSQL wants the folder itself empty at first."""
+    """Lock an engine's folder by a file beside it.
+
+    PostgreSQL wants the folder itself empty at first.
+    """
     return take_lock(folder.with_name(f"{folder.name}.lock"), folder, patience_seconds)
 
 
@@ -174,15 +180,37 @@ class Engine:
         if not self.is_alive():
             raise from_log(self.name, self.last_words(), self.log)
 
-    def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Block until it takes connections."""
+    def starting(self, seconds: float = START_SECONDS) -> Iterator[float]:
+        """Look again and again until it takes connections; yields how long to wait between looks.
+
+        Raises EngineError when it ends instead, or is not ready in time.
+        """
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             self.check()
             if time.monotonic() > deadline:
                 self.halt()
                 raise from_log(self.name, f"not ready after {seconds:.0f} s", self.log)
-            time.sleep(POLL_SECONDS)
+            yield POLL_SECONDS
+
+    def stopping(self, seconds: float = STOP_SECONDS) -> Iterator[float]:
+        """End it in order, everything on disk; by force when it has not ended in time.
+
+        Yields how long to wait between looks.
+        """
+        if self.is_alive():
+            self.process.send_signal(self.stop_signal)
+        deadline = time.monotonic() + seconds
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                self.halt()
+                return
+            yield POLL_SECONDS
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Block until it takes connections. Raises as `starting` does."""
+        for pause in self.starting(seconds):
+            time.sleep(pause)
 
     def last_words(self) -> str:
         """What it wrote to its log since it was started, the end of it."""
@@ -192,13 +220,9 @@ class Engine:
             return log.read().decode("utf-8", "replace")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """End it in order, everything on disk; by force when it has not ended in time."""
-        if self.is_alive():
-            self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.halt()
+        """Block until it has ended as `stopping` ends it."""
+        for pause in self.stopping(seconds):
+            time.sleep(pause)
 
     def halt(self, seconds: float = 5) -> None:
         """End it at once; the next start recovers from its write-ahead log."""
@@ -253,7 +277,10 @@ def spawn(
     death_signal: int,
     account: Account | None,
 ) -> subprocess.Popen[bytes]:
-    """Start an engine in a session of its own: Ctrl-C in a terminal must reach the supervisor alone."""
+    """Start an engine in a session of its own.
+
+    Ctrl-C in a terminal must reach the supervisor alone.
+    """
     return subprocess.Popen(  # noqa: S603 - paths of engines we looked up
         arguments,
         cwd=cwd,

@@ -1,4 +1,4 @@
-"""Where the embedded engines and the ports of a data folder are, for commands that run beside `atelier up`."""
+"""Where the engines and ports of a data folder are, for commands that run beside `atelier up`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 
 import orjson
 
-FILE = "engines.json"
+from atelier.disk import replace
+from atelier.observe.probe import ENGINES
 
 
 def note(folder: Path, urls: Mapping[str, str]) -> None:
     """Write down URLs and ports, by the name of their setting, for this machine's user alone."""
-    draft = folder / f"{FILE}.new"
-    draft.touch(mode=0o600)
-    draft.write_bytes(orjson.dumps(dict(urls)))
-    draft.replace(folder / FILE)
+    replace(folder / ENGINES, orjson.dumps(dict(urls)), mode=0o600)
 
 
 def noted(folder: Path, name: str) -> str | None:
-    """The URL of an engine, or a port, that is or was in use until its supervisor was killed; None after a stop."""
+    """The URL of an engine, or a port: in use, or until its supervisor was killed.
+
+    None after a stop.
+    """
     try:
-        urls = orjson.loads((folder / FILE).read_bytes())
+        urls = orjson.loads((folder / ENGINES).read_bytes())
     except (OSError, ValueError):
         return None
     return urls.get(name) if isinstance(urls, dict) else None
@@ -29,4 +30,4 @@ def noted(folder: Path, name: str) -> str | None:
 
 def forget(folder: Path) -> None:
     """The engines have been stopped."""
-    (folder / FILE).unlink(missing_ok=True)
+    (folder / ENGINES).unlink(missing_ok=True)
