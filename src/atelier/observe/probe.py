@@ -16,7 +16,7 @@ import time
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
 LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is found
-MODEL = "../settings.py"
+MODEL = "../settings/model.py"
 FIELD = re.compile(r"^    (\w+): .+ = Field\(", re.MULTILINE)  # of its class
 ENGINES = "engines.json"  # where `atelier up` writes down in its data folder which port it took
 HINT = "name the instance's folder by --data, or its port by --port"
