@@ -97,12 +97,12 @@ def store_queue(settings: Settings, redis: Redis) -> Queue:
 
 
 def database_url(settings: Settings) -> str:
-    """The database's URL."""
+    """URL of the database: the one that is set, else the embedded engine's."""
     return _url(settings, "database_url", "database")
 
 
 def redis_url(settings: Settings) -> str:
-    """Redis's URL."""
+    """URL of Redis: the one that is set, else the embedded engine's."""
     return _url(settings, "redis_url", "Redis")
 
 

@@ -82,7 +82,7 @@ class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
     """
 
     def get_reset_query(self) -> str:
-        """Nothing to do."""
+        """Nothing, as there is nothing to reset."""
         return ""
 
 
@@ -196,7 +196,7 @@ class Database:
         return [rows.get(key) for key in keys]
 
     async def close(self) -> None:
-        """Return every connection."""
+        """Close the pool and the engine."""
         if self._pool is not None:
             await self._pool.close()
         await self.engine.dispose()

@@ -81,7 +81,7 @@ class DirectoryBlobs:
         await self._run(self._put, key, source)
 
     async def get(self, key: str) -> bytes:
-        """The whole blob."""
+        """The whole blob, read at once. Raises NotFound."""
         return await self._run(self._get, key)
 
     async def stream(
@@ -130,7 +130,7 @@ class DirectoryBlobs:
         await self._run(self._probe)
 
     async def mark(self) -> bytes | None:
-        """What `set_mark` left."""
+        """The content that `set_mark` left; None where there is no mark."""
         return await self._run(self._mark)
 
     async def set_mark(self, content: bytes) -> None:

@@ -94,7 +94,7 @@ class S3Blobs:
         await self._run(self._put, check_key(key), source)
 
     async def get(self, key: str) -> bytes:
-        """The whole blob."""
+        """The whole blob, read at once. Raises NotFound."""
         return await self._run(self._get, check_key(key))
 
     async def stream(
@@ -132,7 +132,7 @@ class S3Blobs:
         await self._run(self._probe)
 
     async def mark(self) -> bytes | None:
-        """What `set_mark` left."""
+        """The content that `set_mark` left; None where there is no mark."""
         with suppress(NotFound):
             return await self._run(self._get, MARK)
         return None

@@ -41,6 +41,6 @@ def encode(row: asyncpg.Record) -> bytes:
 
 
 def decode(value: bytes) -> Tagged:
-    """What `encode` made."""
+    """Tag and record of a value that `encode` made."""
     etag, _, body = value.partition(b"\n")
     return Tagged(etag.decode(), body)

@@ -169,7 +169,7 @@ class Cache:
             log.warning("%d keys stay fenced for a while: %s", len(keys), error)
 
     async def close(self) -> None:
-        """Return every connection."""
+        """End the probe and return every connection."""
         if self._probe is not None:
             self._probe.cancel()
         await self._redis.aclose()

@@ -56,7 +56,7 @@ class Room:
             self._used += size
 
     async def free(self, size: int) -> None:
-        """Give it back."""
+        """Give back the room that `take` took."""
         async with self._freed:
             self._used -= size
             self._freed.notify_all()

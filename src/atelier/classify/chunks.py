@@ -86,11 +86,11 @@ class Outcome:
         self._turn = asyncio.Lock()
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Append an answer to the outcome."""
         await self._write(RESULT + msgspec.json.encode(line))
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Append a failure to the outcome."""
         await self._write(FAILURE + msgspec.json.encode(line))
 
     async def _write(self, line: bytes) -> None:

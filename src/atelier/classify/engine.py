@@ -28,10 +28,10 @@ class Recorder(Protocol):
     """Where outcomes go; a picture is done when its line is recorded."""
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Record the answer to a picture."""
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Record that a picture failed, and how."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Stale(ConnectionError):
 
 @dataclass(slots=True)
 class Response:
-    """An answer."""
+    """The answer to one request, its header names in small letters."""
 
     status: int = 0
     body: bytes = b""
@@ -123,11 +123,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio."""
+        """Keep the transport that asyncio has connected."""
         self._transport = transport  # type: ignore[assignment] # a stream's transport, which the types cannot say
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
+        """Parse what has come."""
         self._around += len(data)
         try:
             self._parser.feed_data(data)
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
             self._fail(BadAnswer(f"headers of more than {ANSWER_MOST} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio."""
+        """End the answer that was being waited for."""
         if (
             error is None
             and self._headed
@@ -154,19 +154,19 @@ class Connection(asyncio.Protocol):
         )
 
     def on_status(self, _reason: bytes) -> None:
-        """Called by httptools."""
+        """Note that an answer has begun."""
         self._started = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools."""
+        """Take one header from the parser."""
         self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Called by httptools."""
+        """Note that the head of the answer has ended."""
         self._headed = True
 
     def on_body(self, body: bytes) -> None:
-        """Called by httptools."""
+        """Take a piece of the body, within bounds."""
         self._size += len(body)
         self._around -= len(body)
         if self._size > ANSWER_MOST:
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Called by httptools."""
+        """Hand the answer to the request that waits for it."""
         if self._parser.get_status_code() < 200:
             self._reset()
             return

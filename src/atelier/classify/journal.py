@@ -100,7 +100,7 @@ class Files:
 
     @property
     def folder(self) -> Path:
-        """The journal."""
+        """The folder of the journal, beside the results."""
         return self.results.with_name(self.results.name + ".journal")
 
     @property
@@ -110,7 +110,7 @@ class Files:
 
     @property
     def walk(self) -> Path:
-        """The pictures found."""
+        """The log of the pictures that were found."""
         return self.folder / "walk.log"
 
     def retried(self, number: int) -> Path:

@@ -29,7 +29,7 @@ class Lines:
         self._turn = asyncio.Lock()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of lines."""
         os.close(self._descriptor)
 
     async def write(self, line: bytes) -> None:

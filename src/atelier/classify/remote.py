@@ -40,7 +40,7 @@ MISPLACED = (404, 405, 410)
 
 
 class Said(msgspec.Struct):
-    """The service's answer."""
+    """The service's answer to one picture, as JSON."""
 
     label: str | int = msgspec.field(name="class")
     score: float

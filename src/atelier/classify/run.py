@@ -60,7 +60,7 @@ class Doer(Protocol):
         """Run until `feed` returns."""
 
     async def put(self, entry: Entry) -> None:
-        """Begin a picture."""
+        """Begin a picture, once there is room for one more."""
 
     async def idle(self) -> None:
         """Wait until every picture that was begun is done."""
@@ -74,13 +74,13 @@ class Recording:
         self._telemetry = telemetry
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Record an answer, and pass it to the statistics."""
         await self._journal.result(line)
         if self._telemetry:
             self._telemetry.add(line)
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Record a failure in the journal alone."""
         await self._journal.failure(line)
 
 

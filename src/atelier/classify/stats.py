@@ -61,7 +61,7 @@ class Measure:
         )  # values by the key that DDSketch maps them to; 0 has none
 
     def add(self, value: int) -> None:
-        """Add one value."""
+        """Count one more value."""
         self.least = min(self.least, value) if self.count else value
         self.most = max(self.most, value)
         self.count += 1

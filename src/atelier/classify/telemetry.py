@@ -51,7 +51,7 @@ class Telemetry:
         self.last_error = ""
 
     def add(self, line: Result) -> None:
-        """Take a sample."""
+        """Keep a sample of an answer for the next batch."""
         self._held.append(Sample(line.elapsed_ms, line.label, line.size))
         if len(self._held) > HELD_MOST:
             del self._held[:BATCH_MOST]

@@ -21,7 +21,7 @@ class BearerAuthentication(BaseAuthentication):
     """`request.user` is the principal. Raises Unauthenticated."""
 
     def authenticate(self, request: Request) -> tuple[Principal, None]:
-        """Who asks."""
+        """The principal whose token the request carries."""
         known = request.META.get(PRINCIPAL)
         if known is not None:
             return known, None
@@ -29,7 +29,7 @@ class BearerAuthentication(BaseAuthentication):
         return at_once(django_setup.context().authenticator.authenticate(authorization)), None
 
     def authenticate_header(self, request: Request) -> str:
-        """What 401 says."""
+        """The challenge that goes with a 401."""
         return CHALLENGE
 
 

@@ -76,7 +76,7 @@ def configure(settings: Settings) -> Context:
 
 
 def context() -> Context:
-    """The process's own."""
+    """What this process works with; made of the environment when nothing was given."""
     if not _given:
         _given.append(Context(load()))
     return _given[0]

@@ -38,7 +38,7 @@ class Beat(bootsteps.StartStopStep):
     requires = frozenset({"celery.worker.components:Timer"})
 
     def start(self, parent: Any) -> None:
-        """From now on."""
+        """Begin to beat: the worker is coming up."""
         pulse.beat(LOOP)
         self._entry = parent.timer.call_repeatedly(BEAT_SECONDS, partial(pulse.beat, LOOP))
 

@@ -47,7 +47,7 @@ def start(settings: Settings) -> None:
 
 
 def stop() -> None:
-    """End it."""
+    """End the sandbox of this process, if there is one."""
     while _open:
         _open.pop()[0].close()
 

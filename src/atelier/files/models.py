@@ -90,7 +90,7 @@ class File(models.Model):
 
     @property
     def keys(self) -> list[str]:
-        """Its blobs."""
+        """The keys of its blobs."""
         return [str(self.file.name), *([self.thumbnail] if self.thumbnail else [])]
 
 
@@ -106,7 +106,7 @@ class Outbox(models.Model):
     traceparent = models.TextField(null=True, default=tracing.traceparent)  # noqa: DJ001 - the column as Alembic has it
 
     class Meta:
-        """Not ours."""
+        """The table is made and changed by Alembic."""
 
         managed = False
         db_table = "outbox"

@@ -80,7 +80,7 @@ class Mount:
         self._seen: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one ASGI request by Django in a thread."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
@@ -156,7 +156,7 @@ def _leave(together: threading.Barrier) -> None:
 
 
 class Body:
-    """A request's body."""
+    """A request's body, in memory while it is small, else in a file."""
 
     def __init__(self, folder: Path | None) -> None:
         self.size = 0

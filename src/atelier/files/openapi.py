@@ -129,7 +129,7 @@ class Operation(AutoSchema):
         return not self._canonical
 
     def get_tags(self) -> list[str]:
-        """One for all."""
+        """The one tag of all operations."""
         return [TAG]
 
     @property

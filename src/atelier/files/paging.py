@@ -49,7 +49,7 @@ class KeysetPagination(BasePagination):
         return rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        """The bare array."""
+        """The bare array; the next page stands in `Link`."""
         return Response(data, headers={"Link": self._link} if self._link else None)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

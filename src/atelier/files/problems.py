@@ -37,12 +37,12 @@ class JsonAlways(BaseContentNegotiation):
     def select_renderer(
         self, request: Any, renderers: Sequence[Any], format_suffix: Any = None
     ) -> Any:
-        """The only one."""
+        """The only renderer there is, whatever was asked for."""
         return renderers[0], renderers[0].media_type
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """DRF's exception handler."""
+    """The problem document of an error; DRF calls this for each that a view raises."""
     if isinstance(error, APIException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return from_status(error.status_code, DETAILS.get(error.status_code, ""))
     if isinstance(error, Http404):

@@ -38,7 +38,7 @@ class BlobStorage(Storage):
     """
 
     def get_available_name(self, name: str, max_length: int | None = None) -> str:
-        """The name itself."""
+        """The name itself, for keys are never given twice."""
         return check_key(name)
 
     def exists(self, name: str) -> bool:
@@ -50,7 +50,7 @@ class BlobStorage(Storage):
         return True
 
     def size(self, name: str) -> int:
-        """Bytes. Raises NotFound."""
+        """Size of a blob in bytes. Raises NotFound."""
         here = django_setup.context()
         return here.portal.run(here.blobs.stat(name)).size
 
@@ -67,7 +67,7 @@ class BlobStorage(Storage):
         return str(found)
 
     def delete(self, name: str) -> None:
-        """Remove one blob."""
+        """Remove one blob; a missing one is no error."""
         self.delete_all([name])
 
     def delete_all(self, names: Iterable[str]) -> None:
@@ -104,7 +104,7 @@ class RemoteFile(RawIOBase):
         self._piece = memoryview(b"")
 
     def readable(self) -> bool:
-        """Yes."""
+        """Yes: reading is all it can."""
         return True
 
     def seekable(self) -> bool:
@@ -137,7 +137,7 @@ class RemoteFile(RawIOBase):
         return count
 
     def close(self) -> None:
-        """End the stream."""
+        """End the stream of the blob."""
         self._end()
         super().close()
 

@@ -141,7 +141,7 @@ class SpoolHandler(FileUploadHandler):
         return Received(self.file_name, self.file)
 
     def upload_interrupted(self) -> None:
-        """It has not."""
+        """Close the spool: the rest of the upload will not come."""
         if self.file is not None:
             self.file.close()
 

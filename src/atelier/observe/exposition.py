@@ -54,7 +54,7 @@ class ErrorCounter(logging.Handler):
         super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One more."""
+        """Count one more line."""
         ERRORS.inc()
 
 
@@ -72,7 +72,7 @@ class ChildrensErrors(logging.Handler):
         logging.getLogger().addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One more."""
+        """Count one more line."""
         self._slots[self._own] += 1
 
     async def collect(self) -> None:
@@ -98,7 +98,7 @@ class Exposition:
         self._snapshot = folder / f"{os.getpid()}-{secrets.token_hex(4)}.prom" if folder else None
 
     def text(self) -> bytes:
-        """What Prometheus reads."""
+        """The metrics in the text format that Prometheus reads."""
         if self._snapshot is None:
             return _text(self._own())
         return _text(_merge(self._everybody(self._snapshot.parent)))

@@ -166,7 +166,7 @@ class TextFormatter(logging.Formatter):
         self._second = (0, "")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - hook
-        """UTC with milliseconds."""
+        """The time in UTC, with milliseconds."""
         second = int(record.created)
         known, text = self._second
         if second != known:
@@ -190,7 +190,7 @@ class TextFormatter(logging.Formatter):
         return line
 
     def line(self, record: logging.LogRecord) -> str:
-        """What `format` keeps."""
+        """The finished line, which `format` keeps for the next handler."""
         return self.redact(super().format(record))
 
 

@@ -60,7 +60,7 @@ def start(role: str, settings: Settings) -> None:
 
 
 def stop() -> None:
-    """Send what waits."""
+    """Send the spans that wait, then trace no more."""
     provider, _State.provider, _State.tracer = _State.provider, None, None
     if provider is not None:
         provider.shutdown()

@@ -65,7 +65,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def periodics(
     settings: Settings, database: Database, blobs: Blobs, process: Queue, store: Queue
 ) -> tuple[Periodic, ...]:
-    """The periodic duties."""
+    """What the active relay does again and again beside sending events."""
 
     async def offer_lost_images() -> None:
         async with database.session() as session:

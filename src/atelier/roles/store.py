@@ -78,7 +78,7 @@ def verify(settings: Settings) -> int:
 
 
 def take_over(settings: Settings) -> int:
-    """`atelier blobs adopt`."""
+    """Make the store this database's, whatever it holds; the exit code."""
     asyncio.run(adopt(settings))
     print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201 - the command's answer
     return 0

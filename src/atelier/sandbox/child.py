@@ -83,7 +83,7 @@ class NotReady(Exception):
 
 
 class Child(Generic[T]):
-    """A running child."""
+    """A confined child process, and the socket to it."""
 
     def __init__(self, plan: Plan[T]) -> None:
         self._plan = plan
@@ -109,7 +109,7 @@ class Child(Generic[T]):
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id of the child."""
         return self._process.pid
 
     def start(self) -> bool:

@@ -37,7 +37,7 @@ class Readiness:
         asyncio.get_running_loop().add_reader(self._inlet, self._read, tell)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening and remove the socket."""
         asyncio.get_running_loop().remove_reader(self._inlet)
         self._inlet.close()
         self._path.unlink(missing_ok=True)

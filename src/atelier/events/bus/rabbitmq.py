@@ -72,7 +72,7 @@ class RabbitBus:
         """Nothing to do: what is confirmed is on the disks of a quorum."""
 
     async def confirmed(self, position: int) -> int:
-        """All of it."""
+        """All of it: what a quorum has confirmed it does not lose."""
         return position
 
     async def declare(self, service: str, patterns: Sequence[str]) -> None:

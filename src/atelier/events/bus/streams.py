@@ -150,7 +150,7 @@ class StreamsBus:
             raise _unavailable() from error
 
     async def ping(self) -> None:
-        """Ask the engine."""
+        """Ask whether the engine of the stream answers."""
         try:
             await self._redis.ping()
         except TROUBLE as error:

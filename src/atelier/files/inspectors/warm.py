@@ -41,7 +41,7 @@ def warm_up() -> None:
 
 
 def samples() -> list[bytes]:
-    """One of each."""
+    """A small file of each kind, to be looked at once."""
     archive, tar, picture = io.BytesIO(), io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("[Content_Types].xml", "<a/>")
