@@ -1,13 +1,11 @@
-"""How a book looks from outside: the JSON record, and the form in which the cache keeps it with its entity tag."""
+"""How a book looks from outside: the JSON record, and the form in which the cache keeps it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import asyncpg
 import orjson
-
-if TYPE_CHECKING:
-    import asyncpg
 
 COLUMNS = "id, title, author, publication_date, sequence"
 SELECT_ONE = f"SELECT {COLUMNS} FROM books WHERE id = any($1::bigint[])"

@@ -8,20 +8,18 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from atelier.classify import sources
+from atelier.classify.engine import Recorder
 from atelier.classify.journal import Journal, JournalError
 from atelier.classify.lines import Lines
 from atelier.classify.outcomes import Entry, Failure, Result
+from atelier.classify.telemetry import Telemetry
 from atelier.classify.walker import Note, Order
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from atelier.classify.engine import Recorder
-    from atelier.classify.telemetry import Telemetry
 
 WINDOW_SECONDS = 0.05
 """Between two looks whether the window has moved on."""

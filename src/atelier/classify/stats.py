@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 from ddsketch import LogarithmicMapping
 
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Failure, Result
+from atelier.classify.outcomes import Failure, Result
 
 RELATIVE_ACCURACY = 0.01
 """Of the quantiles; counts, sums, minima and maxima are exact."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier.classify.http_client import BadAnswer, Client, Endpoint
-
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Result
+from atelier.classify.outcomes import Result
 
 BATCH_MOST = 500
 """Samples per request."""

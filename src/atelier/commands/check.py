@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import asyncpg
 from rich.console import Console
@@ -23,9 +22,7 @@ from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.events import outbox
 from atelier.roles.store import REFERENCED
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 ROWS = " UNION ALL ".join(REFERENCED)
 _COLLECT_REFERENCES = f"""

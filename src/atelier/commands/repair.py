@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.blobs import garbage
@@ -16,9 +15,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import statements as files
 from atelier.images import service as images
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 # What Atelier itself names its blobs (`new_key`); anything else that lies in the store is
 # somebody's who must know why.

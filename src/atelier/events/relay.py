@@ -10,21 +10,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import asyncpg
 import msgspec
 
 from atelier import locks
 from atelier.database import KEEPALIVE
+from atelier.events.bus import Bus
 from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
 from atelier.retry import Backoff
-
-if TYPE_CHECKING:
-    from atelier.events.bus import Bus
 
 Answer = TypeVar("Answer")
 

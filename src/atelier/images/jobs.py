@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,10 +12,8 @@ from atelier.events.messages import ProcessImage, encode, utcnow
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
-
-if TYPE_CHECKING:
-    from atelier.queue import Queue
-    from atelier.settings import Settings
+from atelier.queue import Queue
+from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
 CLOCK_SLACK = timedelta(seconds=2)  # between the database's clock and the queue's

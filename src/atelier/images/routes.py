@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
@@ -25,9 +25,7 @@ from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture

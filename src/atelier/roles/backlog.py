@@ -9,15 +9,12 @@ one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from atelier.bootstrap import SUBSCRIPTIONS
+from atelier.database import Database
+from atelier.events.bus import Bus
 from atelier.observe import metrics
 from atelier.queue import Queue
-
-if TYPE_CHECKING:
-    from atelier.database import Database
-    from atelier.events.bus import Bus
 
 COUNTED = 100_000  # rows of one kind; more are this many
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.blobs import ownership
@@ -13,12 +12,10 @@ from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.files import statements as files
 from atelier.images import records as images
+from atelier.settings import Settings
 from atelier.tasks import records as tasks
 
-if TYPE_CHECKING:
-    from atelier.settings import Settings
-
-    Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
+Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 # Every slice that stores blobs: which keys its rows refer to, as `key, sha256` (sha256 null: not
 # known).

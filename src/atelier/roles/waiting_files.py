@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 
 def count(settings: Settings) -> int | None:

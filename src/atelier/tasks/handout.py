@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,9 +22,7 @@ from atelier.errors import Conflict, NotFound, Unavailable
 from atelier.retry import Backoff
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS
-
-if TYPE_CHECKING:
-    from atelier.tasks.watermarks import Watermarks
+from atelier.tasks.watermarks import Watermarks
 
 Row = Mapping[str, Any]
 Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 
@@ -15,11 +15,9 @@ from atelier.errors import Unsupported
 from atelier.http.complaints import A_TEXT, REQUIRED, unknown
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import BATCH_BYTES, Spool, invalid, receive, spool_folder
+from atelier.settings import Settings
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 META_LIMIT = 10_000  # characters
 SLICE_BYTES = 256 * 1024  # of a body decoded at once

@@ -10,16 +10,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
 from atelier.retry import Backoff
 from atelier.up.engines.process import follow_parent
-
-if TYPE_CHECKING:
-    from atelier.up.reaper import Reaper
-    from atelier.up.screen import Console
-    from atelier.up.table import Role
+from atelier.up.reaper import Reaper
+from atelier.up.screen import Console
+from atelier.up.table import Role
 
 log = logging.getLogger("atelier.up")
 

@@ -9,16 +9,13 @@ import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.disk import replace
 from atelier.errors import AtelierError
 from atelier.observe.health import PortTaken, taken
+from atelier.settings import Settings
 from atelier.up.engines.errors import DiskFull, from_os_error
 from atelier.up.engines.process import take_lock
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 LOCK = "atelier.lock"
 SECRET = "secret"  # noqa: S105 - the file's name

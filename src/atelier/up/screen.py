@@ -8,10 +8,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 COLOURS = (
     36,

@@ -9,15 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from atelier.settings import Settings
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
 from atelier.up.engines.errors import FolderBusy
 from atelier.up.engines.process import PATIENCE_SECONDS, trim_log
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 log = logging.getLogger("atelier.up")
 

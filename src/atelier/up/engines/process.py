@@ -16,13 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from atelier.disk import lock
+from atelier.up.engines.account import Account
 from atelier.up.engines.errors import FolderBusy, FolderInUse, from_log, from_os_error
-
-if TYPE_CHECKING:
-    from atelier.up.engines.account import Account
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 PR_SET_NAME = 15  # the same
