@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.retry import Outage, pause, retry
+from atelier.retry import Backoff, Outage, pause, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +196,17 @@ def test_pauses_double_up_to_the_longest(attempt: int, whole: float) -> None:
     assert min(pauses) >= whole / 2
     assert max(pauses) <= whole
     assert len(set(pauses)) > 1
+
+
+def test_a_back_off_begins_again_after_a_reset() -> None:
+    """Each pause belongs to one more failure, and the first after a reset is a first one."""
+    backoff = Backoff(0.5, 10)
+    pauses = [backoff.next() for _ in range(20)]
+    assert 0.25 <= pauses[0] <= 0.5
+    assert 5 <= pauses[-1] <= 10
+    assert backoff.failures == 20
+    backoff.reset()
+    assert 0.25 <= backoff.next() <= 0.5
 
 
 async def test_an_outage_is_two_log_lines(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from atelier.classify.http_client import BadAnswer, Client, Endpoint, without_password
+from atelier.classify.http_client import BadAnswer, Client, Endpoint
+from atelier.observe.logs import Redactor
 from benchmarks.capacity import arrivals, guard, machine, search, verdict, watch
 from benchmarks.capacity.arrivals import Limits, Operation
 from benchmarks.capacity.budget import Budget
@@ -84,7 +85,7 @@ class Run:
         self._watch = watch.Watch(self._endpoint.port if admitted.local else None)
         began = time.monotonic()
         self.report = Report(
-            url=without_password(plan.url),
+            url=Redactor()(plan.url),
             version=admitted.version,
             began=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=0,

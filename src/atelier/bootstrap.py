@@ -6,7 +6,6 @@ Knows no database and no role.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -15,12 +14,10 @@ from redis.backoff import NoBackoff
 from atelier.blobs import Blobs
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.errors import Unavailable
+from atelier.events.bus import Bus
 from atelier.queue import Queue
+from atelier.settings import Bucket, Settings
 from atelier.up.engines import running
-
-if TYPE_CHECKING:
-    from atelier.events.bus import Bus
-    from atelier.settings import Bucket, Settings
 
 PROCESS, STORE = "process", "store"
 # Rendered pictures are large: the processor waits for the archiver rather than fill the memory.

@@ -67,7 +67,7 @@ def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None
 
 @app.command()
 def api(data: Data = None, port: Port = None) -> None:
-    """The HTTP API."""
+    """The HTTP API: answers clients, files included."""
     from atelier.roles.api import main as run
 
     raise typer.Exit(run(_settings(data, port)))
@@ -75,7 +75,7 @@ def api(data: Data = None, port: Port = None) -> None:
 
 @app.command()
 def processor(data: Data = None) -> None:
-    """The image processor."""
+    """The image processor: renders pictures in sandboxed children."""
     from atelier.roles.processor import main as run
 
     raise typer.Exit(run(_settings(data)))

@@ -32,6 +32,13 @@ from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 
 STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
 
+# Of connections that hold a lock or a subscription: PostgreSQL ends those of a machine that has
+# vanished after 25 s.
+KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 CONNECT_SECONDS = 5
 LOOK_UPS = 256  # rows by id per round trip
 RETRY_SECONDS = 2  # by then an engine that was killed has restarted

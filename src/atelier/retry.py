@@ -93,6 +93,24 @@ def pause(attempt: int, first: float, longest: float) -> float:
     return min(longest, first * 2.0**doublings) * random.uniform(JITTER, 1)
 
 
+class Backoff:
+    """The pauses between attempts in a row, in seconds, from `first` to `longest`."""
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self.failures = 0
+
+    def next(self) -> float:
+        """The pause after one more failure."""
+        self.failures += 1
+        return pause(self.failures, self._first, self._longest)
+
+    def reset(self) -> None:
+        """Begin with the first pause again: something has worked."""
+        self.failures = 0
+
+
 class Outage:
     """The outage of a server: one log line at its start and end, growing pauses between tries."""
 
@@ -102,22 +120,21 @@ class Outage:
     def __init__(self, log: logging.Logger, server: str) -> None:
         self._log = log
         self._server = server
-        self._failures = 0
+        self._backoff = Backoff(self.FIRST, self.LONGEST)
 
     async def failed(self, error: BaseException) -> None:
-        """Record a failed try, and wait before the next."""
-        if not self._failures:
+        """Note a failed try, and wait before the next."""
+        if not self._backoff.failures:
             self._log.warning(
                 "%s is unavailable, trying again: %s: %s",
                 self._server,
                 type(error).__name__,
                 error,
             )
-        self._failures += 1
-        await asyncio.sleep(pause(self._failures, self.FIRST, self.LONGEST))
+        await asyncio.sleep(self._backoff.next())
 
     def over(self) -> None:
-        """Record that the server answers."""
-        if self._failures:
+        """Note that the server answers."""
+        if self._backoff.failures:
             self._log.info("%s is back", self._server)
-            self._failures = 0
+            self._backoff.reset()

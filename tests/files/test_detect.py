@@ -21,6 +21,7 @@ KINDS = {
     "webp": (b"RIFF\x10\0\0\0WEBPVP8 ", "image", "image/webp"),
     "bmp": (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0", "image", "image/bmp"),
     "tiff": (b"II*\0\x08\0\0\0", "image", "image/tiff"),
+    "bigtiff": (b"II+\0\x08\0\0\0" + b"\x10" + b"\0" * 7, "image", "image/tiff"),
     "pdf": (pdf(), "pdf", "application/pdf"),
     "pdf after rubbish": (b"\n\n\n" + pdf(), "pdf", "application/pdf"),
     "zip": (zipped({"a": b"b"}), "archive", "application/zip"),

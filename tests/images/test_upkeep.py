@@ -27,8 +27,9 @@ from atelier.events.messages import (
     utcnow,
 )
 from atelier.images import archive, jobs
+from atelier.imaging.fontfiles import BUNDLED
 from atelier.imaging.recipe import Rendition
-from atelier.roles.processor import Processor
+from atelier.roles.processor import Captions, Processor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -272,8 +273,9 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     """A job that has used up its attempts fails the picture, and its reason hides internals."""
     record = await ada.upload()
     store = bootstrap.store_queue(settings, redis)
-    blobs = DirectoryBlobs(settings.blobs_folder)
-    processor = Processor(settings, blobs, None, store)  # type: ignore[arg-type]
+    processor = Processor(
+        settings, DirectoryBlobs(settings.blobs_folder), None, store, Captions(settings, BUNDLED)
+    )  # type: ignore[arg-type]
     job = _Job(
         encode(
             ProcessImage(
@@ -296,8 +298,9 @@ async def test_a_missing_mount_is_no_deletion(
     In a store that is one, its picture was deleted.
     """
     blobs = DirectoryBlobs(tmp_path / "mount")
-    queue = bootstrap.store_queue(settings, redis)
-    processor = Processor(settings, blobs, None, queue)  # type: ignore[arg-type]
+    processor = Processor(
+        settings, blobs, None, bootstrap.store_queue(settings, redis), Captions(settings, BUNDLED)
+    )  # type: ignore[arg-type]
     job = _Job(
         encode(
             ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "images/abc/original.jpg")

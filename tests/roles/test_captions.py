@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,10 +11,17 @@ from atelier.imaging import shaping
 from atelier.imaging.coverage import BUNDLED_FONT
 from atelier.roles.processor import Captions
 from atelier.settings import Settings
+from atelier.startup.fonts import require_font
 from tests.imaging.fonts import called, collection
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def captions_of(**chosen: Any) -> Captions:
+    """How a processor with these settings draws captions."""
+    settings = Settings(**chosen)
+    return Captions(settings, require_font(settings))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,7 @@ def test_the_size_may_be_set_in_either_place(
 ) -> None:
     """At the API, where jobs are made, or at the image processor, which has the last word."""
     job = recipe(Settings(**api), "a caption")
-    assert Captions(Settings(**processor)).recipe(job).caption_size == size
+    assert captions_of(**processor).recipe(job).caption_size == size
 
 
 def test_the_size_may_be_set_by_environment_or_file(
@@ -45,16 +52,16 @@ def test_the_size_may_be_set_by_environment_or_file(
     monkeypatch.chdir(tmp_path)
     job = recipe(Settings(), "a caption")
     (tmp_path / "atelier.yaml").write_text("caption_size: 20\n")
-    assert Captions(Settings()).recipe(job).caption_size == 20
+    assert captions_of().recipe(job).caption_size == 20
     monkeypatch.setenv("ATELIER_CAPTION_SIZE", "24")
-    assert Captions(Settings()).recipe(job).caption_size == 24
+    assert captions_of().recipe(job).caption_size == 24
 
 
 def test_the_font_need_be_set_at_the_processor_alone(tmp_path: Path) -> None:
     """The file, and the place in it, are those that the processor has found."""
     path = tmp_path / "fonts.ttc"
     path.write_bytes(collection(called("Atelier One"), called("Atelier Two")))
-    made = Captions(Settings(caption_font=str(path))).recipe(recipe(Settings(), "a caption"))
+    made = captions_of(caption_font=str(path)).recipe(recipe(Settings(), "a caption"))
     assert (made.caption_font, made.caption_index) == (str(path), 0)
 
 
@@ -63,7 +70,7 @@ def test_a_font_that_only_the_api_has_is_complained_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The picture is drawn in the processor's own font; the log names both."""
-    captions = Captions(Settings())
+    captions = captions_of()
     for _ in range(2):
         made = captions.recipe(recipe(Settings(caption_font="arial"), "a caption"))
         assert made.caption_font == str(BUNDLED_FONT)
@@ -78,7 +85,7 @@ def test_equal_settings_are_not_complained_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Nor is an API that is not told."""
-    captions = Captions(Settings(caption_font="DejaVu Sans"))
+    captions = captions_of(caption_font="DejaVu Sans")
     captions.recipe(recipe(Settings(caption_font=font), "a caption"))
     assert not caplog.records
 
@@ -102,10 +109,10 @@ def test_a_caption_that_is_not_laid_out_is_named(
     """Without libfribidi, and only where it would have drawn something else."""
     monkeypatch.setattr(shaping, "shapes", lambda: False)
     expected = ["its caption is drawn letter by letter, left to right: libfribidi is missing"]
-    assert list(Captions(Settings()).flaws(caption)) == (expected if complaint else [])
+    assert list(captions_of().flaws(caption)) == (expected if complaint else [])
 
 
 @pytest.mark.usefixtures("fribidi")
 def test_a_caption_that_is_laid_out_has_no_flaw() -> None:
     """With the library there is nothing to say."""
-    assert not list(Captions(Settings()).flaws("صورة 2024-05-17"))
+    assert not list(captions_of().flaws("صورة 2024-05-17"))

@@ -259,7 +259,8 @@ def test_a_role_that_keeps_dying_is_not_started_in_a_rush(
     pauses = [
         float(pause) for pause in re.findall(r"mortal ended .* in ([\d.]+) s", running.text())
     ]
-    assert pauses == sorted(set(pauses))
+    assert pauses == sorted(pauses)
+    assert pauses[3] > 2 * pauses[0]
 
 
 def test_a_role_that_does_not_stop_is_killed(instance: Callable[..., Instance]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from atelier.accounts.models import User
+from atelier.accounts.models import User
 
 CREATED = "user.created"
 DELETED = "user.deleted"

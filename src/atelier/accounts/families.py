@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from atelier.auth import Claims
-    from atelier.database import Database
+from atelier.auth import Claims
+from atelier.database import Database
 
 KEEP_DEAD = timedelta(
     days=1

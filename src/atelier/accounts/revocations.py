@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-if TYPE_CHECKING:
-    from atelier.auth import Authenticator
+from atelier.auth import Authenticator
 
 CHANNEL = "atelier:revoked"
 SESSION, USER = "session", "user"

@@ -11,7 +11,6 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.accounts import events
 from atelier.accounts.models import RefreshFamily, User
 from atelier.accounts.schemas import Account, Pair, address, folded
+from atelier.auth import Passwords, Principal, Tokens
 from atelier.database import Database
 from atelier.errors import Conflict, PreconditionFailed, Unauthenticated
 from atelier.events import outbox
@@ -27,9 +27,6 @@ from atelier.events.messages import utcnow
 from atelier.http import idempotency
 from atelier.http.ratelimit import LoginLimit, login_key
 from atelier.wire.idempotency import scope
-
-if TYPE_CHECKING:
-    from atelier.auth import Passwords, Principal, Tokens
 
 Forget = Callable[[AsyncSession, int], Awaitable[None]]
 Revoked = Callable[[str], Awaitable[None]]

@@ -23,17 +23,20 @@ from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
+from atelier.disk import FULL, fsync
 from atelier.errors import Conflict, NotFound, Unavailable
 
 RETRY_SECONDS = 30  # an operator has to make room, or to repair the folder
 INCOMING, MARK = ".incoming", ".atelier"  # no key begins with a dot
 # Fsync waits for the disk, not for a core; the file system joins concurrent ones into one flush
 THREADS = 16
-# Per piece of a stream: large enough that the hop to a thread is negligible.
-CHUNK_BYTES = 256 * 1024
-# Pictures are private: other users of the machine cannot read them.
-FOLDER_MODE, FILE_MODE = 0o750, 0o640
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CHUNK_BYTES = (
+    256 * 1024
+)  # per piece of a stream: large enough that the hop to a thread does not matter
+FOLDER_MODE, FILE_MODE = (
+    0o750,
+    0o640,
+)  # pictures are private: nothing for other users of the machine
 UNUSABLE = {
     errno.EACCES: "the folder of blobs is closed to us",
     errno.EPERM: "the folder of blobs is closed to us",
@@ -175,9 +178,10 @@ class DirectoryBlobs:
             if not self.root.is_dir():
                 raise Unavailable(NO_FOLDER, retry_after=RETRY_SECONDS) from error
             raise Conflict("a blob lies where a folder would be") from error
-        # The root's parent may be one that this user can pass through but not open.
-        with suppress(PermissionError) if folder == self.root else nullcontext():
-            _fsync(folder.parent)
+        with (
+            suppress(PermissionError) if folder == self.root else nullcontext()
+        ):  # passed through, but not read
+            fsync(folder.parent)
         self._durable.add(folder)
 
     def _probe(self) -> None:
@@ -196,7 +200,7 @@ class DirectoryBlobs:
             temporary = self.incoming / secrets.token_hex(16)
             _write(temporary, content)
             temporary.replace(self.root / MARK)
-            _fsync(self.root)
+            fsync(self.root)
 
     def _get(self, key: str) -> bytes:
         with self._open(key) as file:
@@ -222,7 +226,7 @@ def _delete(paths: Iterable[Path]) -> None:
                 path.unlink()
                 folders.add(path.parent)
         for folder in folders:
-            _fsync(folder)
+            fsync(folder)
 
 
 def _scan(root: Path, folder: str) -> tuple[list[str], list[Stat]]:
@@ -268,7 +272,7 @@ def _adopt(source: Path, target: Path) -> bool:
     """
     try:
         source.chmod(FILE_MODE)
-        _fsync(source)
+        fsync(source)
         _publish(source, target)
     except OSError as error:
         if error.errno not in FOREIGN:
@@ -300,15 +304,7 @@ def _publish(temporary: Path, target: Path) -> None:
     except FileExistsError as error:
         raise Conflict("such a blob exists") from error
     temporary.unlink()
-    _fsync(target.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(target.parent)
 
 
 def _stat_of(key: str, stat: os.stat_result) -> Stat:

@@ -6,17 +6,15 @@ Uses no ORM; knows neither HTTP nor gRPC.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import asyncpg
 
 from atelier.books.records import COLUMNS, SELECT_ONE, Tagged, cache_key, decode, encode
 from atelier.books.texts import folded
+from atelier.cache import Cache
+from atelier.database import Database
 from atelier.errors import NotFound
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from atelier.cache import Cache
-    from atelier.database import Database
 
 MAX_ID = 2**63 - 1  # PostgreSQL's largest bigint; ids never come near it
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import asyncpg
 import orjson
-
-if TYPE_CHECKING:
-    import asyncpg
 
 COLUMNS = "id, title, author, publication_date, sequence"
 SELECT_ONE = f"SELECT {COLUMNS} FROM books WHERE id = any($1::bigint[])"

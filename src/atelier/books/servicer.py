@@ -49,7 +49,7 @@ class BookServicer(BookServiceServicer):
         add_BookServiceServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def GetBook(self, request: pb.GetBookRequest, _: Context) -> pb.GetBookResponse:  # noqa: N802 - gRPC's case
-        """One book."""
+        """One book by its id. Raises NotFound."""
         if request.id < 1:
             raise invalid("id", "must be 1 or more")
         return pb.GetBookResponse(book=_book(await queries.row(self._database, request.id)))

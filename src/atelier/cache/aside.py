@@ -22,18 +22,22 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
-from atelier.cache import scripts
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
+from atelier.lua import Script
 from atelier.observe.metrics import CACHE
 
 log = logging.getLogger("atelier.cache")
 
-# Longer than a load takes; a reader that dies keeps others from filling for this long.
-LEASE_MS = 3000
+_LOOK = Script("atelier.cache", "lua/look.lua")
+_FILL = Script("atelier.cache", "lua/fill.lua")
+_FENCE = Script("atelier.cache", "lua/fence.lua")
+_DROP = Script("atelier.cache", "lua/drop.lua")
+LEASE_MS = (
+    3000  # above the time a load takes; a reader that dies keeps others from filling for so long
+)
 FENCE_MS = 30_000  # twice the longest statement: a commit that takes longer finds its fence gone
 WAIT_SECONDS = 0.1  # how long a reader waits for another process that is loading the same
 POLL_SECONDS = 0.01
@@ -96,10 +100,6 @@ class Cache:
         self.misses = 0
         self._counters: dict[tuple[str, str], Counter] = {}
         self._redis = Redis(connection_pool=self._own_pool(redis.connection_pool))
-        self._look_script = self._redis.register_script(scripts.LOOK)
-        self._fill_script = self._redis.register_script(scripts.FILL)
-        self._fence_script = self._redis.register_script(scripts.FENCE)
-        self._drop_script = self._redis.register_script(scripts.DROP)
         self._peek = Batcher(self._peek_many, LOOKUPS)
         self._look = Batcher(self._look_many, LOOKUPS)
         self._fill = Batcher(self._fill_many, FILLS)
@@ -152,7 +152,7 @@ class Cache:
         # Twice: the first try may find that Redis was restarted, before it or during it.
         for _ in range(2):
             try:
-                if await self._run(self._fence_script, keys, FENCE_MS):
+                if await self._run(_FENCE, keys, FENCE_MS):
                     return
             except REDIS_ERRORS as error:
                 problem = error
@@ -164,9 +164,8 @@ class Cache:
         After a failed commit leave the fence alone: the server may still be about to commit.
         """
         try:
-            # Once more after a restart, for the keys of the new run.
-            if keys and not await self._run(self._drop_script, keys):
-                await self._run(self._drop_script, keys)
+            if keys and not await self._run(_DROP, keys):
+                await self._run(_DROP, keys)
         except REDIS_ERRORS as error:
             log.warning("%d keys stay fenced for a while: %s", len(keys), error)
 
@@ -213,16 +212,16 @@ class Cache:
             counter = self._counters[kind, result] = CACHE.labels(kind, result)
         counter.inc()
 
-    async def _run(self, script: AsyncScript, keys: Collection[str], *args: bytes | int) -> Any:
-        """Return a script's answer; None when Redis was restarted meanwhile.
+    async def _run(self, script: Script, keys: Collection[str], *args: bytes | int) -> Any:
+        """A script's answer; None when Redis was restarted meanwhile.
 
-        The keys were those of the former run then.
+        The keys were the former run's then.
         """
         if not self._run_id:
             await self._redis.ping()
         # A connection that is opened for the script may lead to a restarted Redis and change it.
         run_id = self._run_id
-        answer = await script([f"cache:{run_id}:{key}" for key in keys], args)
+        answer = await script(self._redis, [f"cache:{run_id}:{key}" for key in keys], *args)
         return answer if self._run_id == run_id else None
 
     async def _look_or_wait(self, key: str) -> Found:
@@ -276,9 +275,7 @@ class Cache:
         lease = next(self._leases) if lease is None else lease
         names = list(dict.fromkeys(keys))
         try:
-            answer = (
-                None if self._away else await self._run(self._look_script, names, lease, LEASE_MS)
-            )
+            answer = None if self._away else await self._run(_LOOK, names, lease, LEASE_MS)
         except REDIS_ERRORS as error:
             answer = None
             self._leave(error)
@@ -292,9 +289,7 @@ class Cache:
         arguments = [part for fill in fills for part in (fill.lease, fill.value, fill.ttl_ms)]
         try:
             answer = (
-                None
-                if self._away
-                else await self._run(self._fill_script, [f.key for f in fills], *arguments)
+                None if self._away else await self._run(_FILL, [f.key for f in fills], *arguments)
             )
         except REDIS_ERRORS as error:
             answer = None

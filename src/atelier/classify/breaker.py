@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from atelier.retry import pause
+from atelier.retry import Backoff
 
 FAILURES = 10
 """Failures in a row, across pictures, after which the service counts as down."""
@@ -33,11 +33,9 @@ class CircuitBreaker:
     def __init__(
         self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning
     ) -> None:
-        self._first = first
-        self._longest = longest
+        self._backoff = Backoff(first, longest)
         self._tell = tell
         self._row = 0
-        self._tries = 0
         self._open = False
         self._permit = False
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -79,7 +77,8 @@ class CircuitBreaker:
 
     def succeeded(self) -> None:
         """Report that the service answered."""
-        self._row = self._tries = 0
+        self._row = 0
+        self._backoff.reset()
         if self._open:
             self._open = self._permit = False
             self._tell("the service is back")
@@ -118,9 +117,8 @@ class CircuitBreaker:
             self._timer.cancel()
 
     def _arm(self) -> None:
-        self._tries += 1
-        seconds = pause(self._tries, self._first, self._longest)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._allow)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._backoff.next(), self._allow)
 
     def _allow(self) -> None:
         """Let one request through: one that waits, or else the next to arrive."""

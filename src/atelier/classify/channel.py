@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Entry
+from atelier.classify.outcomes import Entry
 
 
 class Channel:

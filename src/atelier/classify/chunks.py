@@ -15,10 +15,11 @@ from typing import Literal
 
 import msgspec
 
-from atelier.classify.disk import append, sync_folder
+from atelier.classify.append import append
 from atelier.classify.engine import Engine, Means
 from atelier.classify.outcomes import Entry, Failure, Kind, Result
 from atelier.classify.pool import Work
+from atelier.disk import fsync
 
 ALIVE_SECONDS = 5.0
 """Seconds between two touches of a running chunk's file, by which the run knows it is alive."""
@@ -85,11 +86,11 @@ class Outcome:
         self._turn = asyncio.Lock()
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Append an answer to the outcome."""
         await self._write(RESULT + msgspec.json.encode(line))
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Append a failure to the outcome."""
         await self._write(FAILURE + msgspec.json.encode(line))
 
     async def _write(self, line: bytes) -> None:
@@ -101,7 +102,7 @@ class Outcome:
         """Publish the file as the outcome, durably."""
         os.fsync(self._descriptor)
         self.path.replace(self._chunk.done)
-        sync_folder(self._chunk.done.parent)
+        fsync(self._chunk.done.parent)
 
     def close(self) -> None:
         """Close the file, and remove it if it did not become the outcome."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,9 @@ from atelier.errors import AtelierError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from atelier.classify.engine import Recorder
+    from atelier.classify.engine import Means, Recorder
+    from atelier.classify.journal import Files, Journal, Subject
+    from atelier.classify.pool import Work
     from atelier.classify.run import Doer
 
 USAGE_ERROR = 2
@@ -48,128 +51,118 @@ def main(arguments: list[str]) -> None:
         raise SystemExit(USAGE_ERROR) from None
 
 
+Directory = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", exists=True, file_okay=False, readable=True, help="Where the pictures are."
+    ),
+]
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="The service; pictures go to URL/api/classify.")
+]
+Rotate = Annotated[
+    bool, typer.Option("--rotate/--no-rotate", help="Turn by 90 degrees counter-clockwise.")
+]
+Resize = Annotated[bool, typer.Option("--resize/--no-resize", help="Halve each side.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Transforming processes; default: one per core."),
+]
+Concurrency = Annotated[
+    int | None, typer.Option(min=1, max=10_000, help="Requests at once; default: 16 per worker.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")]
+Tries = Annotated[int, typer.Option(min=1, help="Tries per picture, while the service is up.")]
+Headers = Annotated[
+    list[str] | None, typer.Option(help='A header of each request, "Name: value"; repeatable.')
+]
+StatsUrl = Annotated[
+    str | None,
+    typer.Option(help="Where to post time, class and size of each answer, in batches."),
+]
+Output = Annotated[Path, typer.Option(dir_okay=False, help="Results, one JSON line each.")]
+Restart = Annotated[
+    bool, typer.Option("--restart/--resume", help="Forget an earlier run, or go on with it.")
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", help="Go into folders; links to folders are not followed.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="At the end, try what failed once more.")
+]
+Shard = Annotated[
+    str,
+    typer.Option(
+        metavar="I/N", help="Only the I-th of N equal parts; each with its own --output."
+    ),
+]
+LogEvery = Annotated[
+    float, typer.Option(min=0.1, help="Seconds between lines where there is no terminal.")
+]
+Celery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BROKER",
+        help="Have `atelier classify worker BROKER` do it, on any number of machines.",
+    ),
+]
+ChunkSize = Annotated[int, typer.Option(min=1, max=100_000, help="Pictures per Celery job.")]
+ChunkSilence = Annotated[
+    float,
+    typer.Option(min=6, help="Seconds without a sign of life after which a job is sent again."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
+
+
 @runner.command(epilog=EPILOG)
 def run(
-    directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            readable=True,
-            help="Where the pictures are.",
-        ),
-    ],
-    url: Annotated[
-        str, typer.Argument(metavar="URL", help="The service; pictures go to URL/api/classify.")
-    ],
+    directory: Directory,
+    url: Url,
     *,
-    rotate: Annotated[
-        bool, typer.Option("--rotate/--no-rotate", help="Turn by 90 degrees counter-clockwise.")
-    ] = True,
-    resize: Annotated[bool, typer.Option("--resize/--no-resize", help="Halve each side.")] = True,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="Transforming processes; default: one per core."),
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, help="Requests at once; default: 16 per worker."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that a request may take.")
-    ] = 60.0,
-    tries: Annotated[
-        int, typer.Option(min=1, help="Tries per picture, while the service is up.")
-    ] = 5,
-    header: Annotated[
-        list[str] | None, typer.Option(help='A header of each request, "Name: value"; repeatable.')
-    ] = None,
-    stats_url: Annotated[
-        str | None,
-        typer.Option(help="Where to post time, class and size of each answer, in batches."),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option(dir_okay=False, help="Results, one JSON line each.")
-    ] = Path("classified.jsonl"),
-    restart: Annotated[
-        bool, typer.Option("--restart/--resume", help="Forget an earlier run, or go on with it.")
-    ] = False,
-    recursive: Annotated[
-        bool,
-        typer.Option("--recursive", help="Go into folders; links to folders are not followed."),
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="At the end, try what failed once more.")
-    ] = False,
-    shard: Annotated[
-        str,
-        typer.Option(
-            metavar="I/N", help="Only the I-th of N equal parts; each with its own --output."
-        ),
-    ] = "1/1",
-    log_every: Annotated[
-        float, typer.Option(min=0.1, help="Seconds between lines where there is no terminal.")
-    ] = 10.0,
-    celery: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BROKER",
-            help="Have `atelier classify worker BROKER` do it, on any number of machines.",
-        ),
-    ] = None,
-    chunk: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Pictures per Celery job.")
-    ] = 4000,
-    chunk_silence: Annotated[
-        float,
-        typer.Option(
-            min=6, help="Seconds without a sign of life after which a job is sent again."
-        ),
-    ] = 60.0,
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    rotate: Rotate = True,
+    resize: Resize = True,
+    workers: Workers = None,
+    concurrency: Concurrency = None,
+    timeout: Timeout = 60.0,
+    tries: Tries = 5,
+    header: Headers = None,
+    stats_url: StatsUrl = None,
+    output: Output = Path("classified.jsonl"),
+    restart: Restart = False,
+    recursive: Recursive = False,
+    retry_failed: RetryFailed = False,
+    shard: Shard = "1/1",
+    log_every: LogEvery = 10.0,
+    celery: Celery = None,
+    chunk: ChunkSize = 4000,
+    chunk_silence: ChunkSilence = 60.0,
+    json: AsJson = False,
 ) -> None:
     """Classify the JPEG and PNG pictures of a directory, resuming where an earlier run stopped."""
     import asyncio
 
     from atelier.classify.command import Command
-    from atelier.classify.engine import Engine, Means
+    from atelier.classify.engine import Means
     from atelier.classify.http_client import Endpoint
-    from atelier.classify.journal import Files, Journal, Subject, discard
-    from atelier.classify.pool import Work
+    from atelier.classify.journal import Files, Subject
     from atelier.classify.telemetry import Telemetry
-    from atelier.settings import load
 
-    settings = load()
-    root = os.fsencode(directory.resolve())
     part = _shard(shard)
+    work = _work(directory, rotate=rotate, resize=resize)
     processes = workers or os.cpu_count() or 1
     requests = concurrency or CONCURRENCY_PER_WORKER * processes
-    cost = {"seconds": settings.decode_seconds, "memory": settings.decode_memory}
-    work = Work(root, rotate, resize, settings.pixel_limit, **cost)
-    means = Means(
-        work, url, tuple(map(_header, header or [])), processes, requests, timeout, tries
-    )
+    headers = tuple(map(_header, header or []))
+    means = Means(work, url, headers, processes, requests, timeout, tries)
     Endpoint(url, means.headers)  # an error now rather than after the first picture
-    files = Files(output)
     console = _console()
 
     async def go() -> int:
         telemetry = Telemetry(stats_url) if stats_url else None
-        if restart:
-            discard(files)
-        journal = Journal(files, Subject(root, recursive, rotate, resize, *part))
-
-        def make(recorder: Recorder) -> Doer:
-            if celery is None:
-                return Engine(means, recorder)
-            from atelier.classify.cluster import Cluster
-
-            return Cluster(means, recorder, journal, celery, size=chunk, silence=chunk_silence)
-
+        subject = Subject(work.root, recursive, rotate, resize, *part)
+        journal = _journal(Files(output), subject, restart=restart)
         command = Command(
             journal,
-            make,
+            _doer(means, journal, celery, size=chunk, silence=chunk_silence),
             telemetry,
             console=console,
             as_json=json,
@@ -179,6 +172,48 @@ def run(
         return await command.run()
 
     raise typer.Exit(asyncio.run(go()))
+
+
+def _work(directory: Path, *, rotate: bool, resize: bool) -> Work:
+    """What is done to each picture, within the limits of the settings."""
+    from atelier.classify.pool import Work
+    from atelier.settings import load
+
+    settings = load()
+    return Work(
+        os.fsencode(directory.resolve()),
+        rotate,
+        resize,
+        settings.pixel_limit,
+        seconds=settings.decode_seconds,
+        memory=settings.decode_memory,
+    )
+
+
+def _journal(files: Files, subject: Subject, *, restart: bool) -> Journal:
+    """The journal of a run that goes on, or of a new one."""
+    from atelier.classify.journal import Journal, discard
+
+    if restart:
+        discard(files)
+    return Journal(files, subject)
+
+
+def _doer(
+    means: Means, journal: Journal, broker: str | None, *, size: int, silence: float
+) -> Callable[[Recorder], Doer]:
+    """What makes the engine of this process, or with a broker a cluster of workers."""
+
+    def make(recorder: Recorder) -> Doer:
+        if broker is None:
+            from atelier.classify.engine import Engine
+
+            return Engine(means, recorder)
+        from atelier.classify.cluster import Cluster
+
+        return Cluster(means, recorder, journal, broker, size=size, silence=silence)
+
+    return make
 
 
 @worker.command()
@@ -205,7 +240,7 @@ def report(
         typer.Argument(exists=True, dir_okay=False, help="Results of finished or running runs."),
     ],
     *,
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Report one run, or several (shards) together."""
     from msgspec.json import encode

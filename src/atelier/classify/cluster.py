@@ -12,16 +12,14 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atelier.classify.chunks import DONE, Chunk, Piece, read
 from atelier.classify.engine import Means, Recorder
 from atelier.classify.jobs import sender
+from atelier.classify.journal import Journal
 from atelier.classify.outcomes import Entry, Failure
 from atelier.retry import Outage
-
-if TYPE_CHECKING:
-    from atelier.classify.journal import Journal
 
 AHEAD = 256
 """Chunks in flight: enough for as many cores, each with one waiting."""

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from atelier.classify import progress, report
+from atelier.classify.engine import Recorder
 from atelier.classify.journal import Journal
 from atelier.classify.run import Doer, Run
+from atelier.classify.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from atelier.classify.engine import Recorder
-    from atelier.classify.telemetry import Telemetry
 
 DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 

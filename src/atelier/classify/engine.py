@@ -26,10 +26,10 @@ class Recorder(Protocol):
     """The destination of outcomes; a picture is done when its line is recorded."""
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Record the answer to a picture."""
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Record that a picture failed, and how."""
 
 
 @dataclass(frozen=True)

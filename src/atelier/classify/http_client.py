@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,10 +16,12 @@ from urllib.parse import unquote, urlsplit
 import httptools
 
 from atelier.errors import AtelierError
+from atelier.observe.logs import Redactor
 
 ANSWER_MOST = 1 << 20
-"""Largest response body, and largest response head, in bytes."""
+"""Bytes of an answer's body, and of all that is none; a service that sends more has gone mad."""
 
+_redact = Redactor()
 CONNECT_SECONDS = 10.0
 
 
@@ -55,9 +56,9 @@ class Endpoint:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadURL(f"{without_password(url)!r}: {error}") from error
+            raise BadURL(f"{_redact(url)!r}: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadURL(f"{without_password(url)!r} is not an http:// or https:// URL")
+            raise BadURL(f"{_redact(url)!r} is not an http:// or https:// URL")
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.ssl = ssl.create_default_context() if parts.scheme == "https" else None
@@ -87,11 +88,6 @@ class Endpoint:
         return b"".join(
             (f"{method} {target} HTTP/1.1\r\n{content}".encode(), self.headers, b"\r\n", body)
         )
-
-
-def without_password(url: str) -> str:
-    """The URL without its user name and password, for display and storage."""
-    return re.sub(r"(//)[^/?#]*@", r"\1", url)
 
 
 class Connection(asyncio.Protocol):
@@ -131,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment] # always a Transport for TCP
 
     def data_received(self, data: bytes) -> None:
-        """Called by asyncio."""
+        """Parse what has come."""
         self._around += len(data)
         try:
             self._parser.feed_data(data)
@@ -141,7 +137,7 @@ class Connection(asyncio.Protocol):
             self._fail(BadAnswer(f"headers of more than {ANSWER_MOST} bytes"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by asyncio."""
+        """End the answer that was being waited for."""
         if (
             error is None
             and self._headed
@@ -160,19 +156,19 @@ class Connection(asyncio.Protocol):
         )
 
     def on_status(self, _reason: bytes) -> None:
-        """Called by httptools."""
+        """Note that an answer has begun."""
         self._started = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools."""
+        """Take one header from the parser."""
         self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Called by httptools."""
+        """Note that the head of the answer has ended."""
         self._headed = True
 
     def on_body(self, body: bytes) -> None:
-        """Called by httptools."""
+        """Take a piece of the body, within bounds."""
         self._size += len(body)
         self._around -= len(body)
         if self._size > ANSWER_MOST:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -22,11 +21,11 @@ from typing import Literal
 
 import msgspec
 
-from atelier.classify.disk import FULL, replace, sync_folder
 from atelier.classify.lines import Lines, lines_after
 from atelier.classify.outcomes import Entry, Failure, Result
 from atelier.classify.resume import ResumePosition, ranges
 from atelier.classify.stats import Stored, Totals
+from atelier.disk import FULL, fsync, lock, replace
 from atelier.errors import AtelierError
 
 After = Callable[[int], Iterator[tuple[int, bytes]]]
@@ -189,7 +188,7 @@ class Journal:
             # `_undo_begun_round` renames the file back, and no failure is lost or counted twice.
             self._failed.close()
             self.files.failed.replace(self.files.retried(number))
-            sync_folder(self.files.folder)
+            fsync(self.files.folder)
             self._failed = Lines(self.files.failed)
             self.state.round, self.state.retrying, self.state.retry = number, True, Reached()
             self._commit(self._snapshot())
@@ -307,15 +306,12 @@ def discard(files: Files) -> None:
     if not files.folder.exists():
         files.results.unlink(missing_ok=True)
         return
-    lock = _locked(files.folder)
-    for path in (
-        files.checkpoint,
-        files.results,
-        files.failed,
-    ):  # the checkpoint first: without it nothing is resumed
+    held = _locked(files.folder)
+    # The checkpoint first: without it nothing is resumed
+    for path in (files.checkpoint, files.results, files.failed):
         path.unlink(missing_ok=True)
     shutil.rmtree(files.folder)
-    os.close(lock)
+    os.close(held)
 
 
 def _begun(files: Files, subject: Subject) -> Checkpoint:
@@ -350,10 +346,9 @@ def _shown(value: object) -> object:
 
 
 def _locked(folder: Path) -> int:
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+        return lock(folder / "lock")
+    except BlockingIOError:
         raise JournalError(f"another run is using {folder}") from None
-    return descriptor
+    except OSError as error:
+        raise JournalError(f"{folder} cannot be locked: {error.strerror}") from error

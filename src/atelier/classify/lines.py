@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from atelier.classify.disk import append
+from atelier.classify.append import append
 
 _BLOCK = 1 << 20
 _PRINT = 4096  # bytes before a position that its fingerprint covers
@@ -26,7 +26,7 @@ class Lines:
         self._turn = asyncio.Lock()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of lines."""
         os.close(self._descriptor)
 
     async def write(self, line: bytes) -> None:

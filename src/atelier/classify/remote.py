@@ -5,17 +5,14 @@ from __future__ import annotations
 import email.utils
 import math
 import time
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
+from atelier.classify.breaker import CircuitBreaker
 from atelier.classify.http_client import BadAnswer, Client, Response
 from atelier.classify.outcomes import Answer, Failed, Kind, Transformed
 from atelier.retry import pause
-
-if TYPE_CHECKING:
-    from atelier.classify.breaker import CircuitBreaker
 
 LABEL_MOST = 200
 """Longest class name, in characters."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Entry
+from atelier.classify.outcomes import Entry
 
 
 class ResumePosition:

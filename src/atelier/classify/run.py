@@ -8,20 +8,18 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from atelier.classify import sources
+from atelier.classify.engine import Recorder
 from atelier.classify.journal import Journal, JournalError
 from atelier.classify.lines import Lines
 from atelier.classify.outcomes import Entry, Failure, Result
+from atelier.classify.telemetry import Telemetry
 from atelier.classify.walker import Note, Order
 from atelier.errors import AtelierError
-
-if TYPE_CHECKING:
-    from atelier.classify.engine import Recorder
-    from atelier.classify.telemetry import Telemetry
 
 WINDOW_SECONDS = 0.05
 """Seconds between two looks at whether the window has moved on."""
@@ -60,7 +58,7 @@ class Doer(Protocol):
         """Run until `feed` returns."""
 
     async def put(self, entry: Entry) -> None:
-        """Begin a picture."""
+        """Begin a picture, once there is room for one more."""
 
     async def idle(self) -> None:
         """Wait until every picture begun is done."""
@@ -74,13 +72,13 @@ class Recording:
         self._telemetry = telemetry
 
     async def result(self, line: Result) -> None:
-        """Record an answer."""
+        """Record an answer, and pass it to the statistics."""
         await self._journal.result(line)
         if self._telemetry:
             self._telemetry.add(line)
 
     async def failure(self, line: Failure) -> None:
-        """Record a failure."""
+        """Record a failure in the journal alone."""
         await self._journal.failure(line)
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import msgspec
 from ddsketch import LogarithmicMapping
 
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Failure, Result
+from atelier.classify.outcomes import Failure, Result
 
 RELATIVE_ACCURACY = 0.01
 """Of the quantiles; counts, sums, minima and maxima are exact."""
@@ -59,7 +57,7 @@ class Measure:
         self._bins = Counter(dict(stored.bins))  # counts by DDSketch's bucket key; 0 has no bucket
 
     def add(self, value: int) -> None:
-        """Add one value."""
+        """Count one more value."""
         self.least = min(self.least, value) if self.count else value
         self.most = max(self.most, value)
         self.count += 1

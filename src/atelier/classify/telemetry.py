@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from atelier.classify.http_client import BadAnswer, Client, Endpoint
-
-if TYPE_CHECKING:
-    from atelier.classify.outcomes import Result
+from atelier.classify.outcomes import Result
 
 BATCH_MOST = 500
 """Samples per request."""
@@ -51,7 +48,7 @@ class Telemetry:
         self.last_error = ""
 
     def add(self, line: Result) -> None:
-        """Take a sample."""
+        """Keep a sample of an answer for the next batch."""
         self._held.append(Sample(line.elapsed_ms, line.label, line.size))
         if len(self._held) > HELD_MOST:
             del self._held[:BATCH_MOST]

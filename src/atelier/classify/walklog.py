@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from atelier.classify.disk import append
+from atelier.classify.append import append
 from atelier.errors import AtelierError
 
 _HEADER = struct.Struct("<4sIIIQI")
@@ -80,7 +80,7 @@ class WalkLog:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of the log."""
         os.close(self._descriptor)
 
     def frame(self, offset: int) -> Frame | None:
@@ -155,7 +155,7 @@ class WalkWriter:
         os.ftruncate(self._descriptor, end)
 
     def name(self, folder: bytes, name: bytes, *, fresh: bool) -> None:
-        """Add a picture."""
+        """Add a picture to the section of its folder."""
         self._section(folder, fresh=fresh).names += 1
         self._names.append(name)
         self.count += 1

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import asyncpg
 from rich.console import Console
@@ -20,10 +19,9 @@ from atelier.blobs import Blobs, ownership
 from atelier.commands.repair import repair
 from atelier.database import Database
 from atelier.errors import NotFound
+from atelier.events import outbox
 from atelier.roles.store import REFERENCED
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 ROWS = " UNION ALL ".join(REFERENCED)
 _COLLECT_REFERENCES = f"""
@@ -46,13 +44,8 @@ _ORPHANED = (
 )
 _WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT kept"
 _REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
-# A subject's events are numbered without gaps; the oldest may have been pruned.
-_GAPS = (
-    "SELECT subject FROM outbox GROUP BY subject HAVING max(sequence) - min(sequence) + 1 <> "
-    "count(*)"
-)
-# With hold: the cursor outlives its transaction, which would hold up vacuum while all originals
-# are read.
+# Held: it outlives its transaction, which would hold up vacuum for as long as all originals are
+# read.
 _ORIGINALS = """
     DECLARE originals CURSOR WITH HOLD FOR
     SELECT key, sha256 FROM referenced WHERE sha256 IS NOT NULL
@@ -129,8 +122,7 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
         if deep:
             await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
-        report.gaps = [row["subject"] for row in await connection.fetch(_GAPS)]
-        # Each finding is looked at again: uploads and deletions went on during the listing.
+        report.gaps = [row["subject"] for row in await connection.fetch(outbox.GAPS)]
         report.missing = [
             row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])
         ]

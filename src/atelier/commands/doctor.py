@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import shutil
 import subprocess
 import sys
@@ -102,17 +101,10 @@ def shown(value: object) -> str:
     """Format a value as an operator would write it, with secrets and passwords masked."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
-        return _without_password(text) if "://" in text else "***"
+        return text if "://" in text else "***"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return "-" if value is None else str(value)
-
-
-def _without_password(url: str) -> str:
-    masked = re.sub(r"(://[^/?#]*?:)[^/?#]*@", r"\1***@", url)
-    return re.sub(
-        r"([?&](?:password|sslpassword|token)=)[^&#]*", r"\1***", masked, flags=re.IGNORECASE
-    )
 
 
 def examine(settings: Settings, supervisor: int | None) -> list[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -11,9 +10,7 @@ from rich.table import Table
 from atelier import bootstrap
 from atelier.queue import Queue
 from atelier.roles import waiting_files
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 FILES = "files"  # Celery's queue: its failures are rows, so it has no dead letters
 SHOWN = 50  # dead letters listed per queue

@@ -14,12 +14,11 @@ import psycopg
 
 from atelier import bootstrap
 from atelier.errors import Conflict
+from atelier.settings import Settings
 from atelier.startup.reachability import postgres_version
 
 if TYPE_CHECKING:
     from alembic.config import Config
-
-    from atelier.settings import Settings
 
 CONNECT_SECONDS = 10
 ENCODING = "UTF8"

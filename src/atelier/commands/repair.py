@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.blobs import garbage
@@ -16,9 +15,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import statements as files
 from atelier.images import service as images
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 # Names that Atelier itself gives its blobs (`new_key`); any other file in the store was put there
 # by people, and is left to them.

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import asyncpg
 
-from atelier.database import Database
+from atelier.database import KEEPALIVE, Database
 from atelier.errors import AtelierError, Unavailable
 from atelier.events import outbox
 from atelier.events.outbox import Sent
@@ -30,11 +30,6 @@ POLL_SECONDS = 5.0  # between polls without a notification
 MARK_SECONDS = 30.0  # after which an idle reader is told how far the log has been read
 PAUSE_SECONDS = 1.0  # before another attempt when the database is away
 DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
-KEEPALIVE = {
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
 
 log = logging.getLogger(__name__)
 

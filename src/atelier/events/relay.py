@@ -10,19 +10,19 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import asyncpg
 import msgspec
 
 from atelier import locks
+from atelier.database import KEEPALIVE
+from atelier.events.bus import Bus
 from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
-
-if TYPE_CHECKING:
-    from atelier.events.bus import Bus
+from atelier.retry import Backoff
 
 Answer = TypeVar("Answer")
 
@@ -37,16 +37,10 @@ STANDBY_SECONDS = 1.0
 # The first and the longest pause after a failure of bus or database; each doubles the last.
 PAUSES_SECONDS = 0.1, 5.0
 STATEMENT_SECONDS = 30  # a statement that takes longer means that the connection is dead
-GRACE_SECONDS = 5.0  # for the current batch when the relay is stopped
-CLOSE_SECONDS = 2.0  # to close a connection whose database may no longer answer
-SERVER_SETTINGS = {
-    "application_name": "atelier relay",
-    # The server notices after 25 s that a relay's machine has vanished, and frees its lock.
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
-}
-# asyncpg raises the last when PostgreSQL has just ended the connection with a fatal error.
+GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
+CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
+SERVER_SETTINGS = {"application_name": "atelier relay"} | KEEPALIVE
+# The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
 DATABASE_ERRORS = (
     OSError,
     asyncpg.PostgresError,
@@ -115,17 +109,17 @@ async def run(
     receives every event from now on. The URL must lead to PostgreSQL itself: a pooler that shares
     sessions shares their locks.
     """
-    pauses = _Pauses()
+    backoff = Backoff(*PAUSES_SECONDS)
     while not stop.is_set():
         pulse.beat("relay")
         try:
             async with _connected(database_url) as (connection, lost):
                 if await _win(connection, stop, lost):
-                    pauses.reset()
+                    backoff.reset()
                     relay = Relay(connection, lost, bus, stop, services)
                     await _lead(relay, lost, periodics, stop)
         except DATABASE_ERRORS as error:
-            pause = pauses.next()
+            pause = backoff.next()
             log.warning("lost the database, connecting again in %.1f s: %r", pause, error)
             await _first(pause, stop)
 
@@ -221,7 +215,7 @@ class Relay:
     async def run(self) -> None:
         """Send what is unsent, sleep, repeat."""
         await self._connection.add_listener(WAKE_CHANNEL, lambda *_: self._woken.set())
-        pauses = _Pauses()
+        backoff = Backoff(*PAUSES_SECONDS)
         self._position = await self._connection.fetchval("SELECT position FROM relay_position")
         rows: list[asyncpg.Record] = []
         while not self._stop.is_set():
@@ -234,10 +228,10 @@ class Relay:
                 rows = await self.send(rows)
                 if not rows and not self._confirmed:
                     await self.sleep()
-                pauses.reset()
+                backoff.reset()
             except _NotSentError as error:
-                rows = []  # read them again: the bus may have taken some
-                pause = pauses.next()
+                rows = []  # to be read again: the bus may have taken some
+                pause = backoff.next()
                 log.warning(
                     "the bus does not take events, again in %.1f s: %r", pause, error.__cause__
                 )
@@ -357,22 +351,6 @@ class Relay:
 
 class _NotSentError(Exception):
     """The bus did not confirm an event."""
-
-
-class _Pauses:
-    """Seconds to wait after consecutive failures."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Start again from the shortest pause."""
-        self._next = PAUSES_SECONDS[0]
-
-    def next(self) -> float:
-        """Return the pause after one more failure."""
-        pause, self._next = self._next, min(2 * self._next, PAUSES_SECONDS[1])
-        return pause
 
 
 def waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:

@@ -1,4 +1,4 @@
-"""The Django app."""
+"""The files slice as a Django app."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Part(io.RawIOBase):
         file.seek(start)
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
+        """The next bytes, up to the end of the part."""
         left = self.stop - self._next
         data: bytes = self.file.read(left if size < 0 else min(size, left))
         self._next += len(data)

@@ -79,7 +79,7 @@ class Mount:
         self._seen: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one ASGI request by Django in a thread."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return

@@ -36,7 +36,7 @@ class JsonAlways(BaseContentNegotiation):
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """DRF's exception handler."""
+    """The problem document of an error; DRF calls this for each that a view raises."""
     if isinstance(error, APIException) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
         return from_status(error.status_code)
     if isinstance(error, Http404):

@@ -57,7 +57,7 @@ class FileSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
     def to_representation(self, file: File) -> dict[str, Any]:
-        """The record."""
+        """The record of a file as it is answered."""
         url = f"{ROOT}{file.pk}/"
         return {
             "id": file.pk,

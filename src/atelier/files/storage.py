@@ -67,7 +67,7 @@ class BlobStorage(Storage):
         return str(found)
 
     def delete(self, name: str) -> None:
-        """Remove one blob."""
+        """Remove one blob; a missing one is no error."""
         self.delete_all([name])
 
     def delete_all(self, names: Iterable[str]) -> None:
@@ -142,7 +142,7 @@ class RemoteFile(RawIOBase):
         return count
 
     def close(self) -> None:
-        """End the stream."""
+        """End the stream of the blob."""
         self._end()
         super().close()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from atelier.images.models import Image
+from atelier.images.models import Image
 
 CREATED = "image.created"
 UPDATED = "image.updated"

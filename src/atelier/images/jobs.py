@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,10 +12,8 @@ from atelier.events.messages import ProcessImage, encode
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
-
-if TYPE_CHECKING:
-    from atelier.queue import Queue
-    from atelier.settings import Settings
+from atelier.queue import Queue
+from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
 CLOCK_SLACK_SECONDS = 2  # between the looks at the queue's clock and at the database's

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier.errors import NotFound
 from atelier.http.conditional import picture_response
+from atelier.http.resources import Resources
 from atelier.http.sendfile import ProxiedFile, RemoteBlob, content_of
 from atelier.images.models import FAILED, READY
-
-if TYPE_CHECKING:
-    from atelier.http.resources import Resources
-    from atelier.images.records import Cached, Picture
+from atelier.images.records import Cached, Picture
 
 RETRY_SECONDS = 1  # a picture is usually ready by then
 

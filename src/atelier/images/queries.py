@@ -6,8 +6,10 @@ Uses no ORM; rows leave as ready bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from atelier.cache import Cache
+from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.images.records import (
     COLUMNS,
@@ -19,10 +21,6 @@ from atelier.images.records import (
     encode_cached,
     record,
 )
-
-if TYPE_CHECKING:
-    from atelier.cache import Cache
-    from atelier.database import Database
 
 LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 

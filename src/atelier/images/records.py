@@ -6,15 +6,13 @@ Hot reads come here with a driver row and leave with ready bytes; the ORM is not
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import orjson
 
 from atelier.http.encoding import dumps
-
-if TYPE_CHECKING:
-    from atelier.images.models import Image
+from atelier.images.models import Image
 
 COLUMNS = (
     "id, owner_id, title, description, tags, blob, format, media_type, width, height, size, "

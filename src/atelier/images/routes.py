@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
@@ -24,13 +24,11 @@ from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.settings import Settings
 from atelier.wire.complaints import TWICE, refused
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.multipart import Upload
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture

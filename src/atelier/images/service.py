@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
@@ -27,9 +27,7 @@ from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 # The data is that of `events.state`; a test compares the two.
 _FORGET = f"""

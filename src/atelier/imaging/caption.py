@@ -12,19 +12,16 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from atelier.errors import Invalid
 from atelier.imaging.characters import FORMATS, plain
 from atelier.imaging.direction import Paragraph
+from atelier.imaging.pixels import Pixels
 from atelier.imaging.typeface import Extent, Typeface, clusters, typeface
 
-if TYPE_CHECKING:
-    from atelier.imaging.pixels import Pixels
-
-# Sizes in pixels: below the smallest no letter is legible, and beyond the largest one glyph is a
+# Sizes in pixels; below four no letter can be told from another, beyond the largest one glyph is a
 # picture of its own.
 MIN_SIZE, MAX_SIZE = 4, 512
 TAB_COLUMNS = 4

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from atelier.imaging.identify.metadata import profile_name
-
-if TYPE_CHECKING:
-    from atelier.imaging.pixels import Pixels
+from atelier.imaging.pixels import Pixels
 
 # Profiles with the tone curve of sRGB: grey made from their pixels is right without a conversion.
 SRGB_CURVE = ("Display P3", "sRGB")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import simplejpeg
 
-if TYPE_CHECKING:
-    from atelier.imaging.pixels import Pixels
+from atelier.imaging.pixels import Pixels
 
 MAX_JPEG_SIDE = 65_500
 # zlib level: above it, time doubles for one per cent of bytes.

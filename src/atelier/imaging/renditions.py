@@ -74,7 +74,7 @@ def _rendition(name: str, pixels: Pixels, quality: int, icc: bytes = b"") -> Ren
 
 
 def parse_size(size: str) -> tuple[int, int]:
-    """Reads "WIDTHxHEIGHT"."""
+    """Width and height of a size such as `500x500`. Raises ValueError."""
     width, _, height = size.partition("x")
     if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
         raise ValueError(f"{size!r} is not a size like 500x500")

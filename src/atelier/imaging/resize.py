@@ -37,7 +37,7 @@ class Level:
 
     @classmethod
     def of(cls, pixels: Pixels) -> Level:
-        """A whole picture."""
+        """The level that is a whole picture."""
         return cls(pixels, pixels.shape[1], pixels.shape[0])
 
     def halved(self) -> Level:

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -21,9 +21,7 @@ from prometheus_client import CollectorRegistry
 from atelier.errors import AtelierError
 from atelier.observe.exposition import MEDIA_TYPE, REGISTRY, Exposition
 from atelier.observe.metrics import DEPENDENCY
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 Check = Callable[[], Awaitable[object]]
 

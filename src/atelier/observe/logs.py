@@ -6,7 +6,6 @@ and `django` log through the root logger that is set up here.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import logging
 import logging.handlers
@@ -16,8 +15,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from io import TextIOBase, TextIOWrapper
 from pathlib import Path
@@ -26,6 +24,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from urllib.parse import unquote, urlsplit
 
 import orjson
+
+from atelier.disk import lock
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -84,6 +84,8 @@ REDACTIONS = (
         ("bearer", "bas"),
     ),
     (re.compile(r"(://[^\s/:@]*:)[^\s/]+@"), r"\1***@", ("://",)),
+    # a token in place of a user's name
+    (re.compile(r"(https?://)[^\s/:@]+@", re.IGNORECASE), r"\1***@", ("http",)),
     (
         re.compile(
             r"""((?:password|passwd|secret|token|authorization|api[_-]?key)['"]?\s*[:=]\s*"""
@@ -274,7 +276,7 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
             self.handleError(record)
 
     def _rotate(self, inode: int) -> None:
-        with _locked(self.path.with_name(f".{self.path.name}.lock")):
+        with os.fdopen(lock(self.path.with_name(f".{self.path.name}.lock"), wait=True)):
             if inode != self.path.stat().st_ino:
                 return  # another process was faster; the next line goes to the new file
             for number in range(self.kept - 1, 0, -1):
@@ -288,16 +290,6 @@ class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o640)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def escaped(text: str) -> str:

@@ -8,31 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sys
 import time
 
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
-LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # of a server that listens everywhere
-ENGINES = "engines.json"  # in which `atelier up` notes its ports in the data folder
+LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is found
+MODEL = "../settings/model.py"
+FIELD = re.compile(r"^    (\w+): .+ = Field\(", re.MULTILINE)  # of its class
+ENGINES = "engines.json"  # where `atelier up` writes down in its data folder which port it took
 HINT = "name the instance's folder by --data, or its port by --port"
-SETTINGS = frozenset(  # all there are: importing them takes half a second
-    """
-    ATELIER_DATA ATELIER_HOST ATELIER_PORT ATELIER_GRPC_PORT ATELIER_METRICS_PORT
-    ATELIER_TRUSTED_PROXIES ATELIER_ACCEL_PREFIX ATELIER_DATABASE_URL ATELIER_REDIS_URL
-    ATELIER_AMQP_URL ATELIER_BLOBS ATELIER_S3_ENDPOINT ATELIER_S3_REGION ATELIER_S3_ACCESS_KEY
-    ATELIER_S3_SECRET_KEY ATELIER_POSTGRES_BIN ATELIER_POSTGRES_USER ATELIER_VALKEY_BIN
-    ATELIER_SECRET ATELIER_ACCESS_TOKEN_SECONDS ATELIER_REFRESH_TOKEN_DAYS
-    ATELIER_LOGINS_PER_MINUTE ATELIER_BODY_LIMIT ATELIER_PIXEL_LIMIT ATELIER_DECODE_SECONDS
-    ATELIER_DECODE_MEMORY ATELIER_DESCRIPTION_LIMIT ATELIER_SIZES ATELIER_CAPTION_FONT
-    ATELIER_CAPTION_SIZE ATELIER_INLINE_LIMIT ATELIER_QUEUE_LIMIT ATELIER_JOB_ATTEMPTS
-    ATELIER_RECONCILE_SECONDS ATELIER_OUTBOX_RETENTION_DAYS ATELIER_IDEMPOTENCY_HOURS
-    ATELIER_CACHE_SECONDS ATELIER_CACHE_ITEM_LIMIT ATELIER_API_WORKERS ATELIER_GRPC_WORKERS
-    ATELIER_PROCESSOR_WORKERS ATELIER_FILE_WORKERS ATELIER_OTLP_URL ATELIER_ROLE
-    ATELIER_LOG_LEVEL ATELIER_LOG_FORMAT
-    """.split()  # noqa: SIM905 - words can be read
-)
 
 
 def from_environment() -> int | None:
@@ -82,10 +69,18 @@ def _noted(folder: str) -> int | None:
 
 
 def _has_unknown() -> bool:
-    names = [
-        name for name in os.environ if name.upper().startswith("ATELIER_") and os.environ[name]
-    ]
-    return any(name not in SETTINGS and not name.startswith("ATELIER_TEST_") for name in names)
+    ours = [name for name in os.environ if name.upper().startswith("ATELIER_")]
+    names = [name for name in ours if os.environ[name] and not name.startswith("ATELIER_TEST_")]
+    return bool(names) and not _variables().issuperset(names)
+
+
+def _variables() -> set[str]:
+    """The settings' variables, read off the source of their class: to import it takes a second."""
+    try:
+        with open(os.path.join(os.path.dirname(__file__), MODEL), encoding="utf-8") as source:  # noqa: PTH118, PTH120, PTH123 - as above
+            return {f"ATELIER_{name.upper()}" for name in FIELD.findall(source.read())}
+    except OSError:
+        return set()  # then all are unknown here, and the settings are imported
 
 
 def _tell(status: int, said: str) -> int:
@@ -98,9 +93,7 @@ def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
     end = time.monotonic() + DEADLINE_SECONDS
     try:
         with socket.create_connection((host, port), DEADLINE_SECONDS) as connection:
-            connection.sendall(
-                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-            )
+            connection.sendall(request(path))
             answer = b""
             while len(answer) < ANSWER_BYTES and (data := connection.recv(ANSWER_BYTES)):
                 answer += data
@@ -109,6 +102,16 @@ def ask(host: str, port: int, path: str = "/readyz") -> tuple[int, str]:
     except OSError as error:
         return 0, f"no answer from {host}:{port}: {error}"
     head, _, body = answer.partition(b"\r\n\r\n")
-    words = head.split(None, 2)
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    status = status_of(head)
     return status, body.decode("utf-8", "replace").strip() or f"status {status} from {host}:{port}"
+
+
+def request(path: str) -> bytes:
+    """A request for `path` after whose answer the server closes the connection."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def status_of(head: bytes) -> int:
+    """The status that an answer begins with; 0 when it is no answer."""
+    words = head.split(None, 2)
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from atelier.observe.logs import trace_id
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 PATH = "/v1/traces"  # of an OTLP/HTTP endpoint
 DELAY_MS = 1000  # a finished span is sent after this time at the latest

@@ -120,7 +120,7 @@ class Group:
         await scripts.TIDY(self._redis, (self.stream,), self.name, self._lease)
 
     async def finish(self, ids: Sequence[str]) -> None:
-        """Acknowledge entries."""
+        """Acknowledge entries whose jobs are done."""
         for start in range(0, len(ids), ACKED_AT_ONCE):
             some = ids[start : start + ACKED_AT_ONCE]
             await scripts.FINISH(self._redis, (self.stream,), self._shared, self.name, *some)

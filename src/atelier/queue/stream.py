@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from atelier.errors import Unavailable
+from atelier.lua import Argument, Script
 from atelier.queue import scripts
 from atelier.queue.consumer import BatchHandler, Consumer, Job, OnDead, Terms
 from atelier.queue.group import Group, is_lost
@@ -213,9 +214,7 @@ class Queue:
         )
         return Consumer(group, terms, handler, on_dead)
 
-    async def _call(
-        self, script: scripts.Script, keys: tuple[str, ...], *args: scripts.Argument
-    ) -> Any:
+    async def _call(self, script: Script, keys: tuple[str, ...], *args: Argument) -> Any:
         try:
             return await script(self._redis, keys, *args)
         except OutOfMemoryError as error:

@@ -16,16 +16,13 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
+from atelier.events.bus import Bus
 from atelier.observe import logs, tracing
 from atelier.observe.exposition import count_errors
 from atelier.observe.metrics import RECEIVED, Few
-
-if TYPE_CHECKING:
-    from atelier.events.bus import Bus
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 CANCEL_AGAIN_SECONDS = 0.1
 types = Few()  # of events: other programs on the bus may invent new ones

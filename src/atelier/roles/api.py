@@ -38,7 +38,6 @@ from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
-from atelier.wire.spool import sweep
 
 log = logging.getLogger("atelier")
 
@@ -98,7 +97,6 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        sweep(settings.incoming_folder)
         following = asyncio.create_task(
             revocations.follow(resources.redis, resources.authenticator)
         )

@@ -7,17 +7,14 @@ millions costs no more to measure than a large one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from atelier.bootstrap import SUBSCRIPTIONS
+from atelier.database import Database
+from atelier.events.bus import Bus
 from atelier.observe import metrics
 from atelier.queue import Queue
 
-if TYPE_CHECKING:
-    from atelier.database import Database
-    from atelier.events.bus import Bus
-
-COUNTED = 100_000  # rows of one table; more are counted as this many
+COUNTED = 100_000  # rows of one kind; more are this many
 
 
 def _waiting(table: str) -> str:

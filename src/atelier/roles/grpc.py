@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.accounts import families, revocations
@@ -18,9 +17,7 @@ from atelier.database import Database
 from atelier.observe import health
 from atelier.roles import end, log_events, run_role
 from atelier.rpc.server import Server
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 log = logging.getLogger("atelier.grpc")
 

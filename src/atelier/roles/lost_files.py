@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 # A cancelled round goes on in its thread; the next one must not overtake it.
 _moving_in = threading.Lock()

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Authenticator
 from atelier.files.statements import FORGET
 from atelier.http.health import BROKER
 from atelier.http.middleware import Elsewhere
 from atelier.observe.health import Check
+from atelier.settings import Settings
 
 if TYPE_CHECKING:
-    from atelier.auth import Authenticator
     from atelier.files.mount import Mount
-    from atelier.settings import Settings
 
 
 def mount(settings: Settings, authenticator: Authenticator) -> tuple[Elsewhere, Mount]:

@@ -20,6 +20,7 @@ from atelier.events import messages
 from atelier.events.messages import Outcome, ProcessImage
 from atelier.imaging.characters import needs_shaping
 from atelier.imaging.coverage import coverage
+from atelier.imaging.fontfiles import FontFile
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.observe import health, systemd, tracing
 from atelier.observe.metrics import SANDBOX_ENDS
@@ -45,16 +46,16 @@ def main(settings: Settings) -> int:
 
     Raises SettingsError for a font or a folder that cannot be used.
     """
-    require_font(settings)
+    font = require_font(settings)
     require_blobs(settings, write=False)
-    return run_role(SERVICE, settings, run)
+    return run_role(SERVICE, settings, partial(run, font=font))
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Process pictures and log events until `stop`; current work is finished first."""
+async def run(settings: Settings, stop: asyncio.Event, font: FontFile | None = None) -> None:
+    """Process pictures and log events until `stop`; what was begun is finished first."""
+    font = font or require_font(settings)
     redis = bootstrap.open_redis(settings)
     bus = bootstrap.open_bus(settings, redis)
-    font = require_font(settings)
     log.info("captions are drawn in %s", font)
     if flaw := unshaped():
         log.warning("%s", flaw)
@@ -74,7 +75,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         "bus": bus.ping,
         "blobs": partial(require_store, blobs),
     }
-    processor = Processor(settings, blobs, sandbox, bootstrap.store_queue(settings, redis))
+    store = bootstrap.store_queue(settings, redis)
+    processor = Processor(settings, blobs, sandbox, store, Captions(settings, font))
     queue = bootstrap.process_queue(settings, redis)
     try:
         with worker_name(SERVICE, settings) as name:
@@ -108,10 +110,15 @@ class Processor:
     """Renders jobs, one at a time per sandbox child."""
 
     def __init__(
-        self, settings: Settings, blobs: Blobs, sandbox: Sandbox[list[Rendition]], store: Queue
+        self,
+        settings: Settings,
+        blobs: Blobs,
+        sandbox: Sandbox[list[Rendition]],
+        store: Queue,
+        captions: Captions,
     ) -> None:
         self._attempts = settings.job_attempts
-        self._captions = Captions(settings)
+        self._captions = captions
         self._limits = Limits(pixels=settings.pixel_limit)
         self._blobs = blobs
         self._sandbox = sandbox
@@ -203,8 +210,8 @@ class Processor:
 class Captions:
     """Decides how this processor draws captions, whatever the settings of the API were."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._font = require_font(settings)
+    def __init__(self, settings: Settings, font: FontFile) -> None:
+        self._font = font
         self._asked = settings.caption_font
         self._size = settings.caption_size if "caption_size" in settings.model_fields_set else None
         self._coverage = coverage(self._font.path, self._font.index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.blobs import ownership
@@ -13,12 +12,10 @@ from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.files import statements as files
 from atelier.images import records as images
+from atelier.settings import Settings
 from atelier.tasks import records as tasks
 
-if TYPE_CHECKING:
-    from atelier.settings import Settings
-
-    Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
+Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 # For every slice that stores blobs: the keys that its rows refer to, as `key, sha256` (sha256
 # null: unknown).
@@ -78,7 +75,7 @@ def verify(settings: Settings) -> int:
 
 
 def take_over(settings: Settings) -> int:
-    """`atelier blobs adopt`."""
+    """Make the store this database's, whatever it holds; the exit code."""
     asyncio.run(adopt(settings))
     print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201
     return 0

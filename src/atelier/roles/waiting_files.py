@@ -5,10 +5,7 @@ Knows no HTTP.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 
 def count(settings: Settings) -> int | None:

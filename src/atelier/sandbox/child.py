@@ -81,7 +81,7 @@ class NotReady(Exception):
 
 
 class Child(Generic[T]):
-    """A running child."""
+    """A confined child process, and the socket to it."""
 
     def __init__(self, plan: Plan[T]) -> None:
         self._plan = plan

@@ -83,7 +83,7 @@ def main(parent: str, descriptor: str) -> None:
 
 
 def resolve(name: str) -> Callable[..., Any]:
-    """Load "module:qualname"."""
+    """Import what "module:qualname" names."""
     module, _, qualname = name.partition(":")
     value: Any = importlib.import_module(module)
     for part in qualname.split("."):

@@ -11,14 +11,11 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from atelier.errors import Unavailable
-from atelier.settings import EMBEDDED
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import EMBEDDED, Settings
 
 CONNECT_SECONDS = 5
 NO_URL = "this is no URL: in a password write / ? # @ : % as %2F %3F %23 %40 %3A %25"

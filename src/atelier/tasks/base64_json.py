@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from atelier.errors import Invalid, Malformed
-from atelier.wire.complaints import REQUIRED
+from atelier.wire.complaints import REQUIRED, TWICE, refused
 
 REST_BYTES = 256 * 1024  # of everything but the field
 
@@ -80,15 +80,14 @@ class Base64Json:
         except orjson.JSONDecodeError as error:
             raise Malformed(f"The body is not valid JSON: {error.msg}.") from None
         if not isinstance(fields, dict):
-            raise _invalid([], "A JSON object is needed")
+            raise refused("A JSON object is needed", "body")
         given = fields.pop(self._name, None)
         if not self._found:
-            raise _invalid(
-                [self._name], REQUIRED if given is None else "A base64 string is needed"
-            )
-        # A name given twice: every other parser takes the later value, so neither may count.
+            message = REQUIRED if given is None else "A base64 string is needed"
+            raise refused(message, "body", self._name)
+        # A name that is given twice: the later value counts everywhere else, so neither may here
         if given is None or given:
-            raise _invalid([self._name], "Given twice")
+            raise refused(TWICE, "body", self._name)
         return fields
 
     def _skip(self, chunk: bytes, place: int) -> int:
@@ -117,9 +116,7 @@ class Base64Json:
             self._depth += _DEPTH[mark]
         elif self._is_field():
             if self._found:
-                raise _invalid([self._name], "Given twice")
-            # With the opening quote, which is kept already, this is an empty string in the
-            # field's place. Forgetting the key keeps the next string from looking like its value.
+                raise refused(TWICE, "body", self._name)
             self._keep(b'"')
             self._state, self._found = State.FIELD, True
             self._last = slice(0, 0)
@@ -147,7 +144,7 @@ class Base64Json:
     def _keep(self, part: bytes) -> None:
         self._rest += part
         if len(self._rest) > REST_BYTES:
-            raise _invalid([], f"More than {REST_BYTES} bytes beside `{self._name}`")
+            raise refused(f"More than {REST_BYTES} bytes beside `{self._name}`", "body")
 
 
 class Base64:
@@ -192,17 +189,9 @@ class Base64:
         return plain, escape
 
     def _bad(self) -> Invalid:
-        return _invalid(
-            [self._name],
-            "Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)",
-        )
+        message = "Not base64 (RFC 4648 with padding; no line breaks, no `data:` before it)"
+        return refused(message, "body", self._name)
 
 
 def _character(escape: re.Match[bytes]) -> bytes:
     return bytes.fromhex(escape[1].decode()) if escape[1] else b"/"
-
-
-def _invalid(place: list[str], message: str) -> Invalid:
-    return Invalid(
-        "Some values are not acceptable.", errors=[{"loc": ["body", *place], "msg": message}]
-    )

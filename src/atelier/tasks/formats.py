@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from atelier.errors import Unsupported
+from atelier.imaging import signatures
 
 HEAD_BYTES = (
     64 * 1024
@@ -81,17 +82,11 @@ RAF = Format("RAF", "image/x-fuji-raf", "raf")
 ORF = Format("ORF", "image/x-olympus-orf", "orf")
 RW2 = Format("RW2", "image/x-panasonic-rw2", "rw2")
 
-# If one signature begins like another, the longer one stands first.
+COMMON = {known.name: known for known in (JPEG, PNG, GIF, TIFF)}
+# Where one signature begins like another, the longer one stands first.
 SIGNATURES: tuple[tuple[bytes, Format], ...] = (
     (b"\xff\xd8\xff\xf7", JLS),
-    (b"\xff\xd8\xff", JPEG),
-    (b"\x89PNG\r\n\x1a\n", PNG),
-    (b"GIF87a", GIF),
-    (b"GIF89a", GIF),
-    (b"II*\0", TIFF),
-    (b"MM\0*", TIFF),
-    (b"II+\0", TIFF),
-    (b"MM\0+", TIFF),
+    *((magic, COMMON[name]) for magic, name in signatures.SIGNATURES),
     (b"II\xbc\x01", JXR),
     (b"IIRO", ORF),
     (b"IIRS", ORF),

@@ -11,24 +11,23 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.retry import Backoff
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS
-
-if TYPE_CHECKING:
-    from atelier.tasks.watermarks import Watermarks
+from atelier.tasks.watermarks import Watermarks
 
 Row = Mapping[str, Any]
 Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
 
 # A take waits so long while every free task is locked by requests that may yet give it back.
 PATIENCE_SECONDS = 5.0
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.1
+PAUSES_SECONDS = (0.002, 0.1)  # between looks
 EXPIRE_LIMIT = 1000  # leases ended by one statement
 
 # SKIP LOCKED: no taker waits for another. The row comparison selects the free tasks of $1 above
@@ -112,7 +111,7 @@ async def take(
     may come free again.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    pause = FIRST_PAUSE_SECONDS
+    backoff = Backoff(*PAUSES_SECONDS)
     while True:
         above = watermarks.get(owner_id)
         taken = await fetch(TAKE, owner_id, lease, above)
@@ -133,8 +132,7 @@ async def take(
             raise Unavailable(
                 "The last free tasks are just being handed out or deleted.", retry_after=1
             )
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        await asyncio.sleep(backoff.next())
 
 
 async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 
@@ -15,13 +15,11 @@ from atelier.errors import Unsupported
 from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import finish, flush, receive
 from atelier.observe.metrics import UPLOADED
+from atelier.settings import Settings
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
 from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, refused, unknown
 from atelier.wire.spool import Spool
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 META_LIMIT = 10_000  # characters
 SLICE_BYTES = 256 * 1024  # of a body decoded at once

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import asyncpg
+
+from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.tasks.records import COLUMNS, SELECT_ONE, record
-
-if TYPE_CHECKING:
-    import asyncpg
-
-    from atelier.database import Database
 
 MAX_ID = 2**63 - 1
 

@@ -10,20 +10,17 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from atelier.errors import AtelierError
+from atelier.retry import Backoff
 from atelier.up.engines.process import follow_parent
-
-if TYPE_CHECKING:
-    from atelier.up.reaper import Reaper
-    from atelier.up.screen import Console
-    from atelier.up.table import Role
+from atelier.up.reaper import Reaper
+from atelier.up.screen import Console
+from atelier.up.table import Role
 
 log = logging.getLogger("atelier.up")
 
-FIRST_PAUSE_SECONDS = 0.2  # before a role that died is restarted; doubles with each death
-LONGEST_PAUSE_SECONDS = 30
+PAUSES_SECONDS = (0.2, 30)  # the first and the longest before what died is started again
 HEALTHY_SECONDS = 30  # a role that lived this long had no trouble in starting
 LINE_BYTES = 64 * 1024  # a longer line is broken
 READ_BYTES = 64 * 1024
@@ -42,14 +39,13 @@ class Pauses:
     """Exponential back-off with a cap, reset by a healthy life."""
 
     def __init__(self) -> None:
-        self._next = FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(*PAUSES_SECONDS)
 
     def after(self, lifetime: float) -> float:
         """Return the seconds to the next start of a process that lived for `lifetime` seconds."""
         if lifetime >= HEALTHY_SECONDS:
-            self._next = FIRST_PAUSE_SECONDS
-        pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE_SECONDS)
-        return pause
+            self._backoff.reset()
+        return self._backoff.next()
 
 
 class Child:

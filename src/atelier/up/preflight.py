@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import errno
-import os
 import secrets
 import shutil
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from atelier.disk import replace
 from atelier.errors import AtelierError
 from atelier.observe.health import PortTaken, taken
+from atelier.settings import Settings
 from atelier.up.engines.errors import DiskFull, from_os_error
 from atelier.up.engines.process import take_lock
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 LOCK = "atelier.lock"
 SECRET = "secret"  # noqa: S105 - the file's name
@@ -124,19 +121,7 @@ def keep_secret(folder: Path) -> str:
     path = folder / SECRET
     try:
         if not path.exists():
-            _write_secret(path)
+            replace(path, secrets.token_urlsafe(SECRET_LENGTH).encode(), mode=0o600)
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise from_os_error(error, path) from error
-
-
-def _write_secret(path: Path) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, secrets.token_urlsafe(SECRET_LENGTH).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.replace(path)

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.settings import Settings
 
 # ANSI foregrounds that read on dark and on light.
 COLOURS = 36, 33, 32, 35, 34, 96, 93, 92, 95, 94

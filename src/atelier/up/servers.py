@@ -7,22 +7,13 @@ import itertools
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
+from atelier.settings import Settings
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
 from atelier.up.engines.errors import EngineFailed, FolderBusy, last_error
 from atelier.up.engines.orphans import Eviction
-from atelier.up.engines.process import (
-    PATIENCE_SECONDS,
-    POLL_SECONDS,
-    START_SECONDS,
-    STOP_SECONDS,
-    trim_log,
-)
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
+from atelier.up.engines.process import PATIENCE_SECONDS, POLL_SECONDS, trim_log
 
 log = logging.getLogger("atelier.up")
 
@@ -86,17 +77,9 @@ class Server:
                 return
 
     async def ready(self) -> None:
-        """Wait until it accepts connections. Raises EngineError when it ends instead."""
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while not self.engine.is_ready():
-            self.engine.check()
-            if asyncio.get_running_loop().time() > deadline:
-                self.engine.halt()
-                raise EngineError(
-                    f"{self.engine.name} is not ready after {START_SECONDS} s (see "
-                    f"{self.engine.log})."
-                )
-            await asyncio.sleep(POLL_SECONDS)
+        """Wait until it takes connections. Raises EngineError when it ends instead."""
+        for pause in self.engine.starting():
+            await asyncio.sleep(pause)
 
     async def answers(self) -> None:
         """Wait until it takes connections while `keep` runs, however often it dies meanwhile."""
@@ -144,16 +127,9 @@ class Server:
     async def stop(self) -> None:
         """Stop it in order; kill it after a timeout."""
         self._stopping = True
-        engine = self._engine
-        if engine is None:
-            return
-        if engine.is_alive():
-            engine.process.send_signal(engine.stop_signal)
-        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
-        while engine.is_alive():
-            if asyncio.get_running_loop().time() > deadline:
-                engine.halt()
-            await asyncio.sleep(POLL_SECONDS)
+        if self._engine is not None:
+            for pause in self._engine.stopping():
+                await asyncio.sleep(pause)
 
     def kill(self) -> None:
         """Stop it at once; the next start recovers."""

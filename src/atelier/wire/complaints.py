@@ -8,7 +8,7 @@ from typing import Any
 
 from atelier.errors import Invalid
 
-REFUSED = "Some values are not acceptable."
+REFUSED = "Some values are not acceptable."  # the detail; the sentences follow in `errors`
 REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
 UNKNOWN = "There is no such field"

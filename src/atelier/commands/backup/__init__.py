@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 from rich.console import Console
@@ -37,11 +37,9 @@ from atelier.commands.backup.archive import (
 from atelier.commands.check import ROWS
 from atelier.commands.migrate import is_ahead, is_current, schema
 from atelier.events.messages import utcnow
+from atelier.settings import Settings
 from atelier.up.engines.errors import from_os_error
 from atelier.up.preflight import SECRET
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 SAY_EVERY = 10_000  # blobs between two lines on the console
 SHOWN = 20  # keys printed per finding

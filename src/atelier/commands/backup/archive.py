@@ -13,7 +13,6 @@ blob here is ever without an owner. Knows no database and no store.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import heapq
 import os
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import msgspec
 
+from atelier.disk import fsync, lock
 from atelier.errors import AtelierError
 
 FORMAT = 1  # of the manifest; a restore refuses a later one
@@ -96,13 +96,13 @@ class Archive:
     def locked(self) -> Iterator[None]:
         """Make the folder if missing, and keep every other backup out of it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BackupError(
-                    f"another backup is being made in {self.folder}: wait for it"
-                ) from None
+        try:
+            descriptor = lock(self.folder / LOCK)
+        except BlockingIOError:
+            raise BackupError(
+                f"another backup is being made in {self.folder}: wait for it"
+            ) from None
+        with os.fdopen(descriptor):
             yield
 
     def whole(self) -> list[Path]:
@@ -232,15 +232,6 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fsync(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unfinished(path: Path) -> bool:

@@ -13,14 +13,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from atelier.blobs import Blobs
 from atelier.errors import NotFound
 
-if TYPE_CHECKING:
-    from atelier.blobs import Blobs
-
-# As many as the directory store has threads: most of the time is waiting for a disk or a network.
+# As many as the directory store has threads: most of the time is waiting for a disk or a network
 AT_ONCE = 16
 
 

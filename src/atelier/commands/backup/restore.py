@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import asyncpg
 from redis.exceptions import RedisError
@@ -34,12 +33,10 @@ from atelier.commands.backup.archive import (
 from atelier.commands.migrate import knows, migrate, reach
 from atelier.database import Database
 from atelier.errors import Unavailable
+from atelier.settings import Settings
 from atelier.up.engines.errors import from_os_error
 from atelier.up.preflight import take_folder
 from atelier.up.servers import launches
-
-if TYPE_CHECKING:
-    from atelier.settings import Settings
 
 
 def main(settings: Settings, folder: Path, name: str | None) -> int:

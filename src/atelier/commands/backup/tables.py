@@ -14,7 +14,7 @@ import asyncpg
 from atelier import locks
 from atelier.blobs.ownership import Instance
 from atelier.commands.backup.archive import BackupError, Sequence, Table, digest, table_file
-from atelier.database import CONNECT_SECONDS, Base
+from atelier.database import CONNECT_SECONDS, KEEPALIVE, Base
 from atelier.errors import Unavailable
 from atelier.migrations import tables as models  # noqa: F401 - fills Base.metadata
 
@@ -29,13 +29,12 @@ SESSION = {
     "idle_session_timeout": "0",  # the connection holds the lock while blobs are copied
     "idle_in_transaction_session_timeout": "0",
     "lock_timeout": f"{LOCK_SECONDS}s",
-    "tcp_keepalives_idle": "30",
     "datestyle": "ISO",
     "intervalstyle": "postgres",
     "timezone": "UTC",
     "bytea_output": "hex",
     "extra_float_digits": "1",
-}
+} | KEEPALIVE
 _COLUMNS = """
     SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns
     FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid

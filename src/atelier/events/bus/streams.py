@@ -1,4 +1,6 @@
-"""The event bus on a Redis stream, for an installation without RabbitMQ: one stream, one consumer group per service.
+"""The event bus on a Redis stream, for an installation without RabbitMQ.
+
+One stream, one consumer group per service.
 
 Confirmed means written to the engine's append-only file; when that is forced to disk is its
 `appendfsync`.
@@ -32,6 +34,7 @@ from atelier.events.bus import (
     matches,
 )
 from atelier.events.messages import Event
+from atelier.lua import Script
 from atelier.queue import scripts
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
@@ -44,14 +47,13 @@ LEASE = 10.0
 READ_AHEAD = 64  # events
 TRIES = 3
 TRY_PAUSE = 0.2  # seconds between tries
-FIRST_PAUSE = (
-    0.1  # seconds before an event that was given back comes again; doubles with each delivery
-)
+# Seconds before an event that was given back comes again; doubles with each delivery
+FIRST_PAUSE = 0.1
 # Seconds that an event stays for services that come later, however many have acknowledged it
 KEEP = 86_400
 LIMIT = 500_000  # events (some 250 MB) that a service that stays away can make the stream hold
 TRIM_EVERY = 60.0  # seconds
-_NOTE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
+_NOTE = Script("atelier.events.bus", "note.lua")
 UNBOUNDED = 2**53  # the largest number that Lua can count to
 
 
@@ -95,13 +97,12 @@ class StreamsBus:
         await self._trim_now_and_then()
 
     async def note(self, position: int) -> None:
-        """Keep it beside the stream: what wipes the one or cuts the end off its file does so with the other.
+        """Keep it beside the stream.
 
-        Only over what was there last: after a wipe in between, the events just confirmed are gone
-        as well.
+        What wipes the one or cuts the end off its file does so with the other.
         """
         try:
-            await self._redis.eval(_NOTE, 1, self._noted, self._expected, position)
+            await _NOTE(self._redis, (self._noted,), self._expected, position)
         except TROUBLE as error:
             raise _unavailable() from error
         self._expected = position
@@ -149,7 +150,7 @@ class StreamsBus:
             raise _unavailable() from error
 
     async def ping(self) -> None:
-        """Ask the engine."""
+        """Ask whether the engine of the stream answers."""
         try:
             await self._redis.ping()
         except TROUBLE as error:

@@ -12,6 +12,7 @@ import re
 from contextlib import suppress
 
 from atelier.files.inspectors import Found
+from atelier.imaging.signatures import SIGNATURES
 
 OTHER = Found("other", "application/octet-stream")
 PLAIN = "text/plain"
@@ -31,12 +32,7 @@ BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 MAGIC = (
-    (b"\xff\xd8\xff", Found("image", "image/jpeg")),
-    (b"\x89PNG\r\n\x1a\n", Found("image", "image/png")),
-    (b"GIF87a", Found("image", "image/gif")),
-    (b"GIF89a", Found("image", "image/gif")),
-    (b"II*\0", Found("image", "image/tiff")),
-    (b"MM\0*", Found("image", "image/tiff")),
+    *((magic, Found("image", f"image/{name.lower()}")) for magic, name in SIGNATURES),
     (b"PK\x03\x04", Found("archive", "application/zip")),
     (b"PK\x05\x06", Found("archive", "application/zip")),  # an empty one
     (b"\x1f\x8b\x08", Found("archive", "application/gzip")),

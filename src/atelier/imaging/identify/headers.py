@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from atelier.imaging.errors import BadPicture, NotAnImage
 from atelier.imaging.identify.tiff import NotTiff, Tiff
+from atelier.imaging.signatures import SIGNATURES
 
 # An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
 MAX_PROFILE_BYTES = 4 << 20
@@ -302,15 +303,9 @@ def _tiff(data: bytes) -> Header:
     return header
 
 
+_BY_FORMAT = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "TIFF": _tiff}
 PARSERS: tuple[tuple[bytes, Callable[[bytes], Header]], ...] = (
-    (b"\xff\xd8\xff", _jpeg),
-    (b"\x89PNG\r\n\x1a\n", _png),
+    *((magic, _BY_FORMAT[name]) for magic, name in SIGNATURES),
     (b"RIFF", _webp),
-    (b"GIF87a", _gif),
-    (b"GIF89a", _gif),
     (b"BM", _bmp),
-    (b"II*\0", _tiff),
-    (b"MM\0*", _tiff),
-    (b"II+\0", _tiff),
-    (b"MM\0+", _tiff),
 )

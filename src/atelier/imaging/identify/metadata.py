@@ -9,12 +9,10 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from atelier.imaging.identify.headers import Header
 from atelier.imaging.identify.tiff import ASCII, Entry, NotTiff, Tiff
-
-if TYPE_CHECKING:
-    from atelier.imaging.identify.headers import Header
 
 # Characters kept of any one string.
 MAX_STRING = 200

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 
+from atelier.disk import FULL
 from atelier.errors import AtelierError
 
 DISK_FULL_MARKERS = ("No space left on device", "Disk quota exceeded")
@@ -49,8 +49,8 @@ class DiskFull(EngineError):
 
 
 def from_os_error(error: OSError, path: Path) -> EngineError:
-    """Translate the operating system's error for the operator."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """The operating system's refusal in the operator's words."""
+    if error.errno in FULL:
         return DiskFull(f"No space left on the disk of {path}.")
     return FolderUnusable(f"{path} cannot be used: {error.strerror or error}.")
 

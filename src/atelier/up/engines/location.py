@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from atelier.disk import replace
 from atelier.up.engines.account import Account, account_for
 from atelier.up.engines.errors import EngineError, FolderUnusable
 from atelier.up.engines.process import clean_environment
@@ -84,16 +85,8 @@ def _can_hold(account: Account, folder: Path) -> bool:
 
 
 def _write_pointer(pointer: Path, place: Path) -> None:
-    """Write down where the data went.
-
-    It must be found there even when the folder has become reachable later.
-    """
-    draft = pointer.with_name(f"{pointer.name}.new")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(f"{place}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(pointer)
+    """Remember where the data went: it must be found again even once the folder is reachable."""
+    replace(pointer, f"{place}\n".encode())
 
 
 def _copied(binaries: Path) -> Path:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+from atelier.disk import fsync
 from atelier.up.engines.binaries import find_postgres
 from atelier.up.engines.errors import (
     DiskFull,
@@ -172,7 +173,7 @@ def _create(home: Home, lock: int, *, durable: bool) -> None:
     with suppress(FileNotFoundError):
         home.folder.rmdir()  # an empty folder may exist already
     draft.rename(home.folder)
-    _sync(home.folder.parent)
+    fsync(home.folder.parent)
 
 
 def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
@@ -271,11 +272,3 @@ def _is_ready(folder: Path, pid: int) -> bool:
     except OSError:
         return False
     return len(lines) > 7 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from atelier.disk import lock
+from atelier.up.engines.account import Account
 from atelier.up.engines.errors import FolderBusy, FolderInUse, from_log, from_os_error
 from atelier.up.engines.orphans import Eviction, holders
-
-if TYPE_CHECKING:
-    from atelier.up.engines.account import Account
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 PR_SET_NAME = 15  # the same
@@ -106,15 +103,10 @@ def take_lock(path: Path, folder: Path, patience_seconds: float = PATIENCE_SECON
     when the supervisor is alive.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _locked(path, folder, patience_seconds)
+        _write_owner(descriptor)
     except OSError as error:
         raise from_os_error(error, path) from error
-    try:
-        _wait_for_lock(descriptor, path, folder, patience_seconds)
-        _write_owner(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
     return descriptor
 
 
@@ -130,15 +122,13 @@ def lock_owner(path: Path) -> int | None:
         os.close(descriptor)
 
 
-def _wait_for_lock(descriptor: int, path: Path, folder: Path, patience_seconds: float) -> None:
+def _locked(path: Path, folder: Path, patience_seconds: float) -> int:
     began, eviction = time.monotonic(), Eviction(path)
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock(path)
         except BlockingIOError:
-            owner = _living_owner(descriptor)
-            # The engine inherits the lock. When its supervisor is dead it is shutting down: wait
-            # for it.
+            owner = lock_owner(path)
             if owner not in (None, os.getpid()):
                 raise FolderInUse(
                     f"{folder} is in use by another running instance (process {owner})."
@@ -148,8 +138,6 @@ def _wait_for_lock(descriptor: int, path: Path, folder: Path, patience_seconds: 
                 raise _busy(folder, path) from None
             eviction.press(waited)
             time.sleep(POLL_SECONDS)
-        else:
-            return
 
 
 def _busy(folder: Path, lock: Path) -> FolderBusy:
@@ -192,15 +180,37 @@ class Engine:
         if not self.is_alive():
             raise from_log(self.name, self.last_words(), self.log)
 
-    def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Block until it accepts connections."""
+    def starting(self, seconds: float = START_SECONDS) -> Iterator[float]:
+        """Look again and again until it takes connections; yields how long to wait between looks.
+
+        Raises EngineError when it ends instead, or is not ready in time.
+        """
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             self.check()
             if time.monotonic() > deadline:
                 self.halt()
                 raise from_log(self.name, f"not ready after {seconds:.0f} s", self.log)
-            time.sleep(POLL_SECONDS)
+            yield POLL_SECONDS
+
+    def stopping(self, seconds: float = STOP_SECONDS) -> Iterator[float]:
+        """End it in order, everything on disk; by force when it has not ended in time.
+
+        Yields how long to wait between looks.
+        """
+        if self.is_alive():
+            self.process.send_signal(self.stop_signal)
+        deadline = time.monotonic() + seconds
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                self.halt()
+                return
+            yield POLL_SECONDS
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Block until it takes connections. Raises as `starting` does."""
+        for pause in self.starting(seconds):
+            time.sleep(pause)
 
     def last_words(self) -> str:
         """Return the end of its log since it was started."""
@@ -210,13 +220,9 @@ class Engine:
             return log.read().decode("utf-8", "replace")
 
     def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Stop it in order, with everything on disk; kill it after a timeout."""
-        if self.is_alive():
-            self.process.send_signal(self.stop_signal)
-        try:
-            self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.halt()
+        """Block until it has ended as `stopping` ends it."""
+        for pause in self.stopping(seconds):
+            time.sleep(pause)
 
     def halt(self, seconds: float = 5) -> None:
         """Stop it at once; the next start recovers from its write-ahead log."""

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import orjson
 
-FILE = "engines.json"
+from atelier.disk import replace
+from atelier.observe.probe import ENGINES
 
 
 def note(folder: Path, urls: Mapping[str, str]) -> None:
-    """Write down URLs and ports by the name of their setting, readable for this user alone."""
-    draft = folder / f"{FILE}.new"
-    draft.touch(mode=0o600)
-    draft.write_bytes(orjson.dumps(dict(urls)))
-    draft.replace(folder / FILE)
+    """Write down URLs and ports, by the name of their setting, for this machine's user alone."""
+    replace(folder / ENGINES, orjson.dumps(dict(urls)), mode=0o600)
 
 
 def noted(folder: Path, name: str) -> str | None:
@@ -24,12 +22,12 @@ def noted(folder: Path, name: str) -> str | None:
     The note of a supervisor that was killed remains.
     """
     try:
-        urls = orjson.loads((folder / FILE).read_bytes())
+        urls = orjson.loads((folder / ENGINES).read_bytes())
     except (OSError, ValueError):
         return None
     return urls.get(name) if isinstance(urls, dict) else None
 
 
 def forget(folder: Path) -> None:
-    """Remove the note: the engines have stopped."""
-    (folder / FILE).unlink(missing_ok=True)
+    """The engines have been stopped."""
+    (folder / ENGINES).unlink(missing_ok=True)

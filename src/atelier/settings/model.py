@@ -1,4 +1,4 @@
-"""Every setting, its default and its meaning: environment `ATELIER_*` over `atelier.yaml` over the defaults here.
+"""Every setting, its default and its meaning.
 
 `docs/reference/settings.md` is made from this class; a test fails when the two part.
 """
@@ -6,21 +6,11 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -28,16 +18,10 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
-from yaml import YAMLError
 
-from atelier.errors import AtelierError
-from atelier.expectations import complaint, flaw
-
-PREFIX = "ATELIER_"
-EMBEDDED = "atelier up"  # the source of those settings
-EMBEDDED_VARIABLE = "ATELIER_EMBEDDED"  # settings that `atelier up` makes itself, for its roles
-CONFIG_VARIABLE = "ATELIER_CONFIG"
-TEST_PREFIX = "ATELIER_TEST_"
+from atelier.settings import sources
+from atelier.settings.places import Bucket, networks, plain_endpoint, store_place
+from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX
 
 SECRET_BYTES = 32  # of HS256's key: the size of its digest
 MIB = 1024 * 1024
@@ -47,28 +31,8 @@ SCHEMES = {
     "amqp_url": ("amqp", "amqps"),
     "otlp_url": ("http", "https"),
 }
-S3 = "s3://"
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_BUCKET_PREFIX = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?")
-PREFIX_CHARACTERS = 500  # with a key of 255 below the 1,024 that S3 takes
 RoleName = Literal["api", "processor", "archiver", "relay", "grpc", "files", "migrate"]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
-
-
-class Bucket(NamedTuple):
-    """A store elsewhere: a bucket, and what every key in it begins with."""
-
-    name: str
-    prefix: str
-
-    def __str__(self) -> str:
-        return f"{S3}{self.name}/{self.prefix}".rstrip("/")
-
-
-class SettingsError(AtelierError):
-    """The settings cannot be used."""
-
-    slug = "settings"
 
 
 class Settings(BaseSettings):
@@ -83,15 +47,20 @@ class Settings(BaseSettings):
 
     data: Path = Field(
         Path("data"),
-        description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the "
-        "secret.",
+        description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the secret.",
     )
     host: str = Field("127.0.0.1", description="Address on which the HTTP API listens.")
     port: int = Field(
-        8000, ge=0, le=65535, description="Port of the HTTP API; 0: any that is free."
+        8000,
+        ge=0,
+        le=65535,
+        description="Port of the HTTP API; 0: any that is free.",
     )
     grpc_port: int = Field(
-        50051, ge=0, le=65535, description="Port of the books gRPC service; 0: any that is free."
+        50051,
+        ge=0,
+        le=65535,
+        description="Port of the books gRPC service; 0: any that is free.",
     )
 
     metrics_port: int | None = Field(
@@ -99,29 +68,26 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         description="Port on which each role besides the API answers `/metrics`, `/healthz` and "
-        "`/readyz`; under "
-        "`atelier up` the first of five in a row: processor, archiver, relay, grpc, files; none: "
-        "they do not.",
+        "`/readyz`; under `atelier up` the first of five in a row: processor, archiver, relay, "
+        "grpc, files; none: they do not.",
     )
 
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(networks)] = Field(
         (),
-        description="Addresses or networks of proxies before the HTTP API whose "
-        "`X-Forwarded-For` and "
-        "`X-Forwarded-Proto` are believed, separated by commas.",
+        description="Addresses or networks of proxies before the HTTP API whose `X-Forwarded-For` "
+        "and `X-Forwarded-Proto` are believed, separated by commas.",
     )
     accel_prefix: str | None = Field(
         None,
         pattern=r"^/([A-Za-z0-9_-]+/)+$",
-        description="Where an nginx before the HTTP API finds the folder of blobs, as an "
-        "internal location such as "
-        "`/_blobs/`: it then sends stored bytes once the API has allowed it "
-        "(`X-Accel-Redirect`); none, or blobs in a "
-        "bucket: the API does.",
+        description="Where an nginx before the HTTP API finds the folder of blobs, as an internal "
+        "location such as `/_blobs/`: it then sends stored bytes once the API has allowed it "
+        "(`X-Accel-Redirect`); none, or blobs in a bucket: the API does.",
     )
 
     database_url: SecretStr | None = Field(
-        None, description="PostgreSQL to use, `postgresql://...`; none: start an embedded one."
+        None,
+        description="PostgreSQL to use, `postgresql://...`; none: start an embedded one.",
     )
     redis_url: SecretStr | None = Field(
         None,
@@ -135,9 +101,8 @@ class Settings(BaseSettings):
     )
     blobs: str | None = Field(
         None,
-        description="Where pictures and files are stored: a folder or `s3://bucket/prefix`; "
-        "none: `blobs` in the data "
-        "folder.",
+        description="Where pictures and files are stored: a folder or `s3://bucket/prefix`; none: "
+        "`blobs` in the data folder.",
     )
     s3_endpoint: str | None = Field(
         None,
@@ -155,7 +120,9 @@ class Settings(BaseSettings):
         "container or machine.",
     )
     s3_secret_key: SecretStr | None = Field(
-        None, validate_default=True, description="The access key's secret; set both or neither."
+        None,
+        validate_default=True,
+        description="The access key's secret; set both or neither.",
     )
     postgres_bin: Path | None = Field(
         None,
@@ -169,25 +136,29 @@ class Settings(BaseSettings):
     )
     valkey_bin: Path | None = Field(
         None,
-        description="`valkey-server` or `redis-server` for the embedded queue; none: the "
-        "wheel's, then PATH.",
+        description="`valkey-server` or `redis-server` for the embedded queue; none: the wheel's, "
+        "then PATH.",
     )
 
     secret: SecretStr | None = Field(
         None,
-        description="Key that signs tokens, 32 bytes or more; none: `atelier up` makes one in "
-        "the data folder.",
+        description="Key that signs tokens, 32 bytes or more; none: `atelier up` makes one in the "
+        "data folder.",
     )
     access_token_seconds: int = Field(900, ge=1, description="Life of an access token.")
     refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token.")
     logins_per_minute: int = Field(
-        5, ge=1, description="Failed logins a minute per address and client before 429."
+        5,
+        ge=1,
+        description="Failed logins a minute per address and client before 429.",
     )
 
     body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
     decode_seconds: int = Field(
-        10, ge=1, description="Time one picture may take to decode and render."
+        10,
+        ge=1,
+        description="Time one picture may take to decode and render.",
     )
     decode_memory: int = Field(
         1024 * MIB,
@@ -195,7 +166,10 @@ class Settings(BaseSettings):
         description="Address space one decode may take, beyond the idle child's own.",
     )
     description_limit: int = Field(
-        200, ge=1, le=10_000, description="Longest description, in Unicode characters after NFC."
+        200,
+        ge=1,
+        le=10_000,
+        description="Longest description, in Unicode characters after NFC.",
     )
     sizes: Annotated[tuple[Size, ...], NoDecode] = Field(
         ("100x100", "500x500"),
@@ -203,15 +177,12 @@ class Settings(BaseSettings):
     )
     caption_font: str | None = Field(
         None,
-        description="Font of captions: the name of an installed font, such as `arial` or "
-        "`DejaVu Sans Bold`, or the path of a font file. The image processor looks for it; its "
-        "log and `atelier doctor` say which file was taken. None: the DejaVu Sans that comes with "
-        "Atelier, which has Latin, Greek, "
-        "Cyrillic, Armenian, Georgian, Hebrew and Arabic letters, but no Chinese, Japanese, "
-        "Korean, Thai or Indian "
-        "ones, and of emoji little but faces. Signs that the font lacks are drawn as boxes; the "
-        "image processor logs "
-        "which.",
+        description="Font of captions: the name of an installed font, such as `arial` or `DejaVu "
+        "Sans Bold`, or the path of a font file. The image processor looks for it; its log and "
+        "`atelier doctor` say which file was taken. None: the DejaVu Sans that comes with "
+        "Atelier, which has Latin, Greek, Cyrillic, Armenian, Georgian, Hebrew and Arabic "
+        "letters, but no Chinese, Japanese, Korean, Thai or Indian ones, and of emoji little but "
+        "faces. Signs that the font lacks are drawn as boxes; the image processor logs which.",
     )
     caption_size: int = Field(
         12,
@@ -227,10 +198,14 @@ class Settings(BaseSettings):
         description="Largest picture that travels inside its job; larger ones go by blob key.",
     )
     queue_limit: int = Field(
-        10_000, ge=1, description="Jobs waiting on one queue before uploads are answered 503."
+        10_000,
+        ge=1,
+        description="Jobs waiting on one queue before uploads are answered 503.",
     )
     job_attempts: int = Field(
-        4, ge=1, description="Deliveries of one job before it is a dead letter."
+        4,
+        ge=1,
+        description="Deliveries of one job before it is a dead letter.",
     )
     reconcile_seconds: int = Field(
         30,
@@ -238,21 +213,33 @@ class Settings(BaseSettings):
         description="A row that is not final and has not moved for this long is offered again.",
     )
     outbox_retention_days: int = Field(
-        7, ge=1, description="How long sent events stay in the outbox for replays."
+        7,
+        ge=1,
+        description="How long sent events stay in the outbox for replays.",
     )
     idempotency_hours: int = Field(
-        24, ge=1, description="How long an Idempotency-Key replays its first answer."
+        24,
+        ge=1,
+        description="How long an Idempotency-Key replays its first answer.",
     )
     cache_seconds: int = Field(
-        300, ge=1, description="How long a record or picture stays in the cache."
+        300,
+        ge=1,
+        description="How long a record or picture stays in the cache.",
     )
     cache_item_limit: int = Field(MIB, ge=0, description="Largest picture kept in the cache.")
 
     api_workers: int = Field(
-        1, ge=1, le=64, description="Processes of the HTTP API that share one port."
+        1,
+        ge=1,
+        le=64,
+        description="Processes of the HTTP API that share one port.",
     )
     grpc_workers: int = Field(
-        1, ge=1, le=64, description="Processes of the gRPC service that share one port."
+        1,
+        ge=1,
+        le=64,
+        description="Processes of the gRPC service that share one port.",
     )
     processor_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
@@ -275,11 +262,12 @@ class Settings(BaseSettings):
     )
     role: RoleName | None = Field(
         None,
-        description="What runs with these settings, as each container image says: "
-        "`atelier doctor` looks at what this role needs and at nothing else; none: at everything.",
+        description="What runs with these settings, as each container image says: `atelier "
+        "doctor` looks at what this role needs and at nothing else; none: at everything.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least severe log line that is written."
+        "INFO",
+        description="Least severe log line that is written.",
     )
     log_format: Literal["text", "json"] = Field(
         "text",
@@ -310,7 +298,7 @@ class Settings(BaseSettings):
     @field_validator("s3_endpoint")
     @classmethod
     def _check_endpoint(cls, value: str | None) -> str | None:
-        return value and _plain_endpoint(value)
+        return value and plain_endpoint(value)
 
     @field_validator("s3_secret_key")
     @classmethod
@@ -338,18 +326,6 @@ class Settings(BaseSettings):
             raise ValueError(f"should have {SECRET_BYTES} bytes or more")
         return value
 
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for network in value:
-            try:
-                ip_network(network)
-            except ValueError:
-                raise ValueError(
-                    f"{network!r} should be an address or a network such as 10.0.0.0/8"
-                ) from None
-        return value
-
     @field_validator("sizes", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -371,7 +347,10 @@ class Settings(BaseSettings):
 
     @property
     def incoming_folder(self) -> Path:
-        """Where uploads are spooled: on the file system of local blobs, so that storing one is a rename, not a copy."""
+        """Where uploads are spooled.
+
+        On the file system of local blobs, so that to store one is a rename, not a copy.
+        """
         return self.blobs_folder / ".incoming" if self.blobs_folder else self.data / "incoming"
 
     @property
@@ -382,17 +361,19 @@ class Settings(BaseSettings):
     def sources(self) -> dict[str, str]:
         """Where each value came from.
 
-        `command line`, `environment (NAME)`, `file (PATH)`, `default`, or `atelier up` where that
-        has started what the value names.
+        `command line`, `environment (NAME)`, `file (PATH)` or `default`.
         """
-        environment, file = set(_environment().values()), _file_keys()
+        environment, file = set(sources.environment().values()), sources.file_keys(type(self))
         return {name: self._source(name, environment, file) for name in type(self).model_fields}
 
     def spelled(self, name: str) -> str:
-        """What to change where this value is wrong: `--data`, `data in atelier.yaml`, else `ATELIER_DATA`."""
+        """What to change where this value is wrong.
+
+        `--data`, `data in atelier.yaml`, else `ATELIER_DATA`.
+        """
         if name not in self._chosen and self.sources()[name] == "default":
             return f"{PREFIX}{name.upper()}"
-        return _spelled(name, self._chosen)
+        return sources.spelled(name, self._chosen)
 
     def _source(self, name: str, environment: set[str], file: set[str]) -> str:
         if name in self._chosen:
@@ -401,7 +382,7 @@ class Settings(BaseSettings):
             return EMBEDDED
         if name in environment:
             return f"environment ({PREFIX}{name.upper()})"
-        return f"file ({config_file()})" if name in file else "default"
+        return f"file ({sources.config_file()})" if name in file else "default"
 
     @classmethod
     def settings_customise_sources(
@@ -416,106 +397,5 @@ class Settings(BaseSettings):
         return (
             init_settings,
             env_settings,
-            YamlConfigSettingsSource(settings_cls, yaml_file=config_file()),
+            YamlConfigSettingsSource(settings_cls, yaml_file=sources.config_file()),
         )
-
-
-def store_place(text: str) -> Path | Bucket:
-    """A folder, or a bucket where it is written `s3://bucket/prefix`.
-
-    Raises ValueError, which says how to write it.
-    """
-    if not text.startswith(S3):
-        if "://" in text:
-            raise ValueError("should be a folder or s3://bucket/prefix")
-        return Path(text).expanduser()
-    name, _, prefix = text.removeprefix(S3).partition("/")
-    prefix = prefix.rstrip("/")
-    if not _BUCKET.fullmatch(name):
-        raise ValueError(
-            "should be s3://bucket/prefix: a bucket has 3 to 63 small letters, digits, dots and "
-            "hyphens"
-        )
-    if len(prefix) > PREFIX_CHARACTERS or not _BUCKET_PREFIX.fullmatch(prefix):
-        raise ValueError(
-            "should be s3://bucket/prefix: a prefix has letters, digits and ._- between single "
-            "slashes"
-        )
-    return Bucket(name, prefix)
-
-
-def _plain_endpoint(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("should start with https:// or http:// and name a host")
-    if "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}:
-        raise ValueError(
-            "should be a scheme, a host and a port only: keys go into s3_access_key and "
-            "s3_secret_key"
-        )
-    return value.rstrip("/")
-
-
-def config_file() -> Path:
-    """The YAML file that is read when it exists."""
-    return Path(os.environ.get(CONFIG_VARIABLE, "atelier.yaml"))
-
-
-def load(**chosen: Any) -> Settings:
-    """The settings, `chosen` (from the command line) first.
-
-    Raises SettingsError, which names keys and never values.
-    """
-    unknown = sorted(
-        variable for variable, name in _environment().items() if name not in Settings.model_fields
-    )
-    if unknown:
-        raise SettingsError(
-            f"unknown environment variable {', '.join(unknown)}: see docs/reference/settings.md"
-        )
-    if CONFIG_VARIABLE in os.environ and not config_file().is_file():
-        raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file")
-    try:
-        settings = Settings(**chosen)
-    except ValidationError as error:
-        raise SettingsError("; ".join(_complaints(error, chosen))) from None
-    except (YAMLError, TypeError, ValueError, OSError) as error:
-        raise SettingsError(
-            f"{config_file()} cannot be read as YAML settings: {flaw(error)}"
-        ) from None
-    settings._chosen = frozenset(chosen)
-    return settings
-
-
-def _environment() -> dict[str, str]:
-    """Variables of ours that are set, and the field each one means."""
-    return {
-        variable: variable[len(PREFIX) :].lower()
-        for variable, value in os.environ.items()
-        if variable.upper().startswith(PREFIX)
-        and not variable.upper().startswith(TEST_PREFIX)
-        and variable.upper() not in {CONFIG_VARIABLE, EMBEDDED_VARIABLE}
-        and value
-    }
-
-
-def _file_keys() -> set[str]:
-    """The keys that the file sets."""
-    return set(YamlConfigSettingsSource(Settings, yaml_file=config_file())())
-
-
-def _complaints(error: ValidationError, chosen: Collection[str]) -> list[str]:
-    """One sentence for each bad value, naming it as the operator wrote it."""
-    sentences = []
-    for problem in error.errors(include_input=False, include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
-        sentences.append(f"{_spelled(name, chosen)}: {complaint(name, problem)}")
-    return list(dict.fromkeys(sentences))
-
-
-def _spelled(name: str, chosen: Collection[str]) -> str:
-    """The setting as the operator wrote it."""
-    if name in chosen:
-        return f"--{name.replace('_', '-')}"
-    variables = {field: variable for variable, field in _environment().items()}
-    return variables.get(name) or f"{name} in {config_file()}"
