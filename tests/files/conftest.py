@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import subprocess
@@ -19,11 +18,12 @@ import pytest
 
 from atelier import bootstrap
 from atelier.auth import Tokens
+from atelier.commands import ownership
 from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.table import inspect
-from atelier.roles import api, store
+from atelier.roles import api
 from atelier.sandbox.sandbox import Sandbox
 from atelier.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, eventually, until
@@ -66,7 +66,7 @@ def settings(
         reconcile_seconds=3600,
         file_workers=2,
     )
-    asyncio.run(store.adopt(made))
+    ownership.adopt(made)
     return made
 
 

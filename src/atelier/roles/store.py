@@ -33,10 +33,13 @@ async def require_own(settings: Settings) -> None:
     What does not answer is no reason not to start: the role will wait for it, and the collector
     asks again by itself.
     """
+    database = Database(bootstrap.database_url(settings), connections=1)
     try:
-        await claim(settings)
+        await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
     except Unavailable as error:
         log.warning("whose blobs these are is not known yet: %s", error.detail)
+    finally:
+        await database.close()
 
 
 def owning(run: Role) -> Role:
@@ -47,38 +50,3 @@ def owning(run: Role) -> Role:
         await run(settings, stop)
 
     return started
-
-
-async def claim(settings: Settings) -> None:
-    """The same, but also raises Unavailable."""
-    database = Database(bootstrap.database_url(settings))
-    try:
-        await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
-    finally:
-        await database.close()
-
-
-async def adopt(settings: Settings) -> None:
-    """Mark the store as this database's, whatever it holds."""
-    database = Database(bootstrap.database_url(settings))
-    try:
-        await ownership.adopt(database, bootstrap.open_blobs(settings))
-    finally:
-        await database.close()
-
-
-def verify(settings: Settings) -> int:
-    """`atelier blobs verify`: say whether the store is this database's.
-
-    Raises WrongStore and Unavailable.
-    """
-    asyncio.run(claim(settings))
-    print(f"the blobs in {settings.store} are this database's")  # noqa: T201 - the command's answer
-    return 0
-
-
-def take_over(settings: Settings) -> int:
-    """`atelier blobs adopt`."""
-    asyncio.run(adopt(settings))
-    print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201 - the command's answer
-    return 0
