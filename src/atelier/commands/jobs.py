@@ -10,7 +10,6 @@ from rich.table import Table
 
 from atelier import bootstrap
 from atelier.queue import Queue
-from atelier.roles import waiting_files
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -72,6 +71,18 @@ async def _show(queue: Queue, console: Console) -> None:
 
 
 async def _show_files(settings: Settings, console: Console) -> None:
-    count = await asyncio.to_thread(waiting_files.count, settings)
+    count = await asyncio.to_thread(waiting_files, settings)
     if count is not None:
         console.print(f"{FILES}: {count} waiting")
+
+
+def waiting_files(settings: Settings) -> int | None:
+    """Jobs for files that no worker has taken yet; None where Celery is not installed.
+
+    Raises what brokers raise.
+    """
+    try:
+        from atelier.files import celery_app
+    except ImportError:
+        return None
+    return celery_app.waiting(settings)
