@@ -52,12 +52,12 @@ class BlobStorage(Storage):
     def size(self, name: str) -> int:
         """Bytes. Raises NotFound."""
         here = django_setup.context()
-        return here.portal.run(here.blobs.stat(name)).size
+        return here.run(here.blobs.stat(name)).size
 
     def get_modified_time(self, name: str) -> datetime:
         """When it was written. Raises NotFound."""
         here = django_setup.context()
-        return here.portal.run(here.blobs.stat(name)).modified
+        return here.run(here.blobs.stat(name)).modified
 
     def path(self, name: str) -> str:
         """Where it lies on this machine."""
@@ -73,7 +73,7 @@ class BlobStorage(Storage):
     def delete_all(self, names: Iterable[str]) -> None:
         """Remove blobs; missing ones are no error."""
         here = django_setup.context()
-        here.portal.run(here.blobs.delete(list(names)))
+        here.run(here.blobs.delete(list(names)))
 
     def _open(self, name: str, mode: str = "rb") -> DjangoFile:
         here = django_setup.context()
@@ -91,7 +91,7 @@ class BlobStorage(Storage):
         garbage.intend([name])
         spooled = getattr(content, "spooled", None)
         source = spooled if isinstance(spooled, bytes | Path) else content.read()
-        here.portal.run(here.blobs.put(name, source))
+        here.run(here.blobs.put(name, source))
         return name
 
 
@@ -120,7 +120,7 @@ class RemoteFile(RawIOBase):
         origin = 0 if whence == SEEK_SET else self._position
         if whence == SEEK_END:
             here = django_setup.context()
-            origin = here.portal.run(here.blobs.stat(self._name)).size
+            origin = here.run(here.blobs.stat(self._name)).size
         if origin + offset != self._position:
             self._end()
             self._position = origin + offset
@@ -129,7 +129,7 @@ class RemoteFile(RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """The next bytes, as many as have come."""
         if not self._piece:
-            self._piece = memoryview(django_setup.context().portal.run(self._next()))
+            self._piece = memoryview(django_setup.context().run(self._next()))
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
@@ -149,4 +149,4 @@ class RemoteFile(RawIOBase):
     def _end(self) -> None:
         pieces, self._pieces, self._piece = self._pieces, None, memoryview(b"")
         if pieces is not None:
-            django_setup.context().portal.run(pieces.aclose())
+            django_setup.context().run(pieces.aclose())
