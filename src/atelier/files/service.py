@@ -16,12 +16,13 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from atelier.blobs import new_key
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.files import events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import detect
 from atelier.files.models import File, Status
-from atelier.files.storage import original_key, thumbnail_key
+from atelier.files.storage import PREFIX
 
 if TYPE_CHECKING:
     from atelier.files.uploads import Received
@@ -41,7 +42,7 @@ def store(upload: Received) -> str:
 
     Not within a transaction.
     """
-    return str(default_storage.save(original_key(), upload))
+    return str(default_storage.save(new_key(PREFIX, "original"), upload))
 
 
 def create(owner_id: int, upload: Received, key: str) -> File:
@@ -134,7 +135,8 @@ def finish(file_id: int, version: int, found: Inspection) -> bool:
     if found.thumbnail:
         key = str(
             default_storage.save(
-                thumbnail_key(found.thumbnail.extension), ContentFile(found.thumbnail.data)
+                new_key(PREFIX, f"thumbnail.{found.thumbnail.extension}"),
+                ContentFile(found.thumbnail.data),
             )
         )
     with transaction.atomic():

@@ -12,22 +12,12 @@ from django.core.files.base import File as DjangoFile
 from django.core.files.storage import Storage
 from django.utils.deconstruct import deconstructible
 
-from atelier.blobs import check_key, new_key
+from atelier.blobs import check_key
 from atelier.errors import NotFound
 from atelier.files import django_setup, garbage
 
-PREFIX = "files"
+PREFIX = "files"  # of every key of this slice
 PIECE_BYTES = 256 * 1024  # of a blob elsewhere in memory at a time
-
-
-def original_key() -> str:
-    """A new key for an upload."""
-    return new_key(PREFIX, "original")
-
-
-def thumbnail_key(extension: str) -> str:
-    """A new key for a thumbnail."""
-    return new_key(PREFIX, f"thumbnail.{extension}")
 
 
 @deconstructible
