@@ -1,4 +1,4 @@
-"""The relay's rounds for lost files may overlap: a thread cannot be cancelled with the round that waits for it."""
+"""The relay's rounds for lost files may overlap: a thread outlives the round that waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atelier blobs verify` and `atelier blobs adopt`: whether a store is this database's, and that it is from now on."""
+"""`atelier blobs verify` and `adopt`: say, or settle, that a store is this database's."""
 
 from __future__ import annotations
 

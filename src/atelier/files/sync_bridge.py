@@ -1,4 +1,4 @@
-"""Coroutines for threads without an event loop: blobs are asynchronous, Django's views and Celery's jobs are not."""
+"""Coroutines for threads without an event loop: a store is asynchronous, Django is not."""
 
 from __future__ import annotations
 

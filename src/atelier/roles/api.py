@@ -162,7 +162,7 @@ def open_resources(settings: Settings) -> Resources:
 
 
 def broker(settings: Settings) -> dict[str, Check]:
-    """The broker of jobs for files, for `/readyz`, where it is not the Redis that is asked anyway."""
+    """The check of the broker of jobs for files; none where it is Redis, which is asked anyway."""
     if settings.amqp_url is None:
         return {}
     url = celery_app.broker_url(settings)
