@@ -243,7 +243,7 @@ def verify_blobs(data: Data = None) -> None:
 
     Exit code 2: it is another's.
     """
-    from atelier.roles.store import verify as run
+    from atelier.commands.ownership import verify as run
 
     raise typer.Exit(run(_settings(data)))
 
@@ -254,7 +254,7 @@ def adopt_blobs(data: Data = None) -> None:
 
     For use after a loss, or when the two were put together on purpose.
     """
-    from atelier.roles.store import take_over as run
+    from atelier.commands.ownership import adopt as run
 
     raise typer.Exit(run(_settings(data)))
 

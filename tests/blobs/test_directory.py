@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from atelier.blobs.directory import DirectoryBlobs
-from atelier.errors import Conflict, Unavailable
+from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.files.sync_bridge import at_once
 
 # A writer whose step is named in argv[2] never ends: it is killed there.
 KILLED_WRITER = """
@@ -234,3 +236,15 @@ async def test_a_folder_that_cannot_be_read_is_said_in_words(
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(Unavailable, match="closed to us"):
         await anext(blobs.list())
+
+
+def test_a_thread_without_an_event_loop_does_the_work_itself(blobs: DirectoryBlobs) -> None:
+    """No other thread is begun: Django's and Celery's need not wait for one."""
+    before = set(threading.enumerate())
+    at_once(blobs.put("a/b", b"x"))
+    assert at_once(blobs.get("a/b")) == b"x"
+    assert at_once(blobs.stat("a/b")).size == 1
+    at_once(blobs.delete(["a/b"]))
+    with pytest.raises(NotFound):
+        at_once(blobs.get("a/b"))
+    assert set(threading.enumerate()) <= before

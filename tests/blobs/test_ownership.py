@@ -15,6 +15,7 @@ from atelier.blobs.directory import DirectoryBlobs
 from atelier.blobs.mark import UNFINISHED, written
 from atelier.blobs.ownership import WrongStore
 from atelier.commands import check, doctor
+from atelier.commands import ownership as commands
 from atelier.database import Database
 from atelier.errors import Conflict
 from atelier.roles import relay, store
@@ -136,17 +137,17 @@ async def test_the_commands(
     `blobs adopt` takes it.
     """
     settings = Settings(data=tmp_path / "data", database_url=fresh_database_url)
-    assert await asyncio.to_thread(store.verify, settings) == 0
+    assert await asyncio.to_thread(commands.verify, settings) == 0
     assert "are this database's" in capsys.readouterr().out
     await DirectoryBlobs(settings.blobs_folder).set_mark(
         written("00000000-0000-0000-0000-000000000000")
     )
     with pytest.raises(WrongStore):
-        await asyncio.to_thread(store.verify, settings)
+        await asyncio.to_thread(commands.verify, settings)
     with pytest.raises(WrongStore):
         await asyncio.to_thread(check.main, settings, deep=False)
     assert doctor_says(settings) == doctor.FAILED
-    assert await asyncio.to_thread(store.take_over, settings) == 0
+    assert await asyncio.to_thread(commands.adopt, settings) == 0
     assert await asyncio.to_thread(check.main, settings, deep=False) == 0
     assert doctor_says(settings) == doctor.OK
     shutil.rmtree(settings.blobs_folder)
@@ -159,7 +160,7 @@ async def test_a_database_that_was_not_migrated(empty_database_url: str, tmp_pat
     settings = Settings(
         data=tmp_path / "data", database_url=empty_database_url, blobs=str(tmp_path)
     )
-    for command in (store.verify, store.take_over, partial(check.main, deep=False)):
+    for command in (commands.verify, commands.adopt, partial(check.main, deep=False)):
         with pytest.raises(Conflict, match="run `atelier migrate`"):
             await asyncio.to_thread(command, settings)
     with pytest.raises(Conflict, match="run `atelier migrate`"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import runpy
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from atelier.commands import ownership
 from atelier.observe import probe
 from atelier.observe.health import bind
-from atelier.roles import store
 from atelier.settings import Settings
 from tests.docker.test_requirements import REQUIREMENTS, ROOT, locked, normal
 from tests.ports import free_port
@@ -98,7 +97,7 @@ def container(fresh_database_url: str, redis_url: str, amqp_url: str, tmp_path: 
         "secret": SECRET,
     }
     made = Container(tmp_path, servers)
-    asyncio.run(store.adopt(Settings(data=made.data, blobs=str(made.blobs), **servers)))
+    ownership.adopt(Settings(data=made.data, blobs=str(made.blobs), **servers))
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import itertools
 import os
@@ -20,11 +19,12 @@ import pytest
 
 from atelier import bootstrap
 from atelier.auth import Tokens
+from atelier.commands import ownership
 from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.table import inspect
-from atelier.roles import api, store
+from atelier.roles import api
 from atelier.sandbox.sandbox import Sandbox
 from atelier.settings import Settings
 from atelier.wire.multipart import Spooled
@@ -68,7 +68,7 @@ def settings(
         reconcile_seconds=3600,
         file_workers=2,
     )
-    asyncio.run(store.adopt(made))
+    ownership.adopt(made)
     return made
 
 

@@ -142,4 +142,3 @@ async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
             "type"
         ] == "/problems/not-found"
     await asyncio.to_thread(application.close)
-    django_setup.context().bridge.close()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from atelier.http.app import create_app
 from atelier.observe import health
-from atelier.roles import mounted
+from atelier.roles import api
 from tests.http.support import in_process, make_resources, served
 from tests.waiting import PATIENCE_SECONDS, eventually
 
@@ -70,10 +70,10 @@ async def test_not_ready_names_what_is_away(
 async def test_ready_without_the_broker(settings: Settings, resources: Resources) -> None:
     """An unreachable broker is shown but does not fail the API, which accepts files without it."""
     away = settings.model_copy(update={"amqp_url": SecretStr("amqp://guest:guest@127.0.0.1:1/")})
-    async with in_process(create_app(resources, [], checks=mounted.checks(away))) as client:
+    async with in_process(create_app(resources, [], checks=api.broker(away))) as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["checks"]) == (200, {"broker": "unreachable"})
-    assert mounted.checks(settings) == {}
+    assert api.broker(settings) == {}
 
 
 @pytest.mark.rabbitmq
@@ -82,7 +82,7 @@ async def test_the_broker_is_asked(
 ) -> None:
     """One that answers is ok."""
     there = settings.model_copy(update={"amqp_url": SecretStr(amqp_url)})
-    async with in_process(create_app(resources, [], checks=mounted.checks(there))) as client:
+    async with in_process(create_app(resources, [], checks=api.broker(there))) as client:
         assert (await client.get("/readyz")).json()["checks"] == {"broker": "ok"}
 
 

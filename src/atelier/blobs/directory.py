@@ -146,7 +146,11 @@ class DirectoryBlobs:
         return await self._run(_sweep, self.incoming, time.time() - older_than.total_seconds())
 
     async def _run(self, function: Callable[..., Result], *args: object) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a thread by itself: there is no event loop to be held up
+            return function(*args)
+        return await loop.run_in_executor(self._threads, function, *args)
 
     def _put(self, key: str, source: bytes | Path) -> None:
         target = self.path(key)

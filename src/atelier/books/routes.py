@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal
 from atelier.books import queries, service
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
@@ -20,7 +19,7 @@ from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
-from atelier.http.resources import Res, Resources
+from atelier.http.resources import Res
 from atelier.http.shortcuts import Shortcut
 from atelier.http.strict import Decimal
 from atelier.wire.idempotency import fingerprint, scope
@@ -50,7 +49,8 @@ async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Re
 
     Title, author and date of publication.
     """
-    return await _read(request, book_id, user, res)
+    book = await queries.find(res.database, res.cache, book_id, seconds=res.settings.cache_seconds)
+    return record_response(request, book.record, book.etag)
 
 
 @router.get("", response_model=list[BookRecord], responses=responses(401, 422))
@@ -162,11 +162,6 @@ async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> 
     return Response(status_code=204)
 
 
-async def _read(request: Request, book_id: int, _: Principal, res: Resources) -> Response:
-    book = await queries.find(res.database, res.cache, book_id, seconds=res.settings.cache_seconds)
-    return record_response(request, book.record, book.etag)
-
-
 def _created(book_id: int, details: service.Details) -> Response:
     body = _json(book_id, details.title, details.author, details.publication_date)
     return json_response(
@@ -184,4 +179,4 @@ def _json(book_id: int, title: str, author: str, publication_date: date) -> byte
     return dumps(fields)
 
 
-SHORTCUTS = (Shortcut("/api/books/{book_id}", _read),)
+SHORTCUTS = (Shortcut("/api/books/{book_id}", read),)

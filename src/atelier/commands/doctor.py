@@ -17,10 +17,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from atelier import bootstrap
+from atelier.commands.jobs import waiting_files
 from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.observe.health import PortTaken
 from atelier.observe.logs import Redactor, known_secrets
-from atelier.roles import waiting_files
 from atelier.sandbox.seccomp import seccomp_available
 from atelier.settings import Settings
 from atelier.startup import reachability
@@ -318,7 +318,7 @@ def _files(settings: Settings) -> Finding:
     if settings.amqp_url is None and settings.redis_url is None and settings.role is None:
         return Finding("files", OK, "jobs will travel on the embedded Redis")
     try:
-        count = waiting_files.count(settings)
+        count = waiting_files(settings)
     except Exception:
         return Finding("files", WARNING, f"the broker of their jobs does not answer: see {broker}")
     waiting = (

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from atelier import bootstrap
 from atelier.queue import Queue
-from atelier.roles import waiting_files
 from atelier.settings import Settings
 
 FILES = "files"  # Celery's queue: its failures are rows, so it has no dead letters
@@ -69,6 +68,18 @@ async def _show(queue: Queue, console: Console) -> None:
 
 
 async def _show_files(settings: Settings, console: Console) -> None:
-    count = await asyncio.to_thread(waiting_files.count, settings)
+    count = await asyncio.to_thread(waiting_files, settings)
     if count is not None:
         console.print(f"{FILES}: {count} waiting")
+
+
+def waiting_files(settings: Settings) -> int | None:
+    """Jobs for files that no worker has taken yet; None where Celery is not installed.
+
+    Raises what brokers raise.
+    """
+    try:
+        from atelier.files import celery_app
+    except ImportError:
+        return None
+    return celery_app.waiting(settings)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, TypeVar
-
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
 from atelier.auth import Principal
 from atelier.files import django_setup
+from atelier.files.sync_bridge import at_once
 from atelier.wire.problems import CHALLENGE
-
-T = TypeVar("T")
 
 PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can set this key
 
@@ -31,14 +27,3 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """The `WWW-Authenticate` header of a 401."""
         return CHALLENGE
-
-
-def at_once(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never has to wait."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    work.close()
-    raise RuntimeError("it had to wait")

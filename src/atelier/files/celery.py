@@ -17,17 +17,7 @@ from atelier.up.engines.process import die_with_parent
 
 __all__ = ["app"]
 
-QUEUE = "atelier.files"
-SOFT_SECONDS = (
-    110  # beyond the decoder's own limit: to start a decoder, to read, a large text piece by piece
-)
-HARD_SECONDS = 15  # beyond the soft limit
-# Above every time limit: after it Redis gives an unacknowledged job to another worker.
-VISIBLE_SECONDS = 600
 BY_UUID = ("celery.worker.strategy", "celery.app.trace")  # log jobs without the file's id
-CONNECT_SECONDS = (
-    2  # no upload waits longer for a broker that is away; the reconciler offers the job later
-)
 
 log = logging.getLogger(__name__)
 

@@ -104,9 +104,9 @@ def ask(url: str) -> None:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
 
 
-def waiting(url: str) -> int:
+def waiting(settings: Settings) -> int:
     """The number of jobs that no worker has taken yet. Raises as `ask`."""
-    with Connection(url, connect_timeout=CONNECT_SECONDS) as connection:
+    with Connection(broker_url(settings), connect_timeout=CONNECT_SECONDS) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_SECONDS)
         try:
             return int(connection.default_channel.queue_declare(QUEUE, passive=True).message_count)

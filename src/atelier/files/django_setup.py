@@ -10,6 +10,7 @@ import logging
 import os
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -19,7 +20,7 @@ from atelier.auth import Authenticator, Tokens
 from atelier.blobs import Blobs
 from atelier.errors import Unavailable
 from atelier.files import SETTINGS_MODULE
-from atelier.files.sync_bridge import SyncBridge
+from atelier.files.sync_bridge import SyncBridge, at_once
 from atelier.settings import Settings, load
 
 CONNECT_SECONDS = 5
@@ -40,7 +41,8 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.blobs: Blobs = bootstrap.open_blobs(settings)
-        self.bridge = SyncBridge()
+        # A folder's work is done in the thread that asks for it, a bucket's needs an event loop
+        self.run = at_once if isinstance(settings.store, Path) else SyncBridge().run
 
     def reopen(self) -> None:
         """Replace the store's client after a fork: its threads exist only in the parent."""

@@ -56,7 +56,7 @@ def _is_own() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM instance")
         ours = cursor.fetchone()[0]
-    theirs = mark.read(here.bridge.run(here.blobs.mark()))
+    theirs = mark.read(here.run(here.blobs.mark()))
     names = [] if theirs else [file.file.name for file in File.objects.only("file")[:SAMPLE]]
     own = theirs == ours or (
         theirs is None and (not names or any(map(default_storage.exists, names)))

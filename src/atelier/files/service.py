@@ -15,12 +15,13 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from atelier.blobs import new_key
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.files import events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.models import File, Status
-from atelier.files.storage import original_key, thumbnail_key
+from atelier.files.storage import PREFIX
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def store(owner_id: int, upload: Spooled) -> File:
     """
     head = _head(upload.content)
     found = detect(head, whole=len(head) == upload.size)
-    key = original_key()
+    key = new_key(PREFIX, "original")
     default_storage.put(key, upload.content)  # this takes a spooled file over
     return File(
         owner_id=owner_id,
@@ -145,7 +146,8 @@ def finish(file_id: int, version: int, found: Inspection) -> bool:
     if found.thumbnail:
         key = str(
             default_storage.save(
-                thumbnail_key(found.thumbnail.extension), ContentFile(found.thumbnail.data)
+                new_key(PREFIX, f"thumbnail.{found.thumbnail.extension}"),
+                ContentFile(found.thumbnail.data),
             )
         )
     with transaction.atomic():

@@ -12,22 +12,12 @@ from django.core.files.base import File as DjangoFile
 from django.core.files.storage import Storage
 from django.utils.deconstruct import deconstructible
 
-from atelier.blobs import check_key, new_key
+from atelier.blobs import check_key
 from atelier.errors import NotFound
 from atelier.files import django_setup, garbage
 
 PREFIX = "files"
 PIECE_BYTES = 256 * 1024  # of a remote blob in memory at a time
-
-
-def original_key() -> str:
-    """A new key for an upload."""
-    return new_key(PREFIX, "original")
-
-
-def thumbnail_key(extension: str) -> str:
-    """A new key for a thumbnail."""
-    return new_key(PREFIX, f"thumbnail.{extension}")
 
 
 @deconstructible
@@ -52,12 +42,12 @@ class BlobStorage(Storage):
     def size(self, name: str) -> int:
         """Size in bytes. Raises NotFound."""
         here = django_setup.context()
-        return here.bridge.run(here.blobs.stat(name)).size
+        return here.run(here.blobs.stat(name)).size
 
     def get_modified_time(self, name: str) -> datetime:
         """Time of writing. Raises NotFound."""
         here = django_setup.context()
-        return here.bridge.run(here.blobs.stat(name)).modified
+        return here.run(here.blobs.stat(name)).modified
 
     def path(self, name: str) -> str:
         """The blob's path, if it is on this machine."""
@@ -73,7 +63,7 @@ class BlobStorage(Storage):
     def delete_all(self, names: Iterable[str]) -> None:
         """Remove blobs; missing ones are no error."""
         here = django_setup.context()
-        here.bridge.run(here.blobs.delete(list(names)))
+        here.run(here.blobs.delete(list(names)))
 
     def _open(self, name: str, mode: str = "rb") -> DjangoFile:
         here = django_setup.context()
@@ -90,7 +80,7 @@ class BlobStorage(Storage):
         """Store bytes, or take over a file of this machine."""
         here = django_setup.context()
         garbage.intend([name])
-        here.bridge.run(here.blobs.put(name, source))
+        here.run(here.blobs.put(name, source))
 
     def _save(self, name: str, content: Any) -> str:
         self.put(name, content.read())
@@ -125,7 +115,7 @@ class RemoteFile(RawIOBase):
         origin = 0 if whence == SEEK_SET else self._position
         if whence == SEEK_END:
             here = django_setup.context()
-            origin = here.bridge.run(here.blobs.stat(self._name)).size
+            origin = here.run(here.blobs.stat(self._name)).size
         if origin + offset != self._position:
             self._end()
             self._position = origin + offset
@@ -134,7 +124,7 @@ class RemoteFile(RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read the next bytes, as many as have arrived."""
         if not self._piece:
-            self._piece = memoryview(django_setup.context().bridge.run(self._next()))
+            self._piece = memoryview(django_setup.context().run(self._next()))
         count = min(len(buffer), len(self._piece))
         buffer[:count] = self._piece[:count]
         self._piece = self._piece[count:]
@@ -154,4 +144,4 @@ class RemoteFile(RawIOBase):
     def _end(self) -> None:
         pieces, self._pieces, self._piece = self._pieces, None, memoryview(b"")
         if pieces is not None:
-            django_setup.context().bridge.run(pieces.aclose())
+            django_setup.context().run(pieces.aclose())

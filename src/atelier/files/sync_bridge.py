@@ -1,4 +1,4 @@
-"""Lets threads call coroutines: blobs are asynchronous, views and jobs are not."""
+"""Coroutines for threads without an event loop: a store is asynchronous, Django is not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never has to wait."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    work.close()
+    raise RuntimeError("it had to wait")
 
 
 class SyncBridge:
@@ -23,32 +34,15 @@ class SyncBridge:
         self._owner = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine, for a thread that has no event loop."""
+        """The result of a coroutine that has to wait."""
         return asyncio.run_coroutine_threadsafe(work, self._running()).result()
-
-    def close(self) -> None:
-        """Stop the loop; another `run` starts a new one."""
-        with self._lock:
-            if self._loop is not None and self._owner == os.getpid():
-                self._loop.call_soon_threadsafe(self._loop.stop)
-            self._loop = None
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or self._owner != os.getpid():
             with self._lock:
                 if self._loop is None or self._owner != os.getpid():
-                    self._loop, self._owner = _started(), os.getpid()
+                    self._loop, self._owner = asyncio.new_event_loop(), os.getpid()
+                    threading.Thread(
+                        target=self._loop.run_forever, name="sync bridge", daemon=True
+                    ).start()
         return self._loop
-
-
-def _started() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=_serve, args=(loop,), name="sync-bridge", daemon=True).start()
-    return loop
-
-
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
-    try:
-        loop.run_forever()
-    finally:
-        loop.close()

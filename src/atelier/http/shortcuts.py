@@ -31,7 +31,7 @@ Answer = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """A route's path and the function that the route calls as well.
+    """A route's path and the route's own function, whose parameters come in the order of `Answer`.
 
     The path has an id, and perhaps below it a name of at most 50 lower-case letters and digits.
     """

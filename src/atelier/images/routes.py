@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal
 from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
@@ -68,7 +67,8 @@ async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> R
 
     Title, description, tags, size, metadata, and its renditions once it has been processed.
     """
-    return await _info(request, image_id, user, res)
+    image = await _find(res, user.user_id, image_id)
+    return record_response(request, image.record, image.etag)
 
 
 @router.get(
@@ -82,7 +82,8 @@ async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -
 
     The processed picture itself: captioned if it has a description, else upright.
     """
-    return await _picture(request, image_id, user, res)
+    image = await _find(res, user.user_id, image_id)
+    return await pictures.respond(request, res, image, pictures.favourite(image))
 
 
 @router.get(
@@ -115,7 +116,8 @@ async def rendition(
 
     A size, the picture in gray, the captioned picture, or the original as it was uploaded.
     """
-    return await _rendition(request, image_id, name, user, res)
+    image = await _find(res, user.user_id, image_id)
+    return await pictures.respond(request, res, image, pictures.named(image, name))
 
 
 @router.get("", response_model=list[ImageRecord], responses=responses(401, 422))
@@ -261,23 +263,6 @@ async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) ->
     return Response(status_code=204)
 
 
-async def _info(request: Request, image_id: int, user: Principal, res: Resources) -> Response:
-    image = await _find(res, user.user_id, image_id)
-    return record_response(request, image.record, image.etag)
-
-
-async def _picture(request: Request, image_id: int, user: Principal, res: Resources) -> Response:
-    image = await _find(res, user.user_id, image_id)
-    return await pictures.respond(request, res, image, pictures.favourite(image))
-
-
-async def _rendition(
-    request: Request, image_id: int, name: str, user: Principal, res: Resources
-) -> Response:
-    image = await _find(res, user.user_id, image_id)
-    return await pictures.respond(request, res, image, pictures.named(image, name))
-
-
 async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
     return await queries.find(
         res.database,
@@ -357,7 +342,7 @@ async def _change(
 
 
 SHORTCUTS = (
-    Shortcut("/api/images/{image_id}/info", _info),
-    Shortcut("/api/images/{image_id}", _picture),
-    Shortcut("/api/images/{image_id}/renditions/{name}", _rendition),
+    Shortcut("/api/images/{image_id}/info", info),
+    Shortcut("/api/images/{image_id}", picture),
+    Shortcut("/api/images/{image_id}/renditions/{name}", rendition),
 )

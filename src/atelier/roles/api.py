@@ -11,6 +11,8 @@ from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from atelier import bootstrap
@@ -21,8 +23,11 @@ from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
 from atelier.cache import Cache
 from atelier.database import Database
+from atelier.files import celery_app, django_setup
+from atelier.files.statements import FORGET
 from atelier.http.app import create_app
-from atelier.http.health import dependencies
+from atelier.http.health import BROKER, dependencies
+from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
@@ -31,8 +36,8 @@ from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import router as images
 from atelier.observe import logs, systemd, tracing
 from atelier.observe.exposition import count_errors
-from atelier.observe.health import bind
-from atelier.roles import end, freeze, mounted
+from atelier.observe.health import Check, bind
+from atelier.roles import end, freeze
 from atelier.roles.store import require_own
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
@@ -93,7 +98,16 @@ def listen(settings: Settings) -> socket.socket:
 def build(settings: Settings) -> FastAPI:
     """Build the whole application; its lifespan opens and closes all connections."""
     resources = open_resources(settings)
-    elsewhere, django = mounted.mount(settings, resources.authenticator)
+    django_setup.configure(settings)
+    from django.core.wsgi import get_wsgi_application  # from here on these can be imported
+
+    from atelier.files import openapi_document, urls
+    from atelier.files.mount import Mount
+
+    django = Mount(
+        get_wsgi_application(),
+        authenticate=resources.authenticator.authenticate,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -118,9 +132,9 @@ def build(settings: Settings) -> FastAPI:
         resources,
         ROUTERS,
         lifespan,
-        elsewhere=elsewhere,
-        parts=(mounted.document,),
-        checks=dependencies(resources) | mounted.checks(settings),
+        elsewhere=Elsewhere(django, urls.PREFIXES),
+        parts=(openapi_document.document,),
+        checks=dependencies(resources) | broker(settings),
         shortcuts=SHORTCUTS,
     )
 
@@ -140,5 +154,21 @@ def open_resources(settings: Settings) -> Resources:
         authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=bootstrap.process_queue(settings, redis),
-        forget=(images_service.forget, tasks_service.forget, mounted.forget),
+        forget=(images_service.forget, tasks_service.forget, forget_files),
     )
+
+
+def broker(settings: Settings) -> dict[str, Check]:
+    """The check of the broker of jobs for files; none where it is Redis, which is asked anyway."""
+    if settings.amqp_url is None:
+        return {}
+    url = celery_app.broker_url(settings)
+    return {BROKER: lambda: asyncio.to_thread(celery_app.ask, url)}
+
+
+async def forget_files(session: AsyncSession, owner_id: int) -> None:
+    """Delete every file of one owner within the caller's transaction.
+
+    The blobs become garbage with its commit.
+    """
+    await session.execute(text(FORGET), {"owner_id": owner_id})

@@ -15,12 +15,13 @@ from atelier.blobs import Blobs, garbage, ownership
 from atelier.database import Database
 from atelier.events import outbox, relay
 from atelier.events.relay import Periodic
+from atelier.files import django_setup
 from atelier.http import idempotency_keys
 from atelier.images import jobs
 from atelier.observe import health, systemd
 from atelier.observe.metrics import OFFERS, RELAY
 from atelier.queue import Queue
-from atelier.roles import backlog, lost_files, run_role
+from atelier.roles import backlog, run_role
 from atelier.roles.store import REFERENCED, owning
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
@@ -40,6 +41,7 @@ def main(settings: Settings) -> int:
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
     """Send events and run the periodic work until `stop`."""
+    await asyncio.to_thread(django_setup.configure, settings)
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
@@ -72,7 +74,9 @@ def periodics(
             OFFERS.labels("image").inc(await jobs.reoffer(session, settings, process, store))
 
     async def offer_lost_files() -> None:
-        OFFERS.labels("file").inc(await lost_files.offer(settings))
+        from atelier.files import jobs as files  # its models exist once Django is set up
+
+        OFFERS.labels("file").inc(await asyncio.to_thread(files.reoffer))
 
     async def collect_garbage() -> None:
         await ownership.claim(database, blobs, REFERENCED)

@@ -30,10 +30,13 @@ async def require_own(settings: Settings) -> None:
     When database or store do not answer, the role starts and waits for them; the collector checks
     again by itself.
     """
+    database = Database(bootstrap.database_url(settings), connections=1)
     try:
-        await claim(settings)
+        await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
     except Unavailable as error:
         log.warning("whose blobs these are is not known yet: %s", error.detail)
+    finally:
+        await database.close()
 
 
 def owning(run: Role) -> Role:
@@ -44,38 +47,3 @@ def owning(run: Role) -> Role:
         await run(settings, stop)
 
     return started
-
-
-async def claim(settings: Settings) -> None:
-    """Mark a new store; unlike `require_own`, also raise Unavailable."""
-    database = Database(bootstrap.database_url(settings))
-    try:
-        await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
-    finally:
-        await database.close()
-
-
-async def adopt(settings: Settings) -> None:
-    """Mark the store as this database's, whatever it holds."""
-    database = Database(bootstrap.database_url(settings))
-    try:
-        await ownership.adopt(database, bootstrap.open_blobs(settings))
-    finally:
-        await database.close()
-
-
-def verify(settings: Settings) -> int:
-    """`atelier blobs verify`: check that the store is this database's.
-
-    Raises WrongStore and Unavailable.
-    """
-    asyncio.run(claim(settings))
-    print(f"the blobs in {settings.store} are this database's")  # noqa: T201
-    return 0
-
-
-def take_over(settings: Settings) -> int:
-    """Make the store this database's, whatever it holds; the exit code."""
-    asyncio.run(adopt(settings))
-    print(f"the blobs in {settings.store} are this database's from now on")  # noqa: T201
-    return 0

@@ -98,7 +98,7 @@ async def take_free_task(
     """
     if HEAD in request.scope:  # it would be taken, and the client would not learn which
         return from_status(405, headers={"Allow": "GET"})
-    return await _take(res, watermarks, user.user_id, key, None)
+    return await take(watermarks, user, res, key=key)
 
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
@@ -109,7 +109,13 @@ async def take(
 
     It is taken for good, or for the time of a lease. No two requests get the same task.
     """
-    return await _take(res, watermarks, user.user_id, key, body.lease_seconds if body else None)
+    seconds = body.lease_seconds if body else None
+    lease = None if seconds is None else timedelta(seconds=seconds)
+
+    def work(fetch: Fetch) -> Awaitable[Row]:
+        return handout.take(fetch, watermarks, user.user_id, lease)
+
+    return await _once(res, user.user_id, TAKE, key, fingerprint(seconds), work)
 
 
 @router.get(
@@ -289,25 +295,6 @@ async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> 
         res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request)
     )
     return Response(status_code=204)
-
-
-async def _take(
-    res: Resources,
-    watermarks: Watermarks,
-    owner_id: int,
-    key: str | None,
-    lease_seconds: int | None,
-) -> Response:
-    lease = None if lease_seconds is None else timedelta(seconds=lease_seconds)
-    mark = fingerprint(lease_seconds)
-    return await _once(
-        res,
-        owner_id,
-        TAKE,
-        key,
-        mark,
-        lambda fetch: handout.take(fetch, watermarks, owner_id, lease),
-    )
 
 
 async def _once(

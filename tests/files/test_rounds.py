@@ -10,17 +10,20 @@ from tests.waiting import PATIENCE_SECONDS
 
 ROUNDS = """
 import asyncio
-from atelier.roles import lost_files
+from atelier.files import django_setup
 from atelier.settings import load
 
-async def rounds(settings):
-    return await asyncio.gather(*[lost_files.offer(settings) for _ in range(4)])
+django_setup.configure(load())
+from atelier.files import jobs
 
-asyncio.run(rounds(load()))
+async def rounds():
+    return await asyncio.gather(*[asyncio.to_thread(jobs.reoffer) for _ in range(4)])
+
+asyncio.run(rounds())
 """
 
 
-def test_rounds_beside_the_first_wait_for_django_and_the_broker(
+def test_rounds_at_once_all_ask_our_broker_and_our_database(
     database_url: str, redis_url: str
 ) -> None:
     """Concurrent searches all wait until Django is set up with our broker and database."""
