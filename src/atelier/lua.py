@@ -14,7 +14,7 @@ Argument = str | bytes | int
 
 
 class Script:
-    """The script in a file of a package: called by its digest, sent in full when Redis has lost it."""
+    """The script in a file of a package: called by digest, sent in full when Redis has lost it."""
 
     def __init__(self, package: str, path: str) -> None:
         self._source = files(package).joinpath(path).read_text(encoding="utf-8")

@@ -106,7 +106,7 @@ async def test_head_has_no_body(mounted: Callable[..., Mount]) -> None:
 async def test_forms_arrive_whole_and_once(
     mounted: Callable[..., Mount], settings: Settings, size: int
 ) -> None:
-    """Django gets the file ready: in memory, or at the one path that the disk has; then it is gone."""
+    """Django gets the file ready: in memory, or at its one path on disk; then it is gone."""
     django_setup.configure(settings)
     seen: list[Any] = []
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def test_uploads_are_taken_whatever_the_clock_says(
     ada: Person, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    """A host whose clock is an hour off stores a picture, a task and a file, and keeps sessions."""
+    """A host whose clock is an hour off stores pictures, tasks and files, and keeps sessions."""
     signed_in = await ada.client.post(
         "/api/auth/token", data={"username": ada.email, "password": "correct horse battery"}
     )

@@ -12,7 +12,7 @@ DATA = {".lua", ".ttf", ".js", ".css", ".html", ".typed", ".mako"}
 
 
 def test_the_wheel_holds_what_the_package_reads(tmp_path: Path) -> None:
-    """Scripts for Redis, fonts and the rest of the package's files stand in it beside the modules."""
+    """Scripts for Redis, fonts and the package's other files stand in it beside the modules."""
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     there = set(ZipFile(wheel).namelist())
     source = ROOT / "src"

@@ -186,7 +186,7 @@ def test_no_orphan_stays_when_it_is_killed(instance: Callable[..., Instance]) ->
 def test_no_orphan_stays_that_recovers_from_a_crash(
     instance: Callable[..., Instance], pause: float
 ) -> None:
-    """Kill -9 of a database's backend and, while it recovers, of the supervisor: all of it ends."""
+    """Kill -9 of a database's backend and, while it recovers, of the supervisor: all ends."""
     running = instance().start()
     postmaster = running.child("postgres")
     backend = max(child for child, parent in parents().items() if parent == postmaster)
@@ -200,7 +200,7 @@ def test_no_orphan_stays_that_recovers_from_a_crash(
 
 
 def test_an_orphan_that_does_not_end_is_ended(instance: Callable[..., Instance]) -> None:
-    """An engine that even its death signal does not end is killed by the next start, which says so."""
+    """An engine that ignores its death signal is killed by the next start, which says so."""
     running = instance().start()
     members, valkey = running.members(), running.child("valkey-server")
     assert valkey

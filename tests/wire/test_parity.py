@@ -1,4 +1,4 @@
-"""The same rules at every edge: one request to FastAPI, to Django and to gRPC, and equal answers."""
+"""The same rules at every edge: FastAPI, Django and gRPC answer one request alike."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def append(descriptor: int, data: bytes) -> Iterator[float]:
-    """Write all of `data`; while the disk is full, yield the seconds to wait before the next try."""
+    """Write all of `data`; while the disk is full, yield the seconds to wait before a retry."""
     view, told = memoryview(data), False
     while view:
         try:

@@ -1,4 +1,4 @@
-"""Every setting: the command line over environment `ATELIER_*` over `atelier.yaml` over defaults."""
+"""Every setting: command line over environment `ATELIER_*` over `atelier.yaml` over defaults."""
 
 from __future__ import annotations
 

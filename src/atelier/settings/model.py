@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     data: Path = Field(
         Path("data"),
-        description="Folder of everything Atelier keeps on disk: engines, blobs, logs, the secret.",
+        description="Folder of all that Atelier keeps on disk: engines, blobs, logs, the secret.",
     )
     host: str = Field("127.0.0.1", description="Address on which the HTTP API listens.")
     port: int = Field(

@@ -109,7 +109,7 @@ async def wipe(channel: AbstractChannel, prefix: str) -> None:
 async def test_a_queue_that_was_deleted_is_made_again(
     amqp_url: str, channel: AbstractChannel, prefix: str
 ) -> None:
-    """The broker returns an event that finds no queue; it is sent again to the one that is made."""
+    """An event that finds no queue is returned, and sent again to the queue that is made."""
     async with opened(amqp_url, prefix) as bus:
         await bus.declare("one", ["image.*"])
         await bus.publish([event("image.created")])
@@ -126,7 +126,7 @@ async def test_a_queue_that_was_deleted_is_made_again(
 async def test_a_new_or_wiped_broker_has_nothing(
     amqp_url: str, channel: AbstractChannel, prefix: str
 ) -> None:
-    """Until a position is noted the broker is taken for one that has lost all; a wipe is found again."""
+    """A broker without a mark has lost all, at first and after a wipe."""
     async with opened(amqp_url, prefix) as bus:
         assert await bus.confirmed(7) == NOTHING
         await bus.note(7)

@@ -58,7 +58,7 @@ def test_keeps_rows_over_a_kill(postgres: Callable[..., Engine]) -> None:
 async def test_both_drivers_understand_the_url(
     postgres: Callable[..., Engine], folder: Path
 ) -> None:
-    """psycopg and asyncpg connect by the same text, also with spaces, quotes and other alphabets in the path."""  # noqa: D403
+    """Both drivers connect by one text, whatever stands in the path: blanks, quotes, Cyrillic."""
     url = postgres(folder / "a b+c%20'кухня'" / "postgres").url
     assert ask(url, "SELECT 1") == 1
     connection = await asyncpg.connect(url)

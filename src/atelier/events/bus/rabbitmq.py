@@ -200,7 +200,7 @@ class RabbitBus:
             raise result
 
     async def _open(self) -> AbstractChannel:
-        """Return the publishing channel; open a new one, and declare every queue, when it is closed."""
+        """Return the publishing channel; a new one, with every queue, when it is closed."""
         async with self._connecting:
             if self._channel is None or self._channel.is_closed:
                 await self.close()
@@ -272,7 +272,7 @@ class _Memory:
         self._marked = True
 
     def require_told(self) -> None:
-        """Raise ConnectionResetError when what was lost must be sent again before anything else."""
+        """Raise ConnectionResetError when what was lost must be sent again first."""
         if self._asked and not self._told and not self._marked:
             raise ConnectionResetError("the broker has lost its data")
 

@@ -211,7 +211,7 @@ class _Subscription:
         self._seen = Seen()
 
     async def take(self) -> list[Delivery]:
-        """The next events to deliver; those that are not for the service are acknowledged on the way."""
+        """The next events to deliver; those that are not for the service are acknowledged."""
         wanted, done = [], []
         for entry in await self.reader.take():
             event = await self._read(entry)
