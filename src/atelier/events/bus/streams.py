@@ -35,7 +35,6 @@ from atelier.events.bus import (
 )
 from atelier.events.messages import Event
 from atelier.lua import Script
-from atelier.queue import scripts
 from atelier.queue.group import Entry, Group, Postponed
 from atelier.queue.reader import TROUBLE, Reader, end
 from atelier.retry import pause, retry
@@ -54,7 +53,7 @@ KEEP = 86_400
 LIMIT = 500_000  # events (some 250 MB) that a service that stays away can make the stream hold
 TRIM_EVERY = 60.0  # seconds
 _NOTE = Script("atelier.events.bus", "note.lua")
-UNBOUNDED = 2**53  # the largest number that Lua can count to
+_PUBLISH = Script("atelier.events.bus", "publish.lua")
 
 
 class StreamsBus:
@@ -78,7 +77,7 @@ class StreamsBus:
         self._stream = f"{prefix}.events"
         self._dead = f"{self._stream}:dead"
         self._noted = f"{self._stream}:position"
-        self._expected = 0
+        self._expected: int | None = None  # the position noted last; None before
         self._lease = lease
         self._deliveries = deliveries
         self._keep = keep
@@ -87,13 +86,19 @@ class StreamsBus:
         self._next_trim = 0.0
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """All of them in one step, or none."""
+        """Add all of them in one step, or none.
+
+        None after a wipe that `confirmed` has not told of: what is lost goes first, so that every
+        subject's events stay in order.
+        """
         if not events:
             return
         try:
-            await self._add([event.to_json() for event in events])
+            added = await self._add([event.to_json() for event in events])
         except TROUBLE as error:
             raise _unavailable() from error
+        if added is None:
+            raise Unavailable("the event bus has lost events", retry_after=RETRY_AFTER)
         await self._trim_now_and_then()
 
     async def note(self, position: int) -> None:
@@ -102,7 +107,7 @@ class StreamsBus:
         What wipes the one or cuts the end off its file does so with the other.
         """
         try:
-            await _NOTE(self._redis, (self._noted,), self._expected, position)
+            await _NOTE(self._redis, (self._noted,), self._expected or 0, position)
         except TROUBLE as error:
             raise _unavailable() from error
         self._expected = position
@@ -163,8 +168,12 @@ class StreamsBus:
         return Group(self._redis, self._stream, service, self._lease, shared=True)
 
     @retry(TRIES, TRY_PAUSE, TROUBLE)
-    async def _add(self, bodies: Sequence[bytes]) -> None:
-        await scripts.SEND(self._redis, (self._stream,), UNBOUNDED, *bodies)
+    async def _add(self, bodies: Sequence[bytes]) -> int | None:
+        expected = "" if self._expected is None else self._expected
+        added: int | None = await _PUBLISH(
+            self._redis, (self._stream, self._noted), expected, *bodies
+        )
+        return added
 
     async def _trim_now_and_then(self) -> None:
         if time.monotonic() >= self._next_trim:
