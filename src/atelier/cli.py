@@ -226,6 +226,9 @@ def jobs(
 def copy_blobs(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A folder or s3://bucket/prefix.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="A folder or s3://bucket/prefix.")],
+    final: Annotated[
+        bool, typer.Option("--final", help="Atelier is stopped, and TO is to be its store.")
+    ] = False,
     data: Data = None,
 ) -> None:
     """Copy a whole store, comparing every copy; again, to go on after a stop.
@@ -234,7 +237,7 @@ def copy_blobs(
     """
     from atelier.commands.blobs import copy as run
 
-    raise typer.Exit(run(_settings(data), source, target))
+    raise typer.Exit(run(_settings(data), source, target, final=final))
 
 
 @blobs_app.command(name="verify")

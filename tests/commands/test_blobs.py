@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ from atelier.commands.blobs import copy, copy_all
 from atelier.errors import Conflict, Invalid, NotFound
 from atelier.settings import Settings
 from atelier.up.engines.errors import EngineError
+from atelier.up.preflight import LOCK, take_folder
 from tests.blobs.conftest import s3_store
 from tests.s3 import KEYS, S3Server
 from tests.waiting import eventually
@@ -53,16 +55,16 @@ async def test_there_and_back(
     made = await fill(DirectoryBlobs(first))
     url = f"s3://{s3.bucket(f'bucket-{secrets.token_hex(4)}')}/prefix"
     settings = Settings(data=tmp_path / "data", s3_endpoint=s3.url, **KEYS)
-    assert await asyncio.to_thread(copy, settings, str(first), url) == 0
+    assert await asyncio.to_thread(copy, settings, str(first), url, final=True) == 0
     assert "21 copied (9.0 MiB), 0 there already, 0 failed" in capsys.readouterr().out
-    assert await asyncio.to_thread(copy, settings, url, str(last)) == 0
+    assert await asyncio.to_thread(copy, settings, url, str(last), final=True) == 0
     assert await content(DirectoryBlobs(last)) == made
     assert await DirectoryBlobs(last).mark() == MARK
     assert await content(DirectoryBlobs(first)) == made
     assert list((tmp_path / "data" / "incoming").iterdir()) == []
     assert list((last / ".incoming").iterdir()) == []
     capsys.readouterr()
-    assert await asyncio.to_thread(copy, settings, url, str(last)) == 0
+    assert await asyncio.to_thread(copy, settings, url, str(last), final=True) == 0
     assert "0 copied (0.0 MiB), 21 there already, 0 failed" in capsys.readouterr().out
 
 
@@ -79,7 +81,8 @@ async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
         "ATELIER_DATA": str(tmp_path / "data"),
     }
     environment |= {f"ATELIER_{name.upper()}": key for name, key in KEYS.items()}
-    words = [sys.executable, "-m", "atelier", "blobs", "copy", str(tmp_path / "first"), url]
+    words = [sys.executable, "-m", "atelier", "blobs", "copy", "--final"]
+    words += [str(tmp_path / "first"), url]
     with subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL) as running:
 
         async def begun() -> bool:
@@ -96,6 +99,30 @@ async def test_killed_and_gone_on_with(s3: S3Server, tmp_path: Path) -> None:
     assert f"{there} there already, 0 failed" in done.stdout
     assert await content(target) == made
     assert await target.mark() == MARK
+
+
+async def test_a_copy_of_a_store_in_use_is_not_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No role takes a copy before a final one of a stopped instance."""
+    first, last = DirectoryBlobs(tmp_path / "first"), DirectoryBlobs(tmp_path / "last")
+    settings = Settings(data=tmp_path)
+    await fill(first)
+    assert await asyncio.to_thread(copy, settings, str(first.root), str(last.root)) == 0
+    assert "stop Atelier and run this again with --final" in capsys.readouterr().out
+    await first.put("files/later", b"later")
+    assert (await last.mark() or b"").startswith(UNFINISHED)
+    lock = take_folder(tmp_path)
+    try:
+        with pytest.raises(Conflict, match="Atelier runs here"):
+            copy(settings, str(first.root), str(last.root), final=True)
+    finally:
+        os.close(lock)
+        (tmp_path / LOCK).unlink()  # its owner, this process, lives on
+    final = partial(copy, settings, str(first.root), str(last.root), final=True)
+    assert await asyncio.to_thread(final) == 0
+    assert await last.mark() == MARK
+    assert await last.get("files/later") == b"later"
 
 
 async def test_what_differs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

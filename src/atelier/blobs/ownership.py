@@ -42,7 +42,8 @@ async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -
     ours, theirs = await _instance(database), mark.read(await blobs.mark())
     if theirs == mark.COPYING:
         raise WrongStore(
-            "the blob store is an unfinished copy of another: run `atelier blobs copy` again"
+            "the blob store is an unfinished copy of another: stop Atelier and run "
+            "`atelier blobs copy --final` again"
         )
     if theirs is None and not await _plausible(database, blobs, references):
         raise WrongStore(

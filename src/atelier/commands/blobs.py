@@ -19,6 +19,8 @@ from atelier.commands.backup.copies import digest_of, fetch
 from atelier.errors import AtelierError, Conflict, Invalid, NotFound
 from atelier.settings import Bucket, Settings, store_place
 from atelier.up.engines.errors import from_os_error
+from atelier.up.engines.process import lock_owner
+from atelier.up.preflight import LOCK
 
 WORKERS = 8  # blobs in transit at once
 FAILURES = 100  # after which the copy gives up
@@ -47,8 +49,10 @@ class Tally:
             _say(str(self))
 
 
-def copy(settings: Settings, source: str, target: str) -> int:
+def copy(settings: Settings, source: str, target: str, *, final: bool = False) -> int:
     """Copy; 0 when every blob of `source` is in `target`, else 1.
+
+    Only a `final` copy, for which nothing may write to `source`, leaves `target` marked as whole.
 
     Raises AtelierError when the copy cannot begin.
     """
@@ -65,12 +69,16 @@ def copy(settings: Settings, source: str, target: str) -> int:
     except OSError as error:
         raise from_os_error(error, spool) from error
     stores = bootstrap.open_store(settings, origin), bootstrap.open_store(settings, goal)
-    tally = asyncio.run(copy_all(*stores, spool))
+    if final and (owner := lock_owner(settings.data / LOCK)):
+        raise Conflict(f"Atelier runs here (process {owner}): stop it before the final copy")
+    tally = asyncio.run(copy_all(*stores, spool, final=final))
     _say(str(tally))
     for failure in tally.failures:
         _say(f"  {failure}")
     if tally.failures:
         _say(f"{goal} is NOT complete: run this again")
+    elif not final:
+        _say("To use the copy, stop Atelier and run this again with --final.")
     return int(bool(tally.failures))
 
 
@@ -90,8 +98,8 @@ def _inside(inner: Path | Bucket, outer: Path | Bucket) -> bool:
     )
 
 
-async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:
-    """Copy every blob, and the mark last.
+async def copy_all(source: Blobs, target: Blobs, spool: Path, *, final: bool = False) -> Tally:
+    """Copy every blob, and in a `final` copy the mark last: without it no role takes the target.
 
     Raises Conflict when the target belongs to another database.
     """
@@ -108,7 +116,7 @@ async def copy_all(source: Blobs, target: Blobs, spool: Path) -> Tally:
         await _list(source, waiting, tally)
         for _ in range(WORKERS):
             await waiting.put(None)
-    if not tally.failures:
+    if final and not tally.failures:
         await target.set_mark(mark)
     return tally
 

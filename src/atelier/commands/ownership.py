@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from atelier import bootstrap
 from atelier.blobs import Blobs, ownership
+from atelier.commands.database import reachable_database
 from atelier.database import Database
 from atelier.roles.store import REFERENCED
 
@@ -19,23 +20,25 @@ if TYPE_CHECKING:
 
 def verify(settings: Settings) -> int:
     """Mark a store that is new as this database's. Raises WrongStore and Unavailable."""
-    asyncio.run(_with_store(settings, partial(ownership.claim, references=REFERENCED)))
+    _with_store(settings, partial(ownership.claim, references=REFERENCED))
     sys.stdout.write(f"the blobs in {settings.store} are this database's\n")
     return 0
 
 
 def adopt(settings: Settings) -> int:
     """Mark the store as this database's, whatever it holds. Raises Unavailable."""
-    asyncio.run(_with_store(settings, ownership.adopt))
+    _with_store(settings, ownership.adopt)
     sys.stdout.write(f"the blobs in {settings.store} are this database's from now on\n")
     return 0
 
 
-async def _with_store(
-    settings: Settings, work: Callable[[Database, Blobs], Awaitable[None]]
-) -> None:
-    database = Database(bootstrap.database_url(settings), connections=1)
-    try:
-        await work(database, bootstrap.open_blobs(settings))
-    finally:
-        await database.close()
+def _with_store(settings: Settings, work: Callable[[Database, Blobs], Awaitable[None]]) -> None:
+    async def opened(url: str) -> None:
+        database = Database(url, connections=1)
+        try:
+            await work(database, bootstrap.open_blobs(settings))
+        finally:
+            await database.close()
+
+    with reachable_database(settings) as url:
+        asyncio.run(opened(url))

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -30,13 +28,12 @@ from atelier.commands.backup.archive import (
     read_manifest,
     verify,
 )
+from atelier.commands.database import idle_database
 from atelier.commands.migrate import knows, migrate, reach
 from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.settings import Settings
 from atelier.up.engines.errors import from_os_error
-from atelier.up.preflight import take_folder
-from atelier.up.servers import launches
 
 
 def main(settings: Settings, folder: Path, name: str | None) -> int:
@@ -55,7 +52,7 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
                 f"restore it with Atelier {manifest.atelier} or later"
             )
         verify(backup, manifest)
-        with _database(settings) as url:
+        with idle_database(settings) as url:
             asyncio.run(_fill(settings, url, archive, backup, manifest))
             migrate(url)
             asyncio.run(_adopt(settings, url))
@@ -73,24 +70,6 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
     if settings.secret is None and not (settings.data / "secret").exists():
         console.print("There is no secret: a new one will be made. Refresh tokens stay valid.")
     return 0
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    """Yield the URL of the database; the embedded one runs meanwhile, with nothing else on it."""
-    if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
-        return
-    lock = take_folder(settings.data.absolute())
-    try:
-        engine = launches(settings)["database_url"]()
-        try:
-            engine.wait_ready()
-            yield engine.url
-        finally:
-            engine.stop()
-    finally:
-        os.close(lock)
 
 
 async def _fill(
