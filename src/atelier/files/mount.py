@@ -1,8 +1,8 @@
 """Django inside an ASGI server: the event loop reads each request, and a thread answers it.
 
 The thread runs Django's WSGI side: Django's own ASGI handler costs several times as much and runs
-synchronous views one at a time. A body is complete, in memory or in an unnamed file, before it
-takes a thread, so slow clients hold none.
+synchronous views one at a time. A form is complete, in memory or in the file that will be stored,
+before it takes a thread, so slow clients hold none.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ from atelier.http.sendfile import read_file
 from atelier.http.upload import read_form
 from atelier.wire.multipart import is_multipart
 
-THREADS = (
-    8  # requests that Django answers at once, each with a connection of its own to the database
-)
+THREADS = 8  # requests that Django answers at once, each with a database connection of its own
 CHUNK_BYTES = 256 * 1024
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 LEAVE_SECONDS = 5  # for all threads to disconnect

@@ -1,4 +1,4 @@
-"""Receives an upload in flat memory: hashed and counted on its way to memory or disk."""
+"""The form of an upload: read by the mount before Django has the request, else by the view."""
 
 from __future__ import annotations
 
