@@ -132,6 +132,8 @@ class Database:
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.url = url
+        # The number of the lock that says that this process lives; None while it is not held.
+        self.presence: int | None = None
         self._connections = connections
         options = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "atelier"}
         self.engine: AsyncEngine = create_async_engine(

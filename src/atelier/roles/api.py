@@ -25,6 +25,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import celery_app, django_setup
 from atelier.files.statements import FORGET
+from atelier.http import presence
 from atelier.http.app import create_app
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
@@ -114,13 +115,14 @@ def build(settings: Settings) -> FastAPI:
         following = asyncio.create_task(
             revocations.follow(resources.redis, resources.authenticator)
         )
+        present = asyncio.create_task(presence.hold(resources.database))
         freeze()
         log.info("api is up")
         systemd.ready()
         try:
             yield
         finally:
-            await end(following)
+            await end(following, present)
             resources.passwords.close()
             await asyncio.to_thread(django.close)
             await resources.cache.close()
