@@ -26,6 +26,7 @@ from atelier.database import Database
 from atelier.files import celery_app, django_setup
 from atelier.files.statements import FORGET
 from atelier.http import presence
+from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
@@ -108,6 +109,7 @@ def build(settings: Settings) -> FastAPI:
     django = Mount(
         get_wsgi_application(),
         authenticate=resources.authenticator.authenticate,
+        uploads=resources.uploads,
     )
 
     @asynccontextmanager
@@ -156,6 +158,7 @@ def open_resources(settings: Settings) -> Resources:
         authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=bootstrap.process_queue(settings, redis),
+        uploads=Uploads(settings.upload_limit),
         forget=(images_service.forget, tasks_service.forget, forget_files),
     )
 
