@@ -1,7 +1,8 @@
 """Every advisory lock that Atelier takes in PostgreSQL, in one list, so no two share a number.
 
-Locks are per database. Those with one number share a key space; those with two have a class, and a
-key space, of their own. Releases that run side by side must agree on the numbers, so they never change.
+Locks are per database. Those with one number share a key space; those with two have a class, and
+a key space, of their own. Releases that run side by side must agree on the numbers, so they never
+change.
 """
 
 from __future__ import annotations
