@@ -73,8 +73,9 @@ def application(name: str) -> Any:
     wsgi = get_wsgi_application()
     if name == "our mount":
         from atelier.files.mount import Mount
+        from atelier.http.admission import Uploads
 
-        return Mount(wsgi)
+        return Mount(wsgi, uploads=Uploads(256))
     if name == "a2wsgi":
         from a2wsgi import WSGIMiddleware
 

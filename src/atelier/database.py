@@ -15,7 +15,7 @@ from typing import Any, cast
 import asyncpg
 from sqlalchemy import DateTime, MetaData, event, make_url
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
     AsyncSession,
@@ -27,8 +27,10 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.types import TypeDecorator
 
 from atelier.cache.batcher import Batcher
-from atelier.errors import Unavailable
+from atelier.errors import AtelierError, Unavailable
 from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
+from atelier.wire import sqlstate
+from atelier.wire.problems import RETRY_SECONDS
 
 STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
 
@@ -41,7 +43,10 @@ KEEPALIVE = {
 }
 CONNECT_SECONDS = 5
 LOOK_UPS = 256  # rows by id per round trip
-RETRY_SECONDS = 2  # by then an engine that was killed has restarted
+# Whatever a statement or a connection fails with, for those who then connect again.
+# The last is what asyncpg raises when PostgreSQL ends a connection amid an exchange, as
+# "cannot switch to state ..."; it is no InterfaceError.
+ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -75,6 +80,29 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value and value.astimezone(UTC)
 
 
+def client_error(error: BaseException) -> AtelierError | None:
+    """An error of the driver or of SQLAlchemy as the client's; None for our own faults.
+
+    It is a value that no column can hold, or a database that is away.
+    """
+    driver = error
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return sqlstate.away()
+        # SQLAlchemy tells a lost connection by the driver's words, and does not know them all.
+        driver = (error.orig and error.orig.__cause__) or error
+    if _broke_off(driver):
+        return sqlstate.away()
+    return sqlstate.client_error(getattr(driver, "sqlstate", None) or "")
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether a connection ended under its user, which has no SQLSTATE."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # that is a bad argument
+    return isinstance(error, asyncpg.InternalClientError)
+
+
 class _Unchanged(asyncpg.Connection):  # type: ignore[misc] # it has no types
     """A connection that is not reset on return to the pool.
 
@@ -104,6 +132,8 @@ class Database:
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.url = url
+        # The number of the lock that says that this process lives; None while it is not held.
+        self.presence: int | None = None
         self._connections = connections
         options = {"statement_timeout": str(STATEMENT_TIMEOUT_MS), "application_name": "atelier"}
         self.engine: AsyncEngine = create_async_engine(

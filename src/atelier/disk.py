@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 from pathlib import Path
 
 # What the kernel answers when there is no room; all of it passes when somebody makes room
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+log = logging.getLogger(__name__)
 
 
 def fsync(path: Path) -> None:
@@ -37,6 +40,20 @@ def replace(path: Path, data: bytes, *, mode: int = 0o666) -> None:
         os.fsync(descriptor)
     draft.replace(path)
     fsync(path.parent)
+
+
+def clear(path: Path) -> bool:
+    """Remove a file that is of no more use; whether it is gone.
+
+    Never fails: what the file was for has been done, or has failed for a reason of its own, and a
+    sweep removes later what stays.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("a file of no more use is left to the sweep: %s", error)
+        return False
+    return True
 
 
 def lock(path: Path, *, wait: bool = False) -> int:

@@ -1,7 +1,8 @@
 """Every advisory lock that Atelier takes in PostgreSQL, in one list, so no two share a number.
 
-Locks are per database. Those with one number share a key space; the relay's have a class of their
-own. Releases that run side by side must agree on the numbers, so they never change.
+Locks are per database. Those with one number share a key space; those with two have a class, and
+a key space, of their own. Releases that run side by side must agree on the numbers, so they never
+change.
 """
 
 from __future__ import annotations
@@ -14,3 +15,5 @@ BLOB_REMOVAL = 7241003
 RELAY_CLASS = 0x41544C52
 RELAY_ACTIVE = 1  # held by the one relay that sends
 RELAY_ASLEEP = 2  # held by the relay while it waits to be woken: writers test it
+
+PRESENCE_CLASS = 0x41544C50  # with a number that each process draws, and holds while it lives

@@ -20,6 +20,7 @@ from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
+from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
@@ -53,6 +54,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
         authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=Queue(redis, "process", limit=10, attempts=2),
+        uploads=Uploads(10),
         passwords=Passwords(CHEAPEST),
     )
     yield made

@@ -142,6 +142,25 @@ async def test_a_killed_writer_leaves_only_a_temporary_file(tmp_path: Path, step
     assert await blobs.get("a/b") == b"again"
 
 
+@pytest.mark.parametrize("spooled", [False, True])
+async def test_a_temporary_file_that_stays_is_no_failure(
+    blobs: DirectoryBlobs, monkeypatch: pytest.MonkeyPatch, *, spooled: bool
+) -> None:
+    """The blob is stored all the same; a later sweep removes what the disk would not let go."""
+    source = blobs.incoming / "spooled"
+    source.write_bytes(b"kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _broken)  # no file system of a test machine fails so
+        await blobs.put("a", source if spooled else b"kept")
+    assert await blobs.get("a") == b"kept"
+    assert await blobs.sweep_temporary(timedelta(0)) >= 1
+    assert list(blobs.incoming.iterdir()) == []
+
+
+def _broken(path: Path, missing_ok: bool = False) -> None:
+    raise OSError(errno.EIO, "the disk", str(path))
+
+
 async def test_sweeping_spares_what_is_being_written(blobs: DirectoryBlobs) -> None:
     """Only files not written to for the given time are swept, and their number is returned."""
     old, new = blobs.incoming / "old", blobs.incoming / "new"

@@ -15,6 +15,7 @@ from atelier.files import django_setup
 from atelier.files.content import Part
 from atelier.files.mount import Mount, environ
 from atelier.files.uploads import FORM
+from atelier.http.admission import Uploads
 from atelier.wire.spool import MEMORY_BYTES
 from tests.waiting import PATIENCE_SECONDS
 
@@ -81,7 +82,7 @@ async def mounted() -> AsyncIterator[Callable[..., Mount]]:
     made: list[Mount] = []
 
     def mount(*arguments: Any, **options: Any) -> Mount:
-        made.append(Mount(*arguments, **options))
+        made.append(Mount(*arguments, uploads=Uploads(10), **options))
         return made[-1]
 
     yield mount

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import TooManyFieldsSent
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import (
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from django.http import Http404
 from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 
@@ -29,6 +35,7 @@ from atelier.files import problems, service
         (DataError("secret"), 422, "invalid"),
         (OperationalError("secret"), 503, "unavailable"),
         (InterfaceError("secret"), 503, "unavailable"),
+        (InternalError("secret: got no result from the query"), 503, "unavailable"),
         (IntegrityError("secret"), 500, "internal-error"),
         (AtelierError("secret"), 500, "internal-error"),
         (APIException("secret"), 500, "internal-error"),

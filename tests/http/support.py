@@ -15,6 +15,7 @@ from atelier.auth import Authenticator, Claims, Tokens
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
+from atelier.http.admission import Uploads
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
@@ -52,6 +53,7 @@ def make_resources(
         authenticator=Authenticator(tokens, _stands),
         logins=LoginLimit(client, 5),
         process_queue=Queue(client, "process", limit=10, attempts=2),
+        uploads=Uploads(settings.upload_limit),
     )
 
 

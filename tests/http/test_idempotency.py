@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 import sys
 import uuid
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import httpx2
@@ -17,7 +19,7 @@ from sqlalchemy import text
 
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid
-from atelier.http import idempotency, idempotency_keys
+from atelier.http import idempotency, idempotency_keys, presence
 from atelier.http.idempotency import Key, Ticket, begin, once
 from atelier.wire.idempotency import LOCK, Replay, fingerprint, scope
 from tests.waiting import eventually
@@ -186,6 +188,70 @@ async def test_a_run_is_taken_over_only_for_the_same_content(database: Database,
     await age(database, key, "locked_at", LOCK.total_seconds() + 1)
     with pytest.raises(Invalid):
         await begin(database, SCOPE, key, fingerprint("another"))
+
+
+@asynccontextmanager
+async def present(database: Database) -> AsyncIterator[asyncio.Task[None]]:
+    """The process of these connections is seen to live; cancel the task and it is seen to die."""
+    holding = asyncio.create_task(presence.hold(database))
+    await eventually(lambda: database.presence is not None)
+    yield holding
+    holding.cancel()
+    await asyncio.wait([holding])
+
+
+async def test_a_living_process_keeps_its_key(
+    database: Database, database_url: str, key: str
+) -> None:
+    """Another process is refused, and so is a second request of the same."""
+    other = Database(database_url)
+    async with present(database), present(other):
+        await take(database, key)
+        for each in (database, other):
+            with pytest.raises(Conflict, match="still running"):
+                await begin(each, SCOPE, key, CONTENT)
+    await other.close()
+
+
+async def test_the_key_of_a_process_that_died_is_free_at_once(
+    database: Database, database_url: str, key: str
+) -> None:
+    """For the same content, and whatever the clock says; the dead run can no longer commit."""
+    dead = Database(database_url)
+    async with present(dead) as holding:
+        ticket = await take(dead, key)
+        await age(dead, key, "locked_at", -3600)
+        ticket = Ticket(dead, SCOPE, key, ticket.locked_at + timedelta(hours=1))
+        holding.cancel()
+    await eventually(lambda: _is_free(database, key))
+    with pytest.raises(Conflict, match="taken over"):
+        async with dead.session() as session:
+            await ticket.complete(session, *ANSWER)
+    await dead.close()
+
+
+async def _is_free(database: Database, key: str) -> bool:
+    with pytest.raises(Invalid):
+        await begin(database, SCOPE, key, fingerprint("another"))
+    try:
+        return isinstance(await begin(database, SCOPE, key, CONTENT), Ticket)
+    except Conflict:
+        return False
+
+
+async def test_a_lost_presence_is_found_again(database: Database, key: str) -> None:
+    """After the database has ended its connection a process has the lock that it had."""
+    async with present(database):
+        number = database.presence
+        await database.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'atelier presence' AND datname = current_database()"
+        )
+        await eventually(lambda: database.presence is None)
+        await eventually(lambda: database.presence == number)
+        await take(database, key)
+        with pytest.raises(Conflict, match="still running"):
+            await begin(database, SCOPE, key, CONTENT)
 
 
 KILLED = """

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import asyncpg
 import pytest
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
@@ -109,6 +110,12 @@ async def database(res: Res, text: str = "", number: int = 0) -> None:
     await res.database.fetchrow(
         "SELECT $1::text, $2::int", text + "\0" if text == "nul" else text, number
     )
+
+
+@router.get("/broken")
+async def broken() -> None:
+    """Lose the database amid a statement."""
+    raise asyncpg.InternalClientError(HIDDEN)
 
 
 @router.get("/redis")
@@ -240,13 +247,14 @@ async def test_a_value_that_no_column_holds_is_the_clients(
     assert "DataError" in caplog.text or "NotInRepertoire" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["/database", "/redis"])
+@pytest.mark.parametrize("path", ["/database", "/broken", "/redis"])
 async def test_a_dependency_that_is_away_is_503(client: httpx2.AsyncClient, path: str) -> None:
     """Without a database and Redis, the client is told to try again."""
     answer = await client.get(path)
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "127.0.0.1" not in answer.text
+    assert HIDDEN not in answer.text
 
 
 def declared() -> dict[str, set[int]]:

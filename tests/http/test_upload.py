@@ -64,6 +64,17 @@ async def upload(request: Request, res: Res, *, keep: bool = False) -> Response:
         )
 
 
+@router.post("/stuck")
+async def stuck(request: Request, res: Res) -> Response:
+    """An upload whose spooled file cannot be removed, not even by root."""
+    async with receive(request, res.settings) as received:
+        content = received.file.content
+        assert isinstance(content, Path)
+        content.unlink()
+        content.mkdir()
+        return json_response({"size": received.file.size}, 201)
+
+
 @router.post("/slow")
 async def slow(request: Request, res: Res) -> Response:
     """An upload whose client will go away."""
@@ -364,3 +375,11 @@ async def test_the_file_keeps_its_name_but_no_path(
     """As browsers, curl and older libraries send it."""
     body = part(f'Content-Disposition: form-data; name="file"; {header}', b"x") + END
     assert (await client.post("/upload", content=body, headers=HEADERS)).json()["name"] == name
+
+
+async def test_what_cannot_be_removed_changes_no_answer(app: FastAPI) -> None:
+    """The upload was stored, whatever becomes of its spooled file."""
+    body = part(disposition("file", "a"), bytes(MEMORY_BYTES + 1)) + END
+    async with in_process(app) as client:
+        answer = await client.post("/stuck", content=body, headers=HEADERS)
+    assert (answer.status_code, answer.json()) == (201, {"size": MEMORY_BYTES + 1})

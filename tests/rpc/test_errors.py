@@ -92,6 +92,7 @@ def test_fields_and_pauses_are_told() -> None:
         (ConnectionRefusedError(), Code.UNAVAILABLE),
         (TimeoutError(), Code.UNAVAILABLE),
         (asyncpg.InterfaceError("closed"), Code.UNAVAILABLE),
+        (asyncpg.InternalClientError("cannot switch to state 15"), Code.UNAVAILABLE),
         (asyncpg.CannotConnectNowError("starting"), Code.UNAVAILABLE),
         (asyncpg.TooManyConnectionsError("full"), Code.UNAVAILABLE),
         (asyncpg.CharacterNotInRepertoireError("nul"), Code.INVALID_ARGUMENT),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from sqlalchemy import text
 
 from atelier.auth import Tokens
 from atelier.blobs import garbage
@@ -313,3 +314,75 @@ async def test_deleting_an_account_survives_kills(instance: Instance) -> None:
     report = await check(instance.database, instance.blobs, deep=True)
     assert report.agrees, report
     assert report.blobs == 5 * len(left)
+
+
+@pytest.mark.parametrize(
+    ("path", "part", "table"),
+    [("/api/tasks", "image", "tasks"), ("/api/upload/", "file", "files")],
+)
+async def test_a_repeat_after_a_kill_is_done_at_once(
+    instance: Instance, path: str, part: str, table: str
+) -> None:
+    """The key of an upload is free as soon as the process that had it is dead.
+
+    The clock has no part in it: the key's time is set an hour ahead.
+    """
+    _, headers = await instance.user()
+    headers |= {"Idempotency-Key": uuid.uuid4().hex}
+    first, second = instance.ports
+    data = {"meta": ""} if part == "image" else {}
+    files = {part: ("a.png", picture(), "image/png")}
+
+    async def post(port: int) -> httpx2.Response:
+        url = f"http://127.0.0.1:{port}{path}"
+        return await client.post(url, files=files, data=data, headers=headers)
+
+    async def held() -> bool:
+        query = "SELECT 1 FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted"
+        return await instance.database.fetchrow(query, table) is not None
+
+    async def done() -> httpx2.Response | None:
+        answer = await post(second)
+        return None if answer.status_code == 409 else answer
+
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+        async with instance.database.session() as session:
+            await session.execute(text(f"LOCK TABLE {table} IN EXCLUSIVE MODE"))
+            dying = asyncio.create_task(post(first))
+            await eventually(held)
+            await instance.kill_one(first)
+            with pytest.raises(httpx2.HTTPError):
+                await dying
+        await instance.database.fetch(
+            "UPDATE idempotency_keys SET locked_at = now() + interval '1 hour'"
+        )
+        answer = await eventually(done)
+        assert answer is not None
+        assert (answer.status_code, (await post(first)).json()) == (201, answer.json())
+    assert len(await instance.database.fetch(f"SELECT id FROM {table}")) == 1
+
+
+async def test_the_key_of_a_living_process_is_refused_elsewhere(instance: Instance) -> None:
+    """While one process works under a key, another one answers 409; then it replays."""
+    _, headers = await instance.user()
+    headers |= {"Idempotency-Key": uuid.uuid4().hex}
+    files = {"image": picture()}
+
+    async def post(port: int) -> httpx2.Response:
+        url = f"http://127.0.0.1:{port}/api/tasks"
+        return await client.post(url, files=files, data={"meta": ""}, headers=headers)
+
+    async def begun() -> bool:
+        row = await instance.database.fetchrow("SELECT holder FROM idempotency_keys")
+        return row is not None and row["holder"] is not None
+
+    async with httpx2.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+        async with instance.database.session() as session:
+            await session.execute(text("LOCK TABLE tasks IN EXCLUSIVE MODE"))
+            working = asyncio.create_task(post(instance.ports[0]))
+            await eventually(begun)
+            assert (await post(instance.ports[1])).status_code == 409
+        answer = await working
+        again = await post(instance.ports[1])
+    assert (answer.status_code, again.json()) == (201, answer.json())
+    assert again.headers["idempotent-replayed"] == "true"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,53 @@ def test_a_discarded_spool_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir())
     spool.discard()
     assert not list(tmp_path.iterdir())
+
+
+def in_the_way(path: Path) -> None:
+    """Put something in a file's place that `unlink` fails on, for root as well."""
+    path.unlink()
+    path.mkdir()
+
+
+def test_a_spool_that_cannot_be_removed_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Cleaning up changes no answer: the log has it, and the descriptor is closed."""
+    spool = Spool(tmp_path, 10 * MEMORY_BYTES)
+    spool.add(bytes(MEMORY_BYTES + 1))
+    spool.write()
+    assert spool.path
+    in_the_way(spool.path)
+    spool.discard()
+    assert spool.path.name in caplog.text
+    assert spool.descriptor == -1
+
+
+def test_a_close_that_fails_is_unavailable(tmp_path: Path) -> None:
+    """The disk may have lost what was written; discarding the spool says nothing more of it."""
+    for use, expected in (
+        (Spool.finish, pytest.raises(Unavailable)),
+        (Spool.discard, nullcontext()),
+    ):
+        spool = Spool(tmp_path, 10 * MEMORY_BYTES)
+        spool.add(bytes(MEMORY_BYTES + 1))
+        spool.write()
+        os.close(spool.descriptor)
+        with expected:
+            use(spool)
+        spool.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_goes_on_past_what_cannot_be_removed(tmp_path: Path) -> None:
+    """One file that stays does not keep the others, nor the API from starting."""
+    for name in ("a.upload", "b.upload", "c.upload"):
+        (tmp_path / name).touch()
+    in_the_way(tmp_path / "b.upload")
+    for path in tmp_path.iterdir():
+        os.utime(path, (time.time() - 7200,) * 2)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b.upload"]
 
 
 def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:

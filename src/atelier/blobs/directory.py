@@ -23,7 +23,7 @@ from stat import S_ISREG
 from typing import BinaryIO, TypeVar
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
-from atelier.disk import FULL, fsync
+from atelier.disk import FULL, clear, fsync
 from atelier.errors import Conflict, NotFound, Unavailable
 
 RETRY_SECONDS = 30  # an operator has to make room, or to repair the folder
@@ -163,9 +163,9 @@ class DirectoryBlobs:
                 _write(temporary, source)
                 _publish(temporary, target)
             finally:
-                temporary.unlink(missing_ok=True)
+                clear(temporary)
             if isinstance(source, Path):
-                source.unlink()
+                clear(source)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder, with its entry and those of all above it on disk.
@@ -264,8 +264,7 @@ def _sweep(folder: Path, before: float) -> int:
         for entry in entries:
             with suppress(FileNotFoundError):  # its writer has just finished
                 if entry.stat().st_mtime < before:
-                    Path(entry.path).unlink()
-                    swept += 1
+                    swept += clear(Path(entry.path))
     return swept
 
 
@@ -307,7 +306,7 @@ def _publish(temporary: Path, target: Path) -> None:
         os.link(temporary, target)
     except FileExistsError as error:
         raise Conflict("such a blob exists") from error
-    temporary.unlink()
+    clear(temporary)
     fsync(target.parent)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.blobs import Blobs
 from atelier.blobs.statements import CLAIM, DISCARD, INTEND, MAY_REMOVE
-from atelier.database import Base, Database, UtcDateTime
+from atelier.database import ERRORS, Base, Database, UtcDateTime
 from atelier.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -94,14 +94,14 @@ async def discard(session: AsyncSession, keys: Collection[str]) -> None:
 async def remove(database: Database, blobs: Blobs, keys: Collection[str]) -> None:
     """Remove at once the blobs that a committed transaction has discarded.
 
-    While a backup runs, or the store does not answer, they are left to the collector: the request
-    itself has succeeded.
+    While a backup runs, or database or store do not answer, they are left to the collector: the
+    request itself has succeeded.
     """
-    if (await database.fetch(MAY_REMOVE))[0][0]:
-        try:
+    try:
+        if (await database.fetch(MAY_REMOVE))[0][0]:
             await blobs.delete(keys)
-        except Unavailable as error:
-            log.warning("blobs of what was deleted are left to the collector: %s", error.detail)
+    except (Unavailable, *ERRORS) as error:
+        log.warning("blobs of what was deleted are left to the collector: %r", error)
 
 
 async def collect(database: Database, blobs: Blobs, batch: int = COLLECT_BATCH) -> int:

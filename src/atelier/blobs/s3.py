@@ -32,6 +32,7 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from atelier.blobs import Stat, check_key, check_prefix, is_key
+from atelier.disk import clear
 from atelier.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class S3Blobs:
             if not self._holds(key, source):
                 raise
         if not isinstance(source, bytes):
-            source.unlink()
+            clear(source)
 
     def _holds(self, key: str, source: bytes | Path) -> bool:
         """Return whether the stored blob equals the source.

@@ -240,10 +240,8 @@ async def _whose(settings: Settings) -> str:
 
     Raises Unavailable and WrongStore.
     """
-    import asyncpg
-
     from atelier.blobs import ownership
-    from atelier.database import Database
+    from atelier.database import ERRORS, Database
     from atelier.roles.store import REFERENCED
 
     blobs = bootstrap.open_blobs(settings)
@@ -253,7 +251,7 @@ async def _whose(settings: Settings) -> str:
     database = Database(settings.database_url.get_secret_value(), connections=1)
     try:
         marked = await ownership.belongs(database, blobs, REFERENCED)
-    except (Unavailable, Conflict, asyncpg.PostgresError):
+    except (Unavailable, Conflict, *ERRORS):
         return ""  # the database's own line says more; or there are no tables yet
     finally:
         await database.close()

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import asyncpg
 
-from atelier.database import KEEPALIVE, Database
+from atelier.database import ERRORS, KEEPALIVE, Database
 from atelier.errors import AtelierError, Unavailable
 from atelier.events import outbox
 from atelier.events.outbox import Sent
@@ -29,7 +29,6 @@ START_SECONDS = 5.0  # how long a reader waits for a database that has not been 
 POLL_SECONDS = 5.0  # between polls without a notification
 MARK_SECONDS = 30.0  # after which an idle reader is told how far the log has been read
 PAUSE_SECONDS = 1.0  # before another attempt when the database is away
-DATABASE_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class Follower(Generic[Item]):
             while not stop.is_set():
                 try:
                     await self._listen(ending)
-                except DATABASE_ERRORS as error:
+                except ERRORS as error:
                     log.warning("not following the log, again in %g s: %r", PAUSE_SECONDS, error)
                     await asyncio.wait({ending}, timeout=PAUSE_SECONDS)
         finally:

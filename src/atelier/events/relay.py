@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 
 from atelier import locks
-from atelier.database import KEEPALIVE
+from atelier.database import ERRORS, KEEPALIVE
 from atelier.events.bus import Bus
 from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
@@ -40,13 +40,6 @@ STATEMENT_SECONDS = 30  # a statement that takes longer means that the connectio
 GRACE_SECONDS = 5.0  # for the batch under way when the relay is stopped
 CLOSE_SECONDS = 2.0  # for a goodbye to a database that may have stopped to answer
 SERVER_SETTINGS = {"application_name": "atelier relay"} | KEEPALIVE
-# The last is what asyncpg says of a connection that PostgreSQL has just ended with a fatal error.
-DATABASE_ERRORS = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 
 _TRY_LOCK = f"SELECT pg_try_advisory_lock({locks.RELAY_CLASS}, $1)"
 _UNLOCK = f"SELECT pg_advisory_unlock({locks.RELAY_CLASS}, $1)"
@@ -118,7 +111,7 @@ async def run(
                     backoff.reset()
                     relay = Relay(connection, lost, bus, stop, services)
                     await _lead(relay, lost, periodics, stop)
-        except DATABASE_ERRORS as error:
+        except ERRORS as error:
             pause = backoff.next()
             log.warning("lost the database, connecting again in %.1f s: %r", pause, error)
             await _first(pause, stop)
@@ -137,7 +130,7 @@ async def _connected(url: str) -> AsyncIterator[tuple[asyncpg.Connection, asynci
     finally:
         try:
             await connection.close(timeout=CLOSE_SECONDS)
-        except DATABASE_ERRORS:
+        except ERRORS:
             connection.terminate()
 
 

@@ -22,7 +22,7 @@ _NAMES = (
     *("locked_at", "status", "headers", "body"),
 )
 _SPELLED = {name: f"%({name})s" for name in _NAMES}
-_TAKE = law.TAKE.format(**_SPELLED)
+_TAKE = law.TAKE.format(**_SPELLED, holder="NULL")  # nobody sees the run before its commit
 _LOOK = law.LOOK.format(**_SPELLED)
 _COMPLETE = law.COMPLETE.format(**_SPELLED)
 

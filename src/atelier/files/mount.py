@@ -27,6 +27,7 @@ from atelier.errors import AtelierError
 from atelier.files import django_setup
 from atelier.files.authentication import PRINCIPAL
 from atelier.files.uploads import FORM, FileForm, new_spool
+from atelier.http.admission import Uploads
 from atelier.http.sendfile import read_file
 from atelier.http.upload import read_form
 from atelier.wire.multipart import is_multipart
@@ -61,17 +62,19 @@ class Mount:
     """A WSGI application as an ASGI one.
 
     With `authenticate` every request must bring a valid `Authorization` before its body is read.
-    The embedding application answers the errors of `authenticate` and of `receive`.
+    The embedding application answers the errors of `authenticate`, `uploads` and `receive`.
     """
 
     def __init__(
         self,
         application: Callable[..., Any],
         *,
+        uploads: Uploads,
         authenticate: Callable[[str | None], Awaitable[Principal]] | None = None,
         threads: int = THREADS,
     ) -> None:
         self._application = application
+        self._uploads = uploads
         self._authenticate = authenticate
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="django")
         self._seen: set[int] = set()
@@ -86,7 +89,9 @@ class Mount:
             environment[PRINCIPAL] = await self._authenticate(
                 environment.get("HTTP_AUTHORIZATION")
             )
-        async with _form(environment, receive):
+        if is_multipart(environment.get("CONTENT_TYPE", "")):
+            answer = await self._upload(environment, receive)
+        else:  # nothing in the slice reads any other body
             answer = await self._answer(environment)
         await deliver(answer, send, head=scope["method"] == "HEAD")
 
@@ -96,6 +101,11 @@ class Mount:
         for _ in self._seen:
             self._threads.submit(_leave, together)
         self._threads.shutdown()
+
+    async def _upload(self, environment: dict[str, Any], receive: Receive) -> Answer:
+        with self._uploads.admitted():
+            async with _form(environment, receive), self._uploads.working:
+                return await self._answer(environment)
 
     async def _answer(self, environment: dict[str, Any]) -> Answer:
         run = contextvars.copy_context().run  # keeps the request id of log lines
@@ -152,14 +162,10 @@ async def _form(environment: dict[str, Any], receive: Receive) -> AsyncIterator[
 
     An error is kept there, too: whether a form is wanted at all is for Django to say.
     """
-    content_type = environment.get("CONTENT_TYPE", "")
-    if not is_multipart(content_type):
-        yield  # nothing in the slice reads any other body
-        return
     spool = new_spool()
     try:
         try:
-            form = FileForm(content_type, spool)
+            form = FileForm(environment["CONTENT_TYPE"], spool)
             environment[FORM] = await read_form(form, _chunks(receive))
         except AtelierError as error:
             environment[FORM] = error

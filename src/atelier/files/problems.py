@@ -9,14 +9,14 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework.exceptions import APIException
 from rest_framework.negotiation import BaseContentNegotiation
 
-from atelier.errors import AtelierError, Invalid, Unavailable
-from atelier.wire import problem_pages, problems
-from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
+from atelier.errors import AtelierError, Invalid
+from atelier.wire import problem_pages, problems, sqlstate
+from atelier.wire.problems import MEDIA_TYPE, Problem, status_of
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,14 @@ def dependency_error(error: Exception) -> AtelierError | None:
     It is a value that no column can hold, or an unavailable database.
     """
     if isinstance(error, DataError):
-        return Invalid("A value cannot be stored: a NUL character, or a number out of range.")
-    if isinstance(error, OperationalError | InterfaceError):
-        return Unavailable("The database is not reachable.", retry_after=RETRY_SECONDS)
-    return None
+        return sqlstate.unstorable()
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    # Without a code of the server an InternalError is the driver's, of a connection that ended
+    # amid an exchange: "got no result from the query".
+    lost = isinstance(error, InternalError) and not state
+    if lost or isinstance(error, OperationalError | InterfaceError):
+        return sqlstate.away()
+    return sqlstate.client_error(state)
 
 
 def from_error(error: AtelierError) -> HttpResponse:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -119,7 +119,7 @@ def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None
     try:
         if garbage.may_remove():
             default_storage.delete_all(keys)
-    except (AtelierError, OSError):
+    except (AtelierError, OSError, DatabaseError, InterfaceError):
         log.warning("blobs of a deleted file are left to the collector", exc_info=True)
 
 

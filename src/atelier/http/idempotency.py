@@ -38,7 +38,9 @@ Key = Annotated[
 ]
 
 _OWN = {"scope": "$1", "key": "$2"}
-_TAKE = law.TAKE.format(**_OWN, fingerprint="$3", lock="$4::interval", life="$5::interval")
+_TAKE = law.TAKE.format(
+    **_OWN, fingerprint="$3", lock="$4::interval", life="$5::interval", holder="$6::integer"
+)
 _LOOK = law.LOOK.format(**_OWN, life="$3::interval")
 _RELEASE = law.RELEASE.format(**_OWN, locked_at="$3")
 # Written out: built by the ORM it costs more than twice as much.
@@ -86,7 +88,9 @@ async def begin(
     """
     life = timedelta(hours=hours)
     while True:
-        taken = await database.fetchrow(_TAKE, scope, key, fingerprint, law.LOCK, life)
+        taken = await database.fetchrow(
+            _TAKE, scope, key, fingerprint, law.LOCK, life, database.presence
+        )
         if taken is not None:
             return Ticket(database, scope, key, taken["locked_at"])
         kept = await database.fetchrow(_LOOK, scope, key, life)
@@ -171,7 +175,7 @@ async def within(
     """
     connection = await session.connection()
     life = timedelta(hours=hours)
-    values = scope, key, fingerprint, law.LOCK, life
+    values = scope, key, fingerprint, law.LOCK, life, None  # nobody sees it before the commit
     while True:
         taken = (await connection.exec_driver_sql(_TAKE, values)).mappings().first()
         if taken is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import CheckConstraint, LargeBinary, SmallInteger, Text
+from sqlalchemy import CheckConstraint, Integer, LargeBinary, SmallInteger, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -29,7 +29,7 @@ class IdempotencyKey(Base):
     """One key's first run: its content's fingerprint, and its answer once there is one.
 
     `scope` begins with the user's id, or `-` without a signed-in user, and names the
-    operation.
+    operation. `holder` is the `presence` of the process that runs it.
     """
 
     __tablename__ = "idempotency_keys"
@@ -45,6 +45,7 @@ class IdempotencyKey(Base):
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     locked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    holder: Mapped[int | None] = mapped_column(Integer)
 
     __table_args__ = (CheckConstraint("state in ('running', 'done')", name="state"),)
 

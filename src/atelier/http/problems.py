@@ -11,18 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, get_args
 
-import asyncpg
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from atelier import database
 from atelier.errors import AtelierError, Invalid, Unavailable
 from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
@@ -33,9 +32,6 @@ from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_RETRY_SECONDS = 30  # until there may be room
-# Classes and codes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
-UNSTORABLE = ("22",)  # data exceptions: NUL in a text, a number out of range
-AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
 
 log = logging.getLogger(__name__)
 
@@ -109,21 +105,7 @@ def dependency_error(error: Exception) -> AtelierError | None:
         )
     if isinstance(error, OSError) and error.errno in FULL:
         return Unavailable("The disk takes no more.", retry_after=FULL_RETRY_SECONDS)
-    state = getattr(getattr(error, "orig", None) or error, "sqlstate", None) or ""
-    if state.startswith(UNSTORABLE):
-        return Invalid("A value cannot be stored: a NUL character, or a number out of range.")
-    if state.startswith(AWAY) or _broke_off(error):
-        return Unavailable("The database is not reachable.", retry_after=RETRY_SECONDS)
-    return None
-
-
-def _broke_off(error: Exception) -> bool:
-    """Whether a connection to the database was found closed, which has no SQLSTATE."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated
-    return isinstance(error, asyncpg.InterfaceError) and not isinstance(
-        error, ValueError
-    )  # that is a bad argument
+    return database.client_error(error)
 
 
 def install(app: FastAPI) -> None:

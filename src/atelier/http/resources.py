@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.cache import Cache, Memory
+from atelier.http.admission import Uploads
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +49,7 @@ class Resources:
     authenticator: Authenticator
     logins: LoginLimit
     process_queue: Queue
+    uploads: Uploads
     passwords: Passwords = field(default_factory=Passwords)
     memory: Memory = field(default_factory=lambda: Memory(MEMORY_BYTES))
     forget: tuple[Forget, ...] = ()

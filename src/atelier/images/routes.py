@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal
 from atelier.errors import Unavailable
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, record_response
@@ -157,9 +158,17 @@ async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None)
 
     It is processed in the background: the record has the status `queued` until then.
     """
+    with res.uploads.admitted():
+        return await _upload(request, user, res, key)
+
+
+async def _upload(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
     crowded = await _require_room(res) > INLINE_DEPTH
     settings = res.settings
-    async with receive(request, settings, FILE_PARTS, service.WORDS) as received:
+    async with (
+        receive(request, settings, FILE_PARTS, service.WORDS) as received,
+        res.uploads.working,
+    ):
         words = _words(received, settings)
         original = service.Original(
             received.file.content, received.file.sha256, received.file.size

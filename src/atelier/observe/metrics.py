@@ -144,6 +144,15 @@ DEPENDENCY = Gauge(
 UPLOADED = Counter(
     "atelier_upload_bytes", "Bytes of uploads received whole.", ("kind",), registry=REGISTRY
 )
+UPLOADS = Gauge(
+    "atelier_uploads_in_progress", "Uploads being received or stored.", registry=REGISTRY
+)
+UPLOADS_LIMIT = Gauge(
+    "atelier_uploads_in_progress_limit", "Uploads that there may be at once.", registry=REGISTRY
+)
+UPLOADS_REFUSED = Counter(
+    "atelier_uploads_refused", "Uploads answered 503 for being too many.", registry=REGISTRY
+)
 CALLS = Counter(
     "atelier_grpc_requests", "gRPC calls answered.", ("method", "code"), registry=REGISTRY
 )

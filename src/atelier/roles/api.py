@@ -25,6 +25,8 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import celery_app, django_setup
 from atelier.files.statements import FORGET
+from atelier.http import presence
+from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
@@ -107,6 +109,7 @@ def build(settings: Settings) -> FastAPI:
     django = Mount(
         get_wsgi_application(),
         authenticate=resources.authenticator.authenticate,
+        uploads=resources.uploads,
     )
 
     @asynccontextmanager
@@ -114,13 +117,14 @@ def build(settings: Settings) -> FastAPI:
         following = asyncio.create_task(
             revocations.follow(resources.redis, resources.authenticator)
         )
+        present = asyncio.create_task(presence.hold(resources.database))
         freeze()
         log.info("api is up")
         systemd.ready()
         try:
             yield
         finally:
-            await end(following)
+            await end(following, present)
             resources.passwords.close()
             await asyncio.to_thread(django.close)
             await resources.cache.close()
@@ -154,6 +158,7 @@ def open_resources(settings: Settings) -> Resources:
         authenticator=Authenticator(tokens, partial(families.is_alive, database)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=bootstrap.process_queue(settings, redis),
+        uploads=Uploads(settings.upload_limit),
         forget=(images_service.forget, tasks_service.forget, forget_files),
     )
 

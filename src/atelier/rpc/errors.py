@@ -8,16 +8,16 @@ from __future__ import annotations
 import logging
 import secrets
 
-import asyncpg
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 
-from atelier import errors
-from atelier.errors import AtelierError, Invalid, Unavailable
+from atelier import database, errors
+from atelier.errors import AtelierError, Invalid
 from atelier.events import follow
+from atelier.wire import sqlstate
 
 DOMAIN = "atelier"
 CODES: dict[type[AtelierError], grpc.StatusCode] = {
@@ -34,10 +34,6 @@ CODES: dict[type[AtelierError], grpc.StatusCode] = {
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     follow.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
 }
-RETRY_SECONDS = 2  # suggested when a dependency is away and nothing better is known
-# Classes of SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
-UNSTORABLE = ("22",)  # data exceptions: NUL in a text
-AWAY = ("08", "53", "57P")  # connection, resources, shut down or starting
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +93,12 @@ def _unexpected(error: Exception) -> Status:
 
 def _dependency_error(error: Exception) -> AtelierError | None:
     """A driver's error as the client's."""
-    state = getattr(error, "sqlstate", None) or ""
-    if state.startswith(UNSTORABLE):
-        return Invalid("A value cannot be stored or looked for: a NUL character.")
-    if state.startswith(AWAY) or isinstance(
-        error, OSError | TimeoutError | asyncpg.InterfaceError
-    ):
-        log.warning("answered unavailable: %r", error)
-        return Unavailable("The database is not reachable.", retry_after=RETRY_SECONDS)
-    return None
+    known = database.client_error(error)
+    if known is None and isinstance(error, OSError):  # what it talks to is the database alone
+        known = sqlstate.away()
+    if known is not None:
+        log.warning("answered %s: %r", known.slug, error)
+    return known
 
 
 def _packed(message: Message) -> Any:

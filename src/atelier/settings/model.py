@@ -154,6 +154,11 @@ class Settings(BaseSettings):
     )
 
     body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
+    upload_limit: int = Field(
+        256,
+        ge=1,
+        description="Uploads that an API process receives at once; more are answered 503.",
+    )
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
     decode_seconds: int = Field(
         10,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
@@ -222,7 +223,12 @@ async def create(request: Request, user: CurrentUser, res: Res, key: Key = None)
     It has a picture of any image format, sent as base64 in JSON or as multipart, and a text. The
     picture is kept as it was sent.
     """
-    async with incoming(request, res.settings) as (picture, meta):
+    with res.uploads.admitted():
+        return await _create(request, user, res, key)
+
+
+async def _create(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
+    async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
         mark = fingerprint(picture.sha256, meta)
         hours = res.settings.idempotency_hours
         async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:

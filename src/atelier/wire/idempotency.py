@@ -16,12 +16,13 @@ from typing import Any
 
 import orjson
 
+from atelier import locks
 from atelier.errors import Conflict, Invalid
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 REPLAY_HOURS = 24
-# Far above the time from key to commit; after it, a run counts as killed.
+# Far above the time from key to commit; after it, a run counts as dead though its process lives.
 LOCK = timedelta(seconds=60)
 RETRY_SECONDS = 1  # when the first run is likely to be done
 
@@ -35,25 +36,34 @@ KEY_NEEDED = f"1 to {KEY_CHARACTERS} printable ASCII characters are needed"
 _KEY = re.compile(KEY_PATTERN)
 
 # Parameters stand in braces, for each driver spells them otherwise.
-# A key is free when it is new, when its run was killed, or when its answer is no longer kept.
-TAKE = """
-INSERT INTO idempotency_keys AS kept (scope, key, fingerprint, state, created_at, locked_at)
-VALUES ({scope}, {key}, {fingerprint}, 'running', now(), now())
+# A key is free when it is new, when its run is dead, or when its answer is no longer kept.
+# A run is dead with its process, the holder: its lock can then be had, which nobody else wants.
+# Without a holder, and for one that hangs, the clock decides.
+TAKE = (
+    """
+INSERT INTO idempotency_keys AS kept
+    (scope, key, fingerprint, state, created_at, locked_at, holder)
+VALUES ({scope}, {key}, {fingerprint}, 'running', now(), now(), {holder})
 ON CONFLICT (scope, key) DO UPDATE
 SET fingerprint = excluded.fingerprint, state = 'running',
     status = NULL, headers = NULL, body = NULL,
-    created_at = excluded.created_at, locked_at = excluded.locked_at
+    created_at = excluded.created_at, locked_at = excluded.locked_at, holder = excluded.holder
 WHERE kept.state = 'running' AND kept.fingerprint = excluded.fingerprint
-      AND kept.locked_at < now() - {lock}
+      AND (kept.locked_at < now() - {lock}
+           OR """
+    f"pg_try_advisory_xact_lock_shared({locks.PRESENCE_CLASS}, kept.holder)"
+    """)
    OR kept.created_at < now() - {life}
 RETURNING locked_at
 """
+)
 # Headers as text: some drivers parse JSON, others do not.
 LOOK = """
 SELECT fingerprint, state, status, headers::text AS headers, body FROM idempotency_keys
 WHERE scope = {scope} AND key = {key} AND created_at >= now() - {life}
 """
-# The fence: once another run has taken over, `locked_at` is another and nothing is returned.
+# The fence: once another run has taken over, `locked_at` is another and nothing is returned. It
+# holds where the lock does not: a living process whose connection broke looks dead for a moment.
 COMPLETE = """
 UPDATE idempotency_keys
 SET state = 'done', status = {status}, headers = CAST({headers} AS jsonb), body = {body}

@@ -9,10 +9,12 @@ import hashlib
 import os
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from atelier.disk import clear
 from atelier.errors import TooLarge, Unavailable
 
 MIB = 1024 * 1024
@@ -56,7 +58,7 @@ class Spool:
     def write(self) -> None:
         """Hash and write what waits. Raises Unavailable (disk full)."""
         parts, self.parts, self.waiting = self.parts, [], 0
-        try:
+        with _unavailable():
             if self.path is None:
                 self._open()
             for part in parts:
@@ -64,10 +66,6 @@ class Spool:
                 view = memoryview(part)
                 while view:
                     view = view[os.write(self.descriptor, view) :]
-        except OSError as error:
-            raise Unavailable(
-                "The file cannot be stored right now.", retry_after=RETRY_SECONDS
-            ) from error
 
     def finish(self) -> tuple[str, bytes | Path]:
         """SHA-256 in hex and the whole content. Raises Unavailable."""
@@ -76,14 +74,16 @@ class Spool:
             return hashlib.sha256(content).hexdigest(), content
         if self.parts:
             self.write()
-        self._close()
+        with _unavailable():
+            self._close()
         return self.digest.hexdigest(), self.path or b""
 
     def discard(self) -> None:
-        """Remove the file, unless it was taken over."""
-        self._close()
+        """Remove the file, unless it was taken over. Never fails: the answer is made by now."""
+        with suppress(OSError):  # nobody needs what `close` could not write
+            self._close()
         if self.path is not None:
-            self.path.unlink(missing_ok=True)
+            clear(self.path)
 
     def _open(self) -> None:
         self.folder.mkdir(0o750, parents=True, exist_ok=True)
@@ -93,9 +93,19 @@ class Spool:
         self.path = path
 
     def _close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        descriptor, self.descriptor = self.descriptor, -1  # closed even if `close` complains
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(
+            "The file cannot be stored right now.", retry_after=RETRY_SECONDS
+        ) from error
 
 
 def sweep(folder: Path) -> None:
@@ -103,4 +113,4 @@ def sweep(folder: Path) -> None:
     for path in folder.glob("*.upload"):
         with suppress(FileNotFoundError):  # its request has just ended
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()
+                clear(path)

@@ -36,6 +36,7 @@ from atelier.commands.backup.archive import (
 )
 from atelier.commands.check import ROWS
 from atelier.commands.migrate import is_ahead, is_current, schema
+from atelier.database import ERRORS
 from atelier.events.messages import utcnow
 from atelier.settings import Settings
 from atelier.up.engines.errors import from_os_error
@@ -87,7 +88,7 @@ def main(settings: Settings, folder: Path, keep: int | None) -> int:
             asyncio.run(prune(bootstrap.open_store(settings, archive.blobs), archive, keep))
     except OSError as error:
         raise from_os_error(error, archive.folder) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except ERRORS as error:
         raise BackupError(
             f"lost the database ({error}): start again, what was copied is kept"
         ) from error
@@ -135,7 +136,7 @@ async def _make(settings: Settings, archive: Archive, console: Console) -> tuple
         # The connection that holds the blobs still stands: nothing was removed meanwhile.
         await connection.execute("SELECT 1")
     finally:
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with suppress(*ERRORS):
             await connection.close()
     manifest = Manifest(
         format=FORMAT,

@@ -30,7 +30,7 @@ from atelier.commands.backup.archive import (
 )
 from atelier.commands.database import idle_database
 from atelier.commands.migrate import knows, migrate, reach
-from atelier.database import Database
+from atelier.database import ERRORS, Database
 from atelier.errors import Unavailable
 from atelier.settings import Settings
 from atelier.up.engines.errors import from_os_error
@@ -58,7 +58,7 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
             asyncio.run(_adopt(settings, url))
     except OSError as error:
         raise from_os_error(error, archive.folder) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except ERRORS as error:
         raise BackupError(
             f"the database failed ({error}): empty the target and start again"
         ) from error
