@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from atelier import bootstrap
 from atelier.blobs import ownership
-from atelier.database import Database
+from atelier.database import ERRORS, Database
 from atelier.errors import Unavailable
 from atelier.files import statements as files
 from atelier.images import records as images
@@ -33,8 +33,8 @@ async def require_own(settings: Settings) -> None:
     database = Database(bootstrap.database_url(settings), connections=1)
     try:
         await ownership.claim(database, bootstrap.open_blobs(settings), REFERENCED)
-    except Unavailable as error:
-        log.warning("whose blobs these are is not known yet: %s", error.detail)
+    except (Unavailable, *ERRORS) as error:  # the connection may break off under the question
+        log.warning("whose blobs these are is not known yet: %s", error)
     finally:
         await database.close()
 
