@@ -56,6 +56,11 @@ def test_the_world_is_out_of_reach(
     assert attempts.call_sync(action, argument) == "PermissionError"
 
 
+def test_open_files_stay_few(attempts: Sandbox[Any]) -> None:
+    """Whatever its parent may open: 1,024 is what select() can do."""
+    assert max(attempts.call_sync("open files", None)) <= 1024
+
+
 @needs_seccomp
 def test_writing_a_file_fails(attempts: Sandbox[Any], tmp_path: Path) -> None:
     """A child creates no file."""
