@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,10 +68,8 @@ def crowd(port: int, opening: bytes) -> Iterator[list[socket.socket]]:
                 ("127.0.0.1", port), PATIENCE_SECONDS, ("127.0.0.2", 0)
             )
             clients.append(stack.enter_context(client))
-            try:
+            with suppress(ConnectionError):  # refused already
                 client.sendall(opening)
-            except ConnectionError:  # refused already
-                pass
         yield clients
 
 

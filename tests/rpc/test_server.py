@@ -97,6 +97,18 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS_FRAME = b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 6.5: an empty one
 
 
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that speaks no gRPC, once the role listens."""
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return None
+
+    return await eventually(connect)
+
+
 @pytest.mark.parametrize(
     "begun", [b"", PREFACE[:9], PREFACE + SETTINGS_FRAME], ids=["silent", "half", "no call"]
 )
@@ -108,7 +120,7 @@ async def test_a_connection_without_a_call_is_closed(
         assert limit in OPTIONS
         monkeypatch.setitem(OPTIONS, limit, 200)
     async with serving(settings) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await connected(port)
         writer.write(begun)
         async with patience():
             await reader.read()
@@ -119,7 +131,7 @@ async def test_a_connection_of_many_calls_is_bounded(settings: Settings) -> None
     """The server says how many calls one connection may have at once."""
     announced = b"\0\3" + STREAMS.to_bytes(4, "big")  # SETTINGS_MAX_CONCURRENT_STREAMS
     async with serving(settings) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await connected(port)
         async with patience():
             assert announced in await reader.read(64)
         writer.close()
@@ -131,9 +143,9 @@ async def test_connections_leave_files_for_the_rest(
     """One too many is closed, and those that there are go on; there is room as one has ended."""
     monkeypatch.setattr(role, "most_connections", lambda: 1)
     async with serving(settings) as port:
-        reader, first = await asyncio.open_connection("127.0.0.1", port)
+        reader, first = await connected(port)
         assert await reader.read(1)
-        second, writer = await asyncio.open_connection("127.0.0.1", port)
+        second, writer = await connected(port)
         async with patience():
             assert await second.read() == b""
         writer.close()

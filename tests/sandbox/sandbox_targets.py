@@ -232,7 +232,6 @@ ACTIONS: dict[str, Callable[[Any], Any]] = {
     "import": __import__,
     "memfd": lambda _: os.memfd_create("x"),
     "raise limit": lambda _: __import__("resource").setrlimit(9, (-1, -1)),
-    "open files": lambda _: __import__("resource").getrlimit(7),
     "executable": _grow_executable,
     "thread": _thread,
     "chatter": _chatter,

@@ -96,14 +96,14 @@ class Protocol(HttpToolsProtocol):
         self._reading = data
         super().data_received(data)
         self._reading = b""
-        if self._in_head and began_in_head:
-            self._head += len(data)
-            if self._head > self.head_bytes:
-                self._refuse(431)
-        if self._refused:
-            return
-        if self._head_since is None and (self._in_head or self._is_idle()):
-            self._head_since = self.loop.time()
+        if self._in_head:
+            if began_in_head:
+                self._head += len(data)
+                if self._head > self.head_bytes:
+                    self._refuse(431)
+            self._await_head()
+        elif self.cycle is None or self.cycle.response_complete:
+            self._await_head()
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -126,13 +126,11 @@ class Protocol(HttpToolsProtocol):
         unencoded = not self._in_body and _UNENCODED_LINE.match(self._reading)
         self._refuse(400, UNENCODED if unencoded else msg)
 
-    def _is_idle(self) -> bool:
-        """Whether there is no request and no clock: uvicorn's stops at a stray line end."""
-        return (
-            self.timeout_keep_alive_task is None
-            and not self._in_body
-            and (self.cycle is None or self.cycle.response_complete)
-        )
+    def _await_head(self) -> None:
+        """Start the clock of a head; so does a stray line end, which stops uvicorn's own."""
+        waits = self._in_head or (self.timeout_keep_alive_task is None and not self._in_body)
+        if waits and not self._refused and self._head_since is None:
+            self._head_since = self.loop.time()
 
     def _look_later(self) -> None:
         self._next = self.loop.call_later(self.look_seconds, self._look)
