@@ -55,6 +55,12 @@ GENERAL = {
         406,
         "The content cannot be given in the form that was asked for.",
     ),
+    "request-timeout": ProblemType(
+        "The body came too slowly",
+        408,
+        "The body of the request came at less than 1 kB a second for 20 s or longer. The "
+        "connection is closed.",
+    ),
     "conflict": ProblemType(
         "The request contradicts the present state",
         409,
@@ -94,7 +100,8 @@ GENERAL = {
     "too-many-requests": ProblemType(
         "Too many attempts; wait before the next",
         429,
-        "Too many attempts. Wait as long as `Retry-After` says before the next one.",
+        "Too many attempts, or too many connections from one client (the setting "
+        "`client_connections`). Wait as long as `Retry-After` says before the next one.",
         "`Retry-After` in seconds",
     ),
     "headers-too-large": ProblemType(

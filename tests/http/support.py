@@ -23,7 +23,7 @@ from atelier.queue import Queue
 from tests.waiting import patience
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.types import ASGIApp
 
@@ -63,12 +63,12 @@ def in_process(app: ASGIApp) -> httpx2.AsyncClient:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, protocol: type[Protocol] = Protocol) -> AsyncIterator[int]:
+async def served(app: ASGIApp, protocol: Callable[..., Protocol] = Protocol) -> AsyncIterator[int]:
     """The port on which uvicorn serves the application."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=protocol,  # type: ignore[arg-type] # it is called, no more
         ws="none",
         log_config=None,
         access_log=False,

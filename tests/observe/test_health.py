@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -141,6 +143,7 @@ def _fail(shared: ChildrensErrors) -> None:
         (b"GET /elsewhere HTTP/1.1\r\n\r\n", b"404"),
         (b"POST /metrics HTTP/1.1\r\n\r\n", b"405"),
         (b"GET /metrics?x=" + b"y" * HEAD_BYTES + b" HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /metrics?x=" + b"y" * 1024 * 1024 + b" HTTP/1.1\r\n\r\n", b"400"),
         (b"\x16\x03\x01\r\n\r\n", b"400"),
         (b"GET /healthz?x=1 HTTP/1.0\r\n\r\n", b"200"),
     ],
@@ -176,16 +179,53 @@ async def test_silent_clients_do_not_block_others(monkeypatch: pytest.MonkeyPatc
             assert (await get(port, "/healthz"))[0] == 200
 
 
-async def test_too_many_clients_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more than can be open is closed at once."""
-    monkeypatch.setattr(health, "CONNECTIONS", 1)
+@pytest.mark.parametrize(
+    ("limit", "refusal"), [("CONNECTIONS", b"503 "), ("CLIENT_CONNECTIONS", b"429 ")]
+)
+async def test_too_many_clients_are_sent_away(
+    monkeypatch: pytest.MonkeyPatch, limit: str, refusal: bytes
+) -> None:
+    """One more than can be open, in all or from one address, is told to come again."""
+    monkeypatch.setattr(health, limit, 1)
     async with served() as port:
         _, first = await asyncio.open_connection("127.0.0.1", port)
         with closing(first):
-            async with patience():
-                # Until the first has been noticed.
-                while await say(port, b"GET /healthz HTTP/1.1\r\n\r\n"):
-                    await asyncio.sleep(0)
+            answer = await say(port, b"")
+            assert answer.startswith(b"HTTP/1.1 " + refusal)
+            assert b"retry-after: " in answer
+        await eventually(lambda: say(port, b"\r\n\r\n"))
+
+
+async def test_other_clients_are_answered_beside_many_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An address that holds all that it may holds nothing that others need."""
+    monkeypatch.setattr(health, "CLIENT_SECONDS", PATIENCE_SECONDS)
+    async with served() as port, AsyncExitStack() as stack:
+        for _ in range(health.CLIENT_CONNECTIONS + 1):
+            connection = await asyncio.open_connection(
+                "127.0.0.1", port, local_addr=("127.0.0.2", 0)
+            )
+            stack.enter_context(closing(connection[1]))
+        assert (await connection[0].read()).startswith(b"HTTP/1.1 429 ")
+        assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_a_client_that_takes_no_answer_is_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What waits for it is thrown away with the connection."""
+    monkeypatch.setattr(health, "CLIENT_SECONDS", 0.2)
+
+    async def large(*_: object) -> health.Answer:
+        return health.Answer(200, health.JSON, b"x" * 16 * 1024 * 1024)
+
+    monkeypatch.setattr(HealthServer, "answer", large)
+    async with served() as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            error = partial(client.getsockopt, socket.SOL_SOCKET, socket.SO_ERROR)
+            assert await eventually(error) == errno.ECONNRESET
 
 
 async def test_nothing_listens_unless_asked(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from atelier.books.servicer import SERVICE
 from atelier.observe.health import PortTaken
 from atelier.roles import grpc as role
-from atelier.rpc.server import RECEIVE_BYTES
+from atelier.rpc.server import OPTIONS, RECEIVE_BYTES, STREAMS
 from tests.books.support import sign_in
-from tests.rpc.support import Books, channel_to, refused
+from tests.rpc.support import Books, channel_to, refused, serving
 from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ async def test_health_needs_no_token(channel: grpc.aio.Channel, service: str) ->
 
 async def test_without_a_database_health_says_so(settings: Settings) -> None:
     """NOT_SERVING, and calls are UNAVAILABLE with a pause to wait, not INTERNAL."""
-    from tests.rpc.support import serving
-
     broken = settings.model_copy(
         update={"database_url": type(settings.secret)("postgresql://x@127.0.0.1:1/none")}
     )
@@ -93,6 +91,67 @@ async def test_metadata_above_the_limit_is_refused(channel: grpc.aio.Channel) ->
     """So is a header that no token of ours needs."""
     with refused(StatusCode.RESOURCE_EXHAUSTED):
         await Books(channel, "Bearer " + "x" * 40_000).page()
+
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS_FRAME = b"\0\0\0\4\0\0\0\0\0"  # RFC 9113, 6.5: an empty one
+
+
+async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that speaks no gRPC, once the role listens."""
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return None
+
+    return await eventually(connect)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", PREFACE[:9], PREFACE + SETTINGS_FRAME], ids=["silent", "half", "no call"]
+)
+async def test_a_connection_without_a_call_is_closed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """So is one on which nothing comes that is HTTP/2."""
+    for limit in ("grpc.server_handshake_timeout_ms", "grpc.max_connection_idle_ms"):
+        assert limit in OPTIONS
+        monkeypatch.setitem(OPTIONS, limit, 200)
+    async with serving(settings) as port:
+        reader, writer = await connected(port)
+        writer.write(begun)
+        async with patience():
+            await reader.read()
+        writer.close()
+
+
+async def test_a_connection_of_many_calls_is_bounded(settings: Settings) -> None:
+    """The server says how many calls one connection may have at once."""
+    announced = b"\0\3" + STREAMS.to_bytes(4, "big")  # SETTINGS_MAX_CONCURRENT_STREAMS
+    async with serving(settings) as port:
+        reader, writer = await connected(port)
+        async with patience():
+            assert announced in await reader.read(64)
+        writer.close()
+
+
+async def test_connections_leave_files_for_the_rest(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many is closed, and those that there are go on; there is room as one has ended."""
+    monkeypatch.setattr(role, "most_connections", lambda: 1)
+    async with serving(settings) as port:
+        reader, first = await connected(port)
+        assert await reader.read(1)
+        second, writer = await connected(port)
+        async with patience():
+            assert await second.read() == b""
+        writer.close()
+        first.close()
+        async with channel_to(port) as channel:
+            assert await healthy(channel, "") == SERVING
 
 
 async def test_a_deadline_ends_the_call_here_too(books: Books) -> None:

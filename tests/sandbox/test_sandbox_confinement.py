@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,13 @@ def test_the_world_is_out_of_reach(
 ) -> None:
     """After the warm-up a child cannot reach the network, nor start, read or remove anything."""
     assert attempts.call_sync(action, argument) == "PermissionError"
+
+
+def test_open_files_stay_few() -> None:
+    """Whatever its parent may open: 1,024 is what select() can do."""
+    with open_sandbox("act", int) as sandbox:
+        pid = sandbox.call_sync("pid", None)
+        assert max(resource.prlimit(pid, resource.RLIMIT_NOFILE)) <= 1024
 
 
 @needs_seccomp

@@ -13,6 +13,7 @@ from atelier.files import django_setup
 from atelier.files.celery_app import app
 from atelier.observe import logs, systemd, tracing
 from atelier.observe.exposition import count_errors
+from atelier.startup.openfiles import raise_open_files
 from atelier.up.engines.process import die_with_parent
 
 __all__ = ["app"]
@@ -50,6 +51,7 @@ def _as_root(**_: object) -> None:
 
 @signals.worker_init.connect
 def _ready(**_: object) -> None:
+    raise_open_files()
     from atelier.files import health
     from atelier.files.ownership import require_own_store
 

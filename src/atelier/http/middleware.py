@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 # A body over the limit is read and thrown away for so long: closing at once loses the answer
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0  # when nothing more comes
+REFUSED = "atelier.refused"  # in the scope: the status by which the server itself has answered
 CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that went away
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
 SECRETS_UNDER = "/api/auth/"  # no cache keeps answers from here
@@ -259,7 +260,8 @@ class _Exchange:
 
     def _record(self) -> None:
         seconds = time.perf_counter() - self._since
-        scope, status = self.scope, self.status or CLOSED_BY_CLIENT
+        scope = self.scope
+        status = self.status or scope.get(REFUSED, CLOSED_BY_CLIENT)
         method = "HEAD" if HEAD in scope else scope["method"]
         self._edge.metrics.observe(method, self._route(), status, seconds)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO

@@ -22,6 +22,8 @@ from atelier.errors import AtelierError
 from atelier.observe.exposition import MEDIA_TYPE, REGISTRY, Exposition
 from atelier.observe.metrics import DEPENDENCY
 from atelier.settings import Settings
+from atelier.wire.quota import Quota
+from atelier.wire.sockets import reset
 
 Check = Callable[[], Awaitable[object]]
 
@@ -33,13 +35,16 @@ LOOK_SECONDS = 15.0
 STUCK_SECONDS = 120.0
 HEAD_BYTES = 8 * 1024  # of a request; there is no body to read
 CLIENT_SECONDS = 5.0  # to send a request, and to take its answer
-CONNECTIONS = 32  # at once; one more is closed unanswered
+CONNECTIONS = 128  # at once; one more is answered 503 and closed
+CLIENT_CONNECTIONS = 16  # of one address or IPv6 network at once; one more is answered 429
+DISCARDED_BYTES = 2 * 1024 * 1024  # that come after the head, or of one that is too large
 JSON, PROBLEM = b"application/json", b"application/problem+json"
 REASONS = {
     200: "OK",
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
+    429: "Too Many Requests",
     503: "Service Unavailable",
 }
 
@@ -71,6 +76,7 @@ class Answer(NamedTuple):
     status: int
     media_type: bytes
     body: bytes
+    headers: bytes = b""
 
 
 class HealthServer:
@@ -90,7 +96,7 @@ class HealthServer:
         self._beats = beats
         self._before = before
         self._measured = -MEASURE_SECONDS
-        self._open = 0
+        self._quota = Quota(CLIENT_CONNECTIONS, CONNECTIONS)
 
     async def answer(self, method: str, path: str) -> Answer:
         """Return the response to one request."""
@@ -133,25 +139,41 @@ class HealthServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the one request of a connection."""
-        self._open += 1
-        try:
-            if self._open <= CONNECTIONS:
-                async with asyncio.timeout(CLIENT_SECONDS):
-                    head = await _head(reader)
-                method, _, rest = head.partition(" ")
-                answer = (
-                    await self.answer(method, rest.partition(" ")[0].partition("?")[0])
-                    if head
-                    else _BAD
-                )
-                async with asyncio.timeout(CLIENT_SECONDS):
-                    writer.write(_wire(answer, with_body=method != "HEAD"))
-                    await writer.drain()
-        except (OSError, TimeoutError, EOFError):
-            pass  # the client has gone
-        finally:
-            self._open -= 1
+        peer = writer.get_extra_info("peername")
+        if not peer:  # gone already
             writer.close()
+            return
+        if why := self._quota.take(peer[0]):
+            answer = _problem(why, "Too many connections are open.")
+            writer.write(_wire(answer._replace(headers=_RETRY), with_body=True))
+            writer.close()
+            return
+        try:
+            await self._serve(reader, writer)
+            writer.close()
+        except TimeoutError:
+            if not writer.is_closing():
+                reset(writer.transport)
+        except (OSError, EOFError):  # the client has gone
+            writer.close()
+        finally:
+            self._quota.give_back(peer[0])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(CLIENT_SECONDS):
+            head = await _head(reader)
+        method, _, rest = head.partition(" ")
+        answer = (
+            await self.answer(method, rest.partition(" ")[0].partition("?")[0]) if head else _BAD
+        )
+        async with asyncio.timeout(CLIENT_SECONDS):
+            writer.write(_wire(answer, with_body=method != "HEAD"))
+            writer.write_eof()
+            await writer.drain()
+            # Closed with bytes unread the connection would be reset, and the answer lost.
+            left = DISCARDED_BYTES
+            while left > 0 and (data := await reader.read(HEAD_BYTES)):
+                left -= len(data)
 
 
 async def _head(reader: asyncio.StreamReader) -> str:
@@ -162,8 +184,6 @@ async def _head(reader: asyncio.StreamReader) -> str:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError:
-        # Unread data would turn our response into a reset.
-        await reader.read(2 * HEAD_BYTES)
         return ""
     line = head.partition(b"\r\n")[0].decode("latin-1")
     return line if line.endswith(("HTTP/1.1", "HTTP/1.0")) else ""
@@ -175,6 +195,7 @@ def _wire(answer: Answer, *, with_body: bool) -> bytes:
     return (
         status
         + form
+        + answer.headers
         + b"cache-control: no-store\r\nconnection: close\r\n\r\n"
         + answer.body * with_body
     )
@@ -190,6 +211,7 @@ def _problem(status: int, detail: str, **more: object) -> Answer:
     return Answer(status, PROBLEM, orjson.dumps(body))
 
 
+_RETRY = b"retry-after: %d\r\n" % CLIENT_SECONDS
 _BAD = _problem(400, f"An HTTP/1.1 request of {HEAD_BYTES} bytes at most is expected.")
 
 

@@ -23,6 +23,7 @@ from atelier.observe import logs, tracing
 from atelier.observe.exposition import count_errors
 from atelier.observe.metrics import RECEIVED, Few
 from atelier.settings import Settings
+from atelier.startup.openfiles import raise_open_files
 
 CANCEL_AGAIN_SECONDS = 0.1
 types = Few()  # of events: other programs on the bus may invent new ones
@@ -37,6 +38,7 @@ def run_role(
 
     Returns the exit code.
     """
+    raise_open_files()
     logs.setup(name, settings)
     count_errors()
     tracing.start(name, settings)

@@ -43,8 +43,10 @@ from atelier.roles import end, freeze
 from atelier.roles.store import require_own
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
+from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
 from atelier.tasks.routes import router as tasks
+from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
@@ -56,6 +58,7 @@ BACKLOG = 2048  # connections that wait to be accepted
 
 def main(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Raises WrongStore and SettingsError."""
+    raise_open_files()
     require_blobs(settings)
     logs.setup("api", settings)
     count_errors()
@@ -71,9 +74,10 @@ def main(settings: Settings) -> int:
 
 def serving(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """Return uvicorn's configuration for the application."""
+    quota = Quota(settings.client_connections, most_connections(), settings.trusted_proxies)
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=partial(Protocol, quota=quota),  # type: ignore[arg-type] # it is called, no more
         ws="none",
         log_config=None,
         access_log=False,

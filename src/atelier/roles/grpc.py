@@ -18,6 +18,7 @@ from atelier.observe import health
 from atelier.roles import end, log_events, run_role
 from atelier.rpc.server import Server
 from atelier.settings import Settings
+from atelier.startup.openfiles import most_connections
 
 log = logging.getLogger("atelier.grpc")
 
@@ -42,7 +43,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     following = asyncio.create_task(revocations.follow(redis, authenticator))
     try:
         server = Server(
-            authenticator, {SERVICE: servicer.add_to}, share_port=settings.grpc_workers > 1
+            authenticator,
+            {SERVICE: servicer.add_to},
+            share_port=settings.grpc_workers > 1,
+            connections=most_connections(),
         )
         port = server.listen(settings.host, settings.grpc_port)
         checks: dict[str, health.Check] = {

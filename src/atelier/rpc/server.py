@@ -25,6 +25,15 @@ METADATA_BYTES = 16 * KIB
 CONCURRENT_CALLS = (
     4_000  # at once in one process, open streams included; RESOURCE_EXHAUSTED beyond
 )
+# One client of many calls waits for a free stream, it is not refused. Calls whose message never
+# comes need no token: without this one connection could hold all that there may be.
+STREAMS = 256  # at once on one connection
+HANDSHAKE_SECONDS = 20  # from the connection to the client's SETTINGS frame
+IDLE_SECONDS = 120  # without a call; clients connect anew when they need to
+# A call whose message never comes has no other end, for gRPC tells nobody of it. Watches end with
+# UNAVAILABLE, as when the server is restarted, and go on at their last position.
+AGE_SECONDS = 3600  # of a connection; gRPC varies it by a tenth
+AGE_GRACE_SECONDS = 60  # for its calls under way
 CHECK_SECONDS = 2.0  # between looks whether what we depend on is there
 OPTIONS: dict[str, int] = {
     "grpc.max_receive_message_length": RECEIVE_BYTES,
@@ -37,6 +46,11 @@ OPTIONS: dict[str, int] = {
     "grpc.keepalive_timeout_ms": 20_000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.http2.min_recv_ping_interval_without_data_ms": 20_000,
+    "grpc.max_concurrent_streams": STREAMS,
+    "grpc.server_handshake_timeout_ms": HANDSHAKE_SECONDS * 1000,
+    "grpc.max_connection_idle_ms": IDLE_SECONDS * 1000,
+    "grpc.max_connection_age_ms": AGE_SECONDS * 1000,
+    "grpc.max_connection_age_grace_ms": AGE_GRACE_SECONDS * 1000,
 }
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -52,9 +66,14 @@ class Server:
         services: Mapping[str, Callable[[grpc.aio.Server], None]],
         *,
         share_port: bool,
+        connections: int,
     ) -> None:
+        """Allow `connections` at once; one more is closed unanswered."""
         interceptor = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
-        options = OPTIONS | {"grpc.so_reuseport": int(share_port)}
+        options = OPTIONS | {
+            "grpc.so_reuseport": int(share_port),
+            "grpc.max_allowed_incoming_connections": connections,
+        }
         self._server = grpc.aio.server(
             interceptors=(interceptor,),
             options=list(options.items()),

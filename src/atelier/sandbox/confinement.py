@@ -27,6 +27,9 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _OOM_SCORE = b"500"
 """Makes the kernel prefer this process to its parent when memory is short (-1000..1000)."""
 
+_OPEN_FILES = 1024
+"""The usual soft limit, which our parent has raised: a decoder may call select()."""
+
 
 def follow(parent: int) -> None:
     """Die with the thread that started this process; exit at once if it is gone already."""
@@ -47,6 +50,7 @@ def confine(memory: int) -> bool:
     """
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     if sys.platform != "linux":
         return False
     _limit(resource.RLIMIT_AS, _address_space() + memory)

@@ -77,6 +77,13 @@ class Settings(BaseSettings):
         description="Addresses or networks of proxies before the HTTP API whose `X-Forwarded-For` "
         "and `X-Forwarded-Proto` are believed, separated by commas.",
     )
+    client_connections: int = Field(
+        512,
+        ge=1,
+        description="Connections that one client, an IPv4 address or an IPv6 network of 64 bits, "
+        "may hold open to each process of the HTTP API; more are answered 429. A trusted proxy "
+        "may hold any number.",
+    )
     accel_prefix: str | None = Field(
         None,
         pattern=r"^/([A-Za-z0-9_-]+/)+$",

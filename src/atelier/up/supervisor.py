@@ -19,6 +19,7 @@ from atelier.observe import logs, systemd
 from atelier.settings import EMBEDDED_VARIABLE, PREFIX, Settings
 from atelier.startup.folders import require_blobs
 from atelier.startup.fonts import require_font, unshaped
+from atelier.startup.openfiles import raise_open_files
 from atelier.startup.reachability import require_servers
 from atelier.up.children import Child, RoleFailed, describe
 from atelier.up.engines import running
@@ -50,6 +51,7 @@ def main(settings: Settings, roles: Sequence[Role] = ROLES, prepare: Role | None
 
     Raises AtelierError when it cannot start.
     """
+    raise_open_files()
     require_font(settings)
     require_two_ports(settings)
     # Not resolve(), which would follow the operator's links.

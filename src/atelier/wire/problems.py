@@ -39,6 +39,7 @@ KINDS = {status: kind for kind, status in STATUSES.items()}
 OTHERS = {
     405: "method-not-allowed",
     406: "not-acceptable",
+    408: "request-timeout",
     416: "range-not-satisfiable",
     431: "headers-too-large",
     500: "internal-error",
