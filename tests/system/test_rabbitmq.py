@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.rabbitmq import proxied, virtual_host
+from tests.system.clients import upload
 from tests.system.conftest import running
 from tests.system.instance import settled
-from tests.system.test_chaos import upload
 from tests.waiting import until
 
 if TYPE_CHECKING:
