@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ KNOCK_SECONDS = 3.0
 def main() -> int:
     """Run a campaign; 0 without a fault, 1 with any."""
     options = _options()
+    logging.disable(logging.ERROR)  # our own subscriber's; the instance writes its own files
     amqp_url = None if options.without_rabbitmq else _broker()
     folder = Path(tempfile.mkdtemp(prefix="atelier-chaos-"))
     folder.chmod(0o755)  # PostgreSQL's user enters it when root runs this

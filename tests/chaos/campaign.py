@@ -25,7 +25,7 @@ from tests.chaos.attacker import Attacker
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import Load
 from tests.chaos.load.client import Client
-from tests.chaos.load.readers import SERVICE
+from tests.chaos.load.readers import EVERYTHING, SERVICE
 from tests.chaos.readiness import Readiness
 from tests.chaos.schedule import plan
 from tests.chaos.victims import belonging
@@ -95,6 +95,7 @@ class Campaign:
     @asynccontextmanager
     async def loaded(self) -> AsyncIterator[None]:
         """The load, working."""
+        await self._bus.declare(SERVICE, EVERYTHING)  # before anything happens
         self.user = await asyncio.to_thread(self._instance.user)
         self.user.timeout = CLIENT_SECONDS
         token = self.user.headers["Authorization"].removeprefix("Bearer ")
@@ -106,7 +107,7 @@ class Campaign:
             seed=self.result.seed,
             ledger=self.ledger,
         )
-        await self.load.start()
+        self.load.start()
         try:
             yield
         finally:

@@ -59,7 +59,10 @@ def _lines(result: Result) -> Iterator[str]:
 
 def _struck(result: Result) -> Iterator[str]:
     yield f"{'victim':20} {'killed':>7} {'stopped':>8} {'not there':>10}"
-    victims = sorted({victim for _, victim in result.struck} | result.missed.keys())
+    victims = sorted(
+        {victim for action, victim in result.struck if action in (KILL, STOP)}
+        | result.missed.keys()
+    )
     for victim in victims:
         killed, stopped = result.struck[KILL, victim], result.struck[STOP, victim]
         yield f"{victim:20} {killed:7} {stopped:8} {result.missed[victim]:10}"

@@ -36,9 +36,8 @@ class Load:
         self._working: list[asyncio.Task[None]] = []
         self._following: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Set all to work."""
-        await self.subscriber.declare()
+    def start(self) -> None:
+        """Set all to work; the service of the subscriber is declared."""
         self._following = [
             asyncio.create_task(self.subscriber.run(self._end)),
             asyncio.create_task(self.watcher.run()),

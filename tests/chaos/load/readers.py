@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atelier.events.messages import Event
     from tests.chaos.ledger import Ledger
 
-SERVICE = "chaos"
+SERVICE, EVERYTHING = "chaos", ("#",)
 AGAIN_SECONDS = 0.2
 BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # "call again"
 
@@ -33,13 +33,9 @@ class Subscriber:
         """By id, in the order in which each came first."""
         self.repeated = 0
 
-    async def declare(self) -> None:
-        """Have every event from now on kept for it."""
-        await self._bus.declare(SERVICE, ["#"])
-
     async def run(self, stop: asyncio.Event) -> None:
         """Write down what comes, until `stop`."""
-        async for delivery in self._bus.subscribe(SERVICE, ["#"], stop=stop):
+        async for delivery in self._bus.subscribe(SERVICE, EVERYTHING, stop=stop):
             self._note(delivery.event)
             with suppress(Unavailable):  # then it comes again
                 await delivery.ack()
