@@ -1,4 +1,4 @@
-"""A RabbitMQ for tests that run a whole instance: a virtual host of their own, and a way to cut."""
+"""A RabbitMQ for tests of a whole instance: a virtual host of their own, and a way to cut it."""
 
 from __future__ import annotations
 

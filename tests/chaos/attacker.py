@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from tests.chaos.schedule import CUT, FLUSH, KILL, STOP, Blow
-from tests.chaos.victims import SUPERVISOR, kill, stopped, victims
+from tests.chaos.victims import GUARD, SUPERVISOR, kill, stopped, victims
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tests.events.bus.conftest import Proxy
     from tests.system.instance import Instance
 
-APPEAR_SECONDS = 20.0  # for a victim that is just being started; a dead guard never comes back
+APPEAR_SECONDS = 20.0  # for a victim that is just being started
+LOOK_SECONDS = 0.2
 WORK = 3  # things acknowledged after a calm blow's predecessor: the load must get on
 TAIL_CHARACTERS = 3000
 
@@ -83,12 +84,13 @@ class Attacker:
             kill(pid)
 
     async def _find(self, blow: Blow) -> int | None:
-        """A process of the kind, unless none comes up in a while."""
-        for _ in range(int(APPEAR_SECONDS / 0.2)):
+        """A process of the kind, unless none comes up in a while; a dead guard never does."""
+        looks = 1 if blow.victim == GUARD else round(APPEAR_SECONDS / LOOK_SECONDS)
+        for _ in range(looks):
             assert self._instance.process is not None
             if pids := victims(self._instance.process.pid).get(blow.victim):
                 return pids[int(blow.which * len(pids))]
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(LOOK_SECONDS)
         return None
 
     async def _kill_supervisor(self) -> None:

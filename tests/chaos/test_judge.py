@@ -112,9 +112,10 @@ async def a_lost_row(scene: Scene) -> str:
 @planted
 async def a_row_made_twice(scene: Scene) -> str:
     number = await scene.run(
-        "INSERT INTO books (title, author, publication_date, title_folded, author_folded, sequence) "
-        "SELECT title, author, publication_date, title_folded, author_folded, 1 FROM books LIMIT 1 "
-        "RETURNING id"
+        "INSERT INTO books "
+        "(title, author, publication_date, title_folded, author_folded, sequence) "
+        "SELECT title, author, publication_date, title_folded, author_folded, 1 "
+        "FROM books LIMIT 1 RETURNING id"
     )
     return f"books/{number} was made, but never acknowledged"
 
