@@ -20,7 +20,7 @@ define resolve
 	@sed -i 's|$(1)/requirements|requirements|' $(1)/requirements-*.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test coverage test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity
+.PHONY: help up install test coverage test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity chaos
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipe
 
 capacity: $(VENV)/.dev ## Measure what this machine carries into docs/discussions (FOR=6m a run; ARGS="instance --help" for another instance)
 	$(BIN)/python -m benchmarks.capacity $(or $(ARGS),machine --for $(or $(FOR),6m))
+
+chaos: $(VENV)/.dev ## Kill every part of a loaded instance and look for what is lost (FOR=2h; SEED=123 repeats; ARGS="--help")
+	$(BIN)/python -m tests.chaos --for $(or $(FOR),10m) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 SPECTRAL := tests/api/node_modules
 

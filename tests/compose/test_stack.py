@@ -21,8 +21,8 @@ import pytest
 
 from atelier.proto.books.v1 import books_pb2, books_pb2_grpc
 from tests.compose.stack import BUILD_SECONDS, SCRIPTS, Stack
+from tests.system.clients import upload
 from tests.system.instance import PASSWORD, settled
-from tests.system.test_chaos import upload
 from tests.waiting import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:

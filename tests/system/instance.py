@@ -68,10 +68,10 @@ class Instance:
         """The data folder."""
         return self.folder / "data"
 
-    def start(self) -> None:
-        """Start and wait until the API answers."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start and wait for nothing."""
         with self.log.open("ab") as log:
-            process = self.process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
@@ -88,6 +88,11 @@ class Instance:
                 env=self.environment,
                 cwd=self.folder,
             )
+        return self.process
+
+    def start(self) -> None:
+        """Start and wait until the API answers."""
+        process = self.launch()
         until(lambda: self.alive() or process.poll() is not None, self.log.read_text)
         assert process.poll() is None, self.log.read_text()[-4000:]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import atelier
 from atelier.commands.migrate import schema
 from atelier.up.engines import running
+from tests.system.clients import upload
 from tests.system.instance import settled
-from tests.system.test_chaos import upload
 from tests.waiting import finished
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atelier.up.engines import start_postgres, start_valkey
+from tests.system.clients import events_seen
 from tests.system.instance import Instance, settled
-from tests.system.test_chaos import events_seen
 from tests.waiting import until
 
 if TYPE_CHECKING:

@@ -6,29 +6,23 @@ import asyncio
 import contextlib
 import itertools
 import re
-import secrets
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
-from aio_pika.exceptions import AMQPError
 
-from atelier.bootstrap import SUBSCRIPTIONS
-from atelier.events.bus import PREFIX
-from atelier.events.bus.rabbitmq import connect
-from tests.events.bus.conftest import Proxy
+from tests.rabbitmq import proxied, virtual_host
+from tests.system.clients import upload
 from tests.system.conftest import running
 from tests.system.instance import settled
-from tests.system.test_chaos import upload
-from tests.waiting import PATIENCE_SECONDS, until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx2
 
+    from tests.events.bus.conftest import Proxy
     from tests.system.instance import Instance
 
 pytestmark = pytest.mark.rabbitmq
@@ -36,53 +30,14 @@ pytestmark = pytest.mark.rabbitmq
 UPLOADS = 100
 FILES = 5
 PAUSES = (0.0, 2.0, 4.0)  # seconds without a broker: connections dropped, and refused for a while
-FILES_QUEUE = "atelier.files"
 EVENT = re.compile(r" event (image\.\w+) (images/\d+) #(\d+) ")
 
 
 @pytest.fixture
 async def vhost(amqp_url: str) -> AsyncIterator[str]:
-    """A virtual host of the test's own where one can be made.
-
-    Else what the instance declares is deleted after it.
-    """
-    name = f"atelier-{secrets.token_hex(4)}"
-    url = urlsplit(amqp_url)._replace(path=f"/{name}").geturl()
-    user = urlsplit(amqp_url).username or "guest"
-    if (
-        ctl("add_vhost", name)
-        and ctl("set_permissions", "-p", name, user, ".*", ".*", ".*")
-        and await reachable(url)
-    ):
+    """The URL of a virtual host of the test's own."""
+    async with virtual_host(amqp_url) as url:
         yield url
-        ctl("delete_vhost", name)
-        return
-    yield amqp_url
-    async with await connect(amqp_url, PATIENCE_SECONDS) as connection:
-        channel = await connection.channel()
-        for service in SUBSCRIPTIONS:
-            await channel.queue_delete(f"{PREFIX}.{service}")
-            await channel.queue_delete(f"{PREFIX}.{service}.dead")
-        await channel.queue_delete(FILES_QUEUE)
-        await channel.queue_delete(f"{PREFIX}.mark")
-        await channel.exchange_delete(f"{PREFIX}.events")
-
-
-def ctl(*words: str) -> bool:
-    """Run `rabbitmqctl`; whether it is there and did it."""
-    with contextlib.suppress(FileNotFoundError):
-        command = ["rabbitmqctl", *words]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_SECONDS)
-        return done.returncode == 0
-    return False
-
-
-async def reachable(url: str) -> bool:
-    """True if a broker's virtual host takes connections."""
-    with contextlib.suppress(AMQPError, OSError):
-        await (await connect(url, PATIENCE_SECONDS)).close()
-        return True
-    return False
 
 
 def events(instance: Instance) -> dict[str, list[tuple[str, int]]]:
@@ -118,26 +73,20 @@ def upload_all(client: httpx2.Client) -> list[int]:
 
 async def test_a_broker_that_comes_and_goes_loses_no_event(vhost: str) -> None:
     """During 100 uploads with a connection cut repeatedly, no event is missing or out of order."""
-    parts = urlsplit(vhost)
-    proxy = Proxy(lambda: asyncio.open_connection(parts.hostname, parts.port or 5672))
-    await proxy.mend()
-    address = parts._replace(
-        netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-    ).geturl()
-    with contextlib.ExitStack() as stack:
-        instance = await asyncio.to_thread(
-            lambda: stack.enter_context(running(amqp_url=address, reconcile_seconds="2"))
-        )
-        client = await asyncio.to_thread(instance.user)
-        done = asyncio.Event()
-        interrupting = asyncio.create_task(interrupt(proxy, done))
-        ids = await asyncio.to_thread(upload_all, client)
-        files = await asyncio.to_thread(upload_files, client)
-        done.set()
-        assert await interrupting >= len(PAUSES)
-        await asyncio.to_thread(assert_all_arrived, instance, client, ids, files)
-        await asyncio.to_thread(stack.close)
-    await proxy.cut()
+    async with proxied(vhost) as (proxy, address):
+        with contextlib.ExitStack() as stack:
+            instance = await asyncio.to_thread(
+                lambda: stack.enter_context(running(amqp_url=address, reconcile_seconds="2"))
+            )
+            client = await asyncio.to_thread(instance.user)
+            done = asyncio.Event()
+            interrupting = asyncio.create_task(interrupt(proxy, done))
+            ids = await asyncio.to_thread(upload_all, client)
+            files = await asyncio.to_thread(upload_files, client)
+            done.set()
+            assert await interrupting >= len(PAUSES)
+            await asyncio.to_thread(assert_all_arrived, instance, client, ids, files)
+            await asyncio.to_thread(stack.close)
 
 
 def upload_files(client: httpx2.Client) -> list[int]:
