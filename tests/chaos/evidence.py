@@ -18,8 +18,8 @@ from atelier.blobs.directory import INCOMING, MARK, DirectoryBlobs
 from atelier.bootstrap import PROCESS, STORE
 from atelier.commands.check import ROWS
 from atelier.database import Database
-from atelier.http import upload
 from atelier.queue.stream import GROUP
+from atelier.wire import spool
 from tests.chaos.victims import belonging, victims
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ async def _sweep(instance: Instance, database: Database) -> None:
     long_ago = time.time() - STALE_SECONDS
     for path in (instance.data / "blobs" / INCOMING).iterdir():
         os.utime(path, (long_ago, long_ago))
-    upload.sweep(instance.data / "blobs" / INCOMING)
+    spool.sweep(instance.data / "blobs" / INCOMING)
     await store.sweep_temporary(timedelta(days=1))
 
 

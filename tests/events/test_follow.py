@@ -201,7 +201,8 @@ async def test_a_lost_connection_loses_nothing(log: Log, fresh_database_url: str
         await eventually(lambda: len(found) == 5)  # from now on it asks the database nothing
         killer = await asyncpg.connect(fresh_database_url)
         await killer.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
         )
         await killer.execute(
             SEND.replace("$1", "'book.created'")

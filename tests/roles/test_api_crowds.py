@@ -50,7 +50,12 @@ def served(
     )
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (SOFT, hard))
     try:
-        until(lambda: probe.ask("127.0.0.1", port, "/healthz")[0] == 200)
+        until(
+            lambda: (
+                process.poll() is not None or probe.ask("127.0.0.1", port, "/healthz")[0] == 200
+            )
+        )
+        assert process.poll() is None
         yield port, process.pid
     finally:
         process.send_signal(signal.SIGKILL)
@@ -79,14 +84,19 @@ def crowd(port: int, opening: bytes) -> Iterator[list[socket.socket]]:
     ids=["refused", "silent", "bodies"],
 )
 def test_a_crowd_shuts_nobody_out(
-    tmp_path: Path, database_url: str, redis_url: str, redis: Redis, opening: bytes, allowed: str
+    tmp_path: Path,
+    fresh_database_url: str,
+    redis_url: str,
+    redis: Redis,
+    opening: bytes,
+    allowed: str,
 ) -> None:
     """A client is answered while another holds more sockets than a process has files as a rule.
 
     Those above the other's share are refused, and none of those within it.
     """
     with (
-        served(tmp_path, database_url, redis_url, client_connections=allowed) as (port, pid),
+        served(tmp_path, fresh_database_url, redis_url, client_connections=allowed) as (port, pid),
         crowd(port, opening) as clients,
     ):
         assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[0] == raise_open_files()
