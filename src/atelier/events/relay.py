@@ -166,14 +166,21 @@ async def _lead(
             await asyncio.wait([relaying], timeout=GRACE_SECONDS)
     finally:
         ACTIVE.set(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    if not relaying.cancelled():
+        await _end(tasks)
+    if relaying.done() and not relaying.cancelled():
         relaying.result()
-    elif lost.is_set():
+    elif lost.is_set() or not relaying.done():
         # A lost connection is not the end: `run` connects again.
         raise ConnectionResetError("the connection was closed")
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks; one that does not end is left behind: it holds neither lock nor log."""
+    for task in tasks:
+        task.cancel()
+    _, left = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+    for task in left:
+        log.error("%s did not end when it was cancelled", task.get_coro())
 
 
 async def _repeat(periodic: Periodic) -> None:
