@@ -111,6 +111,17 @@ class Backoff:
         self.failures = 0
 
 
+def raise_if_cancelled() -> None:
+    """Raise CancelledError in a task that is being cancelled.
+
+    For loops that go on after errors: a driver may report the cancellation of its call as an error
+    of its own, and the loop would never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Outage:
     """The outage of a server: one log line at its start and end, growing pauses between tries."""
 
@@ -124,6 +135,7 @@ class Outage:
 
     async def failed(self, error: BaseException) -> None:
         """Note a failed try, and wait before the next."""
+        raise_if_cancelled()
         if not self._backoff.failures:
             self._log.warning(
                 "%s is unavailable, trying again: %s: %s",

@@ -340,6 +340,33 @@ async def test_a_wipe_between_confirmation_and_stamp_loses_nothing(
     assert await positions(database) == list(range(1, 601))
 
 
+async def test_a_duty_that_hides_its_cancellation_holds_nothing_up(database: Database) -> None:
+    """A relay that loses its database leads again though a driver reports the end as an error."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            ended.set()
+            raise OSError("the connection was closed") from None
+
+    bus = Recorder()
+    async with relaying(database.url, bus, relay.Periodic("a duty", 3600, stubborn)):
+        await begun.wait()
+        begun.clear()
+        await database.fetch(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'atelier relay' AND datname = current_database()"
+        )
+        await ended.wait()
+        await begun.wait()
+        await write(database, 1, 1)
+        await all_sent(database)
+    assert len(bus.events) == 1
+
+
 async def test_of_two_relays_one_is_active(database: Database, place: Place) -> None:
     """The second relay stands by, sends nothing twice, and takes over when the first is killed."""
     first = start_relay(database, place)

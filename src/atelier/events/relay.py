@@ -22,7 +22,7 @@ from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
-from atelier.retry import Backoff
+from atelier.retry import Backoff, raise_if_cancelled
 
 Answer = TypeVar("Answer")
 
@@ -188,6 +188,7 @@ async def _repeat(periodic: Periodic) -> None:
         try:
             await periodic.action()
         except Exception:
+            raise_if_cancelled()
             log.exception("%s failed, again in %g s", periodic.name, periodic.every_seconds)
         await asyncio.sleep(periodic.every_seconds)
 
@@ -230,6 +231,7 @@ class Relay:
                     await self.sleep()
                 backoff.reset()
             except _NotSentError as error:
+                raise_if_cancelled()
                 rows = []  # to be read again: the bus may have taken some
                 pause = backoff.next()
                 log.warning(
