@@ -29,7 +29,8 @@ OPTIONS = {
     "loglevel": "warning",
     "save": "",  # no snapshots: the append-only file holds everything
     "appendonly": "yes",
-    # a crash of the machine loses at most a second of hints; rows are the truth
+    # A crash loses the last second or two of jobs, also of the engine alone while the disk is slow
+    # to sync; rows are the truth, and the reconciler sends what is lost again.
     "appendfsync": "everysec",
     "maxmemory-policy": "noeviction",  # a queue must refuse, not forget
     "databases": "64",  # one for each worker of a test run
