@@ -18,6 +18,7 @@ Function = TypeVar("Function", bound="Callable[..., object]")
 
 # A pause is at least this share of its length, so that many waiters do not come back together
 JITTER = 0.5
+CANCEL_AGAIN_SECONDS = 0.1
 
 
 def retry(
@@ -111,15 +112,16 @@ class Backoff:
         self.failures = 0
 
 
-def raise_if_cancelled() -> None:
-    """Raise CancelledError in a task that is being cancelled.
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks, again and again until they have ended.
 
-    For loops that go on after errors: a driver may report the cancellation of its call as an error
-    of its own, and the loop would never end.
+    Once is not enough: a client may lose a cancellation that meets an arriving reply, or report
+    it as an error of its own, after which a loop goes on.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 class Outage:
@@ -135,7 +137,6 @@ class Outage:
 
     async def failed(self, error: BaseException) -> None:
         """Note a failed try, and wait before the next."""
-        raise_if_cancelled()
         if not self._backoff.failures:
             self._log.warning(
                 "%s is unavailable, trying again: %s: %s",

@@ -12,7 +12,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from atelier.auth import Authenticator
-from atelier.retry import raise_if_cancelled
 
 CHANNEL = "atelier:revoked"
 SESSION, USER = "session", "user"
@@ -45,7 +44,6 @@ async def follow(redis: Redis, authenticator: Authenticator) -> None:
         try:
             await _listen(redis, authenticator)
         except (RedisError, OSError) as error:
-            raise_if_cancelled()
             log.warning("not hearing of ended sessions at once: %s", error)
             await asyncio.sleep(AGAIN_SECONDS)
 

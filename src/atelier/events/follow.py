@@ -20,7 +20,6 @@ from atelier.database import ERRORS, KEEPALIVE, Database
 from atelier.errors import AtelierError, Unavailable
 from atelier.events import outbox
 from atelier.events.outbox import Sent
-from atelier.retry import raise_if_cancelled
 
 Item = TypeVar("Item")
 
@@ -77,7 +76,6 @@ class Follower(Generic[Item]):
                 try:
                     await self._listen(ending)
                 except ERRORS as error:
-                    raise_if_cancelled()
                     log.warning("not following the log, again in %g s: %r", PAUSE_SECONDS, error)
                     await asyncio.wait({ending}, timeout=PAUSE_SECONDS)
         finally:

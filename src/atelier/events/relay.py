@@ -22,7 +22,7 @@ from atelier.events.outbox import COLUMNS, SENT_CHANNEL, WAKE_CHANNEL, event_of
 from atelier.observe import tracing
 from atelier.observe.health import pulse
 from atelier.observe.metrics import ACTIVE, CONFIRMED, SENT
-from atelier.retry import Backoff, raise_if_cancelled
+from atelier.retry import Backoff, end
 
 Answer = TypeVar("Answer")
 
@@ -166,21 +166,12 @@ async def _lead(
             await asyncio.wait([relaying], timeout=GRACE_SECONDS)
     finally:
         ACTIVE.set(0)
-        await _end(tasks)
-    if relaying.done() and not relaying.cancelled():
+        await end(*tasks)
+    if not relaying.cancelled():
         relaying.result()
-    elif lost.is_set() or not relaying.done():
+    elif lost.is_set():
         # A lost connection is not the end: `run` connects again.
         raise ConnectionResetError("the connection was closed")
-
-
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks; one that does not end is left behind: it holds neither lock nor log."""
-    for task in tasks:
-        task.cancel()
-    _, left = await asyncio.wait(tasks, timeout=GRACE_SECONDS)
-    for task in left:
-        log.error("%s did not end when it was cancelled", task.get_coro())
 
 
 async def _repeat(periodic: Periodic) -> None:
@@ -188,7 +179,6 @@ async def _repeat(periodic: Periodic) -> None:
         try:
             await periodic.action()
         except Exception:
-            raise_if_cancelled()
             log.exception("%s failed, again in %g s", periodic.name, periodic.every_seconds)
         await asyncio.sleep(periodic.every_seconds)
 
@@ -231,7 +221,6 @@ class Relay:
                     await self.sleep()
                 backoff.reset()
             except _NotSentError as error:
-                raise_if_cancelled()
                 rows = []  # to be read again: the bus may have taken some
                 pause = backoff.next()
                 log.warning(

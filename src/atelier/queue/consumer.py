@@ -14,8 +14,8 @@ from atelier.errors import AtelierError, Unavailable
 from atelier.observe.health import pulse
 from atelier.observe.metrics import DELIVERIES, JOB_SECONDS, JOBS
 from atelier.queue.group import Entry, Group, Postponed
-from atelier.queue.reader import TROUBLE, Reader, end
-from atelier.retry import pause
+from atelier.queue.reader import TROUBLE, Reader
+from atelier.retry import end, pause
 
 log = logging.getLogger("atelier.queue")
 
@@ -84,7 +84,7 @@ class Consumer:
                 for _ in runners:
                     self._ready.put_nowait(None)
                 await asyncio.wait(runners)
-                await end(background)
+                await end(*background)
             refund = True  # entries still held were delivered but never seen
         finally:
             await self._leave(refund=refund)
@@ -215,7 +215,7 @@ class Consumer:
     # Leaving
 
     async def _stop_reading(self, feed: asyncio.Task[None]) -> None:
-        await end([feed])
+        await end(feed)
         unstarted: list[Job] = []
         while not self._ready.empty():
             unstarted += self._ready.get_nowait() or ()

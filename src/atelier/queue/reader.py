@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
@@ -120,14 +120,3 @@ class Reader:
                     "stream %s could not be left; what was held comes after a lease",
                     self._group.stream,
                 )
-
-
-async def end(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended.
-
-    A cancellation that meets an arriving reply can get lost in the client.
-    """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=POLL)

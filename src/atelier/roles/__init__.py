@@ -25,7 +25,6 @@ from atelier.observe.metrics import RECEIVED, Few
 from atelier.settings import Settings
 from atelier.startup.openfiles import raise_open_files
 
-CANCEL_AGAIN_SECONDS = 0.1
 types = Few()  # of events: other programs on the bus may invent new ones
 
 log = logging.getLogger("atelier")
@@ -79,17 +78,6 @@ async def log_events(bus: Bus, service: str, patterns: Sequence[str], stop: asyn
             await delivery.ack()
         except AtelierError:
             role.warning("event %s not acknowledged; it will come again", event.id)
-
-
-async def end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel tasks and wait for their end.
-
-    redis-py swallows a cancellation that comes while it connects, so one is not enough.
-    """
-    while pending := [task for task in tasks if not task.done()]:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 def freeze() -> None:

@@ -39,7 +39,8 @@ from atelier.images.routes import router as images
 from atelier.observe import logs, systemd, tracing
 from atelier.observe.exposition import count_errors
 from atelier.observe.health import Check, bind
-from atelier.roles import end, freeze
+from atelier.retry import end
+from atelier.roles import freeze
 from atelier.roles.store import require_own
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs

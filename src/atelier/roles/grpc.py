@@ -15,7 +15,8 @@ from atelier.auth import Authenticator, Tokens
 from atelier.books.servicer import SERVICE, BookServicer, open_follower
 from atelier.database import Database
 from atelier.observe import health
-from atelier.roles import end, log_events, run_role
+from atelier.retry import end
+from atelier.roles import log_events, run_role
 from atelier.rpc.server import Server
 from atelier.settings import Settings
 from atelier.startup.openfiles import most_connections

@@ -36,8 +36,8 @@ from atelier.events.bus import (
 from atelier.events.messages import Event
 from atelier.lua import Script
 from atelier.queue.group import Entry, Group, Postponed
-from atelier.queue.reader import TROUBLE, Reader, end
-from atelier.retry import pause, retry
+from atelier.queue.reader import TROUBLE, Reader
+from atelier.retry import end, pause, retry
 
 log = logging.getLogger("atelier.bus")
 
@@ -144,7 +144,7 @@ class StreamsBus:
                     if await subscription.is_new(delivery):
                         yield delivery
         finally:
-            await end([keep])
+            await end(keep)
             await subscription.reader.leave(refund=False)
 
     async def dead_letters(self, services: Iterable[str]) -> int:
