@@ -24,13 +24,11 @@ from aio_pika.connection import make_url
 from aio_pika.exceptions import (
     AMQPError,
     ChannelInvalidStateError,
-    ChannelNotFoundEntity,
     PublishError,
 )
 
 from atelier.errors import Unavailable
 from atelier.events.bus import (
-    DEAD_LIMIT,
     DELIVERIES,
     NOTHING,
     PREFIX,
@@ -39,6 +37,7 @@ from atelier.events.bus import (
     Seen,
     matches,
 )
+from atelier.events.bus.topology import Memory, Topology
 from atelier.events.messages import Event
 from atelier.retry import Outage, pause, retry
 
@@ -63,14 +62,14 @@ class RabbitBus:
 
     def __init__(self, url: str, *, prefix: str = PREFIX, deliveries: int = DELIVERIES) -> None:
         self._url = url
-        self._topology = _Topology(prefix, deliveries)
+        self._topology = Topology(prefix, deliveries)
         self._connecting = asyncio.Lock()
         self._publishing = asyncio.Lock()
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange
         self._services: dict[str, Sequence[str]] = {}  # declared ones and their patterns
-        self._memory = _Memory()
+        self._memory = Memory()
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Publish in batches, each confirmed before the next is sent."""
@@ -241,99 +240,6 @@ async def connect(url: str, seconds: float) -> AbstractConnection:
         await connection.close()
         raise
     return connection
-
-
-class _Memory:
-    """Tells by a mark at the broker if it still has what it confirmed.
-
-    A mark that is missing on a new connection means that the broker is new or has lost its data.
-    """
-
-    def __init__(self) -> None:
-        self._marked = False
-        self._told = False  # `confirmed` has said that the mark is missing
-        self._asked = False  # it is asked at all: not by a bus that only publishes
-
-    def found(self, *, marked: bool) -> None:
-        """Note how a new connection found the broker."""
-        self._marked, self._told = marked, False
-
-    def tell(self) -> bool:
-        """Answer for `confirmed`: return whether nothing is lost."""
-        self._asked, self._told = True, True
-        return self._marked
-
-    def may_mark(self) -> bool:
-        """Return whether the mark is missing, and what was lost with it has been sent again."""
-        return self._told and not self._marked
-
-    def marked(self) -> None:
-        """Note that the mark has been made."""
-        self._marked = True
-
-    def require_told(self) -> None:
-        """Raise ConnectionResetError when what was lost must be sent again first."""
-        if self._asked and not self._told and not self._marked:
-            raise ConnectionResetError("the broker has lost its data")
-
-
-class _Topology:
-    """The durable exchanges and queues, and their bindings."""
-
-    def __init__(self, prefix: str, deliveries: int) -> None:
-        self._prefix = prefix
-        self._deliveries = deliveries
-        self._mark = f"{prefix}.mark"
-
-    async def exchange(self, channel: AbstractChannel) -> AbstractExchange:
-        """The exchange that every event is published to."""
-        return await channel.declare_exchange(
-            f"{self._prefix}.events", aio_pika.ExchangeType.TOPIC, durable=True
-        )
-
-    async def mark(self, channel: AbstractChannel) -> None:
-        """Make the empty queue whose absence says that the broker's data is gone."""
-        await channel.declare_queue(self._mark, durable=True)
-
-    async def is_marked(self, channel: AbstractChannel) -> bool:
-        """Return whether that queue is there. Closes the channel."""
-        try:
-            await channel.declare_queue(self._mark, passive=True)
-        except ChannelNotFoundEntity:
-            return False
-        await channel.close()
-        return True
-
-    async def queue(
-        self, channel: AbstractChannel, service: str, patterns: Sequence[str]
-    ) -> AbstractQueue:
-        """The service's queue, bound to its patterns, with a dead-letter queue."""
-        events = await self.exchange(channel)
-        dead = await self._dead(channel, service)
-        queue = await channel.declare_queue(
-            f"{self._prefix}.{service}",
-            durable=True,
-            arguments={
-                "x-queue-type": "quorum",
-                "x-delivery-limit": self._deliveries,
-                # the default exchange routes straight to the queue of this name
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": dead.name,
-            },
-        )
-        for pattern in patterns:
-            await queue.bind(events, pattern)
-        return queue
-
-    async def dead_letters(self, channel: AbstractChannel, service: str) -> int:
-        """Count the service's dead letters."""
-        return (await self._dead(channel, service)).declaration_result.message_count or 0
-
-    async def _dead(self, channel: AbstractChannel, service: str) -> AbstractQueue:
-        name = f"{self._prefix}.{service}.dead"
-        return await channel.declare_queue(
-            name, durable=True, arguments={"x-max-length": DEAD_LIMIT}
-        )
 
 
 async def _inbox(
