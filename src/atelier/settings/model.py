@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from atelier.settings import sources
 from atelier.settings.places import Bucket, networks, plain_endpoint, store_place
-from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX
+from atelier.settings.sources import PREFIX
 
 SECRET_BYTES = 32  # of HS256's key: the size of its digest
 MIB = 1024 * 1024
@@ -371,12 +371,8 @@ class Settings(BaseSettings):
         return self.data / "logs"
 
     def sources(self) -> dict[str, str]:
-        """Where each value came from.
-
-        `command line`, `environment (NAME)`, `file (PATH)` or `default`.
-        """
-        environment, file = set(sources.environment().values()), sources.file_keys(type(self))
-        return {name: self._source(name, environment, file) for name in type(self).model_fields}
+        """Where each value came from, in the words of `sources.origins`."""
+        return sources.origins(type(self), self._chosen)
 
     def spelled(self, name: str) -> str:
         """What to change where this value is wrong.
@@ -386,15 +382,6 @@ class Settings(BaseSettings):
         if name not in self._chosen and self.sources()[name] == "default":
             return f"{PREFIX}{name.upper()}"
         return sources.spelled(name, self._chosen)
-
-    def _source(self, name: str, environment: set[str], file: set[str]) -> str:
-        if name in self._chosen:
-            return "command line"
-        if name in os.environ.get(EMBEDDED_VARIABLE, "").split(","):
-            return EMBEDDED
-        if name in environment:
-            return f"environment ({PREFIX}{name.upper()})"
-        return f"file ({sources.config_file()})" if name in file else "default"
 
     @classmethod
     def settings_customise_sources(

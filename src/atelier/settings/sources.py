@@ -40,6 +40,27 @@ def file_keys(settings: type[BaseSettings]) -> set[str]:
     return set(YamlConfigSettingsSource(settings, yaml_file=config_file())())
 
 
+def origins(settings: type[BaseSettings], chosen: Collection[str]) -> dict[str, str]:
+    """Where the value of each setting came from; `chosen` are of the command line.
+
+    `command line`, `environment (NAME)`, `file (PATH)`, `default`, or `atelier up` where that has
+    started what the value names.
+    """
+    ours, file = set(environment().values()), file_keys(settings)
+    embedded = os.environ.get(EMBEDDED_VARIABLE, "").split(",")
+
+    def origin(name: str) -> str:
+        if name in chosen:
+            return "command line"
+        if name in embedded:
+            return EMBEDDED
+        if name in ours:
+            return f"environment ({PREFIX}{name.upper()})"
+        return f"file ({config_file()})" if name in file else "default"
+
+    return {name: origin(name) for name in settings.model_fields}
+
+
 def spelled(name: str, chosen: Collection[str]) -> str:
     """The setting as the operator wrote it."""
     if name in chosen:
