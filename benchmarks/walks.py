@@ -13,24 +13,19 @@ import argparse
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 import httpx2
-import psycopg
 
 import atelier
-from atelier.auth import Tokens
-from atelier.commands.migrate import migrate
 from atelier.roles import api
 from atelier.settings import Settings
-from atelier.up.engines import start_postgres, start_valkey
+from benchmarks.engines import engines, signed_in
 from benchmarks.files import free_port
 
 SOURCE = str(Path(atelier.__file__).parent)
@@ -40,12 +35,6 @@ SECRET = "s" * 32
 WARM, COUNTED = 5, 5  # repetitions of each request
 SETTLE_SECONDS = 0.2  # the server is still at it when the client has the answer
 START_SECONDS = 30
-USER = """
-    INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
-    VALUES ('a', 'a', '-', 1, now()) RETURNING id
-"""
-SESSION = "INSERT INTO refresh_families VALUES (%s, %s, '', now(), now() + '1 day')"
-
 Walk = set[CodeType]
 Ask = Callable[[], httpx2.Response]
 
@@ -144,32 +133,20 @@ def main() -> int:
     parser.add_argument("--show", help="name of a request whose functions are listed")
     options = parser.parse_args()
     profiler = Profiler()  # first: threads that exist already are not seen
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        postgres, valkey = start_postgres(folder / "postgres"), start_valkey(folder / "valkey")
-        try:
-            migrate(postgres.url)
-            session = uuid.uuid4()
-            with psycopg.connect(postgres.url) as connection:
-                (user,) = connection.execute(USER).fetchone() or (0,)
-                connection.execute(SESSION, (session, user))
-            settings = Settings(
-                data=folder,
-                database_url=postgres.url,
-                redis_url=valkey.url,
-                secret=SECRET,
-                port=free_port(),
-            )
-            token = Tokens(SECRET).issue(user, str(session))
-            walking = (settings.port, token, profiler, options.show)
-            # uvicorn sends itself the signal once more when it is done; engines are still to halt
-            signal.signal(signal.SIGTERM, lambda *_: None)
-            threading.Thread(target=walk_all, args=walking).start()
-            return api.main(settings)
-        finally:
-            postgres.halt()
-            valkey.halt()
+    with engines() as (folder, postgres, valkey):
+        settings = Settings(
+            data=folder,
+            database_url=postgres.url,
+            redis_url=valkey.url,
+            secret=SECRET,
+            port=free_port(),
+        )
+        token = signed_in(postgres.url, SECRET)
+        walking = (settings.port, token, profiler, options.show)
+        # uvicorn sends itself the signal once more when it is done; engines are still to halt
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        threading.Thread(target=walk_all, args=walking).start()
+        return api.main(settings)
 
 
 if __name__ == "__main__":
