@@ -19,9 +19,8 @@ from atelier.http.problems import from_status
 from atelier.wire.quota import RETRY_SECONDS, Quota
 from atelier.wire.sockets import reset
 
-HEAD_BYTES = (
-    64 * 1024
-)  # of request line and headers, counted from the second read on: one brings at most 256 KiB
+# Of request line and headers, counted from the second read on: one brings at most 256 KiB.
+HEAD_BYTES = 64 * 1024
 UNENCODED = "Letters outside ASCII in an address are percent-encoded: %C3%A9 for é."
 _UNENCODED_LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]*[\x80-\xff]")
 PATIENCE_SECONDS = 20.0  # for a whole head from its first byte, or from the connection; see `rate`
