@@ -39,6 +39,18 @@ GENERAL = {
         403,
         "You are signed in, but this is not yours to do.",
     ),
+    "not-allowed": ProblemType(
+        "You may not do this here",
+        403,
+        "Your role in this space, or the rights of the API key, do not allow this.",
+    ),
+    "cross-site": ProblemType(
+        "Another site may not use a browser's session",
+        403,
+        "A request by cookie that changes something must come from a page of the same origin: "
+        "with `Sec-Fetch-Site: same-origin`, or, where a browser sends none, with our own "
+        "`Origin`.",
+    ),
     "not-found": ProblemType(
         "There is no such thing here",
         404,
@@ -124,6 +136,11 @@ GENERAL = {
     ),
 }
 ACCOUNTS = {
+    "too-many-keys": ProblemType(
+        "There are too many keys",
+        409,
+        "A person may have a hundred API keys; delete one first.",
+    ),
     "address-taken": ProblemType(
         "This address has an account",
         409,

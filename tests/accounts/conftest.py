@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -14,7 +13,7 @@ import uvicorn
 from argon2.profiles import CHEAPEST
 from pydantic import SecretStr
 
-from atelier.accounts import families
+from atelier.accounts.families import Credentials
 from atelier.accounts.routes import router
 from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.blobs.directory import DirectoryBlobs
@@ -51,7 +50,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
         blobs=DirectoryBlobs(tmp_path),
         cache=Cache(redis),
         tokens=tokens,
-        authenticator=Authenticator(tokens, partial(families.is_alive, database)),
+        authenticator=Authenticator(tokens, Credentials(database, settings.refresh_token_days)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=Queue(redis, "process", limit=10, attempts=2),
         uploads=Uploads(10),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
 
 from atelier import auth
-from atelier.accounts import families, revocations
+from atelier.accounts import revocations
+from atelier.accounts.families import Credentials
 from atelier.auth import Authenticator
 from tests.waiting import PATIENCE_SECONDS, eventually
 
@@ -33,7 +33,7 @@ def _long_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def elsewhere(resources: Resources) -> AsyncIterator[Authenticator]:
     """The authenticator of another process, which listens."""
-    there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
+    there = Authenticator(resources.tokens, Credentials(resources.database, 30))
     async with following(resources.redis, there):
         yield there
 
@@ -92,7 +92,7 @@ async def test_who_begins_to_listen_forgets_what_may_have_ended_before(
     anna: Person, resources: Resources
 ) -> None:
     """Messages that were sent while there was no listener are not repeated."""
-    there = Authenticator(resources.tokens, partial(families.is_alive, resources.database))
+    there = Authenticator(resources.tokens, Credentials(resources.database, 30))
     await there.authenticate(anna.headers["Authorization"])
     async with following(resources.redis, there):
         await forgotten(there, anna.headers["Authorization"])

@@ -11,7 +11,7 @@ import httpx2
 import uvicorn
 from redis.asyncio import Redis
 
-from atelier.auth import Authenticator, Claims, Tokens
+from atelier.auth import Authenticator, Tokens
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
@@ -20,6 +20,7 @@ from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import LoginLimit
 from atelier.http.resources import Resources
 from atelier.queue import Queue
+from tests.lookups import Everybody
 from tests.waiting import patience
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
 REFUSED = "postgresql://nobody@127.0.0.1:1/none"  # port 1: connections are refused
 BODY_LIMIT = 64 * 1024
-
-
-async def _stands(_: Claims) -> bool:
-    return True
 
 
 def make_resources(
@@ -50,7 +47,7 @@ def make_resources(
         blobs=DirectoryBlobs(settings.blobs_folder),
         cache=Cache(client),
         tokens=tokens,
-        authenticator=Authenticator(tokens, _stands),
+        authenticator=Authenticator(tokens, Everybody()),
         logins=LoginLimit(client, 5),
         process_queue=Queue(client, "process", limit=10, attempts=2),
         uploads=Uploads(settings.upload_limit),

@@ -13,9 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from atelier.auth import Authenticator, Claims, Principal, Tokens
-from atelier.errors import Unauthenticated
 from atelier.http import problems
-from atelier.http.auth import CurrentUser, authenticate
+from atelier.http.auth import CurrentUser
+from tests.lookups import Everybody
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -25,22 +25,23 @@ SECRET = "a secret of the tests, long enough to sign"
 SESSION = "8a6e0804-2bd0-4672-b79d-d97027f9071a"
 
 
-class Resources:
+class Resources(Everybody):
     """The resources of authentication: an authenticator, ended sessions, a count of calls."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.tokens = Tokens(SECRET)
-        self.authenticator = Authenticator(self.tokens, self.alive)
+        self.authenticator = Authenticator(self.tokens, self)
         self.ended: set[str] = set()
         self.broken = False
         self.asked = 0
 
-    async def alive(self, claims: Claims) -> bool:
-        """True if a session is alive."""
+    async def session(self, claims: Claims) -> Principal | None:
+        """The user, if the session is open."""
         self.asked += 1
         if self.broken:
             raise ConnectionRefusedError
-        return claims.session_id not in self.ended
+        return None if claims.session_id in self.ended else await super().session(claims)
 
     def bearer(self, user_id: int = 7, session_id: str = SESSION) -> str:
         """The Authorization value of a new token."""
@@ -155,16 +156,7 @@ async def test_when_sessions_cannot_be_checked_the_answer_is_no_401(service: Ser
     service.resources.broken = True
     assert (await service.ask(seen)).status_code == 200
     with pytest.raises(ConnectionRefusedError):
-        await authenticate(service.resources.bearer(), service.resources)
-
-
-async def test_the_plain_function_serves_other_edges(service: Service) -> None:
-    """GRPC metadata and a dispatch in front of FastAPI have no request object."""
-    assert await authenticate(service.resources.bearer(), service.resources) == Principal(
-        7, SESSION
-    )
-    with pytest.raises(Unauthenticated):
-        await authenticate(None, service.resources)
+        await service.resources.authenticator.authenticate(service.resources.bearer())
 
 
 async def test_openapi_shows_the_password_form(service: Service) -> None:

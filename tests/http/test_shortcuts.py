@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import pytest
 from fastapi import APIRouter, Path, Request, Response
 
-from atelier.auth import Principal
+from atelier.auth import Principal, Right, Role, key_digest
 from atelier.errors import NotFound
 from atelier.http.app import create_app
 from atelier.http.auth import CurrentUser
@@ -16,6 +16,7 @@ from atelier.http.conditional import record_response
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from tests.http.support import in_process
+from tests.lookups import Everybody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,9 +74,9 @@ async def part(thing_id: int, name: str, user: CurrentUser) -> Response:
 async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in client whose token has just been verified."""
     shortcuts = [
-        Shortcut("/others/{other_id}", answer),
-        Shortcut(PART, quick_part),
-        Shortcut(PATH, quick),
+        Shortcut("/others/{other_id}", answer, Right.IMAGES_READ),
+        Shortcut(PART, quick_part, Right.IMAGES_READ),
+        Shortcut(PATH, quick, Right.IMAGES_READ),
     ]
     async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
         client.headers["authorization"] = f"Bearer {resources.tokens.issue(7, 'session')}"
@@ -90,13 +91,14 @@ async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     ("number", "status"), [(1, 200), (999_999_999_999_999_999, 200), (404, 404), (500, 500)]
 )
 async def test_the_short_way_says_the_same(
-    client: httpx2.AsyncClient, method: str, number: int, status: int
+    client: httpx2.AsyncClient, resources: Resources, method: str, number: int, status: int
 ) -> None:
     """The shortcut and the route give equal answers, errors and headers."""
     answers = [
         await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})
     ]
-    client.headers["authorization"] += " "  # the same token, but not as it was remembered
+    another = resources.tokens.issue(7, "session")  # which was never verified
+    client.headers["authorization"] = f"Bearer {another}"
     answers.append(
         await client.request(method, f"/things/{number}/info", headers={"x-request-id": "r"})
     )
@@ -162,3 +164,22 @@ async def test_metrics_name_the_same_route(client: httpx2.AsyncClient) -> None:
         'atelier_http_requests_total{method="GET",route="/things/{thing_id}/info",status="200"} '
         "2.0" in text
     )
+
+
+async def test_a_key_without_the_right_goes_the_long_way(
+    client: httpx2.AsyncClient, resources: Resources
+) -> None:
+    """The route says what is missing; a key with the right is answered at once."""
+    roles = {7: Role.OWNER}
+    lookup = resources.authenticator._lookup
+    assert isinstance(lookup, Everybody)
+    for number, right in enumerate((Right.IMAGES_READ, Right.FILES_READ)):
+        key = f"atk_{number}"
+        lookup.keys[key_digest(key)] = Principal(
+            7, f"key.{number}", key_id=number, rights=frozenset({right}), roles=roles
+        )
+        client.headers["authorization"] = f"Bearer {key}"
+        await client.get(PATH.format(thing_id=1) + "?x=1")  # verified, and refused for its query
+        ways.clear()
+        await client.get(PATH.format(thing_id=1))
+        assert ways == ["short" if right is Right.IMAGES_READ else "long"]

@@ -14,11 +14,12 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from atelier.auth import Authenticator, Tokens
+from atelier.auth import Authenticator, Right, Tokens
 from atelier.rpc import interceptor
 from atelier.rpc.interceptor import Interceptor, caller
 from tests.books.support import SECRET, sign_in
 from tests.logged import logging_to
+from tests.lookups import Everybody
 from tests.rpc.support import Books, details, refused
 from tests.waiting import eventually, patience
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from atelier.auth import Claims
 
 FORGED = Tokens("another secret of thirty-two bytes or more").issue(1, str(uuid.uuid4()))
 GONE = Tokens(SECRET).issue(2**62, str(uuid.uuid4()))
@@ -69,7 +69,7 @@ async def test_a_stream_ends_when_its_session_does(
 ) -> None:
     """A watch that was opened with a good token is closed soon after the session was revoked."""
     monkeypatch.setattr(interceptor, "AGAIN_SECONDS", 0.05)
-    monkeypatch.setattr("atelier.auth.REMEMBER_SECONDS", 0)
+    monkeypatch.setattr("atelier.auth.authenticator.REMEMBER_SECONDS", 0)
     stream = books.watch(0)
     await stream.read()
     connection = await asyncpg.connect(database_url)
@@ -91,6 +91,12 @@ async def test_a_stream_ends_when_its_token_expires(
         async with patience():
             while True:
                 await stream.read()
+
+
+RIGHTS = dict.fromkeys(
+    [f"/test/{name}" for name in ("unary", "collect", "echo", "watch", "fail", "yield")],
+    Right.BOOKS_READ,
+)
 
 
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have no base for it
@@ -134,15 +140,10 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
         yield request
 
 
-async def alive(_: Claims) -> bool:
-    """Every session stands."""
-    return True
-
-
 @asynccontextmanager
 async def serving_at(host: str) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server of plain bytes behind the interceptor."""
-    interceptor_ = Interceptor(Authenticator(Tokens(SECRET), alive))
+    interceptor_ = Interceptor(Authenticator(Tokens(SECRET), Everybody()), rights=RIGHTS)
     server = grpc.aio.server(interceptors=(interceptor_,), handlers=(Handlers(),))
     port = server.add_insecure_port(f"{host}:0")
     await server.start()

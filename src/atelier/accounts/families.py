@@ -1,4 +1,4 @@
-"""Sessions for processes other than the API: check that one is open, and purge the old ones.
+"""Finds whose credentials are on asyncpg's pool, and purges the sessions that are over.
 
 Knows no HTTP.
 """
@@ -8,23 +8,41 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from atelier.auth import Claims
+from atelier.auth import Claims, Found, Principal
+from atelier.auth.statements import COOKIE, KEY, SESSION, key, person
 from atelier.database import Database
 
 KEEP_DEAD = timedelta(
     days=1
 )  # how long an ended family is kept, so that reuse of its tokens is told from a forgery
-_ALIVE = "SELECT 1 FROM refresh_families WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
 _PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
 
 
-async def is_alive(database: Database, claims: Claims) -> bool:
-    """True if a token's session, and so its user, still exists: for `auth.Authenticator`."""
-    try:
-        family = uuid.UUID(claims.session_id)
-    except ValueError:
-        return False
-    return await database.fetchrow(_ALIVE, family, claims.user_id) is not None
+class Credentials:
+    """Whose a credential is, by the database: for `auth.Authenticator`."""
+
+    def __init__(self, database: Database, days: int) -> None:
+        self._database = database
+        self._days = days  # that a cookie lives without being used
+
+    async def session(self, claims: Claims) -> Principal | None:
+        """The user of an access token; None once the session or the account has ended."""
+        try:
+            family = uuid.UUID(claims.session_id)
+        except ValueError:
+            return None
+        row = await self._database.fetchrow(SESSION, family, claims.user_id)
+        return None if row is None else person(row)
+
+    async def cookie(self, family: uuid.UUID, digest: bytes) -> Principal | None:
+        """The user of a cookie, which counts as used now."""
+        row = await self._database.fetchrow(COOKIE, self._days, family, digest)
+        return None if row is None else person(row, via_cookie=True)
+
+    async def key(self, digest: bytes) -> Found | None:
+        """The rights of an API key, which counts as used now."""
+        row = await self._database.fetchrow(KEY, digest)
+        return None if row is None else (key(row), row["expires"])
 
 
 async def purge(database: Database) -> int:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal, Right
 from atelier.books import queries, service
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
-from atelier.http.auth import CurrentUser
+from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
@@ -33,6 +34,8 @@ router = APIRouter(prefix="/api/books", tags=["books"])
 Id = Annotated[
     int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])
 ]
+Viewer = Annotated[Principal, Depends(Needs(Right.BOOKS_READ))]
+Editor = Annotated[Principal, Depends(Needs(Right.BOOKS_WRITE))]
 Filter = Annotated[
     str, Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case.")
 ]
@@ -44,7 +47,7 @@ Filter = Annotated[
     responses=SAME | responses(401, 404, 422),
     openapi_extra=UNLESS_SAME,
 )
-async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
+async def read(request: Request, book_id: Id, user: Viewer, res: Res) -> Response:
     """Get a book.
 
     Title, author and date of publication.
@@ -55,7 +58,7 @@ async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Re
 
 @router.get("", response_model=list[BookRecord], responses=responses(401, 422))
 async def index(
-    user: CurrentUser,
+    user: Viewer,
     res: Res,
     page: Page,
     author: Filter = "",
@@ -76,7 +79,7 @@ async def index(
     response_model=BookRecord,
     responses=responses(400, 401, 409, 415, 422, 503),
 )
-async def create(body: BookDetails, user: CurrentUser, res: Res, key: Key = None) -> Response:
+async def create(body: BookDetails, user: Editor, res: Res, key: Key = None) -> Response:
     """Add a book.
 
     Every user may add, change and delete books.
@@ -107,7 +110,7 @@ async def replace(
     request: Request,
     book_id: Id,
     body: BookDetails,
-    user: CurrentUser,
+    user: Editor,
     res: Res,
 ) -> Response:
     """Replace the details of a book.
@@ -132,7 +135,7 @@ async def change(
     request: Request,
     book_id: Id,
     body: BookChange,
-    user: CurrentUser,
+    user: Editor,
     res: Res,
 ) -> Response:
     """Change the details of a book.
@@ -153,7 +156,7 @@ async def change(
     responses=responses(400, 401, 404, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
-async def delete(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Response:
+async def delete(request: Request, book_id: Id, user: Editor, res: Res) -> Response:
     """Delete a book.
 
     It is deleted for all users.
@@ -179,4 +182,4 @@ def _json(book_id: int, title: str, author: str, publication_date: date) -> byte
     return dumps(fields)
 
 
-SHORTCUTS = (Shortcut("/api/books/{book_id}", read),)
+SHORTCUTS = (Shortcut("/api/books/{book_id}", read, Right.BOOKS_READ),)

@@ -8,6 +8,7 @@ import asyncpg
 import grpc
 from grpc.aio import ServicerContext
 
+from atelier.auth import Right
 from atelier.books import events, queries
 from atelier.database import Database
 from atelier.errors import Unavailable
@@ -25,6 +26,9 @@ Context = ServicerContext[Any, Any]
 
 SERVICE = "atelier.books.v1.BookService"
 LIST = "ListBooks"  # page tokens belong to it and to the filters
+RIGHTS = dict.fromkeys(
+    (f"/{SERVICE}/{name}" for name in ("GetBook", LIST, "WatchBooks")), Right.BOOKS_READ
+)
 CHANGES = {
     events.CREATED: pb.BOOK_CHANGE_TYPE_CREATED,
     events.UPDATED: pb.BOOK_CHANGE_TYPE_UPDATED,

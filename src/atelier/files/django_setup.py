@@ -51,12 +51,12 @@ class Context:
     @cached_property
     def authenticator(self) -> Authenticator:
         """For processes whose requests nothing has authenticated before."""
-        from atelier.files.sessions import is_alive
+        from atelier.files.sessions import Credentials
 
         tokens = Tokens(
             bootstrap.secret(self.settings), access_seconds=self.settings.access_token_seconds
         )
-        return Authenticator(tokens, is_alive)
+        return Authenticator(tokens, Credentials(self.settings.refresh_token_days))
 
 
 _given: list[Context] = []

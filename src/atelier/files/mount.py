@@ -22,10 +22,10 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from atelier.auth import Principal
+from atelier.auth import Principal, Right
 from atelier.errors import AtelierError
 from atelier.files import django_setup
-from atelier.files.authentication import PRINCIPAL
+from atelier.files.authentication import PRINCIPAL, right_to
 from atelier.files.uploads import FORM, FileForm, new_spool
 from atelier.http.admission import Uploads
 from atelier.http.sendfile import read_file
@@ -61,7 +61,7 @@ class FileWrapper:
 class Mount:
     """A WSGI application as an ASGI one.
 
-    With `authenticate` every request must bring a valid `Authorization` before its body is read.
+    With `authenticate` every request must bring a valid credential before its body is read.
     The embedding application answers the errors of `authenticate`, `uploads` and `receive`.
     """
 
@@ -70,7 +70,7 @@ class Mount:
         application: Callable[..., Any],
         *,
         uploads: Uploads,
-        authenticate: Callable[[str | None], Awaitable[Principal]] | None = None,
+        authenticate: Callable[[Scope, Right], Awaitable[Principal]] | None = None,
         threads: int = THREADS,
     ) -> None:
         self._application = application
@@ -86,9 +86,7 @@ class Mount:
             return
         environment = environ(scope)
         if self._authenticate is not None:
-            environment[PRINCIPAL] = await self._authenticate(
-                environment.get("HTTP_AUTHORIZATION")
-            )
+            environment[PRINCIPAL] = await self._authenticate(scope, right_to(scope["method"]))
         if is_multipart(environment.get("CONTENT_TYPE", "")):
             answer = await self._upload(environment, receive)
         else:  # nothing in the slice reads any other body

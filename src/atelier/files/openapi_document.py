@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.generators import SchemaGenerator
 
 from atelier.files import urls
+from atelier.files.authentication import right_to
 from atelier.wire import problems
 from atelier.wire.problems import MEDIA_TYPE
 
@@ -23,9 +24,10 @@ def document() -> dict[str, Any]:
     schema["components"].pop("securitySchemes", None)
     paths = {}
     for path, item in schema["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
             operation.pop("x-name")
-            for status in operation.pop("x-errors"):
+            operation["x-right"] = str(right_to(method.upper()))
+            for status in {*operation.pop("x-errors"), 403}:
                 operation["responses"][str(status)] = _problem(status)
         paths[re.sub(r"\{(\w+)\}", r"{\1}", path)] = item
     return {"paths": paths, "components": schema["components"]}

@@ -1,27 +1,50 @@
-"""Checks, on Django's connection, that the session of a token is still open."""
+"""Finds whose credentials are on Django's connection: for processes that the API does not embed.
+
+Its coroutines block their thread, which has no event loop.
+"""
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.db import connection
 
-if TYPE_CHECKING:
-    from atelier.auth import Claims
+from atelier.auth import Claims, Found, Principal
+from atelier.auth.statements import COOKIE, KEY, SESSION, key, percent, person
 
-_ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revoked_at IS NULL"
+_SESSION, _COOKIE, _KEY = map(percent, (SESSION, COOKIE, KEY))
 
 
-async def is_alive(claims: Claims) -> bool:
-    """True if the session of a token is still open.
+class Credentials:
+    """Whose a credential is, by the database: for `auth.Authenticator`."""
 
-    It blocks its thread, which has no event loop.
-    """
-    try:
-        family = uuid.UUID(claims.session_id)
-    except ValueError:
-        return False
+    def __init__(self, days: int) -> None:
+        self._days = days  # that a cookie lives without being used
+
+    async def session(self, claims: Claims) -> Principal | None:
+        """The user of an access token; None once the session or the account has ended."""
+        try:
+            family = uuid.UUID(claims.session_id)
+        except ValueError:
+            return None
+        row = _row(_SESSION, family, claims.user_id)
+        return None if row is None else person(row)
+
+    async def cookie(self, family: uuid.UUID, digest: bytes) -> Principal | None:
+        """The user of a cookie, which counts as used now."""
+        row = _row(_COOKIE, self._days, family, digest)
+        return None if row is None else person(row, via_cookie=True)
+
+    async def key(self, digest: bytes) -> Found | None:
+        """The rights of an API key, which counts as used now."""
+        row = _row(_KEY, digest)
+        return None if row is None else (key(row), row["expires"])
+
+
+def _row(statement: str, *values: object) -> dict[str, Any] | None:
     with connection.cursor() as cursor:
-        cursor.execute(_ALIVE, [family, claims.user_id])
-        return cursor.fetchone() is not None
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+        names = [column.name for column in cursor.description]
+    return None if row is None else dict(zip(names, row, strict=True))

@@ -1,42 +1,33 @@
-"""The caller of a route: `CurrentUser`, and `authenticate` for edges without FastAPI.
+"""The caller of a FastAPI route, as a dependency that is also the scheme in OpenAPI.
 
-Knows no table; the session check comes with the `Authenticator` of the process.
+`Annotated[Principal, Depends(Needs(right))]` says what an API key must be allowed. Knows no table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
 
-from atelier.auth import Authenticator, Principal
+from atelier.auth import Principal, Right, is_person
+from atelier.http.credentials import COOKIE, SECURE_COOKIE, authenticate
 
 TOKEN_URL = "/api/auth/token"  # noqa: S105 - a path
 REFRESH_URL = "/api/auth/refresh"
+SESSION_SCHEME: dict[str, Any] = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": COOKIE,
+    "description": "The session of a browser, made by `POST /api/session`; under https its name "
+    f"is `{SECURE_COOKIE}`. Requests that change something must come from our own pages.",
+}
 
 
-class HasAuthenticator(Protocol):
-    """The part of a process's resources that is needed here."""
-
-    @property
-    def authenticator(self) -> Authenticator:
-        """Turns `Authorization` values into principals."""
-
-
-def authenticate(authorization: str | None, resources: HasAuthenticator) -> Awaitable[Principal]:
-    """The principal of an `Authorization` header or gRPC metadata value. Raises Unauthenticated.
-
-    Where the cost of a coroutine matters, ask `resources.authenticator.known(authorization)`
-    first.
-    """
-    return resources.authenticator.authenticate(authorization)
-
-
-class Bearer(SecurityBase):
-    """The check, and its scheme in OpenAPI, by which Swagger UI shows a password form."""
+class Needs(SecurityBase):
+    """The check of a route, and its scheme in OpenAPI, by which Swagger UI shows a form."""
 
     scheme_name = "bearer"
     model = OAuth2(
@@ -44,14 +35,27 @@ class Bearer(SecurityBase):
         description="Sign in with e-mail address and password; the access token goes as "
         "`Authorization: Bearer ...`. "
         "It is a JWT as RFC8725 wants it and lives for minutes; a refresh token is exchanged, as "
-        "JSON, for the next.",
+        "JSON, for the next. An API key (`atk_...`) goes in the same place.",
     )
 
+    def __init__(self, right: Right | None = None, *, person: bool = False) -> None:
+        self.right = right
+        self.person = person
+
     async def __call__(self, request: Request) -> Principal:
-        """The principal of a request. Raises Unauthenticated."""
-        return await authenticate(
-            request.headers.get("authorization"), request.app.state.resources
-        )
+        """The principal of a request. Raises Unauthenticated, NotAllowed and CrossSite."""
+        authenticator = request.app.state.resources.authenticator
+        principal = await authenticate(request.scope, authenticator, self.right)
+        if self.person:
+            is_person(principal)
+        return principal
 
 
-CurrentUser = Annotated[Principal, Depends(Bearer())]
+CurrentUser = Annotated[Principal, Depends(Needs())]
+Person = Annotated[Principal, Depends(Needs(person=True))]  # no API key
+
+
+def check_of(route: APIRoute) -> Needs | None:
+    """Return the check of a route; None for a public one."""
+    checks = (dependency.call for dependency in route.dependant.dependencies)
+    return next((check for check in checks if isinstance(check, Needs)), None)

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from atelier.http import problems
+from atelier.http.auth import SESSION_SCHEME, check_of
 from atelier.wire.paging import MAX_LIMIT
 from atelier.wire.problems import MEDIA_TYPE
 
@@ -44,6 +45,7 @@ TAGS = {
     "books": "One catalogue that all users share.",
     "health": "For monitoring: is the service alive and ready, and what has it done.",
 }
+SESSION = "session"  # the security scheme of browsers
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options", "trace"})
 ANY_PROBLEM = {
     "description": "Any other problem.",
@@ -72,12 +74,28 @@ def build(routes: Sequence[BaseRoute], settings: Settings) -> Document:
     for name in FASTAPI_ERRORS:
         schemas.pop(name, None)
     schemas["Problem"] = problems.SCHEMA
+    document["components"].setdefault("securitySchemes", {})[SESSION] = SESSION_SCHEME
+    _say_rights(document, routes)
     for _, operation in operations(document):
         _complete(operation)
     _widen(document)
     limit(document, settings)
     document["tags"] = _tags(document)
     return document
+
+
+def _say_rights(document: Document, routes: Iterable[BaseRoute]) -> None:
+    """Say of each operation which right an API key needs (`x-right`); none: no key may use it."""
+    for route in routes:
+        check = check_of(route) if isinstance(route, APIRoute) else None
+        if check is None or not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        for method in route.methods or ():
+            operation = document["paths"][route.path_format][method.lower()]
+            if check.right is not None:
+                operation["x-right"] = str(check.right)
+            if check.right is not None or check.person:
+                operation["responses"].setdefault("403", problems.describe(403))
 
 
 def operations(document: Document) -> Iterator[tuple[str, Document]]:
@@ -108,6 +126,8 @@ def _complete(operation: Document) -> None:
     _summarize(operation)
     operation.setdefault("security", [])
     answers = operation.setdefault("responses", {})
+    if operation["security"] == [{"bearer": []}]:
+        operation["security"].append({SESSION: []})
     if operation["security"]:
         answers.setdefault("401", problems.describe(401))
     if "requestBody" in operation:

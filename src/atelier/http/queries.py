@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from atelier.http.auth import Bearer
+from atelier.http.auth import Needs, check_of
 from atelier.http.problems import describe
 from atelier.wire.complaints import unknown_parameters
 
@@ -28,18 +28,17 @@ def guard(route: APIRoute) -> None:
     parts = list(_walk(route.dependant))
     there = [parameter.alias for part in parts for parameter in part.query_params]
     known = frozenset((*there, *TOLERATED) if route.deprecated else there)
-    bearer = next((part.call for part in parts if isinstance(part.call, Bearer)), None)
-    route.app = _guarded(route.app, there, known, bearer)
+    route.app = _guarded(route.app, there, known, check_of(route))
     route.responses.setdefault(422, describe(422))
 
 
 def _guarded(
-    app: ASGIApp, there: list[str], known: frozenset[str], bearer: Bearer | None
+    app: ASGIApp, there: list[str], known: frozenset[str], check: Needs | None
 ) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["query_string"] and (unknown := _unknown(scope["query_string"], known)):
-            if bearer is not None:
-                await bearer(Request(scope))
+            if check is not None:
+                await check(Request(scope))
             raise unknown_parameters(unknown, there)
         await app(scope, receive, send)
 

@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from atelier.auth import Right, lacks
+from atelier.http.credentials import known
+
 if TYPE_CHECKING:
-    from atelier.auth import Principal
     from atelier.http.resources import Resources
 
 _PARAMETER = re.compile(r"\{\w+\}")
@@ -31,13 +33,14 @@ Answer = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """A route's path and the route's own function, whose parameters come in the order of `Answer`.
+    """A route's path, its own function and right; the parameters come in the order of `Answer`.
 
     The path has an id, and perhaps below it a name of at most 50 lower-case letters and digits.
     """
 
     path: str
     answer: Answer
+    right: Right
 
 
 class Shortcuts:
@@ -64,21 +67,15 @@ class Shortcuts:
         match = self._pattern.fullmatch(scope["path"])
         if match is None or match.lastindex is None:
             return None
-        principal = self._principal(scope)
-        if principal is None:
-            return None
+        principal = known(scope, self._resources.authenticator)
         before, shortcut = self._by_group[match.lastindex]
+        if principal is None or lacks(principal, shortcut.right):
+            return None
         scope["route"] = shortcut
         id_, *names = match.groups()[before : match.lastindex]
         return shortcut.answer(
             Request(scope, receive), int(id_), *names, principal, self._resources
         )
-
-    def _principal(self, scope: Scope) -> Principal | None:
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                return self._resources.authenticator.known(value.decode("latin-1"))
-        return None
 
 
 def _regex(path: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal
+from atelier.auth import Principal, Right
 from atelier.errors import Unavailable
-from atelier.http.auth import CurrentUser
+from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once
@@ -42,6 +42,9 @@ Id = Annotated[
     int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The image.", examples=[42])
 ]
 
+Viewer = Annotated[Principal, Depends(Needs(Right.IMAGES_READ))]
+Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
+
 PICTURE: dict[int | str, dict[str, Any]] = SAME | {
     200: {
         "description": "The picture.",
@@ -63,7 +66,7 @@ FORM = {
     responses=SAME | responses(401, 404, 422),
     openapi_extra=UNLESS_SAME,
 )
-async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+async def info(request: Request, image_id: Id, user: Viewer, res: Res) -> Response:
     """Get the record of a picture.
 
     Title, description, tags, size, metadata, and its renditions once it has been processed.
@@ -78,7 +81,7 @@ async def info(request: Request, image_id: Id, user: CurrentUser, res: Res) -> R
     responses=PICTURE | responses(400, 401, 404, 412, 416, 422),
     openapi_extra=IN_PART,
 )
-async def picture(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+async def picture(request: Request, image_id: Id, user: Viewer, res: Res) -> Response:
     """Get a picture.
 
     The processed picture itself: captioned if it has a description, else upright.
@@ -110,7 +113,7 @@ async def rendition(
             examples=["500x500", "gray", "captioned", "original"],
         ),
     ],
-    user: CurrentUser,
+    user: Viewer,
     res: Res,
 ) -> Response:
     """Get a rendition of a picture.
@@ -123,7 +126,7 @@ async def rendition(
 
 @router.get("", response_model=list[ImageRecord], responses=responses(401, 422))
 async def index(
-    user: CurrentUser,
+    user: Viewer,
     res: Res,
     page: Page,
     status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
@@ -153,7 +156,7 @@ async def index(
     responses=responses(400, 401, 409, 413, 415, 422, 503),
     openapi_extra=FORM,
 )
-async def upload(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
+async def upload(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
     """Upload a picture.
 
     It is processed in the background: the record has the status `queued` until then.
@@ -201,7 +204,7 @@ async def _upload(request: Request, user: Principal, res: Resources, key: str | 
     openapi_extra=ON_MATCH,
 )
 async def change(
-    request: Request, image_id: Id, body: ImageChange, user: CurrentUser, res: Res
+    request: Request, image_id: Id, body: ImageChange, user: Editor, res: Res
 ) -> Response:
     """Change a picture's title, description or tags.
 
@@ -218,7 +221,7 @@ async def change(
     openapi_extra=ON_MATCH,
 )
 async def replace(
-    request: Request, image_id: Id, body: ImageReplacement, user: CurrentUser, res: Res
+    request: Request, image_id: Id, body: ImageReplacement, user: Editor, res: Res
 ) -> Response:
     """Replace a picture's title, description and tags.
 
@@ -234,7 +237,7 @@ async def replace(
     responses=responses(400, 401, 404, 409, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
-async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Response:
     """Process a failed picture again.
 
     409 `not-failed` for a picture that has not failed.
@@ -256,7 +259,7 @@ async def retry(request: Request, image_id: Id, user: CurrentUser, res: Res) -> 
     responses=responses(400, 401, 404, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
-async def delete(request: Request, image_id: Id, user: CurrentUser, res: Res) -> Response:
+async def delete(request: Request, image_id: Id, user: Editor, res: Res) -> Response:
     """Delete a picture.
 
     Its record, its original and its renditions.
@@ -351,7 +354,7 @@ async def _change(
 
 
 SHORTCUTS = (
-    Shortcut("/api/images/{image_id}/info", info),
-    Shortcut("/api/images/{image_id}", picture),
-    Shortcut("/api/images/{image_id}/renditions/{name}", rendition),
+    Shortcut("/api/images/{image_id}/info", info, Right.IMAGES_READ),
+    Shortcut("/api/images/{image_id}", picture, Right.IMAGES_READ),
+    Shortcut("/api/images/{image_id}/renditions/{name}", rendition, Right.IMAGES_READ),
 )

@@ -16,7 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from atelier import bootstrap
-from atelier.accounts import families, revocations
+from atelier.accounts import revocations
+from atelier.accounts.families import Credentials
+from atelier.accounts.key_routes import router as keys
 from atelier.accounts.routes import router as accounts
 from atelier.auth import Authenticator, Tokens
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
@@ -28,6 +30,7 @@ from atelier.files.statements import FORGET
 from atelier.http import presence
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
+from atelier.http.credentials import authenticate
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
@@ -51,7 +54,7 @@ from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
-ROUTERS = (images, tasks, books, accounts)  # routing is linear: the busiest first
+ROUTERS = (images, tasks, books, accounts, keys)  # routing is linear: the busiest first
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
 BACKLOG = 2048  # connections that wait to be accepted
@@ -113,7 +116,7 @@ def build(settings: Settings) -> FastAPI:
 
     django = Mount(
         get_wsgi_application(),
-        authenticate=resources.authenticator.authenticate,
+        authenticate=lambda scope, right: authenticate(scope, resources.authenticator, right),
         uploads=resources.uploads,
     )
 
@@ -160,7 +163,7 @@ def open_resources(settings: Settings) -> Resources:
         blobs=bootstrap.open_blobs(settings),
         cache=cache,
         tokens=tokens,
-        authenticator=Authenticator(tokens, partial(families.is_alive, database)),
+        authenticator=Authenticator(tokens, Credentials(database, settings.refresh_token_days)),
         logins=LoginLimit(redis, settings.logins_per_minute),
         process_queue=bootstrap.process_queue(settings, redis),
         uploads=Uploads(settings.upload_limit),

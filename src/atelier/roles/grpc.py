@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 
 from atelier import bootstrap
-from atelier.accounts import families, revocations
+from atelier.accounts import revocations
+from atelier.accounts.families import Credentials
 from atelier.auth import Authenticator, Tokens
-from atelier.books.servicer import SERVICE, BookServicer, open_follower
+from atelier.books.servicer import RIGHTS, SERVICE, BookServicer, open_follower
 from atelier.database import Database
 from atelier.observe import health
 from atelier.retry import end
@@ -38,7 +38,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     bus = bootstrap.open_bus(settings, redis)
     database = Database(bootstrap.database_url(settings))
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
-    authenticator = Authenticator(tokens, partial(families.is_alive, database))
+    authenticator = Authenticator(tokens, Credentials(database, settings.refresh_token_days))
     follower = open_follower(database)
     servicer = BookServicer(database, follower)
     following = asyncio.create_task(revocations.follow(redis, authenticator))
@@ -46,6 +46,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         server = Server(
             authenticator,
             {SERVICE: servicer.add_to},
+            rights=RIGHTS,
             share_port=settings.grpc_workers > 1,
             connections=most_connections(),
         )

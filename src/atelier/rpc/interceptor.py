@@ -1,7 +1,8 @@
 """The one interceptor of every gRPC server: checks tokens, makes statuses of errors, logs calls.
 
 Closed by default: only the services named as open, health and reflection, need no token; calls of
-these are not logged, as `/healthz` is not. Knows no servicer.
+these are not logged, as `/healthz` is not. Every other method has a right, which an API key must
+have. Knows no servicer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 from grpc_status.rpc_status import to_status
 
+from atelier.auth import Right, has
 from atelier.observe.logs import RequestIds, request_id
 from atelier.observe.metrics import CALL_SECONDS, CALLS, STREAMS
 from atelier.rpc.errors import status_of
@@ -47,8 +49,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
     A method may answer with ready bytes instead of a message.
     """
 
-    def __init__(self, authenticator: Authenticator, open_services: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        open_services: Collection[str] = (),
+        rights: Mapping[str, Right] | None = None,
+    ) -> None:
         self._authenticator = authenticator
+        self._rights = rights or {}
         self._open = tuple(f"/{service}/" for service in open_services)
         self._guarded: dict[str, Handler] = {}
         self._ids = RequestIds()
@@ -88,13 +96,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _unary(self, behaviour: Behaviour, path: str) -> Behaviour:
         seconds = CALL_SECONDS.labels(_name(path))
-        known = self._authenticator.known
+        known, right = self._authenticator.known, self._rights[path]
 
         async def call(request: Any, context: Context) -> Any:
             began = time.perf_counter()
             try:
                 value = self._begin(context)
-                caller.set(known(value) or await self._authenticator.authenticate(value))
+                principal = known(value) or await self._authenticator.authenticate(value)
+                has(principal, right)
+                caller.set(principal)
                 return await behaviour(request, context)
             except Exception as error:
                 await _abort(context, error)
@@ -107,12 +117,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def _streaming(self, behaviour: Behaviour, path: str) -> Behaviour:
         streams = STREAMS.labels(_name(path))
+        right = self._rights[path]
 
         async def call(request: Any, context: Context) -> None:
             began = time.perf_counter()
             try:
                 value = self._begin(context)
-                caller.set(await self._authenticator.authenticate(value))
+                principal = await self._authenticator.authenticate(value)
+                has(principal, right)
+                caller.set(principal)
                 with streams.track_inprogress():
                     await self._while_welcome(
                         asyncio.ensure_future(behaviour(request, context)), value

@@ -16,7 +16,7 @@ from atelier.observe.health import bind, pulse
 from atelier.rpc.interceptor import Interceptor
 
 if TYPE_CHECKING:
-    from atelier.auth import Authenticator
+    from atelier.auth import Authenticator, Right
 
 KIB = 1024
 RECEIVE_BYTES = 256 * KIB  # of one message from a client: ours are small
@@ -65,11 +65,16 @@ class Server:
         authenticator: Authenticator,
         services: Mapping[str, Callable[[grpc.aio.Server], None]],
         *,
+        rights: Mapping[str, Right],
         share_port: bool,
         connections: int,
     ) -> None:
-        """Allow `connections` at once; one more is closed unanswered."""
-        interceptor = Interceptor(authenticator, (health.SERVICE_NAME, reflection.SERVICE_NAME))
+        """Serve methods to those who have their right; `connections` at once, no one more.
+
+        `rights` are by a method's whole path; one without a right there is refused to everybody.
+        """
+        open_services = (health.SERVICE_NAME, reflection.SERVICE_NAME)
+        interceptor = Interceptor(authenticator, open_services, rights)
         options = OPTIONS | {
             "grpc.so_reuseport": int(share_port),
             "grpc.max_allowed_incoming_connections": connections,

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal
-from atelier.http.auth import CurrentUser
+from atelier.auth import Principal, Right
+from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once, within
@@ -50,6 +50,10 @@ router = APIRouter(tags=["tasks"])
 Id = Annotated[
     int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The task.", examples=[42])
 ]
+
+Viewer = Annotated[Principal, Depends(Needs(Right.TASKS_READ))]
+Worker = Annotated[Principal, Depends(Needs(Right.TASKS_WORK))]
+Editor = Annotated[Principal, Depends(Needs(Right.TASKS_WRITE))]
 
 
 async def reached(request: Request) -> Watermarks:
@@ -91,7 +95,7 @@ HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 @router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
 async def take_free_task(
-    request: Request, watermarks: Reached, user: CurrentUser, res: Res, key: Key = None
+    request: Request, watermarks: Reached, user: Worker, res: Res, key: Key = None
 ) -> Response:
     """Take my oldest free task.
 
@@ -104,7 +108,7 @@ async def take_free_task(
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
 async def take(
-    watermarks: Reached, user: CurrentUser, res: Res, body: Taking | None = None, key: Key = None
+    watermarks: Reached, user: Worker, res: Res, body: Taking | None = None, key: Key = None
 ) -> Response:
     """Take my oldest free task.
 
@@ -123,7 +127,7 @@ async def take(
     "/total_tasks_created", response_model=TotalCreated, responses=responses(401), deprecated=True
 )
 @router.get("/api/tasks/total_created", response_model=TotalCreated, responses=responses(401))
-async def total_created(user: CurrentUser, res: Res) -> Response:
+async def total_created(user: Viewer, res: Res) -> Response:
     """Count the tasks ever created.
 
     The sum of the counters of all users; deleted tasks count.
@@ -141,7 +145,7 @@ async def total_created(user: CurrentUser, res: Res) -> Response:
 @router.get(
     "/api/tasks/{task_id}", response_model=TaskRecord, responses=READ, openapi_extra=UNLESS_SAME
 )
-async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+async def read(request: Request, task_id: Id, user: Viewer, res: Res) -> Response:
     """Get a task.
 
     Its record: whether it is free, its text, and where its picture is.
@@ -160,7 +164,7 @@ async def read(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Re
 @router.get(
     "/api/tasks/{task_id}/image", response_class=Response, responses=PICTURE, openapi_extra=IN_PART
 )
-async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Response:
     """Get the picture of a task.
 
     Byte by byte as it was sent. What a browser might run comes as an attachment.
@@ -185,7 +189,7 @@ async def image(request: Request, task_id: Id, user: CurrentUser, res: Res) -> R
 )
 @router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 422))
 async def index(
-    user: CurrentUser,
+    user: Viewer,
     res: Res,
     page: Page,
     free: Annotated[
@@ -217,7 +221,7 @@ async def index(
     responses=responses(400, 401, 409, 413, 415, 422, 503),
     openapi_extra=BODY,
 )
-async def create(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
+async def create(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
     """Create a task.
 
     It has a picture of any image format, sent as base64 in JSON or as multipart, and a text. The
@@ -246,7 +250,7 @@ async def _create(request: Request, user: Principal, res: Resources, key: str | 
 
 
 @router.post("/api/tasks/{task_id}/renew", response_model=TakenTask, responses=HELD)
-async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Response:
+async def renew(task_id: Id, body: Renewal, user: Worker, res: Res) -> Response:
     """Renew the lease of a task.
 
     The lease runs from now on for the time given. 409 when it has ended.
@@ -258,7 +262,7 @@ async def renew(task_id: Id, body: Renewal, user: CurrentUser, res: Res) -> Resp
 
 @router.post("/api/tasks/{task_id}/release", response_model=TaskRecord, responses=HELD)
 async def release(
-    task_id: Id, body: Holding, watermarks: Reached, user: CurrentUser, res: Res, key: Key = None
+    task_id: Id, body: Holding, watermarks: Reached, user: Worker, res: Res, key: Key = None
 ) -> Response:
     """Release a leased task.
 
@@ -274,7 +278,7 @@ async def release(
 
 @router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
 async def complete(
-    task_id: Id, body: Holding, user: CurrentUser, res: Res, key: Key = None
+    task_id: Id, body: Holding, user: Worker, res: Res, key: Key = None
 ) -> Response:
     """Complete a leased task.
 
@@ -292,7 +296,7 @@ async def complete(
     "/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH, deprecated=True
 )
 @router.delete("/api/tasks/{task_id}", status_code=204, responses=GONE, openapi_extra=ON_MATCH)
-async def delete(request: Request, task_id: Id, user: CurrentUser, res: Res) -> Response:
+async def delete(request: Request, task_id: Id, user: Editor, res: Res) -> Response:
     """Delete a task.
 
     Its picture goes with it. The counter of created tasks stays as it is.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -21,12 +22,17 @@ from atelier.auth import (
     REMEMBER_SECONDS,
     Authenticator,
     Claims,
+    Found,
     Passwords,
     Principal,
+    Right,
+    Role,
     Tokens,
+    key_digest,
     key_id,
 )
 from atelier.errors import Unauthenticated, Unavailable
+from tests.lookups import Everybody, person
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,21 +54,22 @@ class Clock:
         return self.now
 
 
-class Sessions:
+class Sessions(Everybody):
     """Which sessions stand, and how often that was asked."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked = 0
         self.ended: set[str] = set()
         self.answering = asyncio.Event()
         self.answering.set()
 
-    async def __call__(self, claims: Claims) -> bool:
-        """True if the session of `claims` was alive when the question came."""
+    async def session(self, claims: Claims) -> Principal | None:
+        """The user, if the session of `claims` was open when the question came."""
         self.asked += 1
-        alive = claims.session_id not in self.ended
+        found = None if claims.session_id in self.ended else await super().session(claims)
         await self.answering.wait()
-        return alive
+        return found
 
 
 @pytest.fixture
@@ -341,8 +348,8 @@ async def test_a_token_is_checked_once_and_then_remembered(
     value = bearer(tokens)
     assert authenticator.known(value) is None
     for _ in range(2):
-        assert await authenticator.authenticate(value) == Principal(USER, SESSION)
-    assert authenticator.known(value) == Principal(USER, SESSION)
+        assert await authenticator.authenticate(value) == person(USER, SESSION)
+    assert authenticator.known(value) == person(USER, SESSION)
     assert sessions.asked == 1
 
 
@@ -432,3 +439,92 @@ async def test_any_other_authorization_is_refused_without_asking(
     with pytest.raises(Unauthenticated):
         await authenticator.authenticate(value)
     assert sessions.asked == 0
+
+
+async def test_what_is_added_to_a_header_takes_no_memory(
+    authenticator: Authenticator, tokens: Tokens, sessions: Sessions
+) -> None:
+    """A token with blanks around it is the same token, and is remembered once."""
+    value = bearer(tokens)
+    padded = [value.replace(" ", " " * blanks) + " " * blanks for blanks in (1, 100, 7_000)]
+    for each in padded:
+        await authenticator.authenticate(each)
+    assert sessions.asked == 1
+    assert len(authenticator._seen) == 1
+    assert all(len(digest) == 16 for digest in authenticator._seen)
+
+
+KEY = "atk_" + "k" * 43
+ROBOT = Principal(
+    USER,
+    "key.7",
+    key_id=7,
+    rights=frozenset({Right.IMAGES_READ}),
+    roles={USER: Role.OWNER},
+)
+
+
+async def test_a_key_is_a_bearer_token(authenticator: Authenticator, sessions: Sessions) -> None:
+    """It is looked up by its digest, remembered like a token, and forgotten when revoked."""
+    sessions.keys[key_digest(KEY)] = ROBOT
+    assert await authenticator.authenticate(f"Bearer {KEY}") == ROBOT
+    assert authenticator.known(f"bearer {KEY} ") == ROBOT
+    sessions.keys.clear()
+    authenticator.drop(session_id="key.7")
+    with pytest.raises(Unauthenticated, match="key"):
+        await authenticator.authenticate(f"Bearer {KEY}")
+
+
+async def test_a_key_is_remembered_until_it_ends(tokens: Tokens, clock: Clock) -> None:
+    """Its own end counts, not the minute."""
+
+    class Ending(Everybody):
+        async def key(self, _digest: bytes) -> Found | None:
+            return (ROBOT, NOW + 5) if clock.now < NOW + 5 else None
+
+    authenticator = Authenticator(tokens, Ending(), now=clock)
+    await authenticator.authenticate(f"Bearer {KEY}")
+    clock.now += 5
+    with pytest.raises(Unauthenticated):
+        await authenticator.authenticate(f"Bearer {KEY}")
+
+
+async def test_a_cookie_is_no_bearer_token(
+    authenticator: Authenticator, tokens: Tokens, sessions: Sessions
+) -> None:
+    """A cookie opens nothing in the header, nor does a token as cookie."""
+    family = uuid.uuid4()
+    sessions.cookies[tokens.digest("cookie", b"secret")] = person(USER, str(family))
+    cookie = f"{family.hex}.secret"
+    assert await authenticator.authenticate_cookie(cookie) == person(USER, str(family))
+    assert authenticator.known_cookie(cookie) == person(USER, str(family))
+    assert authenticator.known(f"Bearer {cookie}") is None
+    with pytest.raises(Unauthenticated):
+        await authenticator.authenticate(f"Bearer {cookie}")
+    value = bearer(tokens)
+    await authenticator.authenticate(value)
+    with pytest.raises(Unauthenticated):
+        await authenticator.authenticate_cookie(value.removeprefix("Bearer "))
+
+
+async def test_a_cookie_of_another_secret_is_refused(
+    tokens: Tokens, sessions: Sessions, clock: Clock
+) -> None:
+    """A new secret of ours ends every browser's session."""
+    family = uuid.uuid4()
+    sessions.cookies[tokens.digest("cookie", b"secret")] = person(USER, str(family))
+    anew = Authenticator(Tokens(OTHER, now=clock), sessions, now=clock)
+    with pytest.raises(Unauthenticated):
+        await anew.authenticate_cookie(f"{family.hex}.secret")
+
+
+async def test_a_changed_password_forgets_all_sessions_but_one(
+    authenticator: Authenticator, tokens: Tokens
+) -> None:
+    """The one that changed it stays signed in."""
+    mine, other = bearer(tokens), bearer(tokens, USER, "another")
+    for value in (mine, other):
+        await authenticator.authenticate(value)
+    authenticator.drop(user_id=USER, but=SESSION)
+    assert authenticator.known(mine)
+    assert authenticator.known(other) is None
