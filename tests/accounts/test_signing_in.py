@@ -235,18 +235,3 @@ class TestLockout:
                 for _ in range(7)
             } == {401}
         assert "not limited" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("client", "found"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-        ("testclient", "testclient"),
-        ("", ""),
-    ],
-)
-def test_a_client_is_its_address_or_its_ipv6_network(client: str, found: str) -> None:
-    """A client with one IPv6 address has a /64 network of them."""
-    assert ratelimit.network(client) == found

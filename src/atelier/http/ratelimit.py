@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import math
 import time
@@ -22,12 +21,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from atelier.errors import TooManyRequests
+from atelier.wire.networks import client_network
 
 T = TypeVar("T")
 
 PREFIX = "atelier:logins"
 REDIS_SECONDS = 1.0  # a sign-in waits no longer than this for the limit
-IPV6_NETWORK_BITS = 64  # one site or machine: a client with one of its addresses has them all
 
 log = logging.getLogger(__name__)
 
@@ -75,17 +74,6 @@ async def _answer(question: Awaitable[T]) -> T | None:
 
 def login_key(address: str, client: str) -> str:
     """One key per address and client; a digest, so that Redis holds no addresses."""
-    return hashlib.sha256(f"{address}\0{network(client)}".encode(errors="replace")).hexdigest()
-
-
-def network(client: str) -> str:
-    """The client's address; of IPv6 the network."""
-    try:
-        ip = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    return (
-        str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False))
-        if ip.version == 6
-        else client
-    )
+    return hashlib.sha256(
+        f"{address}\0{client_network(client)}".encode(errors="replace")
+    ).hexdigest()
