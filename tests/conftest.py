@@ -76,7 +76,7 @@ TIME_LIMITS = (
     "atelier.accounts.revocations.REDIS_SECONDS",
     "atelier.cache.aside.TIMEOUT_SECONDS",
     "atelier.database.CONNECT_SECONDS",
-    "atelier.http.ratelimit.REDIS_SECONDS",
+    "atelier.http.windows.REDIS_SECONDS",
     "atelier.sandbox.child._EXIT",
     "atelier.observe.probe.DEADLINE_SECONDS",
     "atelier.commands.doctor.CONNECT_SECONDS",

@@ -113,7 +113,8 @@ GENERAL = {
         "Too many attempts; wait before the next",
         429,
         "Too many attempts, or too many connections from one client (the setting "
-        "`client_connections`). Wait as long as `Retry-After` says before the next one.",
+        "`client_connections`). Wait as long as `Retry-After` says before the next one. "
+        "docs/reference/limits.md has the limits of sign-ins.",
         "`Retry-After` in seconds",
     ),
     "headers-too-large": ProblemType(

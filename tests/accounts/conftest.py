@@ -21,7 +21,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
-from atelier.http.ratelimit import LoginLimit
+from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.queue import Queue
 from atelier.settings import Settings
@@ -51,7 +51,11 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
         cache=Cache(redis),
         tokens=tokens,
         authenticator=Authenticator(tokens, Credentials(database, settings.refresh_token_days)),
-        logins=LoginLimit(redis, settings.logins_per_minute),
+        limits=Limits(
+            redis,
+            failures_per_minute=settings.logins_per_minute,
+            attempts_per_minute=settings.sign_ins_per_minute,
+        ),
         process_queue=Queue(redis, "process", limit=10, attempts=2),
         uploads=Uploads(10),
         passwords=Passwords(CHEAPEST),

@@ -11,7 +11,6 @@ from argon2 import PasswordHasher
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from atelier.auth import Passwords
-from atelier.http import ratelimit
 
 if TYPE_CHECKING:
     from conftest import Accounts, Person
@@ -75,9 +74,11 @@ class TestSignIn:
         verified: list[str | None] = []
         verify = Passwords.verify
 
-        async def watched(self: Passwords, encoded: str | None, password: str) -> bool:
+        async def watched(
+            self: Passwords, encoded: str | None, password: str, client: str
+        ) -> bool:
             verified.append(encoded)
-            return await verify(self, encoded, password)
+            return await verify(self, encoded, password, client)
 
         monkeypatch.setattr(Passwords, "verify", watched)
         wrong, unknown = (
@@ -216,37 +217,3 @@ class TestLockout:
         keys = [key async for key in redis.scan_iter("*logins*")]
         assert keys
         assert not any(anna.email.partition("@")[0].encode() in key for key in keys)
-
-    async def test_without_redis_people_can_sign_in(
-        self,
-        accounts: Accounts,
-        anna: Person,
-        resources: Resources,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """The limit is off, and the log says so."""
-        from redis.asyncio import Redis as Client
-
-        async with Client.from_url("unix:///nowhere/valkey.sock") as absent:
-            resources.logins = ratelimit.LoginLimit(absent, 5)
-            assert (await accounts.sign_in(anna.email)).status_code == 200
-            assert {
-                (await accounts.sign_in(anna.email, "wrong password")).status_code
-                for _ in range(7)
-            } == {401}
-        assert "not limited" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("client", "found"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
-        ("testclient", "testclient"),
-        ("", ""),
-    ],
-)
-def test_a_client_is_its_address_or_its_ipv6_network(client: str, found: str) -> None:
-    """A client with one IPv6 address has a /64 network of them."""
-    assert ratelimit.network(client) == found

@@ -30,7 +30,11 @@ LIFE_SECONDS = 36_000  # of a token: longer than a module's tests take on any ma
 @pytest.fixture(scope="module")
 def instance() -> Iterator[Instance]:
     """A running instance that a module's tests share."""
-    with running(access_token_seconds=str(LIFE_SECONDS), logins_per_minute="100000") as instance:
+    with running(
+        access_token_seconds=str(LIFE_SECONDS),
+        logins_per_minute="100000",
+        sign_ins_per_minute="100000",
+    ) as instance:
         yield instance
 
 

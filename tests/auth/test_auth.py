@@ -320,7 +320,10 @@ async def test_an_unknown_user_costs_a_hash(
 
 async def test_a_crowd_is_turned_away_rather_than_queued_without_end(passwords: Passwords) -> None:
     """Beyond the backlog the answer is "try again", and afterwards everything works."""
-    crowd = [passwords.verify(None, "correct horse") for _ in range(HASHERS + HASHERS_BACKLOG + 5)]
+    crowd = [
+        passwords.verify(None, "correct horse", f"192.0.2.{number}")
+        for number in range(HASHERS + HASHERS_BACKLOG + 5)
+    ]
     answers = await asyncio.gather(*crowd, return_exceptions=True)
     assert sum(isinstance(answer, Unavailable) for answer in answers) == 5
     assert not await passwords.verify(None, "correct horse")

@@ -17,7 +17,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.http.admission import Uploads
 from atelier.http.protocol import Protocol
-from atelier.http.ratelimit import LoginLimit
+from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.queue import Queue
 from tests.lookups import Everybody
@@ -48,7 +48,7 @@ def make_resources(
         cache=Cache(client),
         tokens=tokens,
         authenticator=Authenticator(tokens, Everybody()),
-        logins=LoginLimit(client, 5),
+        limits=Limits(client, failures_per_minute=5, attempts_per_minute=60),
         process_queue=Queue(client, "process", limit=10, attempts=2),
         uploads=Uploads(settings.upload_limit),
     )

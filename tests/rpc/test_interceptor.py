@@ -141,13 +141,13 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
 
 
 @asynccontextmanager
-async def serving_at(host: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to a server of plain bytes behind the interceptor."""
+async def serving_at(host: str, at: str | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to a server of plain bytes behind the interceptor; `at` is where it is reached."""
     interceptor_ = Interceptor(Authenticator(Tokens(SECRET), Everybody()), rights=RIGHTS)
     server = grpc.aio.server(interceptors=(interceptor_,), handlers=(Handlers(),))
     port = server.add_insecure_port(f"{host}:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"{at or host}:{port}") as channel:
         yield channel
     await server.stop(None)
 
@@ -232,6 +232,16 @@ async def test_a_stream_that_its_client_leaves_is_logged_as_cancelled(
     watch.cancel()
     await eventually(lambda: access_lines(caplog))
     assert access_lines(caplog) == ["127.0.0.1 gRPC /test/watch CANCELLED"]
+
+
+async def test_on_every_address_an_ipv4_client_has_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A server that listens on `::` logs the address of a client that came by IPv4."""
+    caplog.set_level(logging.INFO, "atelier.access")
+    async with serving_at("[::]", "127.0.0.1") as channel:
+        await channel.unary_unary("/test/unary")(b"x", metadata=METADATA)
+    assert access_lines(caplog) == ["127.0.0.1 gRPC /test/unary OK"]
 
 
 async def test_log_lines_of_a_call_carry_its_id(plain: grpc.aio.Channel, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.problems import responses
+from atelier.http.ratelimit import Kind, client_of
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
 from atelier.wire.complaints import REQUIRED, TWICE
@@ -56,13 +57,15 @@ def _created(user: User) -> Response:
     "/users",
     status_code=201,
     response_model=Account,
-    responses=responses(409, 422, 503),
+    responses=responses(409, 422, 429, 503),
     deprecated=True,
 )
 @router.post(
-    "/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 503)
+    "/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 429, 503)
 )
-async def register(resources: Res, body: Registration, key: Key = None) -> Response:
+async def register(
+    request: Request, resources: Res, body: Registration, key: Key = None
+) -> Response:
     """Create an account.
 
     An e-mail address has one account; upper and lower case make no difference.
@@ -79,8 +82,10 @@ async def register(resources: Res, body: Registration, key: Key = None) -> Respo
         await service.register(
             resources.database,
             resources.passwords,
+            resources.limits,
             email=body.email,
             password=password,
+            client=client_of(request),
             before_commit=lambda session, user: run.keep(session, _created(user)),
         )
         return run.answer
@@ -139,10 +144,10 @@ async def token(request: Request, resources: Res) -> Response:
         resources.database,
         resources.tokens,
         resources.passwords,
-        resources.logins,
+        resources.limits,
         username=form["username"],
         password=form["password"],
-        client=request.client.host if request.client else "",
+        client=client_of(request),
         days=resources.settings.refresh_token_days,
     )
     return json_response(pair.model_dump(), headers=UNSEEN)
@@ -175,19 +180,20 @@ async def _revoked(resources: Resources, session_id: str) -> None:
     await revocations.announce(resources.redis, resources.authenticator, session_id=session_id)
 
 
-@router.post(REFRESH_URL, response_model=Pair, responses=responses(401, 422))
-async def refresh(resources: Res, body: Refresh) -> Response:
+@router.post(REFRESH_URL, response_model=Pair, responses=responses(401, 422, 429))
+async def refresh(request: Request, resources: Res, body: Refresh) -> Response:
     """Get new tokens for a refresh token.
 
     A refresh token works once; a second use ends the session.
     """
-    pair = await service.refresh(
-        resources.database,
-        resources.tokens,
-        partial(_revoked, resources),
-        refresh_token=body.refresh_token,
-        days=resources.settings.refresh_token_days,
-    )
+    async with resources.limits.attempt(Kind.REFRESH, client=client_of(request)):
+        pair = await service.refresh(
+            resources.database,
+            resources.tokens,
+            partial(_revoked, resources),
+            refresh_token=body.refresh_token,
+            days=resources.settings.refresh_token_days,
+        )
     return json_response(pair.model_dump(), headers=UNSEEN)
 
 

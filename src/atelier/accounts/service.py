@@ -25,7 +25,7 @@ from atelier.errors import Conflict, PreconditionFailed, Unauthenticated
 from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import idempotency
-from atelier.http.ratelimit import LoginLimit, login_key
+from atelier.http.ratelimit import Kind, Limits
 from atelier.wire.idempotency import scope
 
 Forget = Callable[[AsyncSession, int], Awaitable[None]]
@@ -57,17 +57,17 @@ class AddressTaken(Conflict):
 async def register(
     database: Database,
     passwords: Passwords,
+    limits: Limits,
     *,
     email: str,
     password: str,
+    client: str,
     before_commit: Callable[[AsyncSession, User], Awaitable[None]],
 ) -> User:
-    """Make an account. `email` is in its normal form. Raises AddressTaken."""
-    user = {
-        "email": email,
-        "email_folded": folded(email),
-        "password_hash": await passwords.hash(password),
-    }
+    """Make an account. `email` is in its normal form. Raises AddressTaken, TooManyRequests."""
+    async with limits.attempt(Kind.REGISTRATION, client=client):
+        password_hash = await passwords.hash(password, client)
+    user = {"email": email, "email_folded": folded(email), "password_hash": password_hash}
     async with database.session() as session:
         made: User | None = await session.scalar(
             insert(User)
@@ -89,7 +89,7 @@ async def login(
     database: Database,
     tokens: Tokens,
     passwords: Passwords,
-    limit: LoginLimit,
+    limits: Limits,
     *,
     username: str,
     password: str,
@@ -99,21 +99,17 @@ async def login(
     """A pair of tokens of a new family that lives `days`.
 
     An unknown user costs the same work as a wrong password. Raises WrongCredentials, and
-    TooManyRequests after too many failures of this address from this client.
+    TooManyRequests after too many failures of this address from this client network, or too many
+    attempts of the network.
     """
     email = _folded_or_none(username)
-    key = login_key(email or username, client)
-    async with limit.turn(key):
-        await limit.check(key)
+    async with limits.attempt(Kind.SIGN_IN, client=client, account=email or username):
         user = await _by_email(database, email)
-        if (
-            not await passwords.verify(user.password_hash if user else None, password)
-            or user is None
-        ):
-            await limit.failed(key)
+        encoded = user.password_hash if user else None
+        if not await passwords.verify(encoded, password, client) or user is None:
             raise WrongCredentials
     renewed = (
-        await passwords.hash(password)
+        await passwords.hash(password, client)
         if passwords.outdated(user.password_hash)
         else user.password_hash
     )

@@ -24,6 +24,7 @@ from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
 from atelier.observe import tracing
 from atelier.observe.logs import RequestIds, request_id
+from atelier.wire.networks import plain_address
 
 if TYPE_CHECKING:
     from atelier.http.metrics import Metrics
@@ -269,7 +270,13 @@ class _Exchange:
             client = scope.get("client") or ("-",)
             path = (scope.get("raw_path") or b"-").decode("latin-1")
             access.log(
-                level, "%s %s %s %d %.1f ms", client[0], method, path, status, seconds * 1000
+                level,
+                "%s %s %s %d %.1f ms",
+                plain_address(client[0]),
+                method,
+                path,
+                status,
+                seconds * 1000,
             )
 
     def _route(self) -> str:

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from atelier.http.middleware import REFUSED
 from atelier.http.pace import Pace, bytes_taken
 from atelier.http.problems import from_status
+from atelier.wire.networks import plain_address
 from atelier.wire.quota import RETRY_SECONDS, Quota
 from atelier.wire.sockets import reset
 
@@ -67,6 +68,10 @@ class Protocol(HttpToolsProtocol):
     ) -> None:
         """Begin to wait for the first request; refuse a connection above the quota unread."""
         super().connection_made(transport)
+        if self.client is not None:
+            # On `::` the kernel writes IPv4 clients as IPv6; by their own addresses proxies are
+            # recognised, limits counted and lines logged.
+            self.client = (plain_address(self.client[0]), self.client[1])
         if self._quota is not None and self.client is not None:
             why = self._quota.take(self.client[0])
             if why is not None:

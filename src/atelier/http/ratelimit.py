@@ -1,91 +1,177 @@
-"""The limit of failed sign-ins: a moving window in Redis, per address and client.
+"""The limits of attempts to sign in and of everything else that costs a password's hash.
 
-Without Redis signing in works, and the log says that it is unguarded.
+Each is judged before anything is hashed: a client network's attempts, an account's failures from
+one network, and an account's failures from everywhere. The page docs/reference/limits.md is made
+from the constants.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
-import logging
-import math
-import time
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import StrEnum
 from weakref import WeakValueDictionary
 
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits import RateLimitItem, RateLimitItemPerMinute
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from starlette.requests import HTTPConnection
 
-from atelier.errors import TooManyRequests
-
-T = TypeVar("T")
+from atelier.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
+from atelier.http.windows import Windows
+from atelier.observe.metrics import SIGN_INS
+from atelier.wire.networks import client_network
 
 PREFIX = "atelier:logins"
-REDIS_SECONDS = 1.0  # a sign-in waits no longer than this for the limit
-IPV6_NETWORK_BITS = 64  # one site or machine: a client with one of its addresses has them all
-
-log = logging.getLogger(__name__)
 
 
-class LoginLimit:
-    """At most `per_minute` failures within any minute, for each key."""
+class Kind(StrEnum):
+    """What is attempted; each is counted for itself."""
 
-    def __init__(self, redis: Redis, per_minute: int) -> None:
-        pool: Any = (
-            redis.connection_pool
-        )  # the storage's annotation leaves pools out, its documentation does not
-        storage = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix=PREFIX, connection_pool=pool
-        )
-        self._limiter = MovingWindowRateLimiter(storage)
-        self._limit = RateLimitItemPerMinute(per_minute)
+    SIGN_IN = "sign-in"
+    REGISTRATION = "registration"
+    CHANGE = "change of a password"
+    RESET = "reset of a password"
+    REFRESH = "refresh"
+
+
+# Attempts a minute of one client network, in multiples of the setting `sign_ins_per_minute`.
+NETWORK_SHARES = {
+    Kind.SIGN_IN: 1,
+    Kind.REGISTRATION: 1,
+    Kind.CHANGE: 1,
+    Kind.RESET: 1,
+    Kind.REFRESH: 10,  # hashes no password; every open session of an office refreshes
+}
+# An account whose failures come from many networks: a stranger's attempt is delayed, by so much
+# for each failure beyond the free ones.
+ACCOUNT_MINUTES = 15  # the window in which failures are counted
+ACCOUNT_FREE_FAILURES = 10
+ACCOUNT_DELAY_STEP_SECONDS = 0.5
+ACCOUNT_DELAY_MAX_SECONDS = 10.0
+KNOWN_DAYS = 30  # for which a network that has signed in to an account is no stranger to it
+
+_ACCOUNT = RateLimitItemPerMinute(
+    ACCOUNT_FREE_FAILURES + round(ACCOUNT_DELAY_MAX_SECONDS / ACCOUNT_DELAY_STEP_SECONDS),
+    ACCOUNT_MINUTES,
+    namespace="ACCOUNT",
+)
+
+
+class Limits:
+    """The limits of one API process, shared with the others through Redis."""
+
+    def __init__(
+        self, redis: Redis, *, failures_per_minute: int, attempts_per_minute: int
+    ) -> None:
+        self._redis = redis
+        self._windows = Windows(redis, PREFIX)
+        self._failures = RateLimitItemPerMinute(failures_per_minute)
+        self._attempts = {
+            kind: RateLimitItemPerMinute(attempts_per_minute * share, namespace=kind.name)
+            for kind, share in NETWORK_SHARES.items()
+        }
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def turn(self, key: str) -> asyncio.Lock:
-        """Sign-ins of one key take turns: no burst passes between check and failure."""
-        return self._turns.setdefault(key, asyncio.Lock())
+    @asynccontextmanager
+    async def attempt(
+        self, kind: Kind, *, client: str, account: str | None = None
+    ) -> AsyncIterator[None]:
+        """Make one attempt inside; it has failed when Unauthenticated or Forbidden leaves it.
 
-    async def check(self, key: str) -> None:
-        """Raises TooManyRequests when `key` has failed too often."""
-        if await _answer(self._limiter.test(self._limit, key)) is not False:
-            return
-        stats = await _answer(self._limiter.get_window_stats(self._limit, key))
-        wait = math.ceil(stats.reset_time - time.time()) if stats else 60
-        raise TooManyRequests("Too many failed sign-ins; wait.", retry_after=max(1, wait))
+        `client` is an address. `account` is the folded address that was typed, whether anyone has
+        it or not; leave it out where the attempt does not try a password. Raises TooManyRequests.
+        """
+        with _counted(kind):
+            network = client_network(client)
+            await self._require(
+                await self._windows.hit(self._attempts[kind], _digest(network)),
+                self._attempts[kind],
+                _digest(network),
+                "Too many attempts from your network; wait.",
+            )
+            if account is None:
+                yield
+                return
+            # Attempts of one key take turns: no burst passes between check and failure.
+            key = _digest(account, network)
+            turn = self._turns.setdefault(key, asyncio.Lock())
+            async with turn, self._trying(_digest(account), key):
+                yield
 
-    async def failed(self, key: str) -> None:
-        """Count one failure."""
-        await _answer(self._limiter.hit(self._limit, key))
+    @asynccontextmanager
+    async def _trying(self, account: str, key: str) -> AsyncIterator[None]:
+        """Try a password of an account from the network of `key`."""
+        await self._require(
+            await self._windows.has_room(self._failures, key),
+            self._failures,
+            key,
+            "Too many failed sign-ins; wait.",
+        )
+        await self._slow_down(account, key)
+        try:
+            yield
+        except (Unauthenticated, Forbidden):
+            await self._windows.hit(self._failures, key)
+            await self._windows.hit(_ACCOUNT, account)
+            raise
+        seconds = KNOWN_DAYS * 24 * 3600
+        await self._windows.ask(lambda: self._redis.set(_known(key), 1, ex=seconds))
+
+    async def _require(self, has_room: bool, limit: RateLimitItem, key: str, detail: str) -> None:
+        if not has_room:
+            wait = await self._windows.wait_seconds(limit, key)
+            raise TooManyRequests(detail, retry_after=wait)
+
+    async def _slow_down(self, account: str, key: str) -> None:
+        """Wait, if others have failed at this account and nobody of this network has signed in.
+
+        Nobody is refused here: else an attacker could lock the owner out.
+        """
+        seconds = delay_seconds(await self._windows.count(_ACCOUNT, account))
+        if seconds and not await self._windows.ask(lambda: self._redis.exists(_known(key))):
+            await asyncio.sleep(seconds)
 
 
-async def _answer(question: Awaitable[T]) -> T | None:
-    """Redis's answer; None without one."""
+def delay_seconds(failures: int) -> float:
+    """Return the delay of a stranger's attempt at an account after so many failures."""
+    beyond = max(0, failures - ACCOUNT_FREE_FAILURES)
+    return min(beyond * ACCOUNT_DELAY_STEP_SECONDS, ACCOUNT_DELAY_MAX_SECONDS)
+
+
+def client_of(connection: HTTPConnection) -> str:
+    """Return the address of the client of a request, as `attempt` and `Passwords` want it."""
+    return connection.client.host if connection.client else ""
+
+
+@contextmanager
+def _counted(kind: Kind) -> Iterator[None]:
+    """Count what comes of a sign-in."""
+    outcome = "ok"
     try:
-        async with asyncio.timeout(REDIS_SECONDS):
-            return await question
-    except (RedisError, OSError, TimeoutError) as error:
-        log.warning("failed sign-ins are not limited: %s: %s", type(error).__name__, error)
-        return None
+        yield
+    except Unauthenticated:
+        outcome = "wrong"
+        raise
+    except TooManyRequests:
+        outcome = "throttled"
+        raise
+    except Unavailable:
+        outcome = "busy"
+        raise
+    except BaseException:
+        outcome = ""
+        raise
+    finally:
+        if outcome and kind is Kind.SIGN_IN:
+            SIGN_INS.labels(outcome).inc()
 
 
-def login_key(address: str, client: str) -> str:
-    """One key per address and client; a digest, so that Redis holds no addresses."""
-    return hashlib.sha256(f"{address}\0{network(client)}".encode(errors="replace")).hexdigest()
+def _known(key: str) -> str:
+    return f"{PREFIX}:known:{key}"
 
 
-def network(client: str) -> str:
-    """The client's address; of IPv6 the network."""
-    try:
-        ip = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    return (
-        str(ipaddress.ip_network((ip, IPV6_NETWORK_BITS), strict=False))
-        if ip.version == 6
-        else client
-    )
+def _digest(*parts: str) -> str:
+    """One key for these; a digest, so that Redis holds no addresses."""
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from atelier.blobs import Blobs
     from atelier.database import Database
-    from atelier.http.ratelimit import LoginLimit
+    from atelier.http.ratelimit import Limits
     from atelier.queue import Queue
     from atelier.settings import Settings
 
@@ -47,7 +47,7 @@ class Resources:
     cache: Cache
     tokens: Tokens
     authenticator: Authenticator
-    logins: LoginLimit
+    limits: Limits
     process_queue: Queue
     uploads: Uploads
     passwords: Passwords = field(default_factory=Passwords)

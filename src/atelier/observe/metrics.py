@@ -126,6 +126,12 @@ RECEIVED = Counter(
 CACHE = Counter(
     "atelier_cache_lookups", "Look-ups in the cache.", ("kind", "result"), registry=REGISTRY
 )
+SIGN_INS = Counter(
+    "atelier_sign_ins",
+    "Attempts to sign in, by what came of them: ok, wrong, throttled (429) or busy (503).",
+    ("outcome",),
+    registry=REGISTRY,
+)
 CONNECTIONS = Gauge(
     "atelier_database_connections", "Connections in use.", ("pool",), registry=REGISTRY
 )

@@ -34,7 +34,7 @@ from atelier.http.credentials import authenticate
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
-from atelier.http.ratelimit import LoginLimit
+from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
@@ -164,7 +164,11 @@ def open_resources(settings: Settings) -> Resources:
         cache=cache,
         tokens=tokens,
         authenticator=Authenticator(tokens, Credentials(database, settings.refresh_token_days)),
-        logins=LoginLimit(redis, settings.logins_per_minute),
+        limits=Limits(
+            redis,
+            failures_per_minute=settings.logins_per_minute,
+            attempts_per_minute=settings.sign_ins_per_minute,
+        ),
         process_queue=bootstrap.process_queue(settings, redis),
         uploads=Uploads(settings.upload_limit),
         forget=(images_service.forget, tasks_service.forget, forget_files),

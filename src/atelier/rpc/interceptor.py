@@ -26,6 +26,7 @@ from atelier.auth import Right, has
 from atelier.observe.logs import RequestIds, request_id
 from atelier.observe.metrics import CALL_SECONDS, CALLS, STREAMS
 from atelier.rpc.errors import status_of
+from atelier.wire.networks import plain_address
 
 if TYPE_CHECKING:
     from atelier.auth import Authenticator, Principal
@@ -186,7 +187,7 @@ def _client(peer: str) -> str:
     family, _, address = peer.partition(":")
     if family not in {"ipv4", "ipv6"}:
         return peer
-    return unquote(address).rpartition(":")[0].strip("[]")
+    return plain_address(unquote(address).rpartition(":")[0].strip("[]"))
 
 
 def _or_ready(serialize: Callable[[Any], bytes]) -> Callable[[Message | bytes], bytes]:

@@ -159,6 +159,13 @@ class Settings(BaseSettings):
         ge=1,
         description="Failed logins a minute per address and client before 429.",
     )
+    sign_ins_per_minute: int = Field(
+        60,
+        ge=1,
+        description="Attempts a minute of one client network to sign in, right ones too, before "
+        "429; as many to register, to change and to reset a password, ten times as many to "
+        "refresh.",
+    )
 
     body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
     upload_limit: int = Field(

@@ -1,7 +1,7 @@
 """Connections that clients hold open to one process: so many of one network, so many in all.
 
-A client is an IPv4 address, or an IPv6 network of 64 bits: as a rule one subscriber has all of
-it. A proxy that is trusted stands for many clients and counts in the total only.
+A client is what `networks` counts as one. A proxy that is trusted stands for many clients and
+counts in the total only.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_address, ip_network
+
+from atelier.wire.networks import client_network, plain_address
 
 RETRY_SECONDS = 20  # suggested to who is refused: idle connections have been closed by then
 LOG_SECONDS = 60.0  # between two log lines about refusals
-_CLIENT_BITS = 64  # of an IPv6 address
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,7 @@ class Quota:
     def _is_proxy(self, address: str) -> bool:
         if not self._proxies:
             return False
-        ip = ip_address(address)
-        ip = (isinstance(ip, IPv6Address) and ip.ipv4_mapped) or ip
+        ip = ip_address(plain_address(address))
         return any(ip in proxy for proxy in self._proxies)
 
     def _refuse(self, why: Refused, client: str) -> Refused:
@@ -79,13 +79,3 @@ class Quota:
                 self.open,
             )
         return why
-
-
-def client_network(address: str) -> str:
-    """The IPv4 address, also of one that IPv6 maps, or the first 64 bits of an IPv6 address."""
-    if ":" not in address:
-        return address
-    ip = IPv6Address(address.partition("%")[0])
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(int(ip) >> _CLIENT_BITS << _CLIENT_BITS)}/{_CLIENT_BITS}"
