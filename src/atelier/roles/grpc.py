@@ -48,6 +48,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             {SERVICE: servicer.add_to},
             share_port=settings.grpc_workers > 1,
             connections=most_connections(),
+            streams_per_user=settings.watch_limit,
         )
         port = server.listen(settings.host, settings.grpc_port)
         checks: dict[str, health.Check] = {

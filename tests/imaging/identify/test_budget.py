@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -23,25 +24,29 @@ MOST_LINES = 100 * STEPS
 REFUSALS = (BadPicture, NotAnImage, TooManyPixels)
 
 
+Tracer = Callable[[FrameType, str, Any], Any]
+
+
 class Counting:
     """Counts the lines that the parsers run, and stops them beyond the limit."""
 
     def __init__(self, most: int) -> None:
         self.lines, self._most = 0, most
 
-    def __call__(self, frame: FrameType, event: str, _: Any) -> Counting | None:
+    def trace(self, frame: FrameType, event: str, _: Any) -> Tracer | None:
+        """As `sys.settrace` calls it."""
         if "/imaging/identify/" not in frame.f_code.co_filename:
             return None
         self.lines += event == "line"
         if self.lines > self._most:
             raise AssertionError(f"more than {self._most} lines")
-        return self
+        return self.trace
 
 
 def bounded(data: bytes, most: int = MOST_LINES) -> None:
     """Probes `data`, and counts."""
     budget, before = Budget(), sys.gettrace()
-    sys.settrace(Counting(most))
+    sys.settrace(Counting(most).trace)
     try:
         probe(data, budget=budget)
     except REFUSALS:
@@ -110,7 +115,7 @@ def test_the_first_profile_is_the_one() -> None:
 
 
 def test_what_tells_no_size_within_the_budget_is_refused() -> None:
-    """The size is needed: a flood in front of it is no picture. Behind it, metadata is left out."""
+    """A flood in front of the size is no picture; metadata behind a flood is left out."""
     with pytest.raises(BadPicture):
         probe(hostile.HOSTILE["jpeg-empty-segments"]())
     assert probe(hostile.HOSTILE["jpeg-empty-segments-after"]()).width == 9
