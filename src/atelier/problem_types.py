@@ -203,7 +203,8 @@ IMAGES = {
     "bad-picture": ProblemType(
         "The picture is damaged and cannot be decoded",
         415,
-        "The file is a picture, but it is damaged and cannot be decoded.",
+        "The file is a picture, but it is damaged and cannot be decoded, or its header is so long "
+        "that its size is not found.",
     ),
     "queue-full": ProblemType(
         "Too many jobs are waiting",

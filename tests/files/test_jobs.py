@@ -16,7 +16,7 @@ from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
 from atelier.files import celery_app, django_setup, garbage, inspector, jobs, service
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
-from atelier.sandbox.failures import DecodeTimeout
+from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout
 from atelier.up.engines import start_valkey
 from tests.files.conftest import make
 
@@ -135,18 +135,24 @@ def test_a_file_that_cannot_be_processed_fails_with_a_reason(
     assert failed.error["detail"]
 
 
+@pytest.mark.parametrize(
+    ("failure", "attempts"),
+    [
+        (DecodeTimeout("Decoding took longer than 5 s."), 2),
+        (DecodeMemory("Decoding needs more than 9 MiB of memory."), 2),
+        (DecodeCrashed("The decoder crashed (SIGSEGV)."), 4),
+        (DecodeFailed("The decoder failed on this content."), 4),
+    ],
+)
 def test_a_decoder_that_fails_is_tried_again_and_then_given_up(
-    file: File, settings: Settings
+    file: File, failure: DecodeFailed, attempts: int
 ) -> None:
-    """When time or memory is short, the job is offered again until its attempts are used up."""
-    for attempt in range(settings.job_attempts):
+    """After a limit of time or memory once more, since the next try meets it, too."""
+    for attempt in range(attempts):
         assert fresh(file).status == "queued", attempt
-        jobs.run(file.pk, 1, raising(DecodeTimeout("Decoding took longer than 5 s.")))
-    assert fresh(file).error == {
-        "reason": "decode-timeout",
-        "detail": "Decoding took longer than 5 s.",
-    }
-    assert jobs.waiting() == settings.job_attempts - 1
+        jobs.run(file.pk, 1, raising(failure))
+    assert fresh(file).error == {"reason": failure.slug, "detail": failure.detail}
+    assert jobs.waiting() == attempts - 1
 
 
 def test_a_file_that_kills_its_worker_is_given_up(file: File, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import json
@@ -230,6 +231,8 @@ HOSTILE: dict[str, tuple[bytes, str | None]] = {
     "xz without its end": (samples.COMPRESSED_TARS["xz"][:100], "bad-archive"),
     "gzip of rubbish": (b"\x1f\x8b\x08" + b"\xff" * 100, "bad-archive"),
     "tar with a negative size": (samples.TAR[:124] + b"\xff" * 12 + samples.TAR[136:], None),
+    "too many gzip streams": (gzip.compress(b"") * 100_001, "too-many-entries"),
+    "too many bzip2 streams": (bz2.compress(b"") * 100_001, "too-many-entries"),
     "many entries": (b"PK\x03\x04" + b"PK\x01\x02" * 100_001, "too-many-entries"),
     "half a picture": (PHOTO[: len(PHOTO) // 2], "bad-picture"),
     "a header of a picture": (b"\xff\xd8\xff", "bad-picture"),

@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE_SECONDS, eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from fastapi import FastAPI
     from redis.asyncio import Redis
 
 PHOTOS = Path(__file__).parents[1] / "photos"
@@ -39,11 +40,17 @@ def settings(tmp_path: Path, database_url: str, redis_url: str, redis: Redis) ->
 
 
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[httpx2.ASGITransport]:
+async def application(settings: Settings) -> AsyncIterator[FastAPI]:
     """The application, started and stopped."""
-    application = api.build(settings)
-    async with application.router.lifespan_context(application):
-        yield httpx2.ASGITransport(application)
+    made = api.build(settings)
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+@pytest.fixture
+def app(application: FastAPI) -> httpx2.ASGITransport:
+    """The application, as clients reach it."""
+    return httpx2.ASGITransport(application)
 
 
 class Person:

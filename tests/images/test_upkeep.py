@@ -30,6 +30,7 @@ from atelier.images import archive, jobs
 from atelier.imaging.fontfiles import BUNDLED
 from atelier.imaging.recipe import Rendition
 from atelier.roles.processor import Captions, Processor
+from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeTimeout
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -288,6 +289,39 @@ async def test_a_dead_job_fails_its_picture_and_can_be_sent_again(
     body = next(iter(fields.values()))
     assert b"not-processed" in body
     assert b"/secret/path" not in body
+
+
+class Hungry:
+    """A sandbox whose child is always killed for its limit."""
+
+    def __init__(self, failure: DecodeFailed) -> None:
+        self._failure = failure
+
+    async def call(self, *_: object) -> None:
+        """Fail."""
+        raise self._failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "tried"), [(DecodeTimeout("slow"), 2), (DecodeCrashed("dead"), 4)]
+)
+async def test_a_limit_is_met_twice_and_a_crash_as_often_as_there_are_attempts(
+    settings: Settings, redis: Redis, failure: DecodeFailed, tried: int
+) -> None:
+    """The picture fails with the reason after so many deliveries of its job."""
+    blobs, store = DirectoryBlobs(settings.blobs_folder), bootstrap.store_queue(settings, redis)
+    captions = Captions(settings, BUNDLED)
+    processor = Processor(settings, blobs, Hungry(failure), store, captions)  # type: ignore[arg-type]
+    message = ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "", b"picture")
+    job = _Job(encode(message))
+    for deliveries in range(1, tried):
+        job.deliveries = deliveries
+        with pytest.raises(type(failure)):
+            await processor.process(job)  # type: ignore[arg-type]
+    job.deliveries = tried
+    await processor.process(job)  # type: ignore[arg-type]
+    [(_, fields)] = await redis.xrange("store")
+    assert failure.slug.encode() in next(iter(fields.values()))
 
 
 async def test_a_missing_mount_is_no_deletion(

@@ -20,7 +20,7 @@ from atelier.files.inspectors import Inspection
 from atelier.files.models import File, Status
 from atelier.observe import tracing
 from atelier.observe.metrics import QUEUE_JOBS
-from atelier.sandbox.failures import DecodeFailed
+from atelier.sandbox.failures import DecodeFailed, attempts
 
 NAME = "atelier.files.process"
 REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, without one long lock
@@ -70,7 +70,7 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
         return "put-off"
     except (DecodeFailed, Invalid, Unsupported) as error:
         reason, detail = service.failure(error)
-        if not isinstance(error, DecodeFailed) or file.attempts >= limit:
+        if not isinstance(error, DecodeFailed) or file.attempts >= attempts(error, limit):
             return _fail(file, reason, detail)
         said = "file %d: attempt %d failed, again soon: %s: %s"
         log.warning(said, file.pk, file.attempts, reason, detail)

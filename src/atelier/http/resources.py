@@ -9,6 +9,7 @@ Opens and closes nothing itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache
 
+PROBERS = 2  # threads that look at headers, which takes at most some tens of milliseconds
+
 
 @dataclass(slots=True, kw_only=True)
 class Resources:
@@ -51,6 +54,10 @@ class Resources:
     process_queue: Queue
     uploads: Uploads
     passwords: Passwords = field(default_factory=Passwords)
+    # Of their own: bad pictures must not hold the threads that read files and send metrics.
+    probers: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(PROBERS, "prober")
+    )
     memory: Memory = field(default_factory=lambda: Memory(MEMORY_BYTES))
     forget: tuple[Forget, ...] = ()
 

@@ -188,6 +188,7 @@ async def _upload(request: Request, user: Principal, res: Resources, key: str | 
                 res.database,
                 res.blobs,
                 settings,
+                res.probers,
                 owner_id=user.user_id,
                 original=original,
                 words=words,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -95,6 +96,7 @@ async def create(
     database: Database,
     blobs: Blobs,
     settings: Settings,
+    probers: Executor,
     *,
     owner_id: int,
     original: Original,
@@ -107,7 +109,10 @@ async def create(
     job.
     """
     received_at = utcnow()
-    seen = await asyncio.to_thread(_probe, original.content, Limits(pixels=settings.pixel_limit))
+    limits = Limits(pixels=settings.pixel_limit)
+    seen = await asyncio.get_running_loop().run_in_executor(
+        probers, _probe, original.content, limits
+    )
     key = new_key("images", f"original.{EXTENSIONS[seen.format]}")
     await garbage.intend(database, [key], INTENT)
     await blobs.put(key, original.content)

@@ -169,6 +169,12 @@ CALL_SECONDS = Histogram(
     buckets=CALL_BUCKETS,
     registry=REGISTRY,
 )
+CALLS_REFUSED = Counter(
+    "atelier_grpc_refused",
+    "gRPC calls refused because their client or user has too many open.",
+    ("budget",),
+    registry=REGISTRY,
+)
 STREAMS = Gauge(
     "atelier_grpc_open_streams", "Streams that are open.", ("method",), registry=REGISTRY
 )

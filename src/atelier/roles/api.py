@@ -134,6 +134,7 @@ def build(settings: Settings) -> FastAPI:
         finally:
             await end(following, present)
             resources.passwords.close()
+            resources.probers.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(django.close)
             await resources.cache.close()
             await resources.database.close()

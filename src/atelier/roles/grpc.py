@@ -49,6 +49,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             rights=RIGHTS,
             share_port=settings.grpc_workers > 1,
             connections=most_connections(),
+            streams_per_user=settings.watch_limit,
         )
         port = server.listen(settings.host, settings.grpc_port)
         checks: dict[str, health.Check] = {

@@ -26,6 +26,7 @@ from atelier.observe import health, systemd, tracing
 from atelier.observe.metrics import SANDBOX_ENDS
 from atelier.queue import Job, Queue, QueueFull, Reject
 from atelier.roles import log_events, run_role, worker_name
+from atelier.sandbox.failures import attempts
 from atelier.sandbox.sandbox import DecodeFailed, Sandbox
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
@@ -142,7 +143,7 @@ class Processor:
         try:
             outcome = await self._render(message)
         except DecodeFailed as failure:
-            if job.deliveries < self._attempts:
+            if job.deliveries < attempts(failure, self._attempts):
                 raise
             outcome = messages.RejectImage(
                 message.image_id, message.version, failure.slug, failure.detail

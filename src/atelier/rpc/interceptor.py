@@ -12,21 +12,30 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import unquote
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc.aio import ServicerContext
 from grpc_status.rpc_status import to_status
 
 from atelier.auth import Right, has
+from atelier.errors import Malformed
 from atelier.observe.logs import RequestIds, request_id
 from atelier.observe.metrics import CALL_SECONDS, CALLS, STREAMS
+from atelier.rpc.budgets import (
+    OPEN_CALLS,
+    OPEN_CALLS_OF_CLIENT,
+    OPEN_STREAMS,
+    OPEN_STREAMS_OF_CLIENT,
+    USER_CALLS,
+    Places,
+)
 from atelier.rpc.errors import status_of
-from atelier.wire.networks import plain_address
+from atelier.wire.networks import client_network, plain_address
 
 if TYPE_CHECKING:
     from atelier.auth import Authenticator, Principal
@@ -37,6 +46,7 @@ Behaviour: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
 AUTHORIZATION, REQUEST_ID = "authorization", "x-request-id"  # metadata keys are lower case
 AGAIN_SECONDS = 60.0  # between looks whether the token of an open stream is still good
+MESSAGE_SECONDS = 10.0  # for a call's one message to come: the call has a place until then
 
 access = logging.getLogger("atelier.access")
 caller: ContextVar[Principal] = ContextVar("caller")  # on whose behalf a method runs
@@ -55,9 +65,22 @@ class Interceptor(grpc.aio.ServerInterceptor):
         authenticator: Authenticator,
         open_services: Collection[str] = (),
         rights: Mapping[str, Right] | None = None,
+        *,
+        streams_per_user: int = 16,
     ) -> None:
         self._authenticator = authenticator
         self._rights = rights or {}
+        self._user_calls = Places("user_calls", "calls", each=USER_CALLS)
+        self._user_streams = Places("user_streams", "streams", each=streams_per_user)
+        self._open_calls = Places(
+            "open_calls", "such calls", each=OPEN_CALLS_OF_CLIENT, total=OPEN_CALLS
+        )
+        self._open_streams = Places(
+            "open_streams",
+            "streams of health and reflection",
+            each=OPEN_STREAMS_OF_CLIENT,
+            total=OPEN_STREAMS,
+        )
         self._open = tuple(f"/{service}/" for service in open_services)
         self._guarded: dict[str, Handler] = {}
         self._ids = RequestIds()
@@ -74,18 +97,29 @@ class Interceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:  # gRPC answers by itself, without an interceptor
             access.info("- gRPC %.200s UNIMPLEMENTED 0.0 ms", details.method)
-        if handler is None or details.method.startswith(self._open):
-            return handler
+        if handler is None:
+            return None
         return self._guarded.setdefault(details.method, self._guard(handler, details.method))
 
     def _guard(self, handler: Handler, path: str) -> Handler:
         arity = f"{_ARITY[handler.request_streaming]}_{_ARITY[handler.response_streaming]}"
         behaviour = getattr(handler, arity)
+        is_open = path.startswith(self._open)
         if inspect.isasyncgenfunction(behaviour):
-            raise TypeError(f"{behaviour.__qualname__} yields; it should use context.write")
-        wrap = self._streaming if handler.response_streaming else self._unary
-        guarded = wrap(behaviour, path)
-        make = getattr(grpc, f"{arity}_rpc_method_handler")
+            if not is_open:
+                raise TypeError(f"{behaviour.__qualname__} yields; it should use context.write")
+            behaviour = _written(behaviour)
+        if not handler.request_streaming:
+            behaviour = _with_one_message(behaviour)
+        if is_open:
+            places = self._open_streams if handler.response_streaming else self._open_calls
+            guarded = _unauthenticated(behaviour, places)
+        else:
+            wrap = self._streaming if handler.response_streaming else self._unary
+            guarded = wrap(behaviour, path)
+        # For a handler of one message gRPC waits for that message before it calls anything: such
+        # a call would hold a place without a token and without an end.
+        make = getattr(grpc, f"stream_{_ARITY[handler.response_streaming]}_rpc_method_handler")
         return cast(
             "Handler",
             make(
@@ -103,10 +137,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
             began = time.perf_counter()
             try:
                 value = self._begin(context)
-                principal = known(value) or await self._authenticator.authenticate(value)
-                has(principal, right)
-                caller.set(principal)
-                return await behaviour(request, context)
+                user = known(value) or await self._authenticator.authenticate(value)
+                has(user, right)
+                caller.set(user)
+                with self._user_calls.place(user.user_id):
+                    return await behaviour(request, context)
             except Exception as error:
                 await _abort(context, error)
             finally:
@@ -124,10 +159,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
             began = time.perf_counter()
             try:
                 value = self._begin(context)
-                principal = await self._authenticator.authenticate(value)
-                has(principal, right)
-                caller.set(principal)
-                with streams.track_inprogress():
+                user = await self._authenticator.authenticate(value)
+                has(user, right)
+                caller.set(user)
+                with self._user_streams.place(user.user_id), streams.track_inprogress():
                     await self._while_welcome(
                         asyncio.ensure_future(behaviour(request, context)), value
                     )
@@ -160,6 +195,47 @@ class Interceptor(grpc.aio.ServerInterceptor):
             await asyncio.wait({streaming})
 
 
+def _unauthenticated(behaviour: Behaviour, places: Places) -> Behaviour:
+    """A method of a service that is open to everybody, as often as there are places for it."""
+
+    async def call(requests: Any, context: Context) -> Any:
+        try:
+            with places.place(_network(context.peer())):
+                return await behaviour(requests, context)
+        except Exception as error:
+            await _abort(context, error)
+
+    return call
+
+
+def _with_one_message(behaviour: Behaviour) -> Behaviour:
+    """A method of one message, called once it is there."""
+
+    async def call(_: Any, context: Context) -> Any:
+        try:
+            async with asyncio.timeout(MESSAGE_SECONDS):
+                message = await context.read()
+        except TimeoutError:
+            raise Malformed(f"No message came within {MESSAGE_SECONDS:g} seconds.") from None
+        except DecodeError:
+            raise Malformed("The message is not one of this method.") from None
+        if message is grpc.aio.EOF:
+            raise Malformed("The call has no message.")
+        return await behaviour(message, context)
+
+    return call
+
+
+def _written(generate: Callable[[Any, Context], AsyncIterator[Any]]) -> Behaviour:
+    """A method that yields, as one that writes."""
+
+    async def call(request: Any, context: Context) -> None:
+        async for answer in generate(request, context):
+            await context.write(answer)
+
+    return call
+
+
 async def _abort(context: Context, error: Exception) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
@@ -188,6 +264,12 @@ def _client(peer: str) -> str:
     if family not in {"ipv4", "ipv6"}:
         return peer
     return plain_address(unquote(address).rpartition(":")[0].strip("[]"))
+
+
+def _network(peer: str) -> str:
+    """The client network of an address; whatever is none of IP is one client."""
+    address = _client(peer)
+    return peer if address == peer else client_network(address)
 
 
 def _or_ready(serialize: Callable[[Any], bytes]) -> Callable[[Message | bytes], bytes]:

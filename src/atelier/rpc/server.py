@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from atelier.errors import AtelierError
 from atelier.observe import systemd
 from atelier.observe.health import bind, pulse
+from atelier.rpc.health import Health
 from atelier.rpc.interceptor import Interceptor
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ METADATA_BYTES = 16 * KIB
 CONCURRENT_CALLS = (
     4_000  # at once in one process, open streams included; RESOURCE_EXHAUSTED beyond
 )
-# One client of many calls waits for a free stream, it is not refused. Calls whose message never
-# comes need no token: without this one connection could hold all that there may be.
+# One client of many calls waits for a free stream, it is not refused.
 STREAMS = 256  # at once on one connection
 HANDSHAKE_SECONDS = 20  # from the connection to the client's SETTINGS frame
 IDLE_SECONDS = 120  # without a call; clients connect anew when they need to
-# A call whose message never comes has no other end, for gRPC tells nobody of it. Watches end with
+# Streams of health and reflection have no other end. Watches end with
 # UNAVAILABLE, as when the server is restarted, and go on at their last position.
 AGE_SECONDS = 3600  # of a connection; gRPC varies it by a tenth
 AGE_GRACE_SECONDS = 60  # for its calls under way
@@ -53,6 +53,7 @@ OPTIONS: dict[str, int] = {
     "grpc.max_connection_age_grace_ms": AGE_GRACE_SECONDS * 1000,
 }
 
+HEALTH = "grpc.health.v1.Health"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -68,13 +69,18 @@ class Server:
         rights: Mapping[str, Right],
         share_port: bool,
         connections: int,
+        streams_per_user: int,
     ) -> None:
         """Serve methods to those who have their right; `connections` at once, no one more.
 
         `rights` are by a method's whole path; one without a right there is refused to everybody.
         """
-        open_services = (health.SERVICE_NAME, reflection.SERVICE_NAME)
-        interceptor = Interceptor(authenticator, open_services, rights)
+        interceptor = Interceptor(
+            authenticator,
+            (HEALTH, reflection.SERVICE_NAME),
+            rights,
+            streams_per_user=streams_per_user,
+        )
         options = OPTIONS | {
             "grpc.so_reuseport": int(share_port),
             "grpc.max_allowed_incoming_connections": connections,
@@ -84,14 +90,14 @@ class Server:
             options=list(options.items()),
             maximum_concurrent_rpcs=CONCURRENT_CALLS,
         )
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         self._names = ("", *services)
         self._shares = share_port
         for add in services.values():
             add(self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+            (*services, HEALTH, reflection.SERVICE_NAME), self._server
         )
 
     def listen(self, host: str, port: int) -> int:
@@ -119,7 +125,7 @@ class Server:
             await stop.wait()
         finally:
             checking.cancel()
-            await self._health.enter_graceful_shutdown()
+            self._health.stop()
             await self._server.stop(grace_seconds)
 
     async def _tell_health(self, check: Callable[[], Awaitable[object]]) -> None:
@@ -133,5 +139,5 @@ class Server:
             else:
                 status = SERVING
             for name in self._names:
-                await self._health.set(name, status)
+                self._health.set(name, status)
             await asyncio.sleep(CHECK_SECONDS)

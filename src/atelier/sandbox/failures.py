@@ -27,3 +27,13 @@ class DecodeCrashed(DecodeFailed):
     """The decoder crashed on this content."""
 
     slug = "decode-crashed"
+
+
+# The same content takes the same time and memory: once more, for a machine that was busy.
+LIMIT_ATTEMPTS = 2
+
+
+def attempts(failure: DecodeFailed, limit: int) -> int:
+    """How often content that failed so may be tried, if others are tried `limit` times."""
+    at_limit = isinstance(failure, DecodeTimeout | DecodeMemory)
+    return min(limit, LIMIT_ATTEMPTS) if at_limit else limit

@@ -260,6 +260,12 @@ class Settings(BaseSettings):
         le=64,
         description="Processes of the gRPC service that share one port.",
     )
+    watch_limit: int = Field(
+        16,
+        ge=1,
+        le=1_000,
+        description="Streams of WatchBooks that one user may have open at a gRPC process.",
+    )
     processor_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,

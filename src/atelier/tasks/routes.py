@@ -241,6 +241,7 @@ async def _create(request: Request, user: Principal, res: Resources, key: str | 
             await service.create(
                 res.database,
                 res.blobs,
+                res.probers,
                 owner_id=user.user_id,
                 picture=picture,
                 meta=meta,

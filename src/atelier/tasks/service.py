@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -84,6 +85,7 @@ class Picture:
 async def create(
     database: Database,
     blobs: Blobs,
+    probers: Executor,
     *,
     owner_id: int,
     picture: Picture,
@@ -95,7 +97,7 @@ async def create(
     Returns the row. Raises Unsupported if the file is no image.
     """
     created_at = utcnow()
-    found = await asyncio.to_thread(_identify, picture.content)
+    found = await asyncio.get_running_loop().run_in_executor(probers, _identify, picture.content)
     key = new_key("tasks", f"image.{found.extension}")
     await garbage.intend(database, [key], INTENT)
     await blobs.put(key, picture.content)

@@ -26,6 +26,9 @@ BOMB_BYTES, BOMB_RATIO = (
 )  # above both it is a bomb: deflate reaches 1032 at best, text about 10
 CENTRAL_RECORD = b"PK\x01\x02"
 CHUNK_BYTES = 256 * 1024
+FIRST_BYTES = 512  # of a stream's input that are given at first; then twice as many each time
+MAGIC_BYTES = 3  # by which a stream is known to follow
+MEMBERS = 100_000  # streams of one file; bgzip makes one of each 64 KiB
 LZMA_MEMORY = 128 * MIB  # of a dictionary; xz -9 needs 65
 ENCRYPTED_FLAG = 1
 TAR_TYPES = {
@@ -141,7 +144,7 @@ def _tar(source: Any, size: int) -> dict[str, Any]:
 
 
 def _compressed(content_type: str, data: bytes) -> Inspection:
-    """One compressed stream: a tar archive or a single file."""
+    """Compressed streams: a tar archive or a single file."""
     format_ = content_type.rpartition("/")[2].removeprefix("x-")
     stream = Stream(data, OPENERS[content_type])
     head = stream.read(tarfile.BLOCKSIZE)
@@ -166,28 +169,31 @@ OPENERS: dict[str, Callable[[], Any]] = {
 
 
 class Stream(io.RawIOBase):
-    """The unpacked content of compressed bytes as a file, in flat memory.
+    """The unpacked content of compressed bytes as a file, in flat memory and linear time.
 
-    Raises ArchiveBomb, and EOFError if the bytes are cut off.
+    Streams may follow each other, as `cat a.gz b.gz` makes them. Raises ArchiveBomb,
+    TooManyEntries, and EOFError if the bytes are cut off.
     """
 
     def __init__(self, data: bytes, opener: Callable[[], Any]) -> None:
         self.unpacked = 0
-        self._size = len(data)
-        self._data = data
-        self._place = 0
+        self.members = 1
+        self._data = memoryview(data)
+        self._begins = data[:MAGIC_BYTES]
+        self._place = 0  # of what was not given to a decompressor yet
         self._opener = opener
         self._decompressor = opener()
-        self._ready = b""
-        self._pending = b""  # taken from the data, not yet unpacked
+        self._piece = FIRST_BYTES
+        self._ready = memoryview(b"")
+        self._pending = b""  # given, and not yet unpacked
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes; fewer only at the end."""
         wanted = CHUNK_BYTES if size < 0 else size
-        parts: list[bytes] = []
+        parts: list[memoryview] = []
         while wanted > 0:
             if not self._ready:
-                self._ready = self._more()
+                self._ready = memoryview(self._more())
                 if not self._ready:
                     break
             part, self._ready = self._ready[:wanted], self._ready[wanted:]
@@ -200,10 +206,7 @@ class Stream(io.RawIOBase):
             if self._decompressor.eof and not self._next_stream():
                 return b""
             if not self._pending and self._wants_input():
-                self._pending = self._data[self._place : self._place + CHUNK_BYTES]
-                self._place += len(self._pending)
-                if not self._pending:
-                    raise EOFError("the stream is cut off")
+                self._pending = self._take()
             # At the limit of output zlib hands the rest of its input back as `unconsumed_tail`;
             # bz2 and lzma keep it and clear `needs_input`.
             given, self._pending = self._pending, b""
@@ -211,20 +214,36 @@ class Stream(io.RawIOBase):
             self._pending = getattr(self._decompressor, "unconsumed_tail", b"")
             if made:
                 self.unpacked += len(made)
-                refuse_bomb(self.unpacked, self._size)
+                refuse_bomb(self.unpacked, len(self._data))
                 return made
+
+    def _take(self) -> bytes:
+        """The next piece of input, each larger than the last.
+
+        What is left of it when a stream ends is copied. Large pieces from the beginning would
+        make that the whole cost of small streams.
+        """
+        taken = bytes(self._data[self._place : self._place + self._piece])
+        if not taken:
+            raise EOFError("the stream is cut off")
+        self._place += len(taken)
+        self._piece = min(2 * self._piece, CHUNK_BYTES)
+        return taken
 
     def _wants_input(self) -> bool:
         return bool(getattr(self._decompressor, "needs_input", True))
 
     def _next_stream(self) -> bool:
         """Go on with the next stream, if one follows; zeros or garbage at the end are padding."""
-        rest = self._decompressor.unused_data + self._pending + self._data[self._place :]
-        self._pending, self._place = b"", len(self._data)
-        if rest[:4] != self._data[:4] or not rest:
+        self._place -= len(self._decompressor.unused_data) + len(self._pending)
+        self._pending = b""
+        if self._data[self._place : self._place + MAGIC_BYTES] != self._begins:
+            self._place = len(self._data)
             return False
-        self._data, self._place = rest, 0
-        self._decompressor = self._opener()
+        self.members += 1
+        if self.members > MEMBERS:
+            raise TooManyEntries(f"The limit is {MEMBERS} streams.")
+        self._decompressor, self._piece = self._opener(), FIRST_BYTES
         return True
 
 

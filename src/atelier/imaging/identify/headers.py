@@ -6,20 +6,21 @@ of them are no image, whatever the file is called.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from atelier.imaging.errors import BadPicture, NotAnImage
+from atelier.imaging.identify.budget import Budget
 from atelier.imaging.identify.tiff import NotTiff, Tiff
 from atelier.imaging.signatures import SIGNATURES
 
 # An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
 MAX_PROFILE_BYTES = 4 << 20
-MAX_CHUNKS = 100_000
-# After this many GIF blocks counting stops; only the first frame is ever decoded.
-MAX_GIF_BLOCKS = 100_000
+# What a decoder, which needs the whole profile and is confined, may spend on a header.
+WHOLE_PROFILE = Budget(inflated=MAX_PROFILE_BYTES, deflated=2 * MAX_PROFILE_BYTES)
 
 
 @dataclass(slots=True)
@@ -39,8 +40,8 @@ class Header:
     tags: dict[str, int] = field(default_factory=dict)
 
 
-def read_header(data: bytes) -> Header:
-    """Reads the header of a picture.
+def read_header(data: bytes, budget: Budget | None = None) -> Header:
+    """Reads the header of a picture within `budget`; without one, its whole profile.
 
     Raises:
         NotAnImage: the first bytes are not those of a supported format.
@@ -50,7 +51,7 @@ def read_header(data: bytes) -> Header:
     if parse is None:
         raise NotAnImage("The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP or TIFF.")
     try:
-        header = parse(data)
+        header = parse(data, budget or replace(WHOLE_PROFILE))
     except NotTiff as error:
         raise NotAnImage(str(error)) from error
     except (struct.error, IndexError, ValueError, OverflowError, zlib.error) as error:
@@ -66,16 +67,19 @@ START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 EXIF_PREFIX, ICC_PREFIX = b"Exif\0\0", b"ICC_PROFILE\0"
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+_AFTER_FILL = re.compile(rb"[^\xff]")
+
+
+def _jpeg_segments(data: bytes, budget: Budget) -> Iterator[tuple[int, bytes]]:
     """Yields (marker, payload) up to the first scan."""
     place = 2
-    for _ in range(MAX_CHUNKS):
+    while budget.spend():
         place = data.find(b"\xff", place)
-        while place >= 0 and data[place] == 0xFF:
-            place += 1
-        if place < 0:
+        # Any number of bytes 0xFF may fill the space before a marker (ITU-T T.81, B.1.1.2).
+        found = _AFTER_FILL.search(data, place) if place >= 0 else None
+        if found is None:
             return
-        marker, place = data[place], place + 1
+        marker, place = data[found.start()], found.end()
         if marker == 0 or marker in STANDALONE_MARKERS:
             continue
         if marker in (START_OF_SCAN, END_OF_IMAGE):
@@ -87,10 +91,10 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         place += length
 
 
-def _jpeg(data: bytes) -> Header:
+def _jpeg(data: bytes, budget: Budget) -> Header:
     header = Header("JPEG")
     profile: dict[int, bytes] = {}
-    for marker, payload in _jpeg_segments(data):
+    for marker, payload in _jpeg_segments(data, budget):
         if marker in START_OF_FRAME and not header.mode:
             header.bits, header.height, header.width, header.channels = struct.unpack_from(
                 ">BHHB", payload
@@ -117,7 +121,7 @@ def _jfif_density(payload: bytes) -> tuple[float, float] | None:
 PNG_MODES = {0: ("L", 1), 2: ("RGB", 3), 3: ("P", 1), 4: ("LA", 2), 6: ("RGBA", 4)}
 
 
-def _png(data: bytes) -> Header:
+def _png(data: bytes, budget: Budget) -> Header:
     if data[12:16] != b"IHDR":
         raise ValueError("no IHDR")
     width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
@@ -128,39 +132,46 @@ def _png(data: bytes) -> Header:
         "PNG", width, height, "1" if mode == "L" and bits == 1 else mode, bits, channels=channels
     )
     place = 33
-    for _ in range(MAX_CHUNKS):
-        if place + 8 > len(data):
-            break
+    once = {b"acTL", b"pHYs", b"eXIf", b"iCCP", b"tRNS"}
+    while place + 8 <= len(data) and budget.spend():
         length, kind = struct.unpack_from(">I4s", data, place)
-        if kind in (b"acTL", b"pHYs", b"eXIf", b"iCCP", b"tRNS"):
-            _png_chunk(header, kind, data[place + 8 : place + 8 + length])
+        if kind in once:
+            once.remove(kind)
+            _png_chunk(header, kind, data[place + 8 : place + 8 + length], budget)
         place += length + 12
     return header
 
 
-def _png_chunk(header: Header, kind: bytes, payload: bytes) -> None:
+def _png_chunk(header: Header, kind: bytes, payload: bytes, budget: Budget) -> None:
     if kind == b"acTL":
         header.frames = max(1, struct.unpack_from(">I", payload)[0])
     elif kind == b"pHYs":
         x, y, unit = struct.unpack_from(">IIB", payload)
         header.dpi = (x * 0.0254, y * 0.0254) if unit == 1 and x and y else None
     elif kind == b"eXIf":
-        header.exif = header.exif or payload.removeprefix(EXIF_PREFIX)
+        header.exif = payload.removeprefix(EXIF_PREFIX)
     elif kind == b"tRNS":
         header.tags["transparency"] = 1
     else:
         name_end = payload.index(b"\0", 0, 80)
-        header.icc = zlib.decompressobj().decompress(payload[name_end + 2 :], MAX_PROFILE_BYTES)
+        header.icc = _inflate(payload[name_end + 2 :], budget)
 
 
-def _webp(data: bytes) -> Header:
+def _inflate(data: bytes, budget: Budget) -> bytes:
+    """The beginning of a compressed profile, as much as `budget` has for it."""
+    given = data[: budget.deflated]
+    made = zlib.decompressobj().decompress(given, budget.inflated) if budget.inflated else b""
+    budget.deflated -= len(given)
+    budget.inflated -= len(made)
+    return made
+
+
+def _webp(data: bytes, budget: Budget) -> Header:
     if data[8:12] != b"WEBP":
         raise NotAnImage("A RIFF file that is not WebP.")
     header = Header("WEBP", mode="RGB", frames=0)
     place = 12
-    for _ in range(MAX_CHUNKS):
-        if place + 8 > len(data):
-            break
+    while place + 8 <= len(data) and budget.spend():
         kind, length = struct.unpack_from("<4sI", data, place)
         _webp_chunk(header, kind, data[place + 8 : place + 8 + length])
         place += 8 + length + (length & 1)
@@ -170,7 +181,7 @@ def _webp(data: bytes) -> Header:
 
 
 def _webp_chunk(header: Header, kind: bytes, payload: bytes) -> None:
-    if kind == b"VP8X":
+    if kind == b"VP8X" and not header.width:
         header.width = 1 + int.from_bytes(payload[4:7], "little")
         header.height = 1 + int.from_bytes(payload[7:10], "little")
         header.mode = "RGBA" if payload[0] & 0x10 else "RGB"
@@ -190,20 +201,24 @@ def _webp_chunk(header: Header, kind: bytes, payload: bytes) -> None:
     elif kind == b"EXIF":
         header.exif = header.exif or payload.removeprefix(EXIF_PREFIX)
     elif kind == b"ICCP":
-        header.icc = payload[:MAX_PROFILE_BYTES]
+        header.icc = header.icc or payload[:MAX_PROFILE_BYTES]
 
 
+# Passing over a sub-block, at most 255 bytes, costs a fraction of a step.
+SUB_BLOCKS_A_STEP = 16
+FULL_RUN = b"\xff" * 16  # the lengths of 16 full sub-blocks, which are passed over at once
+FULL_RUN_BYTES = 16 * 256
+ENDLESS = "A GIF of too many blocks."
 GIF_TRAILER, GIF_EXTENSION, GIF_IMAGE = 0x3B, 0x21, 0x2C
 
 
-def _gif(data: bytes) -> Header:
+def _gif(data: bytes, budget: Budget) -> Header:
     # A frame that exceeds the screen enlarges it, as in browsers and in the decoder.
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     header = Header("GIF", width, height, "P", 8, frames=0, channels=1)
     place = 13 + _gif_table(flags)
-    for _ in range(MAX_GIF_BLOCKS):
-        if place >= len(data) or data[place] == GIF_TRAILER:
-            break
+    while place < len(data) and data[place] != GIF_TRAILER:
+        _spend(budget, 1)
         if data[place] == GIF_IMAGE:
             if place + 10 > len(data):
                 break
@@ -218,7 +233,7 @@ def _gif(data: bytes) -> Header:
             place += 2
         else:
             break
-        place = _gif_skip(data, place)
+        place = _gif_skip(data, place, budget)
     if not header.frames:
         raise BadPicture("A GIF without a frame.")
     return header
@@ -229,13 +244,21 @@ def _gif_table(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _gif_skip(data: bytes, place: int) -> int:
+def _gif_skip(data: bytes, place: int, budget: Budget) -> int:
     """Returns the offset after the chain of sub-blocks at `place`."""
-    for _ in range(MAX_GIF_BLOCKS):
+    for passed in range(budget.steps * SUB_BLOCKS_A_STEP):
         if place >= len(data) or not data[place]:
-            break
-        place += 1 + data[place]
-    return place + 1
+            _spend(budget, passed // SUB_BLOCKS_A_STEP)
+            return place + 1
+        full = data[place] == 255 and data[place : place + FULL_RUN_BYTES : 256] == FULL_RUN
+        place += FULL_RUN_BYTES if full else 1 + data[place]
+    raise BadPicture(ENDLESS)
+
+
+def _spend(budget: Budget, steps: int) -> None:
+    """Any frame may enlarge the picture, so that all of them must be seen to know its size."""
+    if not budget.spend(steps):
+        raise BadPicture(ENDLESS)
 
 
 BMP_OS2_HEADER, BMP_INFO_HEADERS = 12, (16, 40, 52, 56, 64, 108, 124)
@@ -250,12 +273,12 @@ BMP_MODES = {
 }
 
 
-def _bmp(data: bytes) -> Header:
+def _bmp(data: bytes, _: Budget) -> Header:
     (size,) = struct.unpack_from("<I", data, 14)
     if size == BMP_OS2_HEADER:
-        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        width, height, bits = struct.unpack_from("<HH2xH", data, 18)
     elif size in BMP_INFO_HEADERS:
-        width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
+        width, height, bits = struct.unpack_from("<ii2xH", data, 18)
     else:
         raise NotAnImage("Two letters of a BMP, and no BMP behind them.")
     if bits not in BMP_MODES:
@@ -276,9 +299,9 @@ TIFF_MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 4: "1", 5: "CMYK", 6: "YCbCr", 8
 MAX_SAMPLES = 5
 
 
-def _tiff(data: bytes) -> Header:
-    tiff = Tiff.open(data)
-    tags, _ = tiff.directory(tiff.first)
+def _tiff(data: bytes, budget: Budget) -> Header:
+    tiff = Tiff.open(data, budget)
+    tags = tiff.directory(tiff.first)
     mode = TIFF_MODES.get(tiff.number(tags.get(TIFF_PHOTOMETRIC)), "")
     samples = tiff.number(tags.get(TIFF_SAMPLES), 1)
     bits = tiff.number(tags.get(TIFF_BITS), 1)
@@ -304,7 +327,7 @@ def _tiff(data: bytes) -> Header:
 
 
 _BY_FORMAT = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "TIFF": _tiff}
-PARSERS: tuple[tuple[bytes, Callable[[bytes], Header]], ...] = (
+PARSERS: tuple[tuple[bytes, Callable[[bytes, Budget], Header]], ...] = (
     *((magic, _BY_FORMAT[name]) for magic, name in SIGNATURES),
     (b"RIFF", _webp),
     (b"BM", _bmp),

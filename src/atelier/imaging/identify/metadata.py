@@ -11,6 +11,7 @@ import math
 import struct
 from typing import Any
 
+from atelier.imaging.identify.budget import Budget
 from atelier.imaging.identify.headers import Header
 from atelier.imaging.identify.tiff import ASCII, Entry, NotTiff, Tiff
 
@@ -39,18 +40,17 @@ DEGREES_LATITUDE, DEGREES_LONGITUDE = 90, 180
 SIDEWAYS = range(5, 9)
 
 
-def orientation(header: Header) -> int:
+def orientation(header: Header, budget: Budget | None = None) -> int:
     """The EXIF orientation, 1..8; 1 if it is invalid or missing."""
     try:
-        tiff = Tiff.open(header.exif)
-        tags, _ = tiff.directory(tiff.first)
-        found = tiff.number(tags.get(ORIENTATION), 1)
+        tiff = Tiff.open(header.exif, budget or Budget())
+        found = tiff.number(tiff.directory(tiff.first).get(ORIENTATION), 1)
     except (NotTiff, struct.error):
         return 1
     return found if 1 <= found <= 8 else 1
 
 
-def describe(header: Header, limit: int) -> dict[str, Any]:
+def describe(header: Header, limit: int, budget: Budget) -> dict[str, Any]:
     """Collects the metadata; beyond `limit` bytes of JSON it drops the least important first."""
     found: dict[str, Any] = {
         "mode": header.mode,
@@ -61,22 +61,20 @@ def describe(header: Header, limit: int) -> dict[str, Any]:
         found["dpi"] = [round(value, 2) for value in header.dpi]
     if header.icc:
         found["icc_profile"] = profile_name(header.icc) or "unnamed"
-    found.update(_exif(header.exif))
+    found.update(_exif(header.exif, budget))
     for key in ("exif", "gps", "icc_profile"):
         if len(json.dumps(found, ensure_ascii=False).encode()) > limit:
             found.pop(key, None)
     return found
 
 
-def _exif(data: bytes) -> dict[str, Any]:
+def _exif(data: bytes, budget: Budget) -> dict[str, Any]:
     try:
-        tiff = Tiff.open(data)
-        main, _ = tiff.directory(tiff.first)
-        shot, _ = (
-            tiff.directory(place) if (place := tiff.number(main.get(EXIF_DIRECTORY))) else ({}, 0)
-        )
-        where, _ = (
-            tiff.directory(place) if (place := tiff.number(main.get(GPS_DIRECTORY))) else ({}, 0)
+        tiff = Tiff.open(data, budget)
+        main = tiff.directory(tiff.first)
+        shot, where = (
+            tiff.directory(place) if (place := tiff.number(main.get(tag))) else {}
+            for tag in (EXIF_DIRECTORY, GPS_DIRECTORY)
         )
         tags = {**shot, **main}
         found = {"exif": _camera(tiff, tags), "gps": _position(tiff, where)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atelier.imaging.errors import TooManyPixels
+from atelier.imaging.identify.budget import Budget
 from atelier.imaging.identify.headers import Header, read_header
 from atelier.imaging.identify.metadata import SIDEWAYS, describe, orientation
 from atelier.imaging.recipe import Limits
@@ -36,22 +37,25 @@ class Probe:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def probe(data: bytes, limits: Limits | None = None) -> Probe:
+def probe(data: bytes, limits: Limits | None = None, budget: Budget | None = None) -> Probe:
     """Identifies a picture.
+
+    Whatever the file says, this takes no more than `budget`. A size that cannot be told within it
+    is a damaged header; of the rest, what was not reached is left out.
 
     Raises:
         NotAnImage: not a supported format (SVG, PDF and EPS are none, whatever their name).
         TooManyPixels: larger than `limits`.
         BadPicture: the header is damaged.
     """
-    limits = limits or Limits()
-    header = read_header(data)
+    limits, budget = limits or Limits(), budget or Budget()
+    header = read_header(data, budget)
     check(header, limits)
-    turn = orientation(header)
+    turn = orientation(header, budget)
     width, height = header.width, header.height
     if turn in SIDEWAYS:
         width, height = height, width
-    metadata = describe(header, limits.metadata)
+    metadata = describe(header, limits.metadata, budget)
     return Probe(
         header.format, MEDIA_TYPES[header.format], width, height, turn, header.frames, metadata
     )

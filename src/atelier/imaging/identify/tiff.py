@@ -7,7 +7,9 @@ unreadable value is absent.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from atelier.imaging.identify.budget import Budget
 
 # Tag types by number: (struct code, bytes). 5 and 10 are rationals and are read as two integers.
 TYPES: dict[int, tuple[str, int]] = {
@@ -34,7 +36,7 @@ RATIONALS = (5, 10)
 # More entries than any writer makes; a directory of 65,535 is a denial-of-service attack.
 MAX_ENTRIES = 1_000
 # Values read of one tag: enough for every tag in use, except profiles, which are read as bytes.
-MAX_VALUES = 1_024
+MAX_VALUES = 16
 MAX_DIRECTORIES = 10_000
 
 Value = int | float
@@ -53,55 +55,56 @@ class Tiff:
     order: str  # "<" or ">", as struct writes byte order
     big: bool
     first: int
+    budget: Budget = field(default_factory=Budget)
 
     @classmethod
-    def open(cls, data: bytes) -> Tiff:
+    def open(cls, data: bytes, budget: Budget) -> Tiff:
         """Reads the eight (BigTIFF: sixteen) bytes of the header."""
         order = {b"II": "<", b"MM": ">"}.get(data[:2])
         if order is None or len(data) < 8:
             raise NotTiff("no byte order mark")
         version, first = struct.unpack(order + "HI", data[2:8])
         if version == 43 and len(data) >= 16:
-            return cls(data, order, True, struct.unpack(order + "Q", data[8:16])[0])
+            return cls(data, order, True, struct.unpack(order + "Q", data[8:16])[0], budget)
         if version != 42:
             raise NotTiff("no TIFF version")
-        return cls(data, order, False, first)
+        return cls(data, order, False, first, budget)
 
-    def directory(self, offset: int) -> tuple[dict[int, Entry], int]:
-        """Returns the tags of the directory at `offset`, and the next one's offset (0: none)."""
-        count_code, entry_code, next_code = ("Q", "HHQ", "Q") if self.big else ("H", "HHI", "I")
-        width = struct.calcsize("<" + next_code)
-        try:
-            (count,) = struct.unpack_from(self.order + count_code, self.data, offset)
-        except struct.error:
-            return {}, 0
-        start = offset + struct.calcsize("<" + count_code)
-        size = struct.calcsize("<" + entry_code) + width
+    def directory(self, offset: int) -> dict[int, Entry]:
+        """Returns the tags of the directory at `offset`, as far as the budget reaches."""
+        start, count = self._entries(offset)
+        entry_code, size, width = ("HHQ", 20, 8) if self.big else ("HHI", 12, 4)
         tags: dict[int, Entry] = {}
         for place in range(start, start + min(count, MAX_ENTRIES) * size, size):
-            if place + size > len(self.data):
-                return tags, 0
+            if place + size > len(self.data) or not self.budget.spend():
+                break
             tag, kind, values = struct.unpack_from(self.order + entry_code, self.data, place)
             tags.setdefault(tag, (kind, values, place + size - width))
-        end = start + count * size
-        after = (
-            struct.unpack_from(self.order + next_code, self.data, end)[0]
-            if end + width <= len(self.data)
-            else 0
-        )
-        return tags, after
+        return tags
 
     def count_directories(self) -> int:
-        """The number of pages in the file, as far as they can be followed."""
+        """The number of pages in the file, as far as they and the budget can be followed."""
         seen: set[int] = set()
         offset = self.first
         while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
-            tags, after = self.directory(offset)
-            if not tags:
+            # Without its entries: pages may overlap, and each claim thousands of the same ones.
+            start, count = self._entries(offset)
+            size, code = (20, "Q") if self.big else (12, "I")
+            if not count or start + size > len(self.data) or not self.budget.spend():
                 break
             seen.add(offset)
-            offset = after
+            end = start + count * size
+            if end + struct.calcsize("<" + code) > len(self.data):
+                break
+            (offset,) = struct.unpack_from(self.order + code, self.data, end)
         return max(1, len(seen))
+
+    def _entries(self, offset: int) -> tuple[int, int]:
+        """Where the entries of the directory at `offset` begin, and how many it claims."""
+        code, width = ("Q", 8) if self.big else ("H", 2)
+        if offset + width > len(self.data):
+            return offset, 0
+        return offset + width, struct.unpack_from(self.order + code, self.data, offset)[0]
 
     def raw(self, entry: Entry | None, limit: int) -> bytes:
         """At most `limit` bytes of a value; empty if the value is not inside the file."""
