@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from atelier.auth import Principal
 from atelier.files import django_setup
 from atelier.files.sync_bridge import at_once
+from atelier.observe import requester
 from atelier.wire.problems import CHALLENGE
 
 PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can set this key
@@ -22,7 +23,9 @@ class BearerAuthentication(BaseAuthentication):
         if known is not None:
             return known, None
         authorization = request.META.get("HTTP_AUTHORIZATION")
-        return at_once(django_setup.context().authenticator.authenticate(authorization)), None
+        principal = at_once(django_setup.context().authenticator.authenticate(authorization))
+        requester.identify(principal.user_id, principal.session_id)
+        return principal, None
 
     def authenticate_header(self, request: Request) -> str:
         """The `WWW-Authenticate` header of a 401."""

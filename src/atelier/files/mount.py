@@ -30,6 +30,7 @@ from atelier.files.uploads import FORM, FileForm, new_spool
 from atelier.http.admission import Uploads
 from atelier.http.sendfile import read_file
 from atelier.http.upload import read_form
+from atelier.observe import requester
 from atelier.wire.multipart import is_multipart
 
 THREADS = 8  # requests that Django answers at once, each with a database connection of its own
@@ -86,9 +87,9 @@ class Mount:
             return
         environment = environ(scope)
         if self._authenticate is not None:
-            environment[PRINCIPAL] = await self._authenticate(
-                environment.get("HTTP_AUTHORIZATION")
-            )
+            principal = await self._authenticate(environment.get("HTTP_AUTHORIZATION"))
+            requester.identify(principal.user_id, principal.session_id)
+            environment[PRINCIPAL] = principal
         if is_multipart(environment.get("CONTENT_TYPE", "")):
             answer = await self._upload(environment, receive)
         else:  # nothing in the slice reads any other body

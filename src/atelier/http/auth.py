@@ -13,6 +13,7 @@ from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
 
 from atelier.auth import Authenticator, Principal
+from atelier.observe import requester
 
 TOKEN_URL = "/api/auth/token"  # noqa: S105 - a path
 REFRESH_URL = "/api/auth/refresh"
@@ -49,9 +50,11 @@ class Bearer(SecurityBase):
 
     async def __call__(self, request: Request) -> Principal:
         """The principal of a request. Raises Unauthenticated."""
-        return await authenticate(
+        principal = await authenticate(
             request.headers.get("authorization"), request.app.state.resources
         )
+        requester.identify(principal.user_id, principal.session_id)
+        return principal
 
 
 CurrentUser = Annotated[Principal, Depends(Bearer())]

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from atelier.observe import requester
+
 if TYPE_CHECKING:
     from atelier.auth import Principal
     from atelier.http.resources import Resources
@@ -67,6 +69,7 @@ class Shortcuts:
         principal = self._principal(scope)
         if principal is None:
             return None
+        requester.identify(principal.user_id, principal.session_id)
         before, shortcut = self._by_group[match.lastindex]
         scope["route"] = shortcut
         id_, *names = match.groups()[before : match.lastindex]

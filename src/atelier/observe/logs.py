@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from atelier.disk import lock
+from atelier.observe import requester
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -205,7 +206,7 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(TextFormatter):
     """One JSON object per line.
 
-    It has time, level, role, logger, request_id, message, and the fields of `extra`.
+    It has time, level, role, logger, request_id, user, message, and the fields of `extra`.
     """
 
     def __init__(self, redact: Redactor, role: str) -> None:
@@ -220,6 +221,7 @@ class JsonFormatter(TextFormatter):
             "role": self.role,
             "logger": record.name,
             "request_id": request_id.get(),
+            "user": record.__dict__.get("user", requester.user_of_line()),
             "message": self.redact(record.getMessage()),
         }
         if trace := trace_id.get():
@@ -249,8 +251,16 @@ class ConsoleHandler(_Quiet, logging.StreamHandler[TextIO]):
 class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
     """Logs to a file that any of several processes rotates when it reaches the limit."""
 
-    def __init__(self, path: Path, limit: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
-        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+    def __init__(
+        self,
+        path: Path,
+        limit: int = FILE_BYTES,
+        kept: int = FILES_KEPT,
+        *,
+        delay: bool = False,
+    ) -> None:
+        """With `delay` the file is made by its first line."""
+        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=delay)
         self.path = path
         self.limit = limit
         self.kept = kept
