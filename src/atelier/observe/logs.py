@@ -15,6 +15,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from io import TextIOBase, TextIOWrapper
@@ -26,13 +27,15 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from atelier.disk import lock
-from atelier.observe import requester
+from atelier.observe import audit, requester
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
 FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
 FILES_KEPT = 5  # rotated files of each role
+AUDIT_FILE = "audit.log"  # of all roles together
+AUDIT_FILES_KEPT = 50  # rotated ones: about two million events, which nobody wants to lose
 SECRET_CHARACTERS = 8  # shorter secrets are masked in URLs only
 BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
 
@@ -326,6 +329,7 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     except OSError as error:
         problem = error
     _install(handlers, formatter, settings.log_level)
+    _install_audit([] if problem else [settings.logs_folder / AUDIT_FILE], formatter)
     # Its warnings are 4xx, which the access log has already.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     _report_unhandled()
@@ -346,6 +350,19 @@ def _install(handlers: list[logging.Handler], formatter: logging.Formatter, leve
     logging.getLogger("atelier").setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _install_audit(files: Iterable[Path], formatter: logging.Formatter) -> None:
+    """Write events of the audit log to a file of their own as well, whatever `log_level` is."""
+    log = logging.getLogger(audit.NAME)
+    for old in log.handlers[:]:
+        log.removeHandler(old)
+        old.close()
+    for path in files:
+        handler = FileHandler(path, kept=AUDIT_FILES_KEPT, delay=True)
+        handler.setFormatter(formatter)
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def skip_lookups() -> None:
