@@ -377,7 +377,7 @@ async def test_requests_are_counted_by_route(app: FastAPI, client: httpx2.AsyncC
 async def test_the_access_log(
     client: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One line a request: client, method, path as it was sent, status, time.
+    """One line a request: client, user, method, path as it was sent, status, time.
 
     No query, no health checks.
     """
@@ -385,7 +385,7 @@ async def test_the_access_log(
         await client.get("/things/7%0Ax?secret=1")
         await client.get("/healthz")
     [line] = [record.getMessage() for record in caplog.records if record.name == "atelier.access"]
-    assert line.startswith("127.0.0.1 GET /things/7%0Ax 422 ")
+    assert line.startswith("127.0.0.1 - GET /things/7%0Ax 422 ")
     assert line.endswith(" ms")
 
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis.strategies import from_regex
 
-from atelier.observe import logs
+from atelier.observe import logs, requester
 from tests.logged import logging_to
 from tests.waiting import PATIENCE_SECONDS
 
@@ -179,9 +179,29 @@ def test_json_lines_can_be_read_by_machines(setup: Callable[..., Written]) -> No
     assert line["logger"] == "atelier.test"
     assert line["message"] == "failed"
     assert line["request_id"] == "-"
+    assert line["user"] == "-"
     assert line["error_id"] == "e1"
     assert line["odd"] == "{1}"
     assert line["exception"].startswith("Traceback")
+
+
+def test_json_lines_of_a_request_name_its_user(setup: Callable[..., Written]) -> None:
+    """Of those after the token was judged, in tasks and threads as well."""
+    written = setup(log_format="json")
+
+    async def request() -> None:
+        requester.begin("192.0.2.7")
+        log.info("before")
+        await asyncio.create_task(judge())
+        await asyncio.to_thread(log.info, "after")
+
+    async def judge() -> None:
+        requester.identify(7, "session")
+
+    contextvars.copy_context().run(asyncio.run, request())
+    requester.identify(8, "nobody asked")
+    log.info("outside")
+    assert [json.loads(line)["user"] for line in written.file.splitlines()] == ["-", "7", "-"]
 
 
 def test_warnings_are_lines_too(setup: Callable[..., Written]) -> None:

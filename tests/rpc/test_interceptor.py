@@ -200,7 +200,7 @@ def access_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_every_call_is_a_line_of_the_access_log(
     plain: grpc.aio.Channel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Address, method, code and time, as HTTP's, for every arity and whatever came of the call."""
+    """Address, user, method, code and time, as HTTP's, for every arity and every outcome."""
     caplog.set_level(logging.INFO, "atelier.access")
     await plain.unary_unary("/test/unary")(b"x", metadata=METADATA)
     await plain.stream_unary("/test/collect")(iter([b"a"]), metadata=METADATA)
@@ -211,12 +211,12 @@ async def test_every_call_is_a_line_of_the_access_log(
         with pytest.raises(grpc.aio.AioRpcError):
             await plain.unary_unary(method)(b"x", metadata=metadata)
     assert access_lines(caplog) == [
-        "127.0.0.1 gRPC /test/unary OK",
-        "127.0.0.1 gRPC /test/collect OK",
-        "127.0.0.1 gRPC /test/echo OK",
-        "127.0.0.1 gRPC /test/fail INTERNAL",
-        "127.0.0.1 gRPC /test/unary UNAUTHENTICATED",
-        "- gRPC /test/nothing UNIMPLEMENTED",
+        "127.0.0.1 7 gRPC /test/unary OK",
+        "127.0.0.1 7 gRPC /test/collect OK",
+        "127.0.0.1 7 gRPC /test/echo OK",
+        "127.0.0.1 7 gRPC /test/fail INTERNAL",
+        "127.0.0.1 - gRPC /test/unary UNAUTHENTICATED",
+        "- - gRPC /test/nothing UNIMPLEMENTED",
     ]
     assert METADATA[0][1].removeprefix("Bearer ") not in caplog.text
 
@@ -231,7 +231,7 @@ async def test_a_stream_that_its_client_leaves_is_logged_as_cancelled(
     assert access_lines(caplog) == []
     watch.cancel()
     await eventually(lambda: access_lines(caplog))
-    assert access_lines(caplog) == ["127.0.0.1 gRPC /test/watch CANCELLED"]
+    assert access_lines(caplog) == ["127.0.0.1 7 gRPC /test/watch CANCELLED"]
 
 
 async def test_on_every_address_an_ipv4_client_has_its_own(
@@ -265,7 +265,7 @@ async def test_ipv6_addresses_are_logged_in_full(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.INFO, "atelier.access")
     async with serving_at("[::1]") as channel:
         await channel.unary_unary("/test/unary")(b"x", metadata=METADATA)
-    assert access_lines(caplog) == ["::1 gRPC /test/unary OK"]
+    assert access_lines(caplog) == ["::1 7 gRPC /test/unary OK"]
 
 
 async def test_unknown_methods_are_unimplemented(plain: grpc.aio.Channel) -> None:

@@ -67,7 +67,8 @@ def test_why_a_file_failed_is_in_the_log(instance: Instance) -> None:
 
 def test_a_call_is_in_the_access_log(instance: Instance) -> None:
     """Under the id that the client chose."""
-    token = instance.user().headers["Authorization"]
+    client = instance.user()
+    token, user = client.headers["Authorization"], client.get("/api/users/me").json()["id"]
     metadata = (("authorization", token), ("x-request-id", "call-17"))
     port = orjson.loads((instance.data / "engines.json").read_bytes())["grpc_port"]
     with closing(grpc.insecure_channel(f"127.0.0.1:{port}")) as channel:
@@ -75,7 +76,7 @@ def test_a_call_is_in_the_access_log(instance: Instance) -> None:
         books.ListBooks(books_pb2.ListBooksRequest(), metadata=metadata, timeout=PATIENCE_SECONDS)
     method = "/atelier.books.v1.BookService/ListBooks"
     said = line(instance, "grpc", "[call-17")
-    expected = f"INFO atelier.access [call-17] 127.0.0.1 gRPC {method} OK "
+    expected = f"INFO atelier.access [call-17] 127.0.0.1 {user} gRPC {method} OK "
     assert re.fullmatch(re.escape(expected) + r"\d+\.\d ms", said)
     assert token.removeprefix("Bearer ") not in (instance.data / "logs" / "grpc.log").read_text()
 

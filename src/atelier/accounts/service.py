@@ -11,6 +11,7 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -26,6 +27,9 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import idempotency
 from atelier.http.ratelimit import Kind, Limits
+from atelier.observe import audit
+from atelier.observe.audit import AuditEvent
+from atelier.observe.metrics import REFRESH_REUSE
 from atelier.wire.idempotency import scope
 
 Forget = Callable[[AsyncSession, int], Awaitable[None]]
@@ -82,6 +86,7 @@ async def register(
         )
         await before_commit(session, made)
         await session.commit()
+    audit.record(AuditEvent.REGISTERED, user=made.id)
     return made
 
 
@@ -103,10 +108,12 @@ async def login(
     attempts of the network.
     """
     email = _folded_or_none(username)
+    hidden = audit.hidden(tokens.digest, email or username)
     async with limits.attempt(Kind.SIGN_IN, client=client, account=email or username):
         user = await _by_email(database, email)
         encoded = user.password_hash if user else None
         if not await passwords.verify(encoded, password, client) or user is None:
+            audit.record(AuditEvent.SIGN_IN_FAILED, user=user.id if user else None, address=hidden)
             raise WrongCredentials
     renewed = (
         await passwords.hash(password, client)
@@ -152,6 +159,7 @@ async def _open_family(
             )
         )
         await session.commit()
+    audit.record(AuditEvent.SIGNED_IN, user=user.id, session=family)
     return _pair(tokens, user.id, family, secret)
 
 
@@ -182,12 +190,28 @@ async def refresh(
             update(RefreshFamily).where(*current).values(rotated).returning(RefreshFamily.user_id)
         )
         if user_id is None:
-            await session.execute(update(RefreshFamily).where(*alive).values(revoked_at=now))
+            ended = await session.execute(
+                update(RefreshFamily)
+                .where(*alive)
+                .values(revoked_at=now)
+                .returning(RefreshFamily.user_id, RefreshFamily.token_sha256)
+            )
         await session.commit()
     if user_id is None:
+        _report_reuse(family, _digest(old), ended.first())
         await revoked(str(family))
         raise DeadRefreshToken
     return _pair(tokens, user_id, family, new)
+
+
+def _report_reuse(family: uuid.UUID, presented: bytes, ended: Any) -> None:
+    """Report a family that has ended by a token that was not its last: it has been exchanged.
+
+    A token that is the last has only expired.
+    """
+    if ended is not None and ended.token_sha256 != presented:
+        REFRESH_REUSE.inc()
+        audit.record(AuditEvent.REFRESH_REUSED, user=ended.user_id, session=family)
 
 
 async def logout(database: Database, revoked: Revoked, principal: Principal) -> None:
@@ -204,6 +228,7 @@ async def logout(database: Database, revoked: Revoked, principal: Principal) -> 
         )
         await session.commit()
     await revoked(principal.session_id)
+    audit.record(AuditEvent.SIGNED_OUT, user=principal.user_id, session=principal.session_id)
 
 
 async def me(database: Database, user_id: int) -> Account:
@@ -240,6 +265,7 @@ async def delete_account(
     )
     await session.execute(delete(User).where(User.id == user_id))
     await session.commit()
+    audit.record(AuditEvent.ACCOUNT_DELETED, user=user_id)
 
 
 def _secret() -> str:

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from atelier.auth import CHANGING, Authenticator, Principal, Right, has
 from atelier.errors import Forbidden
+from atelier.observe import requester
 
 COOKIE = "atelier"
 SECURE_COOKIE = f"__Host-{COOKIE}"  # under https; no other host of the domain can set it
@@ -25,8 +26,12 @@ def known(scope: Scope, authenticator: Authenticator) -> Principal | None:
     """Return the principal of a request if it was verified lately, without an await."""
     authorization, cookie = _credentials(scope)
     if authorization is not None:
-        return authenticator.known(authorization)
-    return authenticator.known_cookie(cookie) if cookie else None
+        principal = authenticator.known(authorization)
+    else:
+        principal = authenticator.known_cookie(cookie) if cookie else None
+    if principal is not None:
+        requester.identify(principal.user_id, principal.session_id)
+    return principal
 
 
 async def authenticate(
@@ -39,10 +44,12 @@ async def authenticate(
     authorization, cookie = _credentials(scope)
     if authorization is None and cookie:
         principal = await authenticator.authenticate_cookie(cookie)
+        requester.identify(principal.user_id, principal.session_id)
         if scope["method"] not in SAFE or right in CHANGING:
             require_own_page(scope)
     else:
         principal = await authenticator.authenticate(authorization)
+        requester.identify(principal.user_id, principal.session_id)
     if right is not None:
         has(principal, right)
     return principal

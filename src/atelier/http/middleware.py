@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from atelier.http.problems import from_exception, from_status
 from atelier.http.sendfile import HEAD
-from atelier.observe import tracing
+from atelier.observe import requester, tracing
 from atelier.observe.logs import RequestIds, request_id
 from atelier.wire.networks import plain_address
 
@@ -97,12 +97,15 @@ class Edge:
             return
         exchange = _Exchange(self, scope, receive, send)
         token = request_id.set(exchange.id.decode())
+        client = scope.get("client")
+        sender = requester.begin(plain_address(client[0]) if client else requester.NOBODY)
         try:
             if tracing.on():
                 await exchange.run_traced()
             else:
                 await exchange.run()
         finally:
+            requester.end(sender)
             request_id.reset(token)
 
     def date(self) -> bytes:
@@ -267,17 +270,10 @@ class _Exchange:
         self._edge.metrics.observe(method, self._route(), status, seconds)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if access.isEnabledFor(level):
-            client = scope.get("client") or ("-",)
+            client, user = requester.current().client, requester.user_of_line()
             path = (scope.get("raw_path") or b"-").decode("latin-1")
-            access.log(
-                level,
-                "%s %s %s %d %.1f ms",
-                plain_address(client[0]),
-                method,
-                path,
-                status,
-                seconds * 1000,
-            )
+            took = seconds * 1000
+            access.log(level, "%s %s %s %s %d %.1f ms", client, user, method, path, status, took)
 
     def _route(self) -> str:
         if self._foreign and self._edge.elsewhere:

@@ -20,6 +20,8 @@ from starlette.requests import HTTPConnection
 
 from atelier.errors import Forbidden, TooManyRequests, Unauthenticated, Unavailable
 from atelier.http.windows import Windows
+from atelier.observe import audit
+from atelier.observe.audit import AuditEvent
 from atelier.observe.metrics import SIGN_INS
 from atelier.wire.networks import client_network
 
@@ -121,6 +123,7 @@ class Limits:
 
     async def _require(self, has_room: bool, limit: RateLimitItem, key: str, detail: str) -> None:
         if not has_room:
+            audit.record(AuditEvent.SIGN_IN_THROTTLED)
             wait = await self._windows.wait_seconds(limit, key)
             raise TooManyRequests(detail, retry_after=wait)
 

@@ -15,6 +15,7 @@ import secrets
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
 from io import TextIOBase, TextIOWrapper
@@ -26,12 +27,15 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from atelier.disk import lock
+from atelier.observe import audit, requester
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
 FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
 FILES_KEPT = 5  # rotated files of each role
+AUDIT_FILE = "audit.log"  # of all roles together
+AUDIT_FILES_KEPT = 50  # rotated ones: about two million events, which nobody wants to lose
 SECRET_CHARACTERS = 8  # shorter secrets are masked in URLs only
 BLOB_CHARACTERS = 200  # a longer run of base64 or hex is a picture or a key, not a message
 
@@ -205,7 +209,7 @@ class TextFormatter(logging.Formatter):
 class JsonFormatter(TextFormatter):
     """One JSON object per line.
 
-    It has time, level, role, logger, request_id, message, and the fields of `extra`.
+    It has time, level, role, logger, request_id, user, message, and the fields of `extra`.
     """
 
     def __init__(self, redact: Redactor, role: str) -> None:
@@ -220,6 +224,7 @@ class JsonFormatter(TextFormatter):
             "role": self.role,
             "logger": record.name,
             "request_id": request_id.get(),
+            "user": record.__dict__.get("user", requester.user_of_line()),
             "message": self.redact(record.getMessage()),
         }
         if trace := trace_id.get():
@@ -249,8 +254,16 @@ class ConsoleHandler(_Quiet, logging.StreamHandler[TextIO]):
 class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
     """Logs to a file that any of several processes rotates when it reaches the limit."""
 
-    def __init__(self, path: Path, limit: int = FILE_BYTES, kept: int = FILES_KEPT) -> None:
-        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+    def __init__(
+        self,
+        path: Path,
+        limit: int = FILE_BYTES,
+        kept: int = FILES_KEPT,
+        *,
+        delay: bool = False,
+    ) -> None:
+        """With `delay` the file is made by its first line."""
+        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=delay)
         self.path = path
         self.limit = limit
         self.kept = kept
@@ -316,6 +329,7 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     except OSError as error:
         problem = error
     _install(handlers, formatter, settings.log_level)
+    _install_audit([] if problem else [settings.logs_folder / AUDIT_FILE], formatter)
     # Its warnings are 4xx, which the access log has already.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     _report_unhandled()
@@ -336,6 +350,19 @@ def _install(handlers: list[logging.Handler], formatter: logging.Formatter, leve
     logging.getLogger("atelier").setLevel(level)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _install_audit(files: Iterable[Path], formatter: logging.Formatter) -> None:
+    """Write events of the audit log to a file of their own as well, whatever `log_level` is."""
+    log = logging.getLogger(audit.NAME)
+    for old in log.handlers[:]:
+        log.removeHandler(old)
+        old.close()
+    for path in files:
+        handler = FileHandler(path, kept=AUDIT_FILES_KEPT, delay=True)
+        handler.setFormatter(formatter)
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
 
 
 def skip_lookups() -> None:

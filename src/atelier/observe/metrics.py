@@ -159,6 +159,11 @@ UPLOADS_LIMIT = Gauge(
 UPLOADS_REFUSED = Counter(
     "atelier_uploads_refused", "Uploads answered 503 for being too many.", registry=REGISTRY
 )
+REFRESH_REUSE = Counter(
+    "atelier_refresh_reuse",
+    "Sessions that ended because a refresh token was used a second time.",
+    registry=REGISTRY,
+)
 CALLS = Counter(
     "atelier_grpc_requests", "gRPC calls answered.", ("method", "code"), registry=REGISTRY
 )

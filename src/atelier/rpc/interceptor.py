@@ -24,6 +24,7 @@ from grpc_status.rpc_status import to_status
 
 from atelier.auth import Right, has
 from atelier.errors import Malformed
+from atelier.observe import requester
 from atelier.observe.logs import RequestIds, request_id
 from atelier.observe.metrics import CALL_SECONDS, CALLS, STREAMS
 from atelier.rpc.budgets import (
@@ -96,8 +97,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             return guarded
         handler = await continuation(details)
         if handler is None:  # gRPC answers by itself, without an interceptor
-            access.info("- gRPC %.200s UNIMPLEMENTED 0.0 ms", details.method)
-        if handler is None:
+            access.info("- - gRPC %.200s UNIMPLEMENTED 0.0 ms", details.method)
             return None
         return self._guarded.setdefault(details.method, self._guard(handler, details.method))
 
@@ -138,8 +138,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 value = self._begin(context)
                 user = known(value) or await self._authenticator.authenticate(value)
+                _identify(user)
                 has(user, right)
-                caller.set(user)
                 with self._user_calls.place(user.user_id):
                     return await behaviour(request, context)
             except Exception as error:
@@ -160,8 +160,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 value = self._begin(context)
                 user = await self._authenticator.authenticate(value)
+                _identify(user)
                 has(user, right)
-                caller.set(user)
                 with self._user_streams.place(user.user_id), streams.track_inprogress():
                     await self._while_welcome(
                         asyncio.ensure_future(behaviour(request, context)), value
@@ -182,6 +182,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             elif key == REQUEST_ID:
                 given = str(sent).encode()
         request_id.set(self._ids.pick(given).decode())
+        requester.begin(_client(context.peer()))
         return value
 
     async def _while_welcome(self, streaming: asyncio.Future[Any], value: str) -> None:
@@ -250,7 +251,14 @@ def _record(path: str, context: Context, seconds: float) -> None:
     code: Any = "CANCELLED" if cancelled else _NAMES.get(context.code() or 0, "UNKNOWN")
     CALLS.labels(_name(path), code).inc()
     if access.isEnabledFor(logging.INFO):
-        access.info("%s gRPC %s %s %.1f ms", _client(context.peer()), path, code, seconds * 1000)
+        client, user = requester.current().client, requester.user_of_line()
+        access.info("%s %s gRPC %s %s %.1f ms", client, user, path, code, seconds * 1000)
+
+
+def _identify(principal: Principal) -> None:
+    """Say on whose behalf the rest of the call runs."""
+    caller.set(principal)
+    requester.identify(principal.user_id, principal.session_id)
 
 
 def _name(path: str) -> str:
