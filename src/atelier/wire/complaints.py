@@ -8,6 +8,7 @@ from typing import Any
 
 from atelier.errors import Invalid
 
+COMPLAINTS = 20  # in one answer: the rest of thousands would help nobody
 REFUSED = "Some values are not acceptable."  # the detail; the sentences follow in `errors`
 REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
@@ -73,6 +74,14 @@ def refused(message: str, *loc: str | int) -> Invalid:
     return Invalid(REFUSED, errors=[{"loc": list(loc), "msg": message}])
 
 
+def listed(error: Invalid) -> tuple[str, list[dict[str, Any]]]:
+    """The detail of a refusal and its first complaints; the detail says when there are more."""
+    if len(error.errors) <= COMPLAINTS:
+        return error.detail, error.errors
+    more = f"These are the first {COMPLAINTS} complaints; there are more."
+    return f"{error.detail} {more}".lstrip(), error.errors[:COMPLAINTS]
+
+
 def one_of(choices: Sequence[str]) -> str:
     """The sentence for a value that is none of the choices, as pydantic would list them."""
     *most, last = (f"'{choice}'" for choice in choices)
@@ -93,4 +102,5 @@ def unknown_parameters(names: Sequence[str], there: Collection[str]) -> Invalid:
     `there` are those that it has.
     """
     message = unknown(there, UNKNOWN_PARAMETER)
+    names = names[: COMPLAINTS + 1]
     return Invalid(REFUSED, errors=[{"loc": ["query", name], "msg": message} for name in names])
