@@ -11,7 +11,6 @@ import hashlib
 import hmac
 import re
 import time
-import unicodedata
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from argon2.profiles import RFC_9106_LOW_MEMORY
 from jwt.types import Options
 
 from atelier.errors import Unauthenticated, Unavailable
+from atelier.wire import texts
 
 ALGORITHM = "HS256"
 ACCESS = "access"
@@ -222,7 +222,7 @@ class Passwords:
 
 def _composed(password: str) -> str:
     """Normalise to NFC, so that a password typed on another keyboard is the same one."""
-    return unicodedata.normalize("NFC", password)
+    return texts.squeezed(password)
 
 
 class Authenticator:

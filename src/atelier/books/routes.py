@@ -21,7 +21,7 @@ from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.shortcuts import Shortcut
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, normal
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.wire.texts import LINE_LIMIT
@@ -34,7 +34,9 @@ Id = Annotated[
     int, Field(ge=1, le=queries.MAX_ID), Decimal, Path(description="The book.", examples=[42])
 ]
 Filter = Annotated[
-    str, Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case.")
+    str,
+    normal(LINE_LIMIT),
+    Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case."),
 ]
 
 

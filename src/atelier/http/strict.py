@@ -22,6 +22,7 @@ from atelier.errors import Unsupported
 from atelier.http.auth import Bearer
 from atelier.http.bodies import bearer_of, limit_of, read
 from atelier.wire.complaints import DECIMAL
+from atelier.wire.texts import composed
 
 MEMBERS = 100  # of an object at the top: ours have far fewer, and each unknown one is an error
 
@@ -35,6 +36,11 @@ def _decimal(value: object) -> object:
 
 
 Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and queries
+
+
+def normal(most: int) -> BeforeValidator:
+    """For `Annotated` texts of queries: bounded, in NFC, of at most so many characters."""
+    return BeforeValidator(lambda text: composed(text, most) if isinstance(text, str) else text)
 
 
 class _NeverNull:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from atelier.errors import Invalid
+
+T = TypeVar("T")
 
 COMPLAINTS = 20  # in one answer: the rest of thousands would help nobody
 REFUSED = "Some values are not acceptable."  # the detail; the sentences follow in `errors`
@@ -72,6 +74,14 @@ def complaint(error: Mapping[str, Any]) -> str:
 def refused(message: str, *loc: str | int) -> Invalid:
     """The refusal of one value; `loc` is its place, such as `"query", "limit"`."""
     return Invalid(REFUSED, errors=[{"loc": list(loc), "msg": message}])
+
+
+def accepted(judge: Callable[[], T], *loc: str | int) -> T:
+    """What `judge` gives; the ValueError that it raises, as the refusal of the value at `loc`."""
+    try:
+        return judge()
+    except ValueError as error:
+        raise refused(str(error), *loc) from None
 
 
 def listed(error: Invalid) -> tuple[str, list[dict[str, Any]]]:
