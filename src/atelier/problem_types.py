@@ -87,7 +87,9 @@ GENERAL = {
     "too-large": ProblemType(
         "The body is larger than the limit",
         413,
-        "The body is over the limit (the setting `body_limit`); it is not read to its end.",
+        "The body is over its limit, and is not read to its end: `body_limit` for any (a "
+        "setting), 256 KiB for JSON, 8 KiB where no token is needed. JSON with a picture in "
+        "base64 may be as large as an upload.",
     ),
     "unsupported": ProblemType(
         "This kind of content is not supported",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import unicodedata
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -22,7 +21,7 @@ from atelier.http.resources import Res
 from atelier.http.strict import Decimal
 from atelier.wire.complaints import one_of
 from atelier.wire.idempotency import REPLAYED, fingerprint, scope
-from atelier.wire.texts import CONTROLS, has_controls
+from atelier.wire.texts import line
 
 CREATE = "POST /api/keys"
 NAME_MAX = 100
@@ -35,11 +34,7 @@ Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The ke
 
 
 def _line(value: object) -> object:
-    if not isinstance(value, str) or len(value) > 2 * NAME_MAX:
-        return value
-    if has_controls(value):
-        raise ValueError(CONTROLS)
-    return unicodedata.normalize("NFC", value.strip())
+    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
 
 
 def _right(value: object) -> object:

@@ -12,8 +12,9 @@ from fastapi import APIRouter, Path, Request, Response
 from atelier.accounts import revocations, service
 from atelier.accounts.models import User
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
-from atelier.errors import Forbidden, Invalid, Malformed, TooLarge, Unsupported
+from atelier.errors import Forbidden, Invalid, Malformed, Unsupported
 from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
+from atelier.http.bodies import OPEN_LIMIT, read
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
@@ -26,7 +27,6 @@ from atelier.wire.complaints import REQUIRED, TWICE
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
 FORM = "application/x-www-form-urlencoded"
-FORM_LIMIT = 8192  # bytes; an address and a password, percent-encoded, take at most half of it
 FORM_FIELDS = 16
 LEFT = responses(400, 401, 403, 412, 422)
 UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: no cache keeps tokens
@@ -157,11 +157,7 @@ async def _form(request: Request) -> dict[str, str]:
     """The fields of a URL-encoded form; a repeated field is ambiguous and so refused."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Unsupported(f"Send the form as {FORM}.")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_LIMIT:
-            raise TooLarge(f"The form is larger than {FORM_LIMIT} bytes.")
+    body = await read(request, OPEN_LIMIT)
     try:
         fields = parse_qs(
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS

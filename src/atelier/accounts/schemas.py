@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from atelier.wire import texts
+from atelier.wire.texts import bounded, too_long
+
 EMAIL_MAX = 254  # RFC 5321
 PASSWORD_MIN, PASSWORD_MAX = 8, 128
 REFRESH_TOKEN_MAX = 200  # ours have 76
@@ -22,20 +25,28 @@ def address(email: str) -> str:
     """
     try:
         return validate_email(
-            email, check_deliverability=False, test_environment=True, strict=True
+            bounded_address(email), check_deliverability=False, test_environment=True, strict=True
         ).normalized
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
 
 
+def bounded_address(email: str) -> str:
+    """`email` itself. Raises ValueError for what is too long for an address, or piles up marks."""
+    if len(email) > EMAIL_MAX:
+        raise ValueError(too_long(EMAIL_MAX))
+    return bounded(email, EMAIL_MAX)
+
+
 def folded(email: str) -> str:
     """The form under which two spellings are one address."""
-    return unicodedata.normalize("NFC", email.casefold())
+    return texts.folded(email, EMAIL_MAX)
 
 
 def _printable(secret: SecretStr) -> SecretStr:
     if any(unicodedata.category(character) == "Cc" for character in secret.get_secret_value()):
         raise ValueError("control characters are not allowed")
+    bounded(secret.get_secret_value(), PASSWORD_MAX)
     return secret
 
 

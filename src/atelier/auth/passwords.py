@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,6 +11,7 @@ from argon2 import Parameters, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
+from atelier.wire import texts
 from atelier.wire.networks import client_network
 from atelier.wire.turns import Turns
 
@@ -75,4 +75,4 @@ class Passwords:
 
 def _composed(password: str) -> str:
     """Normalise to NFC, so that a password typed on another keyboard is the same one."""
-    return unicodedata.normalize("NFC", password)
+    return texts.squeezed(password)

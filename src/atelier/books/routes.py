@@ -22,7 +22,7 @@ from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.shortcuts import Shortcut
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, normal
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.wire.texts import LINE_LIMIT
@@ -37,7 +37,9 @@ Id = Annotated[
 Viewer = Annotated[Principal, Depends(Needs(Right.BOOKS_READ))]
 Editor = Annotated[Principal, Depends(Needs(Right.BOOKS_WRITE))]
 Filter = Annotated[
-    str, Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case.")
+    str,
+    normal(LINE_LIMIT),
+    Query(max_length=LINE_LIMIT, description="Only books with this in it, whatever the case."),
 ]
 
 

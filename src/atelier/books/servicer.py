@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -21,6 +22,8 @@ from atelier.proto.books.v1.books_pb2_grpc import (
 )
 from atelier.rpc.errors import invalid
 from atelier.rpc.paging import page_size, page_token, read_token
+from atelier.wire.complaints import accepted
+from atelier.wire.texts import LINE_LIMIT, composed
 
 Context = ServicerContext[Any, Any]
 
@@ -60,12 +63,13 @@ class BookServicer(BookServiceServicer):
 
     async def ListBooks(self, request: pb.ListBooksRequest, _: Context) -> pb.ListBooksResponse:  # noqa: N802 - as above
         """A page of books."""
-        size, query = page_size(request.page_size), (LIST, request.author, request.title)
+        author, title = _filter(request.author, "author"), _filter(request.title, "title")
+        size, query = page_size(request.page_size), (LIST, author, title)
         before = read_token(request.page_token, *query)
         # Before the rows: a watch after this position sees every change that the page does not
         # show.
         sequence = await self._follower.position() if before is None else 0
-        filters = queries.Filters(author=request.author, title=request.title)
+        filters = queries.Filters(author=author, title=title)
         rows = await queries.page(self._database, filters, before=before, limit=size + 1)
         shown = rows[:size]
         return pb.ListBooksResponse(
@@ -87,6 +91,11 @@ class BookServicer(BookServiceServicer):
         raise Unavailable(
             "The server is going down; watch again after the last sequence.", retry_after=0
         )
+
+
+def _filter(text: str, field: str) -> str:
+    """The text of a filter, as HTTP takes it. Raises Invalid."""
+    return accepted(partial(composed, text, LINE_LIMIT), field)
 
 
 def _book(row: asyncpg.Record) -> pb.Book:

@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
 from atelier.files import django_setup, problems
+from atelier.files.inspectors.media_types import served
 from atelier.wire import preconditions
 from atelier.wire.accel import ACCEL, UNPROXIED, file_size
 from atelier.wire.preconditions import LOCKED, PRIVATE, Conditions, accepted, http_date
@@ -75,7 +76,7 @@ def respond(
     start, stop = span or (0, size)
     if start >= stop:
         return problems.from_status(416, headers=unsatisfied(size))
-    headers["Content-Type"] = media_type
+    headers["Content-Type"] = served(media_type)
     headers["Content-Disposition"] = content_disposition_header(attachment, name or "file")
     if location := _location(request, key, span):
         del headers["Accept-Ranges"]  # nginx adds it

@@ -20,6 +20,7 @@ from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed,
 from atelier.files import events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
+from atelier.files.inspectors.media_types import served
 from atelier.files.models import File, Status
 from atelier.files.storage import PREFIX
 
@@ -154,7 +155,11 @@ def finish(file_id: int, version: int, found: Inspection) -> bool:
         file = _fenced(file_id, version)
         if file is None:
             return False
-        file.kind, file.content_type, file.result = found.kind, found.content_type, found.result
+        file.kind, file.content_type, file.result = (
+            found.kind,
+            served(found.content_type),
+            found.result,
+        )
         file.thumbnail, file.status, file.processed, file.error = key, Status.PROCESSED, True, None
         garbage.claim([key] if key else [])
         _settle(file, events.PROCESSED)

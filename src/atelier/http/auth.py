@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
@@ -55,7 +57,15 @@ CurrentUser = Annotated[Principal, Depends(Needs())]
 Person = Annotated[Principal, Depends(Needs(person=True))]  # no API key
 
 
+def parts_of(route: APIRoute) -> Iterator[Dependant]:
+    """A route's own parameters, then those of everything that it depends on."""
+    waiting = [route.dependant]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += part.dependencies
+
+
 def check_of(route: APIRoute) -> Needs | None:
-    """Return the check of a route; None for a public one."""
-    checks = (dependency.call for dependency in route.dependant.dependencies)
-    return next((check for check in checks if isinstance(check, Needs)), None)
+    """The check of a route's credentials; None for a public one."""
+    return next((part.call for part in parts_of(route) if isinstance(part.call, Needs)), None)

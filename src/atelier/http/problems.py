@@ -27,7 +27,7 @@ from atelier.http.encoding import dumps
 from atelier.http.json import Ready, raw_headers
 from atelier.problem_types import BASE
 from atelier.wire import problems
-from atelier.wire.complaints import REFUSED, REQUIRED, complaint, unknown
+from atelier.wire.complaints import COMPLAINTS, REFUSED, REQUIRED, complaint, unknown
 from atelier.wire.problems import MEDIA_TYPE, RETRY_SECONDS, Problem, status_of
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -65,7 +65,7 @@ def from_validation(found: Sequence[Mapping[str, Any]], fields: Sequence[str] = 
             "loc": list(e["loc"]),
             "msg": unknown(fields) if fields and _is_unknown(e) else complaint(e),
         }
-        for e in found
+        for e in found[: COMPLAINTS + 1]  # one more shows that there are more
     ]
     return from_error(Invalid(REFUSED, errors=errors))
 

@@ -6,15 +6,13 @@ still take.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from atelier.http.auth import Needs, check_of
+from atelier.http.auth import Needs, check_of, parts_of
 from atelier.http.problems import describe
 from atelier.wire.complaints import unknown_parameters
 
@@ -25,8 +23,7 @@ TOLERATED = (
 
 def guard(route: APIRoute) -> None:
     """Make a route refuse query parameters that it does not declare, once it knows who asks."""
-    parts = list(_walk(route.dependant))
-    there = [parameter.alias for part in parts for parameter in part.query_params]
+    there = [parameter.alias for part in parts_of(route) for parameter in part.query_params]
     known = frozenset((*there, *TOLERATED) if route.deprecated else there)
     route.app = _guarded(route.app, there, known, check_of(route))
     route.responses.setdefault(422, describe(422))
@@ -48,9 +45,3 @@ def _guarded(
 def _unknown(query: bytes, known: frozenset[str]) -> list[str]:
     names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
     return [name for name in dict.fromkeys(names) if name not in known]
-
-
-def _walk(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for part in dependant.dependencies:
-        yield from _walk(part)

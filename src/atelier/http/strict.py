@@ -1,7 +1,8 @@
-"""Strict JSON bodies: declared as JSON, valid UTF-8, without characters that cannot be stored.
+"""Strict JSON bodies: judged before they are read, declared as JSON, valid UTF-8, storable.
 
-FastAPI reads whatever `json.loads` accepts (UTF-16, NaN, lone surrogates) and calls other media
-types a 422. And integers in addresses: pydantic reads `1.0`, `1_0` and ` 1` as such.
+FastAPI reads a body before it asks who sends it, takes whatever `json.loads` accepts (UTF-16, NaN,
+lone surrogates) and calls other media types a 422. And integers in addresses: pydantic reads
+`1.0`, `1_0` and ` 1` as such.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from atelier.errors import Unsupported
+from atelier.http.auth import Needs, check_of
+from atelier.http.bodies import limit_of, read
 from atelier.wire.complaints import DECIMAL
+from atelier.wire.texts import composed
+
+MEMBERS = 100  # of an object at the top: ours have far fewer, and each unknown one is an error
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -30,6 +36,11 @@ def _decimal(value: object) -> object:
 
 
 Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and queries
+
+
+def normal(most: int) -> BeforeValidator:
+    """For `Annotated` texts of queries: bounded, in NFC, of at most so many characters."""
+    return BeforeValidator(lambda text: composed(text, most) if isinstance(text, str) else text)
 
 
 class _NeverNull:
@@ -57,10 +68,20 @@ Kept = Annotated[
 
 
 class JsonRequest(Request):
-    """A request whose JSON is read strictly.
+    """A request whose JSON is read strictly, up to a limit.
 
-    Its errors are HTTPExceptions: FastAPI turns others into a bare 400.
+    The errors of `json` are HTTPExceptions: FastAPI turns others into a bare 400.
     """
+
+    def __init__(self, request: Request, limit: int) -> None:
+        super().__init__(request.scope, request.receive)
+        self._limit = limit
+
+    async def body(self) -> bytes:
+        """The whole body. Raises TooLarge."""
+        if not hasattr(self, "_body"):
+            self._body = await read(self, self._limit)
+        return self._body
 
     async def json(self) -> Any:
         """The parsed body."""
@@ -71,19 +92,31 @@ class JsonRequest(Request):
             raise HTTPException(400, f"The body is not valid JSON: {error.msg}.") from None
         if rb"\u0000" in body and has_nul(value):
             raise HTTPException(422, "A text in the body holds a NUL character.")
+        if isinstance(value, dict) and len(value) > MEMBERS:
+            raise HTTPException(422, f"The object has more than {MEMBERS} members.")
         return value
 
 
 def adopt(route: APIRoute) -> None:
-    """Make a route read its JSON body strictly; one without such a body stays as it is."""
-    if route.body_field is not None and not isinstance(route.body_field.field_info, Form):
-        route.app = request_response(_strict(route.get_route_handler()))
+    """Make a route read its JSON body strictly; one without such a body stays as it is.
+
+    Raises TypeError for a body that FastAPI would read as a form: it would do so before it knows
+    who sends it. Read forms in the route, by `request.stream()`.
+    """
+    if route.body_field is None:
+        return
+    if isinstance(route.body_field.field_info, Form):
+        raise TypeError(f"{route.path} declares a form, which would be read before its token")
+    check = check_of(route)
+    route.app = request_response(_strict(route.get_route_handler(), check, limit_of(check)))
 
 
-def _strict(handle: Handler) -> Handler:
+def _strict(handle: Handler, check: Needs | None, limit: int) -> Handler:
     async def strict(request: Request) -> Response:
-        checked = JsonRequest(request.scope, request.receive)
-        if not is_json(checked.headers.get("content-type", "")) and await checked.body():
+        if check is not None:
+            await check(request)
+        checked = JsonRequest(request, limit)
+        if await checked.body() and not is_json(checked.headers.get("content-type", "")):
             raise Unsupported("Send JSON, as application/json.")
         return await handle(checked)
 

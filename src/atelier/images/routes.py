@@ -18,7 +18,7 @@ from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, normal
 from atelier.http.upload import receive
 from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.models import Image
@@ -32,6 +32,7 @@ from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
+SEARCH_LIMIT = 200  # characters of `q`
 UPLOAD = "POST /api/images"
 # Jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
 INLINE_DEPTH = 100
@@ -131,11 +132,16 @@ async def index(
     page: Page,
     status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
     tag: Annotated[
-        str | None, Query(max_length=texts.TAG_LIMIT, description="Only images with this tag.")
+        str | None,
+        normal(texts.TAG_LIMIT),
+        Query(max_length=texts.TAG_LIMIT, description="Only images with this tag."),
     ] = None,
     q: Annotated[
         str | None,
-        Query(max_length=200, description="Only images with this in title or description."),
+        normal(SEARCH_LIMIT),
+        Query(
+            max_length=SEARCH_LIMIT, description="Only images with this in title or description."
+        ),
     ] = None,
 ) -> Response:
     """List my pictures.

@@ -9,18 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from atelier.http.strict import Kept
 from atelier.images.texts import TAG_LIMIT, TAGS_LIMIT
-from atelier.wire.texts import LINE_LIMIT, RAW_LIMIT
+from atelier.wire.texts import LINE_LIMIT, RAW_LIMIT, raw_limit
+
+DESCRIPTION_RAW_LIMIT = raw_limit(10_000)  # the setting's own limit
 
 Status = Literal["queued", "ready", "failed"]
 
 
-def _words(**shown: Any) -> Any:
+def _words(raw: int = RAW_LIMIT, **shown: Any) -> Any:
     """A text's schema for OpenAPI: the true limit, which is enforced after normalisation."""
-    return Field(max_length=RAW_LIMIT, json_schema_extra=shown)
+    return Field(max_length=raw, json_schema_extra=shown)
 
 
 Title = Annotated[str, _words(minLength=1, maxLength=LINE_LIMIT)]
-Description = Annotated[str, _words(**{"x-limit": "description_limit"})]
+Description = Annotated[str, _words(DESCRIPTION_RAW_LIMIT, **{"x-limit": "description_limit"})]
 Tags = Annotated[list[Annotated[str, _words(maxLength=TAG_LIMIT)]], Field(max_length=TAGS_LIMIT)]
 
 

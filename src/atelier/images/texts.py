@@ -1,21 +1,23 @@
-"""The texts of a picture: normalised, bounded, without characters that no store can hold."""
+"""The texts of a picture, by the rules of all texts."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
+from functools import partial
 
-from atelier.wire.complaints import refused
-from atelier.wire.texts import CONTROLS, LINE_LIMIT, has_controls
+from atelier.wire import texts
+from atelier.wire.complaints import accepted, refused
+from atelier.wire.texts import LINE_LIMIT, RAW_FACTOR
 
 TAG_LIMIT = 100  # characters of one tag
 TAGS_LIMIT = 50  # tags of one picture
-LAYOUT = frozenset("\n\t")  # control characters that a description may hold
+TAGS_RAW_LIMIT = TAGS_LIMIT * TAG_LIMIT * RAW_FACTOR  # characters of all of them as they came
+LAYOUT = "\n\t"  # control characters that a description may hold
 
 
 def title(text: str) -> str:
     """A title of 1..300 characters on one line."""
-    return _bounded(" ".join(_clean(text, "title").split()), "title", 1, LINE_LIMIT)
+    return accepted(partial(texts.line, text, 1, LINE_LIMIT), "body", "title")
 
 
 def description(text: str, limit: int) -> str:
@@ -23,34 +25,27 @@ def description(text: str, limit: int) -> str:
 
     Newlines are kept, written as LF.
     """
-    return _bounded(
-        _clean(text.replace("\r\n", "\n").replace("\r", "\n"), "description"),
-        "description",
-        0,
-        limit,
-    )
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return accepted(partial(texts.clean, lines, 0, limit, LAYOUT), "body", "description")
 
 
-def tags(texts: Iterable[str]) -> list[str]:
+def tags(given: Iterable[str]) -> list[str]:
     """Tags in the order given, without repeats.
 
     Each text may hold several, separated by commas.
     """
-    words = [" ".join(_clean(part, "tags").split()) for text in texts for part in text.split(",")]
+    several = list(given)
+    if sum(map(len, several)) > TAGS_RAW_LIMIT:
+        raise refused(_TOO_MANY, "body", "tags")
+    parts = [part for text in several for part in text.split(",")]
+    words = [
+        accepted(partial(texts.line, part, 0, TAG_LIMIT), "body", "tags")
+        for part in dict.fromkeys(parts)
+    ]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:
-        raise refused(f"At most {TAGS_LIMIT} tags", "body", "tags")
-    return [_bounded(word, "tags", 1, TAG_LIMIT) for word in unique]
+        raise refused(_TOO_MANY, "body", "tags")
+    return unique
 
 
-def _clean(text: str, field: str) -> str:
-    text = unicodedata.normalize("NFC", text)
-    if has_controls(text, LAYOUT):
-        raise refused(CONTROLS, "body", field)
-    return text
-
-
-def _bounded(text: str, field: str, least: int, most: int) -> str:
-    if not least <= len(text) <= most:
-        raise refused(f"{least} to {most} characters, not {len(text)}", "body", field)
-    return text
+_TOO_MANY = f"At most {TAGS_LIMIT} tags of {TAG_LIMIT} characters"

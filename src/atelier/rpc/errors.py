@@ -18,6 +18,7 @@ from atelier import database, errors
 from atelier.errors import AtelierError, Invalid
 from atelier.events import follow
 from atelier.wire import sqlstate
+from atelier.wire.complaints import listed
 
 DOMAIN = "atelier"
 CODES: dict[type[AtelierError], grpc.StatusCode] = {
@@ -44,9 +45,10 @@ def status_of(error: Exception) -> Status:
     code = next((CODES[kind] for kind in type(known).__mro__ if kind in CODES), None)
     if known is None or code is None:
         return _unexpected(error)
+    detail = listed(known)[0] if isinstance(known, Invalid) else known.detail
     return Status(
         code=code.value[0],
-        message=known.detail or known.title,
+        message=detail or known.title,
         details=map(_packed, _details(known)),
     )
 
@@ -65,7 +67,7 @@ def _details(error: AtelierError) -> list[Message]:
             details.BadRequest.FieldViolation(
                 field=".".join(map(str, e["loc"])), description=e["msg"]
             )
-            for e in error.errors
+            for e in listed(error)[1]
         ]
         found.append(details.BadRequest(field_violations=fields))
     if error.retry_after is not None:

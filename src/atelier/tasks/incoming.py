@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -18,8 +19,9 @@ from atelier.observe.metrics import UPLOADED
 from atelier.settings import Settings
 from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
-from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, refused, unknown
+from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, accepted, refused, unknown
 from atelier.wire.spool import Spool
+from atelier.wire.texts import bounded, too_long
 
 META_LIMIT = 10_000  # characters
 SLICE_BYTES = 256 * 1024  # of a body decoded at once
@@ -87,7 +89,7 @@ def _meta(fields: dict[str, Any]) -> str:
     if not isinstance(meta, str):
         raise refused(A_TEXT, "body", META)
     if len(meta) > META_LIMIT:
-        raise refused(f"At most {META_LIMIT} characters", "body", META)
+        raise refused(too_long(META_LIMIT), "body", META)
     if has_nul(meta):
         raise refused("NUL characters are not accepted", "body", META)
-    return meta
+    return accepted(partial(bounded, meta, META_LIMIT), "body", META)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from atelier.errors import Invalid
 
+T = TypeVar("T")
+
+COMPLAINTS = 20  # in one answer: the rest of thousands would help nobody
 REFUSED = "Some values are not acceptable."  # the detail; the sentences follow in `errors`
 REQUIRED = "This field is required"
 A_TEXT = "A text is needed"
@@ -73,6 +76,22 @@ def refused(message: str, *loc: str | int) -> Invalid:
     return Invalid(REFUSED, errors=[{"loc": list(loc), "msg": message}])
 
 
+def accepted(judge: Callable[[], T], *loc: str | int) -> T:
+    """What `judge` gives; the ValueError that it raises, as the refusal of the value at `loc`."""
+    try:
+        return judge()
+    except ValueError as error:
+        raise refused(str(error), *loc) from None
+
+
+def listed(error: Invalid) -> tuple[str, list[dict[str, Any]]]:
+    """The detail of a refusal and its first complaints; the detail says when there are more."""
+    if len(error.errors) <= COMPLAINTS:
+        return error.detail, error.errors
+    more = f"These are the first {COMPLAINTS} complaints; there are more."
+    return f"{error.detail} {more}".lstrip(), error.errors[:COMPLAINTS]
+
+
 def one_of(choices: Sequence[str]) -> str:
     """The sentence for a value that is none of the choices, as pydantic would list them."""
     *most, last = (f"'{choice}'" for choice in choices)
@@ -93,4 +112,5 @@ def unknown_parameters(names: Sequence[str], there: Collection[str]) -> Invalid:
     `there` are those that it has.
     """
     message = unknown(there, UNKNOWN_PARAMETER)
+    names = names[: COMPLAINTS + 1]
     return Invalid(REFUSED, errors=[{"loc": ["query", name], "msg": message} for name in names])

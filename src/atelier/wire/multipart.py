@@ -6,7 +6,6 @@ Memory stays flat whatever is sent. Knows no picture and no store.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from multipart import (
 from atelier.errors import AtelierError, Invalid, Malformed, Unsupported
 from atelier.wire.complaints import refused, unknown
 from atelier.wire.spool import Spool
+from atelier.wire.texts import squeezed
 
 MEDIA_TYPE = "multipart/form-data"
 FIELD_BYTES = 64 * 1024  # of one field
@@ -201,7 +201,7 @@ def file_name(segment: MultipartSegment) -> str | None:
 
 def clean_name(name: str) -> str:
     """A file's name as people may see it: no path, NFC, nothing invisible, of bounded length."""
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    last = squeezed(re.split(r"[/\\]", name)[-1])
     visible = "".join(char for char in last if char.isprintable()).strip()
     if len(visible) <= NAME_CHARACTERS:
         return visible

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from atelier import errors
 from atelier.errors import AtelierError, Invalid
 from atelier.problem_types import BASE, PROBLEM_TYPES
+from atelier.wire.complaints import listed
 
 MEDIA_TYPE = "application/problem+json"
 UNTYPED = "about:blank"  # RFC 9457, 4.2.1: it means no more than the status
@@ -84,8 +85,9 @@ def from_error(error: AtelierError) -> Problem:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
-    members = {"errors": error.errors} if isinstance(error, Invalid) and error.errors else {}
-    return problem(status, error.slug, error.title, error.detail, headers=headers, **members)
+    detail, errors = listed(error) if isinstance(error, Invalid) else (error.detail, [])
+    members = {"errors": errors} if errors else {}
+    return problem(status, error.slug, error.title, detail, headers=headers, **members)
 
 
 def from_status(

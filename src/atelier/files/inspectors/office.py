@@ -21,7 +21,18 @@ PARTS = {
     "ppt/presentation.xml": ("pptx", OOXML + "presentationml.presentation"),
 }
 MIMETYPE = "mimetype"  # the entry by which OpenDocument and EPUB name themselves
-NAMED = ("application/vnd.oasis.opendocument.", "application/epub+zip")
+EPUB = "application/epub+zip"
+OPENDOCUMENT = "application/vnd.oasis.opendocument."
+# OpenDocument 1.3, part 3, appendix A. Whatever else an entry says is no type: it would become a
+# header.
+NAMED = {EPUB: "epub"} | {
+    f"{OPENDOCUMENT}{kind}{template}": f"{kind}{template}"
+    for kind in (
+        "text", "spreadsheet", "presentation", "graphics", "chart", "formula", "image", "base",
+        "database", "text-master", "text-web",
+    )
+    for template in ("", "-template")
+}  # fmt: skip
 FACTS = ("docProps/core.xml", "meta.xml")
 WANTED = {"title": "title", "creator": "author", "initial-creator": "author", "subject": "subject"}
 
@@ -41,11 +52,8 @@ def describe(archive: zipfile.ZipFile) -> Document | None:
             return Document(content_type, {"format": format_} | _facts(archive, names))
     if MIMETYPE in names:
         named = _small(archive, MIMETYPE).decode("ascii", "replace").strip()
-        if named.startswith(NAMED) and named.isprintable():
-            return Document(
-                named[:100],
-                {"format": clean(named.rpartition(".")[2], 40)} | _facts(archive, names),
-            )
+        if format_ := NAMED.get(named):
+            return Document(named, {"format": format_} | _facts(archive, names))
     return None
 
 

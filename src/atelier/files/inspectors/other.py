@@ -6,8 +6,7 @@ import puremagic
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
-
-UNKNOWN = "application/octet-stream"
+from atelier.files.inspectors.media_types import UNKNOWN, served
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
@@ -15,7 +14,7 @@ def inspect(task: Task, data: bytes) -> Inspection:
     best = max(
         _matches(data), key=lambda match: (match.confidence, bool(match.mime_type)), default=None
     )
-    content_type = best.mime_type if best and best.mime_type else UNKNOWN
+    content_type = served(best.mime_type) if best and best.mime_type else UNKNOWN
     result = {
         "description": clean(best.name) if best else "",
         "extension": clean(best.extension, 20) if best else "",
