@@ -14,8 +14,10 @@ import uvicorn
 from argon2.profiles import CHEAPEST
 from pydantic import SecretStr
 
-from atelier.accounts import families
+from atelier.accounts import families, sealing, sessions
+from atelier.accounts.requests import lives
 from atelier.accounts.routes import router
+from atelier.accounts.session_routes import router as sign_in
 from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
@@ -29,7 +31,7 @@ from atelier.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -44,6 +46,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
     settings = Settings(data=tmp_path, secret=SecretStr(SECRET))
     database = Database(database_url)
     tokens = Tokens(SECRET)
+    await sealing.seal(database, partial(sessions.keyed, tokens), lives(settings).whole)
     made = Resources(
         settings=settings,
         database=database,
@@ -66,7 +69,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
 @pytest.fixture
 def app(resources: Resources) -> FastAPI:
     """An application of this slice alone."""
-    return create_app(resources, [router])
+    return create_app(resources, [router, sign_in])
 
 
 @pytest.fixture
@@ -179,6 +182,15 @@ def accounts(client: httpx2.AsyncClient) -> Accounts:
 def online_accounts(online: httpx2.AsyncClient) -> Accounts:
     """The application over a socket."""
     return Accounts(online)
+
+
+@pytest.fixture
+def grace_over(resources: Resources) -> Callable[[], Awaitable[object]]:
+    """Lets the ten seconds pass in which a token that was exchanged gives the same pair."""
+    return partial(
+        resources.database.fetch,
+        "UPDATE refresh_families SET rotated_at = rotated_at - interval '10 seconds'",
+    )
 
 
 @pytest.fixture

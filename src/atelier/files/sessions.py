@@ -10,7 +10,10 @@ from django.db import connection
 if TYPE_CHECKING:
     from atelier.auth import Claims
 
-_ALIVE = "SELECT 1 FROM refresh_families WHERE id = %s AND user_id = %s AND revoked_at IS NULL"
+_ALIVE = """
+    SELECT 1 FROM refresh_families
+    WHERE id = %s AND user_id = %s AND revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now())
+"""
 
 
 async def is_alive(claims: Claims) -> bool:

@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from atelier import bootstrap
-from atelier.accounts import families, revocations
+from atelier.accounts import families, revocations, sealing, sessions
+from atelier.accounts.requests import lives
 from atelier.accounts.routes import router as accounts
+from atelier.accounts.session_routes import router as sign_in
 from atelier.auth import Authenticator, Tokens
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
@@ -51,7 +53,7 @@ from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
-ROUTERS = (images, tasks, books, accounts)  # routing is linear: the busiest first
+ROUTERS = (images, tasks, books, accounts, sign_in)  # routing is linear: the busiest first
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
 BACKLOG = 2048  # connections that wait to be accepted
@@ -123,13 +125,20 @@ def build(settings: Settings) -> FastAPI:
             revocations.follow(resources.redis, resources.authenticator)
         )
         present = asyncio.create_task(presence.hold(resources.database))
+        sealed = asyncio.create_task(
+            sealing.seal_when_possible(
+                resources.database,
+                partial(sessions.keyed, resources.tokens),
+                lives(settings).whole,
+            )
+        )
         freeze()
         log.info("api is up")
         systemd.ready()
         try:
             yield
         finally:
-            await end(following, present)
+            await end(following, present, sealed)
             resources.passwords.close()
             await asyncio.to_thread(django.close)
             await resources.cache.close()
