@@ -122,6 +122,19 @@ class Person:
         """Sign out."""
         return await self.client.post("/api/auth/logout", headers=self.headers)
 
+    async def change(
+        self, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx2.Response:
+        """Change their account."""
+        return await self.client.patch(
+            "/api/users/me", json=fields, headers=self.headers | (headers or {})
+        )
+
+    async def new_password(self, current: str, new: str) -> httpx2.Response:
+        """Change their password."""
+        body = {"current": current, "new": new}
+        return await self.client.put("/api/users/me/password", json=body, headers=self.headers)
+
     async def delete(
         self, user_id: int | None = None, path: str = "/api/users"
     ) -> httpx2.Response:
