@@ -18,6 +18,10 @@ app = typer.Typer(
 
 blobs_app = typer.Typer(help="The blob store: copy it, say whose it is.", no_args_is_help=True)
 app.add_typer(blobs_app, name="blobs")
+users_app = typer.Typer(
+    help="Accounts: list, invite, reset, disable, sign out.", no_args_is_help=True
+)
+app.add_typer(users_app, name="users")
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of everything Atelier keeps on disk.")
@@ -26,6 +30,7 @@ Port = Annotated[int | None, typer.Option("--port", help="Port of the HTTP API."
 GrpcPort = Annotated[
     int | None, typer.Option("--grpc-port", help="Port of the books gRPC service.")
 ]
+Email = Annotated[str, typer.Argument(help="The address of the account.")]
 USAGE_ERROR = 2
 
 
@@ -260,6 +265,81 @@ def adopt_blobs(data: Data = None) -> None:
     from atelier.commands.ownership import adopt as run
 
     raise typer.Exit(run(_settings(data)))
+
+
+@users_app.command(name="list")
+def list_users(data: Data = None) -> None:
+    """Show every account in a line: number, address, what it may, since when, last here."""
+    from atelier.commands.users import show as run
+
+    raise typer.Exit(run(_settings(data)))
+
+
+@users_app.command(name="invite")
+def invite_user(
+    email: Annotated[
+        str | None, typer.Argument(help="Who may use it; none: whoever has the link.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Print a link by which an account can be made: once, within seven days."""
+    from atelier.commands.users import invite as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="reset")
+def reset_user(email: Email, data: Data = None) -> None:
+    """Print a link by which this user sets a new password: once, within an hour."""
+    from atelier.commands.users import reset as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="disable")
+def disable_user(email: Email, data: Data = None) -> None:
+    """End every session of this user, who cannot sign in from now on; nothing is deleted."""
+    from atelier.commands.users import disable as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="enable")
+def enable_user(email: Email, data: Data = None) -> None:
+    """Let this user sign in again."""
+    from atelier.commands.users import enable as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="promote")
+def promote_user(email: Email, data: Data = None) -> None:
+    """Make this user an administrator."""
+    from atelier.commands.users import promote as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="demote")
+def demote_user(email: Email, data: Data = None) -> None:
+    """Make this user no longer an administrator; the last one stays."""
+    from atelier.commands.users import demote as run
+
+    raise typer.Exit(run(_settings(data), email))
+
+
+@users_app.command(name="sign-out")
+def sign_out_user(
+    email: Annotated[str | None, typer.Argument(help="The address of the account.")] = None,
+    data: Data = None,
+    everybody: Annotated[bool, typer.Option("--all", help="Everybody, at once.")] = False,
+) -> None:
+    """End every session of this user, or of everybody."""
+    if (email is None) != everybody:
+        raise typer.BadParameter("Name an address, or everybody by --all.")
+    from atelier.commands.users import sign_out as run
+
+    raise typer.Exit(run(_settings(data), email))
 
 
 @app.command(

@@ -161,6 +161,24 @@ ACCOUNTS = {
         "The refresh token is not valid, or not any more. Sign in again.",
         "`WWW-Authenticate`",
     ),
+    "wrong-password": ProblemType(
+        "The present password is wrong",
+        403,
+        "The present password, by which you confirm a change of password or the deletion of the "
+        "account, is wrong. You stay signed in: this is no 401.",
+    ),
+    "registration-closed": ProblemType(
+        "Accounts are made by invitation here",
+        403,
+        "This instance does not make an account for everybody (the setting `registration`): it "
+        "takes an invitation of its operator, or none at all.",
+    ),
+    "dead-link": ProblemType(
+        "This link is not valid, or not any more",
+        403,
+        "The link was used, is too old, was replaced or is for another address. Ask for a new "
+        "one.",
+    ),
     "unsupported-grant-type": ProblemType(
         "Only the grant type password is offered",
         422,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -13,8 +14,11 @@ import uvicorn
 from argon2.profiles import CHEAPEST
 from pydantic import SecretStr
 
+from atelier.accounts import sealing, sessions
 from atelier.accounts.families import Credentials
+from atelier.accounts.requests import lives
 from atelier.accounts.routes import router
+from atelier.accounts.session_routes import router as sign_in
 from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
@@ -28,7 +32,7 @@ from atelier.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -43,6 +47,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
     settings = Settings(data=tmp_path, secret=SecretStr(SECRET))
     database = Database(database_url)
     tokens = Tokens(SECRET)
+    await sealing.seal(database, partial(sessions.keyed, tokens), lives(settings).whole)
     made = Resources(
         settings=settings,
         database=database,
@@ -69,7 +74,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
 @pytest.fixture
 def app(resources: Resources) -> FastAPI:
     """An application of this slice alone."""
-    return create_app(resources, [router])
+    return create_app(resources, [router, sign_in])
 
 
 @pytest.fixture
@@ -121,6 +126,19 @@ class Person:
     async def logout(self) -> httpx2.Response:
         """Sign out."""
         return await self.client.post("/api/auth/logout", headers=self.headers)
+
+    async def change(
+        self, headers: dict[str, str] | None = None, **fields: Any
+    ) -> httpx2.Response:
+        """Change their account."""
+        return await self.client.patch(
+            "/api/users/me", json=fields, headers=self.headers | (headers or {})
+        )
+
+    async def new_password(self, current: str, new: str) -> httpx2.Response:
+        """Change their password."""
+        body = {"current": current, "new": new}
+        return await self.client.put("/api/users/me/password", json=body, headers=self.headers)
 
     async def delete(
         self, user_id: int | None = None, path: str = "/api/users"
@@ -182,6 +200,15 @@ def accounts(client: httpx2.AsyncClient) -> Accounts:
 def online_accounts(online: httpx2.AsyncClient) -> Accounts:
     """The application over a socket."""
     return Accounts(online)
+
+
+@pytest.fixture
+def grace_over(resources: Resources) -> Callable[[], Awaitable[object]]:
+    """Lets the ten seconds pass in which a token that was exchanged gives the same pair."""
+    return partial(
+        resources.database.fetch,
+        "UPDATE refresh_families SET rotated_at = rotated_at - interval '10 seconds'",
+    )
 
 
 @pytest.fixture

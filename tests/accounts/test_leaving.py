@@ -60,6 +60,48 @@ class TestMe:
         assert (answer.status_code, answer.json()["tasks_created"]) == (200, 7)
 
 
+class TestName:
+    """PATCH /api/users/me."""
+
+    async def test_a_name_is_given_and_taken_away(self, anna: Person) -> None:
+        """In NFC, on one line; null takes it away, and a field left out stays."""
+        answer = await anna.change(name="  Anna \n Kare\u0301nina ")
+        assert (answer.status_code, answer.json()["name"]) == (200, "Anna Karénina")
+        assert (await anna.change()).json()["name"] == "Anna Karénina"
+        assert (await anna.me()).json() == answer.json()
+        assert (await anna.change(name=None)).json()["name"] is None
+
+    async def test_its_entity_tag_changes_with_it(self, anna: Person) -> None:
+        """Who has not seen the present name does not overwrite it."""
+        tag = (await anna.me()).headers["etag"]
+        changed = await anna.change({"If-Match": tag}, name="Anna")
+        assert changed.status_code == 200
+        assert changed.headers["etag"] == (await anna.me()).headers["etag"] != tag
+        stale = await anna.change({"If-Match": tag}, name="Boris")
+        assert is_problem(stale, 412, "precondition-failed")
+        assert (await anna.me()).json()["name"] == "Anna"
+
+    @pytest.mark.parametrize(
+        "name", ["", "  ", "x" * 101, "x" * 100_000, "a\u0007b", 7, True, ["a"]]
+    )
+    async def test_what_is_no_name_is_refused(self, anna: Person, name: Any) -> None:
+        """The answer names the field."""
+        answer = await anna.change(name=name)
+        assert is_problem(answer, 422, "invalid")
+        assert answer.json()["errors"][0]["loc"] == ["body", "name"]
+
+    async def test_a_hundred_characters_are_a_name(self, anna: Person) -> None:
+        """Counted after normalisation."""
+        assert (await anna.change(name="e\u0301" * 100)).json()["name"] == "é" * 100
+
+    @pytest.mark.parametrize("field", ["email", "administrator", "id", "tasks_created"])
+    async def test_nothing_else_can_be_changed(self, anna: Person, field: str) -> None:
+        """Above all not what one may."""
+        before = (await anna.me()).json()
+        assert is_problem(await anna.change(**{field: True}), 422, "invalid")
+        assert (await anna.me()).json() == before
+
+
 class TestLeave:
     """DELETE /api/users/{id}."""
 
@@ -178,6 +220,27 @@ class TestLeave:
         assert (
             await anna.client.delete(path, headers=anna.headers | {"If-Match": tag})
         ).status_code == 204
+
+    async def test_a_password_that_is_given_is_checked(
+        self, accounts: Accounts, anna: Person
+    ) -> None:
+        """A wrong one deletes nothing; none at all is as before."""
+        path = f"/api/users/{anna.id}"
+        wrong = {"password": "wrong password"}
+        answer = await anna.client.request("DELETE", path, json=wrong, headers=anna.headers)
+        assert is_problem(answer, 403, "wrong-password")
+        assert (await anna.me()).status_code == 200
+        right = {"password": accounts.password}
+        answer = await anna.client.request("DELETE", path, json=right, headers=anna.headers)
+        assert answer.status_code == 204
+
+    @pytest.mark.parametrize("body", [{"password": 7}, {"password": ""}, {"pass": "x"}, [], "x"])
+    async def test_another_body_deletes_nothing(self, anna: Person, body: Any) -> None:
+        """A confirmation that is misspelt is none."""
+        path = f"/api/users/{anna.id}"
+        answer = await anna.client.request("DELETE", path, json=body, headers=anna.headers)
+        assert is_problem(answer, 422, "invalid")
+        assert (await anna.me()).status_code == 200
 
     async def test_a_sign_in_that_meets_the_deletion_opens_nothing(
         self, accounts: Accounts, anna: Person

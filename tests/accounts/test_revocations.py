@@ -17,7 +17,7 @@ from atelier.auth import Authenticator
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from conftest import Person
 
@@ -66,12 +66,25 @@ async def test_the_end_of_a_session_reaches_other_processes(
     await forgotten(elsewhere, authorization)
 
 
-async def test_so_does_the_end_of_a_stolen_family(anna: Person, elsewhere: Authenticator) -> None:
+async def test_so_does_the_end_of_a_stolen_family(
+    anna: Person, elsewhere: Authenticator, grace_over: Callable[[], Awaitable[object]]
+) -> None:
     """Reuse of a refresh token ends the access tokens everywhere."""
     authorization = anna.headers["Authorization"]
     await elsewhere.authenticate(authorization)
     await anna.refresh()
+    await grace_over()
     assert (await anna.refresh()).status_code == 401
+    await forgotten(elsewhere, authorization)
+
+
+async def test_all_are_forgotten_at_once(
+    anna: Person, elsewhere: Authenticator, redis: Redis
+) -> None:
+    """When an operator signs everybody out, there is no list of users to send."""
+    authorization = anna.headers["Authorization"]
+    await elsewhere.authenticate(authorization)
+    await revocations.tell(redis, revocations.ALL)
     await forgotten(elsewhere, authorization)
 
 

@@ -20,6 +20,7 @@ PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_by
 WORDS = {"title": "t", "description": "d", "tags": ["a"]}
 BOOK = {"title": "t", "author": "a", "publication_date": "1869-01-01"}
 HOLDING = {"token": 1}
+PASSWORDS = {"current": "not the present one", "new": "correct horse battery"}
 
 # What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the
 # operation works on what is the caller's; `shared`, everybody may; `forbidden`, a 403.
@@ -59,12 +60,16 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "files.retry": ("hidden", {}),
     "files.thumbnail": ("hidden", {}),
     "accounts.me": ("own", {}),
+    "accounts.change": ("own", {"json": {"name": "n"}}),
+    "accounts.change_password": ("own", {"json": PASSWORDS}),
+    "accounts.session_index": ("own", {}),
+    "accounts.end_session": ("hidden", {}),
     "accounts.logout": ("own", {}),
     "accounts.delete": ("forbidden", {}),
 }
 PUBLIC = {
-    "accounts.register", "accounts.token", "accounts.refresh", "health.alive", "health.ready",
-    "health.metrics",
+    "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset", "health.alive",
+    "health.ready", "health.metrics",
 }  # fmt: skip
 
 

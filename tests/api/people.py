@@ -21,6 +21,7 @@ class Person:
 
     id: int
     pair: dict[str, Any]
+    email: str
 
     @property
     def token(self) -> str:
@@ -38,7 +39,7 @@ async def sign_up(client: httpx2.AsyncClient) -> Person:
     email = f"{uuid.uuid4()}@example.org"
     account = await client.post("/api/users", json={"email": email, "password": PASSWORD})
     pair = await client.post("/api/auth/token", data={"username": email, "password": PASSWORD})
-    return Person(account.json()["id"], pair.json())
+    return Person(account.json()["id"], pair.json(), email)
 
 
 async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, object]:
@@ -51,10 +52,13 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     await client.post("/api/tasks/take", json={"lease_seconds": 36_000}, headers=owner.headers)
     file = await client.post("/api/upload", files=upload, headers=owner.headers)
     book = await client.post("/api/books", json=BOOK, headers=owner.headers)
+    form = {"username": owner.email, "password": PASSWORD}
+    pair = (await client.post("/api/auth/token", data=form)).json()
     made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book}
     assert {answer.status_code for answer in made.values()} == {201}
     return {name: answer.json()["id"] for name, answer in made.items()} | {
         "user_id": owner.id,
+        "session_id": uuid.UUID(pair["refresh_token"].partition(".")[0]),
         "name": "original",
     }
 

@@ -519,15 +519,3 @@ async def test_a_cookie_of_another_secret_is_refused(
     anew = Authenticator(Tokens(OTHER, now=clock), sessions, now=clock)
     with pytest.raises(Unauthenticated):
         await anew.authenticate_cookie(f"{family.hex}.secret")
-
-
-async def test_a_changed_password_forgets_all_sessions_but_one(
-    authenticator: Authenticator, tokens: Tokens
-) -> None:
-    """The one that changed it stays signed in."""
-    mine, other = bearer(tokens), bearer(tokens, USER, "another")
-    for value in (mine, other):
-        await authenticator.authenticate(value)
-    authenticator.drop(user_id=USER, but=SESSION)
-    assert authenticator.known(mine)
-    assert authenticator.known(other) is None

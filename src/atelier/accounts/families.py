@@ -15,6 +15,9 @@ from atelier.database import Database
 KEEP_DEAD = timedelta(
     days=1
 )  # how long an ended family is kept, so that reuse of its tokens is told from a forgery
+_PURGE_LINKS = """
+    DELETE FROM account_links WHERE expires_at < now() - $1::interval OR used_at IS NOT NULL
+"""
 _PURGE = "DELETE FROM refresh_families WHERE expires_at < now() - $1::interval RETURNING id"
 
 
@@ -46,5 +49,9 @@ class Credentials:
 
 
 async def purge(database: Database) -> int:
-    """Remove families that expired a while ago; returns how many."""
+    """Remove families that expired a while ago, and old or used links; returns how many families.
+
+    A used link is not kept: its token would be refused all the same.
+    """
+    await database.fetch(_PURGE_LINKS, KEEP_DEAD)
     return len(await database.fetch(_PURGE, KEEP_DEAD))

@@ -1,20 +1,34 @@
-"""The tables `users` and `refresh_families`: the users and their open sessions."""
+"""The tables `users`, `refresh_families` and `account_links`: users, their sessions, links."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, ForeignKey, Identity, Integer, LargeBinary, Text, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    Text,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, UtcDateTime
+
+COOKIE = "cookie"  # a kind of session: a browser's, whose cookie stays the same
+TOKEN = "token"  # noqa: S105 - a kind of session: bearer tokens, refreshed by their client
 
 
 class User(Base):
     """A user.
 
     `sequence` counts their events; `tasks_created` only grows and belongs to the tasks slice.
+    Whoever is disabled has no session and cannot sign in.
     """
 
     __tablename__ = "users"
@@ -26,12 +40,18 @@ class User(Base):
     tasks_created: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     sequence: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    name: Mapped[str | None] = mapped_column(Text)
+    administrator: Mapped[bool] = mapped_column(server_default=text("false"))
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class RefreshFamily(Base):
-    """One sign-in and all refresh tokens that descend from it.
+    """One sign-in and all refresh tokens that descend from it: a session.
 
-    Only the digest of the current token is kept.
+    Only digests of the current token and of the one before are kept, keyed by the secret: with
+    another secret no session is found. `rotated_at` is the database's time of the last exchange,
+    `issued_at` the same by the clock that access tokens are judged by. The session ends at
+    `ends_at`, however much it is used.
     """
 
     __tablename__ = "refresh_families"
@@ -44,6 +64,34 @@ class RefreshFamily(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    kind: Mapped[str] = mapped_column(Text, server_default=text(f"'{TOKEN}'"))
+    client: Mapped[str | None] = mapped_column(Text)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    previous_sha256: Mapped[bytes | None] = mapped_column(LargeBinary)
+    rotated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    issued_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AccountLink(Base):
+    """A link that an operator hands out and that is used once: a new password, or an account.
+
+    Only the digest of its token is kept. An invitation with an address is for that one alone.
+    """
+
+    __tablename__ = "account_links"
+    __table_args__ = (CheckConstraint("kind in ('reset', 'invite')", name="kind"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    token_sha256: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    user_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    email: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ApiKey(Base):

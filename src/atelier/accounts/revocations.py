@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from atelier.auth import Authenticator
 
 CHANNEL = "atelier:revoked"
-SESSION, USER = "session", "user"
+SESSION, USER, ALL = "session", "user", "all"
 REDIS_SECONDS = 1.0  # the longest that a sign-out waits for the others to be told
 AGAIN_SECONDS = 1.0  # between attempts to listen
 
@@ -30,7 +30,11 @@ async def announce(
 ) -> None:
     """Forget the tokens of a session or user here now, and elsewhere when the message arrives."""
     authenticator.drop(session_id=session_id, user_id=user_id)
-    word = f"{SESSION} {session_id}" if session_id else f"{USER} {user_id}"
+    await tell(redis, f"{SESSION} {session_id}" if session_id else f"{USER} {user_id}")
+
+
+async def tell(redis: Redis, word: str) -> None:
+    """Send a word such as `user 7` or `all` to every process that follows."""
     try:
         async with asyncio.timeout(REDIS_SECONDS):
             await redis.publish(CHANNEL, word)
@@ -64,3 +68,5 @@ def _forget(authenticator: Authenticator, word: str) -> None:
         authenticator.drop(session_id=name)
     elif kind == USER and name.isdecimal():
         authenticator.drop(user_id=int(name))
+    elif word == ALL:
+        authenticator.clear()

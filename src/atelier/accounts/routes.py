@@ -1,35 +1,38 @@
-"""Accounts over HTTP: parse, call, shape."""
+"""One's own account over HTTP: parse, call, shape. Signing in is in `session_routes`."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
-from urllib.parse import parse_qs
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
 
-from atelier.accounts import revocations, service
+from atelier.accounts import account, credentials, passwords, registration
 from atelier.accounts.models import User
-from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account, Pair, Refresh, Registration
-from atelier.errors import Forbidden, Invalid, Malformed, Unsupported
-from atelier.http.auth import REFRESH_URL, TOKEN_URL, CurrentUser
-from atelier.http.bodies import OPEN_LIMIT, read
+from atelier.accounts.requests import client_of, user_ended
+from atelier.accounts.schemas import (
+    Account,
+    AccountChange,
+    Leaving,
+    PasswordChange,
+    Registration,
+)
+from atelier.auth import Principal
+from atelier.errors import Forbidden
+from atelier.http.auth import CurrentUser, Person
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.problems import responses
-from atelier.http.ratelimit import Kind, client_of
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
-from atelier.wire.complaints import REQUIRED, TWICE
+from atelier.wire.complaints import REQUIRED, refused
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
-FORM = "application/x-www-form-urlencoded"
-FORM_FIELDS = 16
-LEFT = responses(400, 401, 403, 412, 422)
-UNSEEN = {"Cache-Control": "no-store"}  # RFC 6749: no cache keeps tokens
+LEFT = responses(400, 401, 403, 412, 415, 422, 429, 503)
+REGISTERED = responses(403, 409, 422, 429, 503)
 
 router = APIRouter(tags=["accounts"])
 UserId = Annotated[
@@ -47,160 +50,50 @@ UserId = Annotated[
 
 
 def _created(user: User) -> Response:
-    account = Account.model_validate(user)
+    made = Account.model_validate(user)
     return json_response(
-        account.model_dump(), 201, {"Location": "/api/users/me", "ETag": f'"{account.etag}"'}
+        made.model_dump(), 201, {"Location": "/api/users/me", "ETag": f'"{made.etag}"'}
     )
 
 
 @router.post(
-    "/users",
-    status_code=201,
-    response_model=Account,
-    responses=responses(409, 422, 429, 503),
-    deprecated=True,
+    "/users", status_code=201, response_model=Account, responses=REGISTERED, deprecated=True
 )
-@router.post(
-    "/api/users", status_code=201, response_model=Account, responses=responses(409, 422, 429, 503)
-)
+@router.post("/api/users", status_code=201, response_model=Account, responses=REGISTERED)
 async def register(
     request: Request, resources: Res, body: Registration, key: Key = None
 ) -> Response:
     """Create an account.
 
-    An e-mail address has one account; upper and lower case make no difference.
+    An e-mail address has one account; upper and lower case make no difference. The first account
+    is the administrator. Where accounts are made by invitation, its token comes with the request.
     """
     password = body.password.get_secret_value()
     # Keyed: a plain digest of a stored password would invite guessing.
-    fingerprint = resources.tokens.digest("register", orjson.dumps([body.email, password]))
+    fingerprint = resources.tokens.digest("register", orjson.dumps(_said(body, password)))
     hours = resources.settings.idempotency_hours
     async with once(
-        resources.database, service.REGISTRATIONS, key, fingerprint, hours=hours
+        resources.database, registration.REGISTRATIONS, key, fingerprint, hours=hours
     ) as run:
         if run.replay:
             return run.replay
-        await service.register(
+        await registration.register(
             resources.database,
             resources.passwords,
             resources.limits,
+            resources.settings.admission,
             email=body.email,
             password=password,
-            client=client_of(request),
+            invitation=body.invitation,
+            client=client_of(request).address,
             before_commit=lambda session, user: run.keep(session, _created(user)),
         )
         return run.answer
 
 
-_CREDENTIALS: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["username", "password"],
-                    "maxProperties": FORM_FIELDS,
-                    "properties": {
-                        "grant_type": {"type": "string", "enum": ["password"]},
-                        "username": {"type": "string", "minLength": 1, "maxLength": EMAIL_MAX},
-                        "password": {
-                            "type": "string",
-                            "minLength": 1,
-                            "maxLength": PASSWORD_MAX,
-                            "format": "password",
-                        },
-                    },
-                    "example": {"username": "anna@example.org", "password": "a quiet workshop"},
-                }
-            }
-        },
-    }
-}
-
-
-@router.post(
-    TOKEN_URL,
-    response_model=Pair,
-    responses=responses(400, 401, 413, 415, 422, 429, 503),
-    openapi_extra=_CREDENTIALS,
-)
-async def token(request: Request, resources: Res) -> Response:
-    """Sign in.
-
-    With the password form of OAuth 2: `username` is the e-mail address. The answer has an access
-    token and a refresh token.
-    """
-    form = await _form(request)
-    if missing := [name for name in ("username", "password") if not form.get(name)]:
-        raise Invalid(
-            "The form is not complete.",
-            errors=[{"loc": ["body", m], "msg": REQUIRED} for m in missing],
-        )
-    if form.get("grant_type", "password") != "password":
-        raise Invalid(
-            "Only the grant type `password` is offered here.", slug="unsupported-grant-type"
-        )
-    pair = await service.login(
-        resources.database,
-        resources.tokens,
-        resources.passwords,
-        resources.limits,
-        username=form["username"],
-        password=form["password"],
-        client=client_of(request),
-        days=resources.settings.refresh_token_days,
-    )
-    return json_response(pair.model_dump(), headers=UNSEEN)
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a URL-encoded form; a repeated field is ambiguous and so refused."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise Unsupported(f"Send the form as {FORM}.")
-    body = await read(request, OPEN_LIMIT)
-    try:
-        fields = parse_qs(
-            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELDS
-        )
-    except ValueError as error:
-        raise Malformed("The form could not be read.") from error
-    if repeated := [name for name, values in fields.items() if len(values) > 1]:
-        raise Invalid(
-            "A field is repeated.",
-            errors=[{"loc": ["body", r], "msg": TWICE} for r in repeated],
-        )
-    return {name: values[0] for name, values in fields.items()}
-
-
-async def _revoked(resources: Resources, session_id: str) -> None:
-    await revocations.announce(resources.redis, resources.authenticator, session_id=session_id)
-
-
-@router.post(REFRESH_URL, response_model=Pair, responses=responses(401, 422, 429))
-async def refresh(request: Request, resources: Res, body: Refresh) -> Response:
-    """Get new tokens for a refresh token.
-
-    A refresh token works once; a second use ends the session.
-    """
-    async with resources.limits.attempt(Kind.REFRESH, client=client_of(request)):
-        pair = await service.refresh(
-            resources.database,
-            resources.tokens,
-            partial(_revoked, resources),
-            refresh_token=body.refresh_token,
-            days=resources.settings.refresh_token_days,
-        )
-    return json_response(pair.model_dump(), headers=UNSEEN)
-
-
-@router.post("/api/auth/logout", status_code=204, responses=responses(401))
-async def logout(resources: Res, user: CurrentUser) -> Response:
-    """Sign out.
-
-    The access token and every refresh token of this session are no longer valid.
-    """
-    await service.logout(resources.database, partial(_revoked, resources), user)
-    return Response(status_code=204)
+def _said(body: Registration, password: str) -> list[str]:
+    """What makes two registrations the same."""
+    return [body.email, password, *([body.invitation] if body.invitation else [])]
 
 
 @router.get(
@@ -212,24 +105,93 @@ async def logout(resources: Res, user: CurrentUser) -> Response:
 async def me(request: Request, resources: Res, user: CurrentUser) -> Response:
     """Get my account.
 
-    Address, date of creation, and how many tasks I have created.
+    Address, name, date of creation, and how many tasks I have created.
     """
-    account = await service.me(resources.database, user.user_id)
-    return record_response(request, dumps(account.model_dump()), account.etag)
+    found = await account.me(resources.database, user.user_id)
+    return record_response(request, dumps(found.model_dump()), found.etag)
+
+
+@router.patch(
+    "/api/users/me",
+    response_model=Account,
+    responses=responses(400, 401, 412, 415, 422, 503),
+    openapi_extra=ON_MATCH,
+)
+async def change(request: Request, resources: Res, body: AccountChange, user: Person) -> Response:
+    """Change my account.
+
+    The name, as others are shown it: 1 to 100 characters on one line. Null takes it away.
+    """
+    changes = body.model_dump(exclude_unset=True)
+    found = await account.rename(resources.database, user.user_id, changes, if_match(request))
+    return record_response(request, dumps(found.model_dump()), found.etag)
+
+
+@router.put(
+    "/api/users/me/password",
+    status_code=204,
+    responses=responses(400, 401, 403, 415, 422, 429, 503),
+)
+async def change_password(
+    request: Request, resources: Res, body: PasswordChange, user: Person
+) -> Response:
+    """Change my password.
+
+    Every other session of mine ends; this one goes on. Wrong guesses of the present password are
+    limited together with failed sign-ins.
+    """
+    await passwords.change(
+        resources.database,
+        resources.passwords,
+        resources.limits,
+        partial(user_ended, resources),
+        user,
+        current=body.current.get_secret_value(),
+        new=body.new.get_secret_value(),
+        client=client_of(request).address,
+    )
+    return Response(status_code=204)
 
 
 @router.delete(
     "/user/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH, deprecated=True
 )
 @router.delete("/api/users/{user_id}", status_code=204, responses=LEFT, openapi_extra=ON_MATCH)
-async def delete(request: Request, resources: Res, user_id: UserId, user: CurrentUser) -> Response:
+async def delete(
+    request: Request,
+    resources: Res,
+    user_id: UserId,
+    user: Person,
+    body: Leaving | None = None,
+) -> Response:
     """Delete my account.
 
-    All my tasks, pictures and files are deleted with it.
+    All my tasks, pictures and files are deleted with it. A password in the body is checked; with a
+    cookie session it is needed.
     """
     if user_id != user.user_id:
         raise Forbidden("Only its owner can delete an account.")
+    await _confirm(request, resources, user, body or Leaving())
     async with resources.database.session() as session:
-        await service.delete_account(session, user_id, resources.forget, if_match(request))
-    await revocations.announce(resources.redis, resources.authenticator, user_id=user_id)
+        await account.delete_account(session, user_id, resources.forget, if_match(request))
+    await user_ended(resources, user_id)
     return Response(status_code=204)
+
+
+async def _confirm(
+    request: Request, resources: Resources, user: Principal, leaving: Leaving
+) -> None:
+    """Check the password where there is one. Raises Invalid where there has to be."""
+    if leaving.password is None:
+        # A browser sends its cookie by itself: somebody at an open screen is not yet its owner.
+        if user.via_cookie:
+            raise refused(REQUIRED, "body", "password")
+        return
+    await credentials.confirm(
+        resources.database,
+        resources.passwords,
+        resources.limits,
+        user_id=user.user_id,
+        password=leaving.password.get_secret_value(),
+        client=client_of(request).address,
+    )

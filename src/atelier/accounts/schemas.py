@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
 
 from atelier.wire import texts
-from atelier.wire.texts import bounded, too_long
+from atelier.wire.texts import CONTROLS, RAW_LIMIT, bounded, has_controls, too_long
 
 EMAIL_MAX = 254  # RFC 5321
 PASSWORD_MIN, PASSWORD_MAX = 8, 128
 REFRESH_TOKEN_MAX = 200  # ours have 76
+LINK_TOKEN_MAX = 200  # ours have 43
+NAME_MAX = 100
 
 
 def address(email: str) -> str:
@@ -50,6 +60,16 @@ def _printable(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _name(value: object) -> object:
+    """A name in NFC on one line."""
+    if not isinstance(value, str) or len(value) > RAW_LIMIT:
+        return value
+    words = " ".join(unicodedata.normalize("NFC", value).split())
+    if has_controls(words):
+        raise ValueError(CONTROLS)
+    return words
+
+
 Address = Annotated[
     str,
     Field(max_length=EMAIL_MAX, json_schema_extra={"format": "email"}),
@@ -58,6 +78,10 @@ Address = Annotated[
 Password = Annotated[
     SecretStr, Field(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX), AfterValidator(_printable)
 ]
+# One that is only compared: it may be older than today's rules.
+PresentPassword = Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_MAX)]
+LinkToken = Annotated[str, Field(min_length=1, max_length=LINK_TOKEN_MAX)]
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAME_MAX)]
 
 
 class Registration(BaseModel):
@@ -71,6 +95,67 @@ class Registration(BaseModel):
     )
 
     email: Address
+    password: Password
+    invitation: LinkToken | None = Field(
+        None,
+        description="The token of an invitation, where accounts are made by invitation.",
+    )
+
+
+class AccountChange(BaseModel):
+    """What may be changed of one's account; a field left out stays, null takes the name away."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"name": "Anna Karenina"}]}
+    )
+
+    name: Name | None = None
+
+
+class PasswordChange(BaseModel):
+    """The present password, and the one to have from now on."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"current": "a quiet workshop", "new": "a louder workshop"}]
+        },
+    )
+
+    current: PresentPassword
+    new: Password
+
+
+class Leaving(BaseModel):
+    """The confirmation of a deletion."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"password": "a quiet workshop"}]},
+    )
+
+    password: PresentPassword | None = None
+
+
+class Reset(BaseModel):
+    """A new password, by the token of a one-time link."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "token": "V2hhdCBhIHF1aWV0IHBsYWNlIHRoaXMgaXMgdG8gd29yaw",
+                    "password": "a louder workshop",
+                }
+            ]
+        },
+    )
+
+    token: LinkToken
     password: Password
 
 
@@ -99,6 +184,8 @@ class Account(BaseModel):
                 {
                     "id": 7,
                     "email": "anna@example.org",
+                    "name": "Anna Karenina",
+                    "administrator": False,
                     "tasks_created": 0,
                     "created_at": "2026-11-21T09:30:00Z",
                 }
@@ -108,18 +195,54 @@ class Account(BaseModel):
 
     id: int
     email: str
+    name: str | None = Field(description="As others are shown it; null until it is given.")
+    administrator: bool = Field(description="Whether the account looks after this instance.")
     tasks_created: int
     created_at: datetime
 
     @property
     def etag(self) -> str:
-        """The entity tag: of the shown fields only the counter ever changes."""
-        return f"{self.id}.{self.tasks_created}"
+        """The entity tag: of all that is shown and ever changes."""
+        return _tag(self.id, self.tasks_created, self.name, administrator=self.administrator)
 
     @property
-    def first_etag(self) -> str:
-        """The entity tag of a new account."""
-        return f"{self.id}.0"
+    def first_etags(self) -> list[str]:
+        """The entity tags that the account may have had when it was new."""
+        return [_tag(self.id, 0, None, administrator=whether) for whether in (False, True)]
+
+
+def _tag(user_id: int, tasks_created: int, name: str | None, *, administrator: bool) -> str:
+    role = ".a" if administrator else ""
+    named = f".{hashlib.sha256(name.encode()).hexdigest()[:16]}" if name else ""
+    return f"{user_id}.{tasks_created}{role}{named}"
+
+
+class SessionRecord(BaseModel):
+    """A session: one sign-in, and what it was prolonged by."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0b9f6c1e-1f0d-4c1f-8a6f-6f0e4f9f2a11",
+                    "created_at": "2026-11-21T09:30:00Z",
+                    "used_at": "2026-11-21T14:05:00Z",
+                    "client": "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0 (192.0.2.7)",
+                    "current": True,
+                    "expires_at": "2026-12-21T14:05:00Z",
+                }
+            ]
+        },
+    )
+
+    id: str = Field(json_schema_extra={"format": "uuid"})
+    created_at: datetime
+    used_at: datetime = Field(description="When it was opened or last prolonged.")
+    client: str | None = Field(
+        description="The program and the network address it was opened from; null: not known."
+    )
+    current: bool = Field(description="Whether it is that of this request.")
+    expires_at: datetime = Field(description="When it ends unless it is prolonged.")
 
 
 class Pair(BaseModel):

@@ -9,6 +9,7 @@ from atelier.auth.authenticator import (
     Authenticator,
     Found,
     Lookup,
+    cookie_digest,
     key_digest,
 )
 from atelier.auth.passwords import HASHERS, HASHERS_BACKLOG, Passwords
@@ -59,6 +60,7 @@ __all__ = [
     "Right",
     "Role",
     "Tokens",
+    "cookie_digest",
     "has",
     "is_person",
     "key_digest",

@@ -92,14 +92,11 @@ class Authenticator:
         *,
         session_id: str | None = None,
         user_id: int | None = None,
-        but: str | None = None,
     ) -> None:
-        """Forget the credentials of a session or key, or of a user, but for one session."""
+        """Forget the credentials of a session or key, or of a user."""
         self._drops += 1
         for digest, (_, principal) in list(self._seen.items()):
-            if principal.session_id != but and (
-                principal.session_id == session_id or principal.user_id == user_id
-            ):
+            if principal.session_id == session_id or principal.user_id == user_id:
                 del self._seen[digest]
 
     def clear(self) -> None:
@@ -137,21 +134,24 @@ class Authenticator:
 
     async def _cookie(self, cookie: str) -> Found:
         principal = None
-        if len(cookie) <= _COOKIE_MAX and (parsed := split_cookie(cookie)):
-            family, secret = parsed
-            principal = await self._lookup.cookie(family, self._tokens.digest(*secret))
+        if len(cookie) <= _COOKIE_MAX and (family := _family(cookie)):
+            secret = cookie.partition(".")[2]
+            principal = await self._lookup.cookie(family, cookie_digest(self._tokens, secret))
         if principal is None:
             raise Unauthenticated("The session has ended.")
         return principal, None
 
 
-def split_cookie(cookie: str) -> tuple[uuid.UUID, tuple[str, bytes]] | None:
-    """Return a cookie's family, and of its secret what `Tokens.digest` takes; None for others."""
-    family, _, secret = cookie.partition(".")
+def _family(cookie: str) -> uuid.UUID | None:
     try:
-        return uuid.UUID(hex=family), (COOKIE_PURPOSE, secret.encode())
+        return uuid.UUID(hex=cookie.partition(".")[0])
     except ValueError:
         return None
+
+
+def cookie_digest(tokens: Tokens, secret: str) -> bytes:
+    """Return the stored digest of the secret of a browser's session: ours alone finds it."""
+    return tokens.digest(COOKIE_PURPOSE, secret.encode(errors="surrogateescape"))
 
 
 def key_digest(key: str) -> bytes:

@@ -69,16 +69,30 @@ class Tokens:
         self._now = now
         self.access_seconds = access_seconds
 
-    def issue(self, user_id: int, session_id: str) -> str:
-        """Issue an access token for `user_id`, valid for `access_seconds` from now."""
-        issued = int(self._now())
+    def now(self) -> int:
+        """Return the time by which tokens are judged, in Unix seconds."""
+        return int(self._now())
+
+    def issue(
+        self,
+        user_id: int,
+        session_id: str,
+        *,
+        token_id: str | None = None,
+        issued: int | None = None,
+    ) -> str:
+        """Issue an access token for `user_id`, valid for `access_seconds` from `issued` (now).
+
+        The same arguments make the same token.
+        """
+        issued = self.now() if issued is None else issued
         claims = {
             "iss": self._issuer,
             "aud": self._audience,
             "typ": ACCESS,
             "sub": str(user_id),
             "sid": session_id,
-            "jti": uuid.uuid4().hex,
+            "jti": token_id or uuid.uuid4().hex,
             "iat": issued,
             "exp": issued + self.access_seconds,
         }

@@ -7,13 +7,14 @@ or a folder whose volume is not mounted. Knows no table that refers to blobs.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import asyncpg
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.blobs import Blobs, mark
-from atelier.database import Base, Database
+from atelier.database import Base, Database, UtcDateTime
 from atelier.errors import AtelierError, Conflict, NotFound
 
 SAMPLE = 5  # blobs of each table, one of which must be in a store without a mark
@@ -26,11 +27,15 @@ class WrongStore(AtelierError):
 
 
 class Instance(Base):
-    """The name that this database has given itself: one row, made by the migration."""
+    """The name that this database has given itself: one row, made by the migration.
+
+    `sessions_keyed_at` says since when digests of refresh tokens are keyed by the secret.
+    """
 
     __tablename__ = "instance"
 
     id: Mapped[str] = mapped_column(Text, primary_key=True)
+    sessions_keyed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 async def belongs(database: Database, blobs: Blobs, references: Iterable[str]) -> bool:

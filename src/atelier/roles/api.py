@@ -16,10 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp
 
 from atelier import bootstrap
-from atelier.accounts import revocations
+from atelier.accounts import revocations, sealing, sessions
+from atelier.accounts.browser_routes import router as browsers
 from atelier.accounts.families import Credentials
 from atelier.accounts.key_routes import router as keys
+from atelier.accounts.requests import lives
 from atelier.accounts.routes import router as accounts
+from atelier.accounts.session_routes import router as sign_in
 from atelier.auth import Authenticator, Tokens
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
@@ -54,7 +57,8 @@ from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
-ROUTERS = (images, tasks, books, accounts, keys)  # routing is linear: the busiest first
+# Routing is linear: the busiest first
+ROUTERS = (images, tasks, books, accounts, sign_in, browsers, keys)
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
 BACKLOG = 2048  # connections that wait to be accepted
@@ -126,13 +130,20 @@ def build(settings: Settings) -> FastAPI:
             revocations.follow(resources.redis, resources.authenticator)
         )
         present = asyncio.create_task(presence.hold(resources.database))
+        sealed = asyncio.create_task(
+            sealing.seal_when_possible(
+                resources.database,
+                partial(sessions.keyed, resources.tokens),
+                lives(settings).whole,
+            )
+        )
         freeze()
         log.info("api is up")
         systemd.ready()
         try:
             yield
         finally:
-            await end(following, present)
+            await end(following, present, sealed)
             resources.passwords.close()
             resources.probers.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(django.close)

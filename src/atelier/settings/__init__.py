@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atelier.settings.loading import SettingsError, load
-from atelier.settings.model import Settings
+from atelier.settings.model import Admission, Settings
 from atelier.settings.places import Bucket, store_place
 from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX
 
@@ -11,6 +11,7 @@ __all__ = [
     "EMBEDDED",
     "EMBEDDED_VARIABLE",
     "PREFIX",
+    "Admission",
     "Bucket",
     "Settings",
     "SettingsError",

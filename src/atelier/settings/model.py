@@ -20,7 +20,15 @@ from pydantic_settings import (
 )
 
 from atelier.settings import sources
-from atelier.settings.places import Bucket, networks, plain_endpoint, store_place
+from atelier.settings.places import (
+    Bucket,
+    is_loopback,
+    networks,
+    own_address,
+    plain_address,
+    plain_endpoint,
+    store_place,
+)
 from atelier.settings.sources import PREFIX
 
 SECRET_BYTES = 32  # of HS256's key: the size of its digest
@@ -31,6 +39,7 @@ SCHEMES = {
     "amqp_url": ("amqp", "amqps"),
     "otlp_url": ("http", "https"),
 }
+Admission = Literal["open", "invited", "closed"]
 RoleName = Literal["api", "processor", "archiver", "relay", "grpc", "files", "migrate"]
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
 
@@ -154,6 +163,24 @@ class Settings(BaseSettings):
     )
     access_token_seconds: int = Field(900, ge=1, description="Life of an access token.")
     refresh_token_days: int = Field(30, ge=1, description="Life of a refresh token.")
+    session_days: int = Field(
+        90,
+        ge=1,
+        le=3650,
+        description="Life of a session from its sign-in, however often it is refreshed.",
+    )
+    registration: Admission | None = Field(
+        None,
+        description="Who may make an account: everybody (`open`), who has an invitation "
+        "(`invited`) or nobody (`closed`). Unless it is closed the very first account needs no "
+        "invitation: it is the administrator. None: `open` while `host` is a loopback address, "
+        "else `invited`.",
+    )
+    public_url: Annotated[str, AfterValidator(plain_address)] | None = Field(
+        None,
+        description="Address by which people reach the HTTP API, `https://atelier.example.org`, "
+        "for links that are handed out; none: `http://host:port`.",
+    )
     logins_per_minute: int = Field(
         5,
         ge=1,
@@ -377,6 +404,16 @@ class Settings(BaseSettings):
         On the file system of local blobs, so that to store one is a rename, not a copy.
         """
         return self.blobs_folder / ".incoming" if self.blobs_folder else self.data / "incoming"
+
+    @property
+    def admission(self) -> Admission:
+        """Who may make an account."""
+        return self.registration or ("open" if is_loopback(self.host) else "invited")
+
+    @property
+    def base_url(self) -> str:
+        """The address of the HTTP API in links, without a slash at its end."""
+        return self.public_url or own_address(self.host, self.port)
 
     @property
     def logs_folder(self) -> Path:

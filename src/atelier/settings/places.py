@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -62,6 +62,34 @@ def plain_endpoint(value: str) -> str:
             "s3_secret_key"
         )
     return value.rstrip("/")
+
+
+def plain_address(value: str) -> str:
+    """The address of a web site, without a slash at its end.
+
+    Raises ValueError, which says how to write it.
+    """
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("should start with https:// or http:// and name a host")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("should be a scheme, a host, a port and a path only")
+    return value.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on `host`."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def own_address(host: str, port: int) -> str:
+    """The address at which a browser on this machine finds what listens on `host`."""
+    host = host.strip("[]")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def networks(value: tuple[str, ...]) -> tuple[str, ...]:

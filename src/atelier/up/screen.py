@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import BinaryIO
 
 from atelier.settings import Settings
+from atelier.settings.places import own_address
 
 # ANSI foregrounds that read on dark and on light.
 COLOURS = 36, 33, 32, 35, 34, 96, 93, 92, 95, 94
@@ -67,10 +68,7 @@ class Labelled(io.TextIOBase):
 
 def address(settings: Settings) -> str:
     """The address at which a browser on this machine finds the API."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return f"http://{host}:{settings.port}"
+    return own_address(settings.host, settings.port)
 
 
 def show_start(
