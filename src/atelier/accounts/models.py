@@ -1,4 +1,4 @@
-"""The tables `users` and `refresh_families`: the users and their open sessions."""
+"""The tables `users`, `refresh_families` and `owner_usage`: users, sessions, what is kept."""
 
 from __future__ import annotations
 
@@ -44,3 +44,21 @@ class RefreshFamily(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class OwnerUsage(Base):
+    """What a user keeps, counted by triggers; without a row nobody has asked yet.
+
+    See `atelier.wire.allowance`.
+    """
+
+    __tablename__ = "owner_usage"
+
+    owner_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("users.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    objects: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)

@@ -25,7 +25,7 @@ from atelier.database import Database
 from atelier.errors import Conflict, PreconditionFailed, TooManyRequests, Unauthenticated
 from atelier.events import outbox
 from atelier.events.messages import utcnow
-from atelier.http import idempotency
+from atelier.http import allowance, idempotency
 from atelier.http.ratelimit import LoginLimit, login_key
 from atelier.observe import audit
 from atelier.observe.audit import AuditEvent
@@ -263,7 +263,7 @@ async def delete_account(
         raise Unauthenticated("The account is gone.")
     if not expected(Account.model_validate(user).etag):
         raise PreconditionFailed("The account has changed since this entity tag.")
-    for each in (*forget, idempotency.forget):
+    for each in (allowance.forget, *forget, idempotency.forget):
         await each(session, user_id)
     await idempotency.forget_answer(
         session, REGISTRATIONS, Account.model_validate(user).first_etag

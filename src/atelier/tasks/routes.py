@@ -11,6 +11,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal
+from atelier.http import allowance
 from atelier.http.auth import CurrentUser
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
@@ -206,7 +207,7 @@ async def index(
     "/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra=BODY,
     deprecated=True,
 )
@@ -214,7 +215,7 @@ async def index(
     "/api/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra=BODY,
 )
 async def create(request: Request, user: CurrentUser, res: Res, key: Key = None) -> Response:
@@ -228,6 +229,7 @@ async def create(request: Request, user: CurrentUser, res: Res, key: Key = None)
 
 
 async def _create(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
+    await allowance.refuse_early(request, res, user)
     async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
         mark = fingerprint(picture.sha256, meta)
         hours = res.settings.idempotency_hours
@@ -240,6 +242,7 @@ async def _create(request: Request, user: Principal, res: Resources, key: str | 
                 owner_id=user.user_id,
                 picture=picture,
                 meta=meta,
+                allowed=allowance.allowance_of(res.settings),
                 before_commit=_keep_created(run),
             )
             return run.answer
