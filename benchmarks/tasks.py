@@ -30,6 +30,7 @@ from atelier.database import Database
 from atelier.tasks import events, handout, service
 from atelier.tasks.watermarks import Watermarks
 from atelier.up.engines import start_postgres
+from atelier.wire.allowance import Allowance
 from benchmarks.usage import cpu_seconds
 
 Take = Callable[[Database, int], Awaitable[Any]]
@@ -202,6 +203,7 @@ async def creating(database: Database, folder: Path) -> None:
                 owner_id=owner_id,
                 picture=picture,
                 meta="Is the light red?",
+                allowed=Allowance(),
                 before_commit=nothing,
             )
             count += 1

@@ -198,6 +198,15 @@ REPEATED = {
         "`Retry-After`",
     ),
 }
+QUOTAS = {
+    "quota-exceeded": ProblemType(
+        "Your quota is used up",
+        403,
+        "You may not keep more pictures, tasks and files, or not so many bytes (the settings "
+        "`quota_objects` and `quota_bytes`); `detail` says how much is used. What you delete "
+        "makes room at once.",
+    ),
+}
 IMAGES = {
     "not-ready": ProblemType(
         "This is still being processed",
@@ -331,6 +340,7 @@ GROUPS: dict[str, dict[str, ProblemType]] = {
     "By kind": GENERAL,
     "Accounts": ACCOUNTS,
     "Repeated requests": REPEATED,
+    "Quotas": QUOTAS,
     "Images": IMAGES,
     "Tasks": TASKS,
     "Files": FILES,

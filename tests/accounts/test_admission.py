@@ -124,9 +124,9 @@ async def test_nothing_is_hashed_for_who_is_refused(
     hashed: list[str] = []
     work = Passwords.hash
 
-    async def watched(self: Passwords, password: str) -> str:
+    async def watched(self: Passwords, password: str, client: str) -> str:
         hashed.append(password)
-        return await work(self, password)
+        return await work(self, password, client)
 
     monkeypatch.setattr(Passwords, "hash", watched)
     await register(empty, "ada@example.org")

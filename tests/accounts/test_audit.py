@@ -10,7 +10,7 @@ import pytest
 from atelier.observe.metrics import REFRESH_REUSE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from conftest import Accounts, Person
 
@@ -88,11 +88,14 @@ async def test_throttled_sign_ins_are_in_the_audit_log(
 
 
 async def test_reuse_of_a_refresh_token_is_counted_and_in_the_audit_log(
-    anna: Person, events: Any
+    anna: Person, events: Any, grace_over: Callable[[], Awaitable[object]]
 ) -> None:
-    """Once for each session that it ends."""
+    """Once for each session that it ends, and not in the seconds of grace."""
     before, stolen = reused(), anna.pair["refresh_token"]
     await anna.refresh()
+    await anna.refresh(stolen)
+    assert events() == []
+    await grace_over()
     await anna.refresh(stolen)
     await anna.refresh(stolen)
     [(event, fields)] = events()

@@ -35,5 +35,5 @@ def test_openapi_says_what_can_happen(app: FastAPI) -> None:
     assert paths["/user/{user_id}"]["delete"]["deprecated"]
     scheme = document["components"]["securitySchemes"]["bearer"]
     assert scheme["flows"]["password"]["tokenUrl"] == "/api/auth/token"
-    assert paths["/api/users/me"]["get"]["security"] == [{"bearer": []}]
+    assert paths["/api/users/me"]["get"]["security"] == [{"bearer": []}, {"session": []}]
     assert not paths["/api/users"]["post"].get("security")

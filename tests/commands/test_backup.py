@@ -181,6 +181,18 @@ def test_what_comes_back_is_what_was_there(
     assert target.execute("SELECT max(id) FROM tasks") == [(4,)]
 
 
+def test_what_people_keep_is_counted_anew_after_a_restore(
+    instance: Instance, target: Instance, folder: Path
+) -> None:
+    """The rows that are copied in do not count beside the count that was copied in."""
+    instance.execute("INSERT INTO owner_usage SELECT id, 0, 0 FROM users")
+    instance.add(b"one", b"two")
+    assert instance.execute("SELECT objects, bytes FROM owner_usage") == [(2, 6)]
+    assert backup.main(instance.settings, folder, None) == 0
+    assert restore.main(target.settings, folder, None) == 0
+    assert target.execute("SELECT objects, bytes FROM owner_usage") == []
+
+
 def test_a_restored_instance_has_a_name_of_its_own(
     instance: Instance, target: Instance, folder: Path
 ) -> None:
@@ -441,7 +453,7 @@ def test_a_backup_of_an_older_version_is_migrated(
     backup.main(instance.settings, folder, None)
     (whole,) = archive.Archive(folder).whole()
     found = archive.read_manifest(whole)
-    later = {"tasks", "task_totals", "instance"}  # made by 0003 and 0004
+    later = {"tasks", "task_totals", "instance", "owner_usage"}  # made by 0003, 0004 and 0010
     older = [_before_0005(table) for table in found.tables if table.name not in later]
     _change(whole / archive.MANIFEST, alembic="0002", tables=older)
     assert restore.main(target.settings, folder, None) == 0

@@ -200,6 +200,23 @@ def test_a_migrator_waits_for_his_turn(empty_database_url: str) -> None:
     assert is_current(empty_database_url)
 
 
+@pytest.mark.parametrize("first", ["files", "usage"])
+def test_files_are_counted_in_whichever_order_their_table_came(
+    empty_database_url: str, first: str
+) -> None:
+    """Its triggers are made by the migration that comes second, Alembic's or Django's."""
+    reach(empty_database_url, *(("0006", "0001_initial") if first == "files" else ()))
+    reach(empty_database_url)
+    triggers = (
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'files'::regclass AND NOT tgisinternal"
+    )
+    with psycopg.connect(empty_database_url) as connection:
+        assert sorted(connection.execute(triggers).fetchall()) == [
+            ("count_gone",),
+            ("count_made",),
+        ]
+
+
 def test_every_step_can_be_reached_and_left(empty_database_url: str) -> None:
     """Up to each migration, down to nothing and up again: a downgrade can be repeated."""
     for revision in REVISIONS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ from atelier.observe import audit, requester
 from atelier.observe.audit import AuditEvent
 from atelier.observe.logs import request_id
 from tests.logged import logging_to
+from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +57,25 @@ def test_an_event_is_a_line_of_the_role_and_of_the_audit_log(
         " INFO atelier.audit [order-7] signed-out user=7 session=family client=192.0.2.7\n"
     )
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_command_writes_to_the_audit_log_alone(tmp_path: Path) -> None:
+    """Its own words are all that an operator sees."""
+    program = (
+        "import pathlib, sys\n"
+        "from atelier.observe import audit, logs\n"
+        "from atelier.settings import Settings\n"
+        "logs.setup_audit('users', Settings(data=pathlib.Path(sys.argv[1])))\n"
+        "audit.record('account-disabled', user=7, by='operator')\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_SECONDS)
+    assert done.stdout == done.stderr == b""
+    [path] = (tmp_path / "logs").iterdir()
+    assert path.name == "audit.log"
+    assert path.read_text().endswith(
+        " account-disabled user=7 session=- client=- by=operator\n",
+    )
 
 
 def test_what_is_given_goes_before_what_the_request_says(setup: Callable[..., Written]) -> None:

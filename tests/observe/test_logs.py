@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis.strategies import from_regex
 
-from atelier.observe import logs, requester
+from atelier.observe import handlers, logs, requester
 from tests.logged import logging_to
 from tests.waiting import PATIENCE_SECONDS
 
@@ -275,7 +275,7 @@ def test_a_line_that_cannot_be_formatted_shows_no_arguments(
 
 def test_files_are_private(tmp_path: Path) -> None:
     """Neither the present one nor the next: they tell who asked for what."""
-    handler = logs.FileHandler(tmp_path / "api.log", limit=100)
+    handler = handlers.FileHandler(tmp_path / "api.log", limit=100)
     for number in range(10):
         handler.emit(logging.makeLogRecord({"msg": f"{number} " + "x" * 30}))
     handler.close()
@@ -286,7 +286,7 @@ def test_files_are_private(tmp_path: Path) -> None:
 
 def test_files_are_rotated_by_size(tmp_path: Path) -> None:
     """The newest lines are in the file, older ones in numbered files, the oldest are gone."""
-    handler = logs.FileHandler(tmp_path / "api.log", limit=100, kept=2)
+    handler = handlers.FileHandler(tmp_path / "api.log", limit=100, kept=2)
     for number in range(10):
         handler.emit(logging.makeLogRecord({"msg": f"{number} {'x' * 60}"}))
     handler.close()
@@ -300,7 +300,7 @@ def test_files_are_rotated_by_size(tmp_path: Path) -> None:
 WRITER = """
 import logging, sys
 from pathlib import Path
-from atelier.observe.logs import FileHandler
+from atelier.observe.handlers import FileHandler
 handler = FileHandler(Path(sys.argv[1]), limit=20_000, kept=1000)
 for number in range(1000):
     handler.emit(logging.makeLogRecord({"msg": f"{sys.argv[2]}-{number} {'x' * 60}"}))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import atelier
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Registration, folded
-from atelier.auth import _composed
+from atelier.auth.passwords import _composed
 from atelier.books import texts as books
 from atelier.errors import Invalid
 from atelier.images import texts as images

@@ -19,7 +19,7 @@ from atelier.accounts.schemas import Account
 from atelier.database import Database
 from atelier.errors import PreconditionFailed
 from atelier.events import outbox
-from atelier.http import idempotency
+from atelier.http import allowance, idempotency
 from atelier.observe import audit
 from atelier.observe.audit import AuditEvent
 
@@ -66,7 +66,7 @@ async def delete_account(
     # Locked first: a transaction that adds something for this user waits for this one to end, and
     # then finds no user.
     user = await _locked(session, user_id, expected, key_share=False)
-    for each in (*forget, idempotency.forget):
+    for each in (allowance.forget, *forget, idempotency.forget):
         await each(session, user_id)
     for tag in Account.model_validate(user).first_etags:
         await idempotency.forget_answer(session, REGISTRATIONS, tag)

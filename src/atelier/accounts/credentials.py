@@ -35,7 +35,9 @@ async def identify(
     """
     email = _folded_or_none(username)
     hidden = audit.hidden(tokens.digest, email or username)
-    async with limits.attempt(Kind.SIGN_IN, client=client, account=email or username):
+    async with limits.attempt(
+        Kind.SIGN_IN, client=client, account=email or username, hidden=hidden
+    ):
         user = await _by_email(database, email)
         right = await passwords.verify(user.password_hash if user else None, password, client)
         if user is None or not right or user.disabled_at is not None:

@@ -19,6 +19,8 @@ from atelier.http.json import json_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.strict import Decimal
+from atelier.observe import audit
+from atelier.observe.audit import AuditEvent
 from atelier.wire.complaints import one_of
 from atelier.wire.idempotency import REPLAYED, fingerprint, scope
 from atelier.wire.texts import line
@@ -142,6 +144,7 @@ async def create(res: Res, body: NewKey, user: Person, key: Key = None) -> Respo
             expires_at=body.expires_at,
             before_commit=lambda session, made: run.keep(session, _kept(made, salt)),
         )
+        audit.record(AuditEvent.KEY_MADE, key=orjson.loads(bytes(run.answer.body))["id"])
         return _shown(res.tokens, run.answer)
 
 
@@ -192,4 +195,5 @@ async def delete(key_id: Id, res: Res, user: Person) -> Response:
         await revocations.announce(res.redis, res.authenticator, session_id=session_id)
 
     await keys.revoke(res.database, revoked, user.user_id, key_id)
+    audit.record(AuditEvent.KEY_REVOKED, key=key_id)
     return Response(status_code=204)

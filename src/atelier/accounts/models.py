@@ -1,4 +1,4 @@
-"""The tables `users`, `refresh_families` and `account_links`: users, their sessions, links."""
+"""The tables of accounts: users, their sessions, links and keys, and what they keep."""
 
 from __future__ import annotations
 
@@ -110,3 +110,21 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class OwnerUsage(Base):
+    """What a user keeps, counted by triggers; without a row nobody has asked yet.
+
+    See `atelier.wire.allowance`.
+    """
+
+    __tablename__ = "owner_usage"
+
+    owner_id: Mapped[int] = mapped_column(
+        BigInteger,
+        ForeignKey("users.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    objects: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)

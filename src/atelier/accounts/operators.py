@@ -21,8 +21,11 @@ from atelier.accounts.schemas import address, folded
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid, NotFound
 from atelier.events.messages import utcnow
+from atelier.observe import audit
+from atelier.observe.audit import AuditEvent
 
 PAGE = 1_000  # users read at once
+OPERATOR = "operator"  # in the audit log: whoever has the database
 _PAGE = f"""
     SELECT id, email, name, administrator, disabled_at, created_at,
            (SELECT max(used_at) FROM refresh_families WHERE user_id = users.id) AS used_at
@@ -69,9 +72,10 @@ async def invite(database: Database, email: str | None) -> str:
             raise Invalid(f"{email} is no address: {error}") from None
     async with database.session() as session:
         if email is not None and await _by_address(session, email):
-            raise AddressTaken(f"{email} has an account")
+            raise AddressTaken(f"{email} has an account.")
         token = await links.make(session, links.INVITE, email=email)
         await session.commit()
+    audit.record(AuditEvent.ACCOUNT_INVITED, address=email, by=OPERATOR)
     return token
 
 
@@ -81,6 +85,7 @@ async def reset(database: Database, email: str) -> str:
         user = await _locked(session, email)
         token = await links.make(session, links.RESET, user_id=user.id)
         await session.commit()
+    audit.record(AuditEvent.RESET_LINK_MADE, user=user.id, by=OPERATOR)
     return token
 
 
@@ -97,6 +102,7 @@ async def disable(database: Database, email: str) -> User:
         await links.drop(session, user.id)
         await sessions.end_all(session, user.id)
         await session.commit()
+    audit.record(AuditEvent.ACCOUNT_DISABLED, user=user.id, by=OPERATOR)
     return user
 
 
@@ -106,6 +112,7 @@ async def enable(database: Database, email: str) -> User:
         user = await _locked(session, email)
         user.disabled_at = None
         await session.commit()
+    audit.record(AuditEvent.ACCOUNT_ENABLED, user=user.id, by=OPERATOR)
     return user
 
 
@@ -120,6 +127,8 @@ async def set_administrator(database: Database, email: str, *, whether: bool) ->
             await _keep_an_administrator(session, user)
         user.administrator = whether
         await session.commit()
+    role = "administrator" if whether else "user"
+    audit.record(AuditEvent.ROLE_CHANGED, user=user.id, role=role, by=OPERATOR)
     return user
 
 
@@ -129,13 +138,16 @@ async def sign_out(database: Database, email: str) -> User:
         user = await _locked(session, email)
         await sessions.end_all(session, user.id)
         await session.commit()
+    audit.record(AuditEvent.SESSION_ENDED, user=user.id, by=OPERATOR)
     return user
 
 
 async def sign_out_all(database: Database) -> int:
     """End every session of everybody; how many there were."""
     row = await database.fetchrow(_END_ALL)
-    return int(row["count"]) if row else 0
+    count = int(row["count"]) if row else 0
+    audit.record(AuditEvent.SESSION_ENDED, count=count, by=OPERATOR)
+    return count
 
 
 async def _by_address(session: AsyncSession, email: str) -> User | None:
@@ -151,7 +163,7 @@ async def _locked(session: AsyncSession, email: str) -> User:
         select(User).where(User.email_folded == folded(email)).with_for_update(key_share=True)
     )
     if user is None:
-        raise NotFound(f"nobody here has the address {email}")
+        raise NotFound(f"There is no account with the address {email}.")
     return user
 
 
@@ -160,4 +172,4 @@ async def _keep_an_administrator(session: AsyncSession, user: User) -> None:
         return
     await hold_administrators(session)
     if not await other_administrator(session, user.id):
-        raise Conflict(f"{user.email} is the last administrator: make another one first")
+        raise Conflict(f"Make somebody else an administrator first: {user.email} is the last one.")

@@ -17,6 +17,7 @@ from atelier.accounts.models import User
 from atelier.commands.database import reachable_database
 from atelier.database import Database
 from atelier.errors import Unavailable
+from atelier.observe import logs
 from atelier.settings import Settings
 
 # Pages of the console, which reads the token from the fragment: no server and no log sees it.
@@ -134,6 +135,7 @@ def _link(settings: Settings, path: str, make: Callable[[Database], Awaitable[st
 
 def _run(settings: Settings, action: Action) -> int:
     with reachable_database(settings) as url:
+        logs.setup_audit("users", settings)
         _say(asyncio.run(_with(url, action)))
     return 0
 

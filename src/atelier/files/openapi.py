@@ -62,7 +62,7 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
             "responses": {201: FileSerializer},
             "parameters": [_KEY],
         },
-        (400, 409, 413, 415, 503),
+        (400, 403, 409, 413, 415, 503),
     ),
     "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, ()),
     "detail": (

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from atelier.blobs import new_key
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
-from atelier.files import events, garbage
+from atelier.files import allowance, events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.media_types import served
@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 def store(owner_id: int, upload: Spooled) -> File:
     """Put an upload on disk, listed as garbage until `create` makes its row; that row.
 
-    Must not run within a transaction.
+    Must not run within a transaction. Raises Forbidden if it is over the owner's quota.
     """
+    allowance.require_room(owner_id, upload.size)
     head = _head(upload.content)
     found = detect(head, whole=len(head) == upload.size)
     key = new_key(PREFIX, "original")
@@ -61,13 +62,17 @@ def store(owner_id: int, upload: Spooled) -> File:
 
 
 def create(file: File) -> None:
-    """Make the row of a stored upload, and its event, in the caller's transaction."""
+    """Make the row of a stored upload, and its event, in the caller's transaction.
+
+    Raises Forbidden if it is over the owner's quota.
+    """
     try:
         file.save(force_insert=True)
     except IntegrityError as error:
         raise Unauthenticated("The account is gone.") from error
     events.announce(file, events.UPLOADED)
     garbage.claim([file.file.name])
+    allowance.confirm(file.owner_id, file.size)
 
 
 def _head(content: bytes | Path) -> bytes:

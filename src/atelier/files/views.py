@@ -12,7 +12,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
-from atelier.errors import Malformed, NotFound
+from atelier.errors import Forbidden, Malformed, NotFound
 from atelier.files import content, idempotency, jobs, service
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
@@ -57,7 +57,12 @@ class Upload(APIView):
             return once.look() or self._create(owner, file, once)
 
     def _create(self, owner: int, upload: Spooled, once: idempotency.Once) -> HttpResponse:
-        file = service.store(owner, upload)
+        try:
+            file = service.store(owner, upload)
+        except Forbidden:
+            if replay := once.look():  # the first request has just taken the last place
+                return replay
+            raise
         with transaction.atomic():
             if replay := once.take():
                 return replay

@@ -78,14 +78,15 @@ class Limits:
 
     @asynccontextmanager
     async def attempt(
-        self, kind: Kind, *, client: str, account: str | None = None
+        self, kind: Kind, *, client: str, account: str | None = None, hidden: str | None = None
     ) -> AsyncIterator[None]:
         """Make one attempt inside; it has failed when Unauthenticated or Forbidden leaves it.
 
         `client` is an address. `account` is the folded address that was typed, whether anyone has
-        it or not; leave it out where the attempt does not try a password. Raises TooManyRequests.
+        it or not; leave it out where the attempt does not try a password, and `hidden` is its name
+        in the audit log. Raises TooManyRequests.
         """
-        with _counted(kind):
+        with _counted(kind, hidden):
             network = client_network(client)
             await self._require(
                 await self._windows.hit(self._attempts[kind], _digest(network)),
@@ -123,7 +124,6 @@ class Limits:
 
     async def _require(self, has_room: bool, limit: RateLimitItem, key: str, detail: str) -> None:
         if not has_room:
-            audit.record(AuditEvent.SIGN_IN_THROTTLED)
             wait = await self._windows.wait_seconds(limit, key)
             raise TooManyRequests(detail, retry_after=wait)
 
@@ -149,8 +149,8 @@ def client_of(connection: HTTPConnection) -> str:
 
 
 @contextmanager
-def _counted(kind: Kind) -> Iterator[None]:
-    """Count what comes of a sign-in."""
+def _counted(kind: Kind, hidden: str | None) -> Iterator[None]:
+    """Count what comes of a sign-in, and record attempts that were refused."""
     outcome = "ok"
     try:
         yield
@@ -159,6 +159,7 @@ def _counted(kind: Kind) -> Iterator[None]:
         raise
     except TooManyRequests:
         outcome = "throttled"
+        audit.record(AuditEvent.SIGN_IN_THROTTLED, attempt=str(kind), address=hidden)
         raise
     except Unavailable:
         outcome = "busy"

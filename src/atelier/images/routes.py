@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right
 from atelier.errors import Unavailable
+from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
@@ -159,7 +160,7 @@ async def index(
     "",
     status_code=201,
     response_model=ImageRecord,
-    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra=FORM,
 )
 async def upload(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
@@ -173,6 +174,7 @@ async def upload(request: Request, user: Editor, res: Res, key: Key = None) -> R
 
 async def _upload(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
     crowded = await _require_room(res) > INLINE_DEPTH
+    await allowance.refuse_early(request, res, user)
     settings = res.settings
     async with (
         receive(request, settings, FILE_PARTS, service.WORDS) as received,

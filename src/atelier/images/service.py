@@ -23,6 +23,7 @@ from atelier.database import Database
 from atelier.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.events import outbox
 from atelier.events.messages import utcnow
+from atelier.http import allowance
 from atelier.images import events
 from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import cache_key
@@ -105,10 +106,11 @@ async def create(
 ) -> Image:
     """Store an upload: probe it, write it to disk, then commit its row and `image.created`.
 
-    Raises Unsupported if it is no picture and Invalid if it is too large. The caller sends the
-    job.
+    Raises Unsupported if it is no picture, Invalid if it is too large and Forbidden if it is over
+    the owner's quota. The caller sends the job.
     """
-    received_at = utcnow()
+    received_at, allowed = utcnow(), allowance.allowance_of(settings)
+    await allowance.require_room(database, allowed, owner_id, original.size)
     limits = Limits(pixels=settings.pixel_limit)
     seen = await asyncio.get_running_loop().run_in_executor(
         probers, _probe, original.content, limits
@@ -128,6 +130,7 @@ async def create(
         )
         await garbage.claim(session, [key])
         await before_commit(session, image)
+        await allowance.confirm(session, allowed, owner_id, original.size)
         await session.commit()
     return image
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-import logging.handlers
-import os
 import re
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from contextvars import ContextVar
-from io import TextIOBase, TextIOWrapper
+from io import TextIOBase
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
@@ -26,14 +23,12 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from atelier.disk import lock
 from atelier.observe import audit, requester
+from atelier.observe.handlers import ConsoleHandler, FileHandler
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
 
-FILE_BYTES = 10 * 1024 * 1024  # of one log file before it is rotated
-FILES_KEPT = 5  # rotated files of each role
 AUDIT_FILE = "audit.log"  # of all roles together
 AUDIT_FILES_KEPT = 50  # rotated ones: about two million events, which nobody wants to lose
 SECRET_CHARACTERS = 8  # shorter secrets are masked in URLs only
@@ -236,75 +231,6 @@ class JsonFormatter(TextFormatter):
         return orjson.dumps(line).decode()
 
 
-class _Quiet(logging.Handler):
-    """Reports in one line that a line was lost.
-
-    Logging's own report would print the arguments, secrets included.
-    """
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's hook
-        with suppress(OSError, ValueError):
-            sys.stderr.write(f"a log line of {record.name} was lost: {sys.exc_info()[1]!r:.200}\n")
-
-
-class ConsoleHandler(_Quiet, logging.StreamHandler[TextIO]):
-    """Logs to a stream, by default standard error."""
-
-
-class FileHandler(_Quiet, logging.handlers.WatchedFileHandler):
-    """Logs to a file that any of several processes rotates when it reaches the limit."""
-
-    def __init__(
-        self,
-        path: Path,
-        limit: int = FILE_BYTES,
-        kept: int = FILES_KEPT,
-        *,
-        delay: bool = False,
-    ) -> None:
-        """With `delay` the file is made by its first line."""
-        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=delay)
-        self.path = path
-        self.limit = limit
-        self.kept = kept
-
-    def _open(self) -> TextIOWrapper:
-        """Open it with an engine log's mode: addresses of people are in it."""
-        opened = open(
-            self.baseFilename,
-            self.mode,
-            encoding=self.encoding,
-            errors=self.errors,
-            opener=_private,
-        )
-        return cast("TextIOWrapper", opened)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the line; rotate when the file has reached the limit."""
-        super().emit(record)
-        try:
-            if self.stream and (status := os.fstat(self.stream.fileno())).st_size > self.limit:
-                self._rotate(status.st_ino)
-        except OSError:
-            self.handleError(record)
-
-    def _rotate(self, inode: int) -> None:
-        with os.fdopen(lock(self.path.with_name(f".{self.path.name}.lock"), wait=True)):
-            if inode != self.path.stat().st_ino:
-                return  # another process was faster; the next line goes to the new file
-            for number in range(self.kept - 1, 0, -1):
-                with suppress(FileNotFoundError):
-                    self._numbered(number).replace(self._numbered(number + 1))
-            self.path.replace(self._numbered(1))
-
-    def _numbered(self, number: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o640)
-
-
 def escaped(text: str) -> str:
     """Return the text on one line: control characters as Python writes them."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
@@ -317,10 +243,7 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     and says so.
     """
     skip_lookups()
-    redact = Redactor(known_secrets(settings))
-    formatter = (
-        JsonFormatter(redact, role) if settings.log_format == "json" else TextFormatter(redact)
-    )
+    formatter = _formatter(role, settings)
     handlers: list[logging.Handler] = [ConsoleHandler(cast("TextIO | None", console))]
     problem = None
     try:
@@ -335,6 +258,20 @@ def setup(role: str, settings: Settings, *, console: TextIOBase | TextIO | None 
     _report_unhandled()
     if problem:
         logging.getLogger(__name__).warning("no log file, console only: %s", problem)
+
+
+def setup_audit(command: str, settings: Settings) -> None:
+    """Send the audit events of an operator's command to `audit.log`; the console stays its own.
+
+    Call it before anything is done: raises OSError when the folder cannot be written.
+    """
+    settings.logs_folder.mkdir(parents=True, exist_ok=True)
+    _install_audit([settings.logs_folder / AUDIT_FILE], _formatter(command, settings))
+
+
+def _formatter(role: str, settings: Settings) -> TextFormatter:
+    redact = Redactor(known_secrets(settings))
+    return JsonFormatter(redact, role) if settings.log_format == "json" else TextFormatter(redact)
 
 
 def _install(handlers: list[logging.Handler], formatter: logging.Formatter, level: str) -> None:

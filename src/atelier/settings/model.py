@@ -200,6 +200,18 @@ class Settings(BaseSettings):
         ge=1,
         description="Uploads that an API process receives at once; more are answered 503.",
     )
+    quota_objects: int | None = Field(
+        None,
+        ge=1,
+        description="Pictures, tasks and files together that one person may keep; none: any "
+        "number.",
+    )
+    quota_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Bytes that one person's pictures, tasks and files may take together, as they "
+        "were uploaded; renditions are not counted. None: any number.",
+    )
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
     decode_seconds: int = Field(
         10,

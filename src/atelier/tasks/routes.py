@@ -11,6 +11,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right
+from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
@@ -210,7 +211,7 @@ async def index(
     "/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra=BODY,
     deprecated=True,
 )
@@ -218,7 +219,7 @@ async def index(
     "/api/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
     openapi_extra=BODY,
 )
 async def create(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
@@ -232,6 +233,7 @@ async def create(request: Request, user: Editor, res: Res, key: Key = None) -> R
 
 
 async def _create(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
+    await allowance.refuse_early(request, res, user)
     async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
         mark = fingerprint(picture.sha256, meta)
         hours = res.settings.idempotency_hours
@@ -245,6 +247,7 @@ async def _create(request: Request, user: Principal, res: Resources, key: str | 
                 owner_id=user.user_id,
                 picture=picture,
                 meta=meta,
+                allowed=allowance.allowance_of(res.settings),
                 before_commit=_keep_created(run),
             )
             return run.answer

@@ -23,11 +23,13 @@ from atelier.blobs.statements import READERS_SECONDS
 from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
+from atelier.http import allowance
 from atelier.tasks import events, formats
 from atelier.tasks.formats import Format
 from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.records import COLUMNS
+from atelier.wire.allowance import Allowance
 
 INTENT = timedelta(hours=1)  # far above the time in which a received image is committed
 # Rows of the total: two creators meet on one of them only if they are the same user, or one time
@@ -90,13 +92,16 @@ async def create(
     owner_id: int,
     picture: Picture,
     meta: str,
+    allowed: Allowance,
     before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
 ) -> Mapping[str, Any]:
     """Make a task: its image on disk, then its row, count and event in one transaction.
 
-    Returns the row. Raises Unsupported if the file is no image.
+    Returns the row. Raises Unsupported if the file is no image, and Forbidden if it is over the
+    owner's quota.
     """
     created_at = utcnow()
+    await allowance.require_room(database, allowed, owner_id, picture.size)
     found = await asyncio.get_running_loop().run_in_executor(probers, _identify, picture.content)
     key = new_key("tasks", f"image.{found.extension}")
     await garbage.intend(database, [key], INTENT)
@@ -117,6 +122,7 @@ async def create(
         if row is None:
             raise Unauthenticated("The account is gone.")
         await before_commit(session, row)
+        await allowance.confirm(session, allowed, owner_id, picture.size)
         await session.commit()
     return row
 

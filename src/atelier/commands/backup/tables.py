@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 
 from atelier import locks
+from atelier.accounts.models import OwnerUsage
 from atelier.blobs.ownership import Instance
 from atelier.commands.backup.archive import BackupError, Sequence, Table, digest, table_file
 from atelier.database import CONNECT_SECONDS, KEEPALIVE, Base
@@ -51,6 +52,9 @@ _IDENTITIES = """
 """
 # The instance that was backed up may still run. If the restored one had its name too, it could be
 # pointed at that instance's store and remove its blobs.
+# Rows that are copied in are counted twice: as they were, and by their triggers. A person without
+# a row is counted anew when that is needed.
+_UNCOUNT = "DELETE FROM owner_usage"
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
 
@@ -159,6 +163,8 @@ async def read(
             )
         if Instance.__tablename__ in found:  # else a migration will make it
             await connection.execute(_RENAME)
+        if OwnerUsage.__tablename__ in found:
+            await connection.execute(_UNCOUNT)
         await connection.execute("INSERT INTO alembic_version (version_num) VALUES ($1)", revision)
     await connection.execute("ANALYZE")
 
