@@ -341,6 +341,16 @@ class TestSealing:
         assert row is not None
         assert row["life"] == whole
 
+    async def test_those_of_this_release_are_left_alone(
+        self, anna: Person, boris: Person, resources: Resources
+    ) -> None:
+        """Whoever signs in before the old sessions are keyed is keyed already."""
+        await make_old(resources, anna, but=boris)
+        key, whole = partial(sessions.keyed, resources.tokens), timedelta(days=90)
+        assert await sealing.seal(resources.database, key, whole) == 1
+        assert (await anna.refresh()).status_code == 200
+        assert (await boris.refresh()).status_code == 200
+
     async def test_not_under_another_secret(self, anna: Person, resources: Resources) -> None:
         """Those that were keyed stay dead for a process with another one."""
         await make_old(resources, anna)
@@ -352,10 +362,11 @@ class TestSealing:
         assert is_problem(await anna.refresh(), 401, "dead-refresh-token")
 
 
-async def make_old(resources: Resources, person: Person) -> None:
+async def make_old(resources: Resources, person: Person, but: Person | None = None) -> None:
     """Leave the person's session, and the database, as the release before left them."""
+    kept = [each.id for each in (person, but) if each]
     plain = hashlib.sha256(person.pair["refresh_token"].partition(".")[2].encode()).digest()
-    await resources.database.fetch("DELETE FROM refresh_families WHERE user_id <> $1", person.id)
+    await resources.database.fetch("DELETE FROM refresh_families WHERE user_id <> all($1)", kept)
     await resources.database.fetch(
         "UPDATE refresh_families SET token_sha256 = $2, ends_at = NULL WHERE user_id = $1",
         person.id,

@@ -51,6 +51,14 @@ TASK = """
     INSERT INTO outbox (type, subject, sequence, data)
     SELECT 'task.created', 'tasks/' || id, 1, '{"a": null}' FROM task
 """
+SESSION = """
+    INSERT INTO refresh_families (id, user_id, token_sha256, created_at, expires_at)
+    SELECT gen_random_uuid(), id, '', now(), now() + interval '1 day' FROM users
+"""
+LINK = """
+    INSERT INTO account_links (kind, token_sha256, user_id, created_at, expires_at)
+    SELECT 'reset', '', id, now(), now() + interval '1 hour' FROM users
+"""
 FORGET = "DELETE FROM tasks WHERE blob = :key"
 LATER = timedelta(hours=1)
 
@@ -191,6 +199,21 @@ def test_what_people_keep_is_counted_anew_after_a_restore(
     assert backup.main(instance.settings, folder, None) == 0
     assert restore.main(target.settings, folder, None) == 0
     assert target.execute("SELECT objects, bytes FROM owner_usage") == []
+
+
+def test_a_restore_ends_every_session(
+    instance: Instance, target: Instance, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever signed out, or was disabled, after the backup is not let in again by it."""
+    instance.execute(SESSION)
+    instance.execute(LINK)
+    assert backup.main(instance.settings, folder, None) == 0
+    assert restore.main(target.settings, folder, None) == 0
+    assert target.execute("SELECT count(*) FROM users") == [(1,)]
+    for table in ("refresh_families", "account_links"):
+        assert instance.execute(f"SELECT count(*) FROM {table}") == [(1,)]
+        assert target.execute(f"SELECT count(*) FROM {table}") == [(0,)]
+    assert "people sign in again" in capsys.readouterr().out
 
 
 def test_a_restored_instance_has_a_name_of_its_own(

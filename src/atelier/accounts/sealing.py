@@ -14,21 +14,25 @@ import asyncpg
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.accounts.models import RefreshFamily
 from atelier.blobs.ownership import Instance
 from atelier.database import ERRORS, Database
 from atelier.errors import Unavailable
 from atelier.retry import Outage
 
-BATCH = 5_000  # sessions a statement: each takes well under a second
+BATCH = 5_000  # sessions read at once
 AGAIN_SECONDS = 2
 _ONCE = """
     UPDATE instance SET sessions_keyed_at = now() WHERE sessions_keyed_at IS NULL RETURNING id
 """
-_PLAIN = "DECLARE plain CURSOR FOR SELECT id, token_sha256 FROM refresh_families FOR UPDATE"
+# Those of this release have an end: their digests are keyed already.
+_PLAIN = """
+    DECLARE plain CURSOR FOR
+    SELECT id, token_sha256 FROM refresh_families WHERE ends_at IS NULL AND revoked_at IS NULL
+"""
 _KEY = """
-    UPDATE refresh_families AS family
-    SET token_sha256 = each.digest, ends_at = family.created_at + $3::interval
-    FROM unnest($1::uuid[], $2::bytea[]) AS each (id, digest) WHERE family.id = each.id
+    UPDATE refresh_families SET token_sha256 = $3, ends_at = created_at + $4::interval
+    WHERE id = $1 AND token_sha256 = $2
 """
 
 log = logging.getLogger(__name__)
@@ -51,8 +55,8 @@ async def _seal_all(
     await connection.execute(_PLAIN)
     count = 0
     while rows := await connection.fetch(f"FETCH {BATCH} FROM plain"):
-        digests = [key(row["token_sha256"]) for row in rows]
-        await connection.execute(_KEY, [row["id"] for row in rows], digests, whole)
+        plain = [(row["id"], row["token_sha256"]) for row in rows]
+        await connection.executemany(_KEY, [(*each, key(each[1]), whole) for each in plain])
         count += len(rows)
     return count
 
@@ -72,7 +76,7 @@ async def seal_when_possible(
             return
 
 
-async def require_sealed(session: AsyncSession) -> None:
-    """Raise Unavailable while sessions from before are not sealed: none of them is judged yet."""
-    if await session.scalar(select(Instance.sessions_keyed_at)) is None:
+async def require_sealed(session: AsyncSession, family: RefreshFamily) -> None:
+    """Raise Unavailable for a session from before that may still be sealed: it is not judged."""
+    if family.ends_at is None and await session.scalar(select(Instance.sessions_keyed_at)) is None:
         raise Unavailable("Sessions are being upgraded.", retry_after=AGAIN_SECONDS)

@@ -196,7 +196,7 @@ async def refresh(
         elif family.token_sha256 == digest:
             _rotate(family, keyed(tokens, _plain(following)), tokens, now, lives)
         elif not _in_grace(family, digest, now):
-            await sealing.require_sealed(session)
+            await sealing.require_sealed(session, family)
             family.revoked_at, reused = utcnow(), True
         await session.commit()
     if reused:

@@ -66,9 +66,10 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
         f"{backup.name} is restored: {manifest.blobs} blobs, events up to position "
         f"{manifest.position}."
     )
+    console.print("Every session has ended: people sign in again.")
     console.print("Start it, then run `atelier check --deep`.")
     if settings.secret is None and not (settings.data / "secret").exists():
-        console.print("There is no secret: a new one will be made. Refresh tokens stay valid.")
+        console.print("There is no secret: a new one will be made.")
     return 0
 
 

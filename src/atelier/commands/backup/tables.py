@@ -7,12 +7,13 @@ Knows no blob.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Collection
 from pathlib import Path
 
 import asyncpg
 
 from atelier import locks
-from atelier.accounts.models import OwnerUsage
+from atelier.accounts.models import AccountLink, OwnerUsage, RefreshFamily
 from atelier.blobs.ownership import Instance
 from atelier.commands.backup.archive import BackupError, Sequence, Table, digest, table_file
 from atelier.database import CONNECT_SECONDS, KEEPALIVE, Base
@@ -23,6 +24,7 @@ from atelier.migrations import tables as models  # noqa: F401 - fills Base.metad
 OURS = [*(str(table.name) for table in Base.metadata.sorted_tables), "files"]
 BOOKKEEPING = {"alembic_version", "django_migrations"}  # written by the migrations, not copied
 LOCK_SECONDS = 60  # a collector's batch; longer means another backup
+LETS_IN = (RefreshFamily.__tablename__, AccountLink.__tablename__)
 COMPRESSION = 3  # of gzip: half the time of the default for a tenth more bytes
 SESSION = {
     "application_name": "atelier backup",
@@ -165,8 +167,19 @@ async def read(
             await connection.execute(_RENAME)
         if OwnerUsage.__tablename__ in found:
             await connection.execute(_UNCOUNT)
+        await _end_sessions(connection, found)
         await connection.execute("INSERT INTO alembic_version (version_num) VALUES ($1)", revision)
     await connection.execute("ANALYZE")
+
+
+async def _end_sessions(connection: asyncpg.Connection, found: Collection[str]) -> None:
+    """Remove what would let somebody in, as it was when the backup was made.
+
+    Whoever was signed out or disabled since then, or has used a link, would be back.
+    """
+    for name in LETS_IN:
+        if name in found:  # else a migration will make it
+            await connection.execute(f"DELETE FROM {name}")
 
 
 def _count(status: str) -> int:
