@@ -267,7 +267,7 @@ signed in to this account within {known} days is not.
 | what | how many |
 |---|---|
 | passwords hashed at once by a process | {hashers} |
-| waiting for that, in all | {backlog}; then who waits with most loses a place to who has none, else 503 |
+| waiting for that, in all | {backlog}; then who waits with most gives a place, else 503 |
 | waiting for that, of one client network | {client_backlog}; more are answered 429 |
 
 Clients that wait are served in rotation, so that one which sends many keeps nobody else waiting.
