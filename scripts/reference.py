@@ -239,9 +239,9 @@ LIMITS = """
 
 A password is hashed on purpose slowly, so everything that hashes one is limited, and judged
 before anything is hashed. A client is an IPv4 address or an IPv6 network of 64 bits; behind a
-proxy it is who the proxy says, if `trusted_proxies` names it. Above a limit the answer is 429
-with `Retry-After`. Limits hold for all processes together; while Redis is away, slow or full,
-each process holds them for itself.
+proxy it is who the proxy says, if `trusted_proxies` names it; else all who come through it are
+one client. Above a limit the answer is 429 with `Retry-After`. Limits hold for all processes
+together; while Redis is away, slow or full, each process holds them for itself.
 
 ## Attempts of a client network
 
