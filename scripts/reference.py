@@ -239,9 +239,9 @@ LIMITS = """
 
 A password is hashed on purpose slowly, so everything that hashes one is limited, and judged
 before anything is hashed. A client is an IPv4 address or an IPv6 network of 64 bits; behind a
-proxy it is who the proxy says, if `trusted_proxies` names it. Above a limit the answer is 429
-with `Retry-After`. Limits hold for all processes together; while Redis is away, slow or full,
-each process holds them for itself.
+proxy it is who the proxy says, if `trusted_proxies` names it; else all who come through it are
+one client. Above a limit the answer is 429 with `Retry-After`. Limits hold for all processes
+together; while Redis is away, slow or full, each process holds them for itself.
 
 ## Attempts of a client network
 
@@ -267,7 +267,7 @@ signed in to this account within {known} days is not.
 | what | how many |
 |---|---|
 | passwords hashed at once by a process | {hashers} |
-| waiting for that, in all | {backlog}, else 503 |
+| waiting for that, in all | {backlog}; then who waits with most gives a place, else 503 |
 | waiting for that, of one client network | {client_backlog}; more are answered 429 |
 
 Clients that wait are served in rotation, so that one which sends many keeps nobody else waiting.

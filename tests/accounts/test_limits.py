@@ -6,10 +6,12 @@ import asyncio
 import signal
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from argon2.profiles import RFC_9106_LOW_MEMORY
 from redis.asyncio import Redis as Client
 
 from atelier.auth import Passwords
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from atelier.http.resources import Resources
     from atelier.up.engines import Engine
 
+# Hashing takes longer than all else, so that sign-ins wait for it, as in life.
+SLOW = replace(RFC_9106_LOW_MEMORY, memory_cost=8192)
 RIGHT, WRONG = "a quiet workshop", "wrong password"
 
 
@@ -53,7 +57,7 @@ class TestCrowd:
         self, online: httpx2.AsyncClient, resources: Resources, anna: Person
     ) -> None:
         """While it tries 120 accounts, another client signs in each time; above its share 429."""
-        resources.passwords = Passwords()
+        resources.passwords = Passwords(SLOW)
         transport = httpx2.AsyncHTTPTransport(local_address="127.0.0.9")
         statuses: list[int] = []
         async with httpx2.AsyncClient(

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from atelier.cache import Cache, Memory, aside
 from atelier.cache.batcher import Batcher
 from atelier.errors import Unavailable
+from atelier.queue import Queue
 from atelier.up.engines import start_valkey
 from tests.waiting import PATIENCE_SECONDS, eventually, patience
 
@@ -509,15 +510,150 @@ async def test_no_redis_from_the_start() -> None:
         await cache.close()
 
 
-async def test_a_full_redis(valkey: Callable[[], Engine]) -> None:
-    """A full Redis serves neither readers nor writers, and counts as unavailable."""
+async def test_a_full_redis_serves_what_it_holds(valkey: Callable[[], Engine]) -> None:
+    """New values are read from the source; changes are made, and seen at once."""
     engine, source = valkey(), Source()
     async with Redis.from_url(engine.url) as redis:
         cache = Cache(redis)
+        await cache.get_or_load(KEY, source.load, TTL)
         await redis.config_set("maxmemory", 1)
-        assert await cache.get_or_load(KEY, source.load, TTL) == b"old"
-        with pytest.raises(Unavailable):
-            await cache.fence([KEY])
+        assert await cache.get(KEY) == b"old"
+        assert (
+            await asyncio.gather(*(cache.get_or_load("image:2", source.load, TTL) for _ in "ab"))
+            == [b"old"] * 2
+        )
+        await cache.fence([KEY, "image:2"])
+        source.value = b"new"
+        assert await cache.get_or_load(KEY, source.load, TTL) == b"new"
+        await cache.drop([KEY, "image:2"])
+        assert await cache.get_or_load(KEY, source.load, TTL) == b"new"
+        assert await cache.get(KEY) is None
+        await redis.config_set("maxmemory", 0)
+        assert [await cache.get_or_load(KEY, source.load, TTL) for _ in "ab"] == [b"new"] * 2
+        assert await cache.get(KEY) == b"new"
+        await cache.close()
+
+
+async def test_a_full_redis_is_never_stale(valkey: Callable[[], Engine]) -> None:
+    """In any interleaving of a reader and two writers of a Redis without room."""
+    engine = valkey()
+    async with Redis.from_url(engine.url) as redis:
+        cache, other = Cache(redis), Cache(redis)
+        for steps in combinations(range(7), 4):
+            await redis.config_set("maxmemory", 0)
+            await redis.flushdb()
+            scene = Scene(cache, other)
+            await cache.get_or_load(KEY, scene.source.load, TTL)
+            await redis.config_set("maxmemory", 1)
+            order = [0 if step in steps else 1 + step % 2 for step in range(7)]
+            await play(order, [scene.reader(), scene.writer(other), scene.writer(cache)])
+            await scene.check()
+        await cache.close()
+        await other.close()
+
+
+async def held(redis: Redis) -> tuple[int, int, int]:
+    """Bytes of all values with their overhead, as they are, by the index and by the counter."""
+    names = [name async for name in redis.scan_iter("cache:*") if b":image:" in name]
+    values = [value for name in names if (value := await redis.get(name) or b"")[:1] == b"v"]
+    (index,) = await redis.keys("cache:*:values")
+    indexed = [int(member.partition(b":")[0]) for member in await redis.zrange(index, 0, -1)]
+    (total,) = await redis.keys("cache:*:bytes")
+    actual = sum(len(value) + aside.OVERHEAD_BYTES for value in values)
+    return actual, sum(indexed), int(await redis.get(total))
+
+
+async def test_all_processes_keep_within_one_budget(redis: Redis) -> None:
+    """However many keep values, what they keep is counted once; the oldest go first."""
+    caches = [Cache(redis, 100_000), Cache(redis, 100_000)]
+    for number in range(60):
+        source = Source(bytes([number]) * (3000 + number))
+        await caches[number % 2].get_or_load(f"image:{number}", source.load, TTL)
+        actual, indexed, counted = await held(redis)
+        assert actual == indexed == counted <= 100_000
+    kept = [number for number in range(60) if await caches[0].get(f"image:{number}")]
+    assert kept == list(range(60 - len(kept), 60))
+    assert len(kept) > 25
+    for cache in caches:
+        await cache.close()
+
+
+async def test_a_value_above_the_budget_is_not_kept(redis: Redis) -> None:
+    """And it evicts nothing; a budget of 0 is a cache that keeps nothing."""
+    cache, nothing = Cache(redis, 5000), Cache(redis, 0)
+    await cache.get_or_load(KEY, Source().load, TTL)
+    assert await cache.get_or_load("image:2", Source(b"x" * 5000).load, TTL) == b"x" * 5000
+    assert await nothing.get_or_load("image:3", Source().load, TTL) == b"old"
+    assert [await cache.get(f"image:{number}") for number in (1, 2, 3)] == [b"old", None, None]
+    await cache.close()
+    await nothing.close()
+
+
+async def test_changes_are_counted(redis: Redis, cache: Cache) -> None:
+    """What a fence forgets is no longer counted, and what comes after it is."""
+    source = Source()
+    for size in (10, 2000, 2000, 30):
+        await cache.fence([KEY])
+        source.value = b"x" * size
+        await cache.drop([KEY])
+        await cache.get_or_load(KEY, source.load, TTL)
+        actual, indexed, counted = await held(redis)
+        assert actual == indexed == counted == size + 1 + aside.OVERHEAD_BYTES
+
+
+async def test_a_fence_is_not_evicted(redis: Redis) -> None:
+    """Where a value that has expired is still counted, the fence in its place stays."""
+    cache = Cache(redis, 50_000)
+    source = Source(b"x" * 1000)
+    await cache.get_or_load("image:2", source.load, TTL)  # keeps the index
+    await cache.get_or_load(KEY, source.load, 0.05)
+    async with patience():
+        while await cache.get(KEY):
+            await asyncio.sleep(0.01)
+    await cache.fence([KEY])
+    for number in range(3, 100):
+        await cache.get_or_load(f"image:{number}", source.load, TTL)
+    assert await cache.get("image:2") is None
+    source.value = b"new"
+    assert await cache.get_or_load(KEY, source.load, TTL) == b"new"
+    assert await cache.get(KEY) is None, "a reader has filled what a writer had fenced"
+    await cache.close()
+
+
+async def test_reading_leaves_room_for_the_queue(valkey: Callable[[], Engine]) -> None:
+    """Readers of more pictures than a small Redis holds keep no job and no change out."""
+    engine = valkey()
+    async with Redis.from_url(engine.url) as redis:
+        await redis.config_set("maxmemory", "8mb")
+        caches = [Cache(redis, 2 * 1024 * 1024) for _ in range(2)]
+        queue = Queue(redis, "jobs", limit=1000, attempts=1)
+        source = Source(b"x" * 100_000)
+        reading = [
+            asyncio.create_task(cache.get_or_load(f"image:{number}", source.load, TTL))
+            for number in [*range(100)] * 3
+            for cache in caches
+        ]
+        while not all(reader.done() for reader in reading):
+            await queue.send(b"job")
+            await caches[0].fence([KEY])
+            await caches[0].drop([KEY])
+        assert {len(value or b"") for value in await asyncio.gather(*reading)} == {100_000}
+        for cache in caches:
+            await cache.close()
+
+
+async def test_an_answer_is_not_much_larger_than_a_value(valkey: Callable[[], Engine]) -> None:
+    """Many look-ups of large values are several round trips: Redis holds what it has to send."""
+    engine = valkey()
+    async with Redis.from_url(engine.url) as redis:
+        cache, source = Cache(redis), Source(b"x" * 500_000)
+        names = [f"image:{number}" for number in range(12)]
+        await asyncio.gather(*(cache.get_or_load(name, source.load, TTL) for name in names))
+        await redis.config_resetstat()
+        found = await asyncio.gather(*(cache.get(name) for name in names))
+        assert found == [b"x" * 500_000] * 12
+        stats = await redis.info("commandstats")
+        assert stats["cmdstat_evalsha"]["calls"] == 4
         await cache.close()
 
 

@@ -117,6 +117,19 @@ def test_a_queue_that_forgets(capsys: pytest.CaptureFixture[str], folder: Path) 
     assert "needs noeviction" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("cache", "code"), [(4 * 1024 * 1024, 0), (5 * 1024 * 1024, 1)])
+def test_a_cache_that_leaves_no_room(
+    cache: int, code: int, capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    """A cache above half of Redis's memory is said before queues refuse."""
+    engine = start_valkey(folder / "valkey", memory=8 * 1024 * 1024)
+    try:
+        assert main(load(data=folder, redis_url=engine.url, cache_bytes=cache)) == code
+    finally:
+        engine.halt()
+    assert ("leaves too little to the queues" in capsys.readouterr().out) == bool(code)
+
+
 def test_a_port_that_another_program_has(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     """Another program on our port is a failure."""
     with socket.socket() as taken:

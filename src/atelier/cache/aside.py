@@ -12,7 +12,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeGuard
@@ -44,11 +44,18 @@ POLL_SECONDS = 0.01
 PROBE_SECONDS = 1.0  # between looks whether Redis is back
 # To connect, and for a command: the source serves a read better than a slow cache does.
 TIMEOUT_SECONDS = 0.5
-LOOKUPS, FILLS = 256, 16  # keys per round trip; fills carry values of up to a megabyte each
+LOOKUPS, FILLS = 256, 16  # keys per round trip
+# Of values per round trip and direction, and one value more: Redis counts as its own memory what
+# it has yet to send or to read.
+TRIP_BYTES = 1024 * 1024
+MAX_BYTES = 128 * 1024 * 1024  # of all values that all processes keep
+OVERHEAD_BYTES = 400  # of Redis for each value: its key, its expiry, its entry in the index
+EVICTIONS = 1000  # per round trip: about a millisecond; the next goes on
 
 REDIS_ERRORS = (RedisError, OSError)
 RUN_ID = re.compile(r"run_id:([0-9a-f]+)")
 
+COUNTS = ("values", "bytes")  # the index of all values, and what they take
 VALUE, LEASE, FENCE = b"v", b"l", b"f"  # the first byte of a key's value
 
 
@@ -92,10 +99,13 @@ def _is(found: Found, kind: bytes) -> TypeGuard[bytes]:
 class Cache:
     """The cache of one process. Counts `hits` and `misses`.
 
-    It uses connections of its own, with short timeouts, to the Redis of the given client.
+    It uses connections of its own, with short timeouts, to the Redis of the given client. All
+    processes together keep `max_bytes` there; above that the values that expire first go. A full
+    Redis keeps no new values, and is no reason to refuse a change.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, max_bytes: int = MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
         self.hits = 0
         self.misses = 0
         self._counters: dict[tuple[str, str], Counter] = {}
@@ -152,7 +162,7 @@ class Cache:
         # Twice: the first try may find that Redis was restarted, before it or during it.
         for _ in range(2):
             try:
-                if await self._run(_FENCE, keys, FENCE_MS):
+                if await self._run(_FENCE, [*COUNTS, *keys], FENCE_MS, OVERHEAD_BYTES):
                     return
             except REDIS_ERRORS as error:
                 problem = error
@@ -255,7 +265,7 @@ class Cache:
         try:
             value = await loader()
             loading.value.set_result(value)
-            if value and (limit is None or len(value) <= limit):
+            if value and self._fits(len(value), limit):
                 fill = fill._replace(value=VALUE + value)
             await self._fill(fill)
         finally:
@@ -267,30 +277,40 @@ class Cache:
                 del self._loading[fill.key]
         return value
 
+    def _fits(self, size: int, limit: int | None) -> bool:
+        return size + OVERHEAD_BYTES < self.max_bytes and (limit is None or size <= limit)
+
     async def _peek_many(self, keys: Sequence[str]) -> list[Found]:
         return await self._look_many(keys, b"")
 
     async def _look_many(self, keys: Sequence[str], lease: bytes | None = None) -> list[Found]:
         """Return the entry of each key; a key without one gets a lease."""
         lease = next(self._leases) if lease is None else lease
-        names = list(dict.fromkeys(keys))
-        try:
-            answer = None if self._away else await self._run(_LOOK, names, lease, LEASE_MS)
-        except REDIS_ERRORS as error:
-            answer = None
-            self._leave(error)
-        if answer is None:
-            return [AWAY] * len(keys)
-        found = dict(zip(names, answer, strict=True))
+        left = list(dict.fromkeys(keys))
+        found: dict[str, Any] = {}
+        while left:
+            try:
+                arguments = (lease, LEASE_MS, TRIP_BYTES)
+                answer = None if self._away else await self._run(_LOOK, left, *arguments)
+            except REDIS_ERRORS as error:
+                answer = None
+                self._leave(error)
+            if answer is None:
+                return [AWAY] * len(keys)
+            found.update(zip(left, answer, strict=False))
+            left = left[len(answer) :]
         return [_Absent(lease) if found[key] is None else found[key] for key in keys]
 
     async def _fill_many(self, fills: Sequence[_Fill]) -> list[bool]:
         """Keep each value whose lease stands; return which did."""
+        return [stood for portion in _portions(fills) for stood in await self._fill_some(portion)]
+
+    async def _fill_some(self, fills: Sequence[_Fill]) -> list[bool]:
+        keys = [*COUNTS, *(fill.key for fill in fills)]
         arguments = [part for fill in fills for part in (fill.lease, fill.value, fill.ttl_ms)]
+        limits = (self.max_bytes, OVERHEAD_BYTES, EVICTIONS)
         try:
-            answer = (
-                None if self._away else await self._run(_FILL, [f.key for f in fills], *arguments)
-            )
+            answer = None if self._away else await self._run(_FILL, keys, *limits, *arguments)
         except REDIS_ERRORS as error:
             answer = None
             self._leave(error)
@@ -313,3 +333,16 @@ class Cache:
                 await self._redis.ping()
                 self._away = False
                 log.info("Redis is back")
+
+
+def _portions(fills: Sequence[_Fill]) -> Iterator[list[_Fill]]:
+    """Split what one round trip should not carry."""
+    portion: list[_Fill] = []
+    size = 0
+    for fill in fills:
+        if portion and size + len(fill.value) > TRIP_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(fill)
+        size += len(fill.value)
+    yield portion

@@ -201,6 +201,12 @@ def _redis(settings: Settings) -> str:
         raise AtelierError(
             f"its maxmemory-policy is {policy}: a queue needs noeviction, or jobs vanish"
         )
+    memory = facts.get("maxmemory") or 0
+    if 0 < memory < 2 * settings.cache_bytes:
+        raise AtelierError(
+            f"its maxmemory is {memory}: a cache of {settings.cache_bytes} bytes (cache_bytes) "
+            "leaves too little to the queues; half at most is right"
+        )
     version = facts.get("valkey_version") or facts["redis_version"]
     return (
         f"{facts.get('server_name', 'redis')} {version} answers{_embedded(settings, 'redis_url')}"

@@ -166,7 +166,8 @@ def build(settings: Settings) -> FastAPI:
 def open_resources(settings: Settings) -> Resources:
     """Open the resources of the routes."""
     redis = bootstrap.open_redis(settings)
-    database, cache = Database(bootstrap.database_url(settings)), Cache(redis)
+    database = Database(bootstrap.database_url(settings))
+    cache = Cache(redis, settings.cache_bytes)
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
     return Resources(
         settings=settings,

@@ -155,6 +155,12 @@ class Settings(BaseSettings):
         description="`valkey-server` or `redis-server` for the embedded queue; none: the wheel's, "
         "then PATH.",
     )
+    valkey_memory: int | None = Field(
+        None,
+        ge=256 * MIB,
+        description="Memory of the embedded Valkey for queues and cache, above which jobs wait in "
+        "the database; none: a quarter of the machine's or container's, 256 MiB at least.",
+    )
 
     secret: SecretStr | None = Field(
         None,
@@ -286,6 +292,12 @@ class Settings(BaseSettings):
         description="How long a record or picture stays in the cache.",
     )
     cache_item_limit: int = Field(MIB, ge=0, description="Largest picture kept in the cache.")
+    cache_bytes: int = Field(
+        128 * MIB,
+        ge=0,
+        description="Memory of Redis that all processes together use as cache; half of Redis's "
+        "`maxmemory` at most leaves room for the queues. 0: no cache.",
+    )
 
     api_workers: int = Field(
         1,

@@ -12,6 +12,7 @@ from atelier.settings import Settings
 from atelier.up.children import Pauses, describe
 from atelier.up.engines import Engine, EngineError, launch_postgres, launch_valkey
 from atelier.up.engines.errors import EngineFailed, FolderBusy, last_error
+from atelier.up.engines.memory import valkey_memory
 from atelier.up.engines.orphans import Eviction
 from atelier.up.engines.process import PATIENCE_SECONDS, POLL_SECONDS, trim_log
 
@@ -154,6 +155,7 @@ def launches(settings: Settings) -> dict[str, Launch]:
             launch_valkey,
             settings.data / "valkey",
             binary=settings.valkey_bin,
+            memory=settings.valkey_memory or valkey_memory(),
             log=settings.logs_folder / "valkey.log",
         )
     return needed

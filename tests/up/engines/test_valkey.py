@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import signal
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
 
-from atelier.up.engines import launch_valkey
+from atelier.settings import Settings
+from atelier.up.engines import launch_valkey, memory, start_valkey
 from atelier.up.engines.errors import EngineMissing, FolderInUse, FolderUnusable
+from atelier.up.servers import launches
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atelier.up.engines import Engine
+
+MIB = 1024 * 1024
 
 
 def test_keeps_keys_over_a_restart(valkey: Callable[..., Engine]) -> None:
@@ -62,6 +67,36 @@ def test_is_a_queue_and_not_a_cache(valkey: Callable[..., Engine]) -> None:
         "save": "",
     }
     assert found == wanted
+
+
+@pytest.mark.parametrize("given", [0, 64 * MIB])
+def test_has_so_much_memory(folder: Path, given: int) -> None:
+    """What its owner gives it, or no limit."""
+    engine = start_valkey(folder, memory=given)
+    try:
+        with Redis.from_url(engine.url) as client:
+            assert client.config_get("maxmemory")["maxmemory"] == str(given)
+    finally:
+        engine.halt()
+
+
+def test_the_embedded_one_has_a_share_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the container's memory where that is less, never less than it needs; a setting wins."""
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "CGROUPS", (tmp_path / "missing", limit))
+    limit.write_text("max\n")
+    machine = memory.machine_memory()
+    assert memory.valkey_memory() == max(256 * MIB, machine // 4)
+    limit.write_text(f"{2048 * MIB}\n")
+    assert memory.valkey_memory() == min(machine, 2048 * MIB) // 4
+    limit.write_text(f"{128 * MIB}\n")
+    assert memory.valkey_memory() == 256 * MIB
+    for given in (None, 300 * MIB):
+        launch = launches(Settings(data=tmp_path, valkey_memory=given))["redis_url"]
+        assert isinstance(launch, partial)
+        assert launch.keywords["memory"] == (given or 256 * MIB)
 
 
 def test_serves_its_owner_only(valkey: Callable[..., Engine]) -> None:

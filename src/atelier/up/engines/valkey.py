@@ -42,10 +42,13 @@ def start_valkey(
     *,
     binary: Path | None = None,
     log: Path | None = None,
+    memory: int = 0,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
     """Start it on `folder` (made when missing) and wait until it accepts commands."""
-    engine = launch_valkey(folder, binary=binary, log=log, patience_seconds=patience_seconds)
+    engine = launch_valkey(
+        folder, binary=binary, log=log, memory=memory, patience_seconds=patience_seconds
+    )
     engine.wait_ready()
     return engine
 
@@ -55,9 +58,13 @@ def launch_valkey(
     *,
     binary: Path | None = None,
     log: Path | None = None,
+    memory: int = 0,
     patience_seconds: float = PATIENCE_SECONDS,
 ) -> Engine:
-    """Start it without waiting. Raises EngineMissing, FolderInUse, FolderUnusable or DiskFull."""
+    """Start it without waiting, with so many bytes of memory (0: as many as there are).
+
+    Raises EngineMissing, FolderInUse, FolderUnusable or DiskFull.
+    """
     program = find_valkey(binary)
     # Not resolve(), which would follow the operator's links.
     folder = Path(os.path.abspath(folder))  # noqa: PTH100
@@ -75,6 +82,7 @@ def launch_valkey(
             arguments: list[str | Path] = [
                 program,
                 *(part for key, value in OPTIONS.items() for part in (f"--{key}", value)),
+                *("--maxmemory", str(memory)),
             ]
             process = spawn(
                 arguments,
