@@ -53,7 +53,7 @@ async def read(request: Request, book_id: Id, user: CurrentUser, res: Res) -> Re
     return record_response(request, book.record, book.etag)
 
 
-@router.get("", response_model=list[BookRecord], responses=responses(401, 422))
+@router.get("", response_model=list[BookRecord], responses=responses(401, 422, 429, 503))
 async def index(
     user: CurrentUser,
     res: Res,
@@ -66,7 +66,9 @@ async def index(
     The catalogue that all users share, newest first, in pages.
     """
     filters = queries.Filters(author=author, title=title)
-    rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
+    rows = await queries.page(
+        res.database, filters, person=user.user_id, before=page.before, limit=page.fetch
+    )
     return page_response(page, [record(row) for row in rows])
 
 

@@ -19,6 +19,7 @@ from atelier.proto.books.v1.books_pb2_grpc import (
     add_BookServiceServicer_to_server,
 )
 from atelier.rpc.errors import invalid
+from atelier.rpc.interceptor import caller
 from atelier.rpc.paging import page_size, page_token, read_token
 
 Context = ServicerContext[Any, Any]
@@ -62,7 +63,13 @@ class BookServicer(BookServiceServicer):
         # show.
         sequence = await self._follower.position() if before is None else 0
         filters = queries.Filters(author=request.author, title=request.title)
-        rows = await queries.page(self._database, filters, before=before, limit=size + 1)
+        rows = await queries.page(
+            self._database,
+            filters,
+            person=caller.get().user_id,
+            before=before,
+            limit=size + 1,
+        )
         shown = rows[:size]
         return pb.ListBooksResponse(
             books=map(_book, shown),
