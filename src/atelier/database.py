@@ -6,7 +6,7 @@ Knows no table of any slice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ from atelier.cache.batcher import Batcher
 from atelier.errors import AtelierError, Unavailable
 from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 from atelier.wire import sqlstate
+from atelier.wire.places import Places
 from atelier.wire.problems import RETRY_SECONDS
 
 STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
@@ -42,6 +43,12 @@ KEEPALIVE = {
     "tcp_keepalives_count": "3",
 }
 CONNECT_SECONDS = 5
+# Searches may read whole tables. They have connections of their own, so that they hold no other
+# reads, and a person has some of them.
+SEARCHES = 4
+SEARCHES_OF_PERSON = 2
+SEARCH_TIMEOUT_MS = 3_000
+SEARCH_WAIT_SECONDS = 5  # for a connection
 LOOK_UPS = 256  # rows by id per round trip
 # Whatever a statement or a connection fails with, for those who then connect again.
 # The last is what asyncpg raises when PostgreSQL ends a connection amid an exchange, as
@@ -123,6 +130,12 @@ def _refuse_closed(connection: Any, *_: object) -> None:
         raise DisconnectionError
 
 
+class TooSlow(Unavailable):
+    """This search takes too long."""
+
+    slug = "search-too-slow"
+
+
 class Database:
     """The connections of one process: `begin()` for transactions, `fetch()` for hot reads.
 
@@ -147,6 +160,8 @@ class Database:
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._options = options
         self._pool: asyncpg.Pool | None = None
+        self._search_pool: asyncpg.Pool | None = None
+        self._searching = Places("searches", each=SEARCHES_OF_PERSON)
         self._opening = asyncio.Lock()
         self._look_ups: dict[str, Batcher[int, asyncpg.Record | None]] = {}
         self._measure()
@@ -194,6 +209,39 @@ class Database:
         """Return the first row of one statement, or None."""
         return await (await self.pool()).fetchrow(query, *args)
 
+    async def search(self, person: Hashable, query: str, *args: Any) -> list[asyncpg.Record]:
+        """Return the rows of a statement that may read a whole table, on behalf of a person.
+
+        Raises TooManyRequests for one too many of the same person, and TooSlow.
+        """
+        with self._searching.place(person):
+            if self._search_pool is None:
+                async with self._opening:
+                    self._search_pool = self._search_pool or await self._open_search_pool()
+            try:
+                async with self._search_pool.acquire(timeout=SEARCH_WAIT_SECONDS) as connection:
+                    rows: list[asyncpg.Record] = await connection.fetch(query, *args)
+                    return rows
+            except asyncpg.QueryCanceledError:
+                sentence = "This search takes too long. Search for a longer or a rarer text."
+                raise TooSlow(sentence, retry_after=RETRY_SECONDS) from None
+            except TimeoutError:
+                raise TooSlow("Too many are searching.", retry_after=RETRY_SECONDS) from None
+
+    async def _open_search_pool(self) -> asyncpg.Pool:
+        async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
+            connection = await self._connect(**options)
+            await connection.execute(f"SET statement_timeout = {SEARCH_TIMEOUT_MS}")
+            return connection
+
+        return await asyncpg.create_pool(
+            self.url,
+            min_size=0,
+            max_size=SEARCHES,
+            connect=connect,
+            connection_class=_Unchanged,
+        )
+
     async def ping(self) -> None:
         """Raise when the database does not answer."""
         await self.fetchrow("SELECT 1")
@@ -228,6 +276,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            await self._pool.close()
+        for pool in (self._pool, self._search_pool):
+            if pool is not None:
+                await pool.close()
         await self.engine.dispose()

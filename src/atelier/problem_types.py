@@ -34,6 +34,13 @@ GENERAL = {
         "The request needs a valid bearer token in the header `Authorization`.",
         "`WWW-Authenticate`",
     ),
+    "search-too-slow": ProblemType(
+        "This search takes too long",
+        503,
+        "The search was ended after three seconds, or too many were searching. Search for a "
+        "longer or a rarer text.",
+        "`Retry-After`",
+    ),
     "forbidden": ProblemType(
         "This is not yours to do",
         403,

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from atelier import bootstrap
 from atelier.errors import Conflict, Invalid, NotFound, Unavailable, Unsupported
-from atelier.files import celery_app, django_setup, garbage, inspector, jobs, service
+from atelier.files import celery_app, django_setup, garbage, inspector, jobs, service, turns
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout
@@ -158,7 +158,7 @@ def test_a_decoder_that_fails_is_tried_again_and_then_given_up(
 def test_a_file_that_kills_its_worker_is_given_up(file: File, settings: Settings) -> None:
     """Attempts that never end count from their beginning."""
     for _ in range(settings.job_attempts):
-        assert service.begin(file.pk, 1) is not None
+        assert turns.take(file.pk, 1, again=True).file is not None
     jobs.run(file.pk, 1, raising(AssertionError("not looked at any more")))
     assert fresh(file).error["reason"] == "not-processed"
 

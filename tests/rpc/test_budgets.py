@@ -13,8 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from atelier.errors import TooManyRequests
 from atelier.observe.metrics import REGISTRY
 from atelier.rpc import interceptor, server
-from atelier.rpc.budgets import OPEN_STREAMS_OF_CLIENT, Places
+from atelier.rpc.budgets import OPEN_STREAMS_OF_CLIENT
 from atelier.rpc.health import Health
+from atelier.wire.places import Places
 from tests.books.support import sign_in
 from tests.rpc.raw import RawConnection
 from tests.rpc.support import Books, channel_to, details, refused, serving
@@ -127,7 +128,7 @@ async def test_one_user_may_watch_so_often(settings: Settings, database_url: str
 
 def test_places_are_given_back() -> None:
     """So many each, so many in all; whatever ends a call, its place is free again."""
-    places = Places("open_calls", "calls", each=2, total=3)
+    places = Places("calls", each=2, total=3)
     with places.place("a"), places.place("a"), places.place("b"):
         for key in ("a", "b"):
             with pytest.raises(TooManyRequests), places.place(key):

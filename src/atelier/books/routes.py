@@ -58,7 +58,7 @@ async def read(request: Request, book_id: Id, user: Viewer, res: Res) -> Respons
     return record_response(request, book.record, book.etag)
 
 
-@router.get("", response_model=list[BookRecord], responses=responses(401, 422))
+@router.get("", response_model=list[BookRecord], responses=responses(401, 422, 429, 503))
 async def index(
     user: Viewer,
     res: Res,
@@ -71,7 +71,9 @@ async def index(
     The catalogue that all users share, newest first, in pages.
     """
     filters = queries.Filters(author=author, title=title)
-    rows = await queries.page(res.database, filters, before=page.before, limit=page.fetch)
+    rows = await queries.page(
+        res.database, filters, person=user.user_id, before=page.before, limit=page.fetch
+    )
     return page_response(page, [record(row) for row in rows])
 
 

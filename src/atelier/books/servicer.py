@@ -21,6 +21,7 @@ from atelier.proto.books.v1.books_pb2_grpc import (
     add_BookServiceServicer_to_server,
 )
 from atelier.rpc.errors import invalid
+from atelier.rpc.interceptor import caller
 from atelier.rpc.paging import page_size, page_token, read_token
 from atelier.wire.complaints import accepted
 from atelier.wire.texts import LINE_LIMIT, composed
@@ -70,7 +71,13 @@ class BookServicer(BookServiceServicer):
         # show.
         sequence = await self._follower.position() if before is None else 0
         filters = queries.Filters(author=author, title=title)
-        rows = await queries.page(self._database, filters, before=before, limit=size + 1)
+        rows = await queries.page(
+            self._database,
+            filters,
+            person=caller.get().user_id,
+            before=before,
+            limit=size + 1,
+        )
         shown = rows[:size]
         return pb.ListBooksResponse(
             books=map(_book, shown),

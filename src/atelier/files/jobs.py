@@ -9,12 +9,13 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from atelier.errors import Invalid, NotFound, Unavailable, Unsupported
-from atelier.files import django_setup, service
+from atelier.files import django_setup, service, turns
 from atelier.files.celery_app import QUEUE, app, queue
 from atelier.files.inspectors import Inspection
 from atelier.files.models import File, Status
@@ -23,6 +24,7 @@ from atelier.observe.metrics import QUEUE_JOBS
 from atelier.sandbox.failures import DecodeFailed, attempts
 
 NAME = "atelier.files.process"
+AGAIN = "again"  # a header of jobs that the reconciler sends: they may have been sent before
 REOFFER_BATCH = 500  # rows per round: a wiped broker refills at this pace, without one long lock
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,18 @@ def process(file_id: int, version: int) -> str:
     """Process one file at one version; returns the outcome, which only metrics read."""
     from atelier.files.inspector import inspect
 
-    with tracing.span("inspect file", "CONSUMER", parent=process.request.get("traceparent")):
-        return run(file_id, version, inspect)
+    request = process.request
+    again = bool(request.get(AGAIN) or (request.delivery_info or {}).get("redelivered"))
+    with tracing.span("inspect file", "CONSUMER", parent=request.get("traceparent")):
+        return run(file_id, version, inspect, again=again)
 
 
-def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> str:
+def run(
+    file_id: int, version: int, inspect: Callable[[File], Inspection], *, again: bool = True
+) -> str:
     """`process` with a given way of inspecting.
+
+    Where it is another owner's turn, it is that owner's file that is processed.
 
     A failure that another attempt may cure is left to the reconciler.
 
@@ -46,9 +54,13 @@ def run(file_id: int, version: int, inspect: Callable[[File], Inspection]) -> st
     `- skipped`. The log has a line for each outcome, with the file's id.
     """
     began = time.perf_counter()
-    file = service.begin(file_id, version)
+    file, later = turns.take(file_id, version, again=again)
+    if later:
+        service.put_back(file_id, version)
+        send(file_id, version, again=again)
     outcome = "skipped" if file is None else _process(file, inspect)
     kind = "-" if file is None else file.kind
+    file_id = file_id if file is None else file.pk
     if outcome == "processed":
         log.info("file %d processed: %s in %.2f s", file_id, kind, time.perf_counter() - began)
     elif outcome == "skipped":
@@ -67,6 +79,7 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
     except Unavailable:
         said = "file %d: nothing can look at it right now; it will be offered again"
         log.warning(said, file.pk, exc_info=True)
+        service.put_back(file.pk, file.version)
         return "put-off"
     except (DecodeFailed, Invalid, Unsupported) as error:
         reason, detail = service.failure(error)
@@ -74,6 +87,7 @@ def _process(file: File, inspect: Callable[[File], Inspection]) -> str:
             return _fail(file, reason, detail)
         said = "file %d: attempt %d failed, again soon: %s: %s"
         log.warning(said, file.pk, file.attempts, reason, detail)
+        service.put_back(file.pk, file.version)
         offer(file)
         return "retried"
     return "processed" if service.finish(file.pk, file.version, found) else "skipped"
@@ -87,21 +101,27 @@ def _fail(file: File, reason: str, detail: str) -> str:
     return "failed"
 
 
-def offer(file: File) -> bool:
-    """Send the job of a file whose row is committed.
+def offer(file: File, *, again: bool = False) -> bool:
+    """Send the job of a file whose row is committed, perhaps `again`.
 
     False if the broker does not take it; the row still says that the file is queued.
     """
+    return send(file.pk, file.version, again=again)
+
+
+def send(file_id: int, version: int, *, again: bool) -> bool:
+    """`offer` for a file by its id."""
     try:
         traceparent = tracing.traceparent()
-        headers = {"traceparent": traceparent} if traceparent else {}
+        headers: dict[str, Any] = {"traceparent": traceparent} if traceparent else {}
+        headers |= {AGAIN: True} if again else {}
         process.apply_async(
-            (file.pk, file.version), queue=QUEUE, ignore_result=True, retry=False, headers=headers
+            (file_id, version), queue=QUEUE, ignore_result=True, retry=False, headers=headers
         )
     except Exception as error:
         log.warning(
             "file %s: the broker did not take its job; it will be offered again: %r",
-            file.pk,
+            file_id,
             error,
         )
         return False
@@ -119,7 +139,7 @@ def reoffer() -> int:
         jobs = waiting()
         QUEUE_JOBS.labels("files").set(jobs)
         files = _lost(jobs)
-        return sum([offer(file) for file in files])
+        return sum([offer(file, again=True) for file in files])
     finally:
         django_setup.disconnect()
 

@@ -55,6 +55,7 @@ class File(models.Model):
     uploaded_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
     offered_at = models.DateTimeField(default=timezone.now)
+    taken_at = models.DateTimeField(null=True)  # by a worker, until it lets go of the file
 
     class Meta:
         """Constraints and indexes are named as Alembic names them."""
@@ -65,6 +66,18 @@ class File(models.Model):
             # The reconciler reads only rows that are not final; this index holds only those.
             models.Index(
                 "offered_at", name="ix_files_offered_at", condition=models.Q(status="queued")
+            ),
+            # As do the workers, which look whose turn it is.
+            models.Index(
+                "owner_id",
+                "offered_at",
+                name="ix_files_owner_id_offered_at",
+                condition=models.Q(status="queued"),
+            ),
+            models.Index(
+                "taken_at",
+                name="ix_files_taken_at",
+                condition=models.Q(status="queued", taken_at__isnull=False),
             ),
         )
         constraints = (

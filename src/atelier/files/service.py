@@ -1,4 +1,4 @@
-"""The use cases of files, one transaction each: create, retry, delete; begin, finish.
+"""The use cases of files, one transaction each: create, retry, delete; finish, fail.
 
 Knows no HTTP and no broker.
 """
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from atelier.wire.multipart import Spooled
-
-# A crash of the database may forget an attempt, so its count does not wait for the disk.
-BEGIN = """
-    WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-    UPDATE files SET attempts = attempts + 1 FROM lazily
-    WHERE id = %s AND version = %s AND status = %s RETURNING files.*
-"""
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +98,7 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
             0,
             file.version + 1,
         )
-        file.updated_at, file.offered_at = timezone.now(), Now()
+        file.updated_at, file.offered_at, file.taken_at = timezone.now(), Now(), None
         file.save()
     return file
 
@@ -139,10 +132,10 @@ def _locked(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> Fil
     return found
 
 
-def begin(file_id: int, version: int) -> File | None:
-    """Count an attempt; None if there is nothing to do: gone, changed, or final."""
-    begun: list[File] = list(File.objects.raw(BEGIN, [file_id, version, Status.QUEUED]))
-    return begun[0] if begun else None
+def put_back(file_id: int, version: int) -> None:
+    """Let go of a file that is to be taken again; it was offered now."""
+    waiting = File.objects.filter(pk=file_id, version=version, status=Status.QUEUED)
+    waiting.update(taken_at=None, offered_at=Now())
 
 
 def finish(file_id: int, version: int, found: Inspection) -> bool:

@@ -14,7 +14,7 @@ REFERENCED = """
 LOOK_ANEW = """
     UPDATE files
     SET status = 'queued', processed = false, error = NULL, attempts = 0, version = version + 1,
-        updated_at = clock_timestamp(), offered_at = clock_timestamp()
+        taken_at = NULL, updated_at = clock_timestamp(), offered_at = clock_timestamp()
     WHERE thumbnail = any($1::text[]) AND NOT file = any($1::text[])
     RETURNING id
 """

@@ -56,7 +56,10 @@ async def find(
 async def page(
     database: Database, *, owner_id: int, filters: Filters, before: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Up to `limit` records of this owner, newest first, with ids below `before`."""
+    """Up to `limit` records of this owner, newest first, with ids below `before`.
+
+    Raises TooManyRequests and TooSlow if there is a text to search for.
+    """
     where, values = ["owner_id = $1"], [owner_id]
     for clause, value in _clauses(filters, before):
         values.append(value)
@@ -65,7 +68,9 @@ async def page(
         f"SELECT {COLUMNS} FROM images WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT "
         f"{int(limit)}"
     )
-    return [record(row) for row in await database.fetch(query, *values)]
+    if filters.q is None:
+        return [record(row) for row in await database.fetch(query, *values)]
+    return [record(row) for row in await database.search(owner_id, query, *values)]
 
 
 def _clauses(filters: Filters, before: int | None) -> list[tuple[str, Any]]:

@@ -31,8 +31,12 @@ def render(kind: str, item: object, _context: object) -> str | Literal[False]:
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Return whether an object is Alembic's: Django's two tables have their own migrations."""
-    return not (kind == "table" and name in DJANGO)
+    """Return whether an object is the models'.
+
+    Django's two tables have their own migrations, and not every server has trigram indexes.
+    """
+    trigrams = kind == "index" and (name or "").endswith("_trigrams")
+    return not trigrams and not (kind == "table" and name in DJANGO)
 
 
 @retry(times=TRIES, delay=PAUSE_SECONDS, exceptions=Unavailable)

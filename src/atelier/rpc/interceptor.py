@@ -33,10 +33,11 @@ from atelier.rpc.budgets import (
     OPEN_STREAMS,
     OPEN_STREAMS_OF_CLIENT,
     USER_CALLS,
-    Places,
+    budget,
 )
 from atelier.rpc.errors import status_of
 from atelier.wire.networks import client_network, plain_address
+from atelier.wire.places import Places
 
 if TYPE_CHECKING:
     from atelier.auth import Authenticator, Principal
@@ -71,12 +72,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._authenticator = authenticator
         self._rights = rights or {}
-        self._user_calls = Places("user_calls", "calls", each=USER_CALLS)
-        self._user_streams = Places("user_streams", "streams", each=streams_per_user)
-        self._open_calls = Places(
+        self._user_calls = budget("user_calls", "calls", each=USER_CALLS)
+        self._user_streams = budget("user_streams", "streams", each=streams_per_user)
+        self._open_calls = budget(
             "open_calls", "such calls", each=OPEN_CALLS_OF_CLIENT, total=OPEN_CALLS
         )
-        self._open_streams = Places(
+        self._open_streams = budget(
             "open_streams",
             "streams of health and reflection",
             each=OPEN_STREAMS_OF_CLIENT,
