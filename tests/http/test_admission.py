@@ -83,8 +83,9 @@ class Slow:
         body += fields.encode() if path == "/api/tasks" else b""
         self.rest = b"\r\n--b--\r\n"
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {api.token}\r\n{BOUNDARY}"
-            f"\r\nConnection: close\r\nContent-Length: {len(body) + len(self.rest)}\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.token}\r\n"
+            f"{BOUNDARY}\r\nConnection: close\r\n"
+            f"Content-Length: {len(body) + len(self.rest)}\r\n\r\n"
         )
         self.writer.write(head.encode() + body)
         await self.writer.drain()

@@ -23,7 +23,8 @@ from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
-from atelier.observe.health import Check, watched
+from atelier.observe.health import Check, Readiness, listening, watched
+from atelier.wire.hosts import Hosts
 from atelier.wire.spool import sweep
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Api(FastAPI):
 
     elsewhere: Elsewhere | None = None
     body_limit: int
+    hosts: Hosts
     parts: Sequence[Callable[[], Document]] = ()
     shortcuts: Shortcuts | None = None
 
@@ -58,6 +60,7 @@ class Api(FastAPI):
             app,
             body_limit=self.body_limit,
             metrics=self.state.metrics,
+            hosts=self.hosts,
             elsewhere=self.elsewhere,
             shortcuts=self.shortcuts,
         )
@@ -97,21 +100,22 @@ def create_app(
         lifespan=_lifespan(lifespan),
     )
     app.body_limit = settings.body_limit
+    app.hosts = Hosts(settings.allowed_hosts, settings.host)
     app.elsewhere = elsewhere
     app.parts = parts
     app.shortcuts = Shortcuts(shortcuts, resources) if shortcuts else None
     app.state.resources = resources
     app.state.metrics = Metrics(
-        settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None
+        settings.data / "metrics" / str(settings.port)
+        if settings.api_workers > 1 and settings.metrics_port is None
+        else None
     )
     app.state.checks = checks if checks is not None else health.dependencies(resources)
+    app.state.readiness = Readiness(app.state.checks)
     for router in routers:
         _take(app, router)
-    for router in (
-        health.router,
-        docs.router,
-    ):  # monitors and browsers add parameters of their own
-        app.router.routes += router.routes
+    # Monitors and browsers add parameters of their own.
+    app.router.routes += health.routes(settings) + docs.router.routes
     _keep_literal(app)
     problems.install(app)
     return app
@@ -140,12 +144,24 @@ def _keep_literal(app: FastAPI) -> None:
             route.path_regex = re.compile(f"(?!(?:{taken})$){route.path_regex.pattern}")
 
 
+def _measured(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    """The metrics, and health, on a port of their own, if the settings name one."""
+    settings = app.state.resources.settings
+    return listening(
+        settings,
+        app.state.checks,
+        processes=settings.api_workers,
+        registries=(app.state.metrics.registry,),
+    )
+
+
 def _lifespan(given: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(sweep, app.state.resources.settings.incoming_folder)
             await stack.enter_async_context(app.state.metrics.shared())
+            await stack.enter_async_context(_measured(app))
             if given:
                 await stack.enter_async_context(given(app))
             await stack.enter_async_context(watched(app.state.checks))

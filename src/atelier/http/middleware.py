@@ -28,6 +28,7 @@ from atelier.observe.logs import RequestIds, request_id
 if TYPE_CHECKING:
     from atelier.http.metrics import Metrics
     from atelier.http.shortcuts import Shortcuts
+    from atelier.wire.hosts import Hosts
 
 # A body over the limit is read and thrown away for so long: closing at once loses the answer
 LINGER_SECONDS = 30.0
@@ -37,6 +38,7 @@ CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that wen
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
 SECRETS_UNDER = "/api/auth/"  # no cache keeps answers from here
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged at DEBUG
+NOT_HERE = "The header Host is not among the names of this service."
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
@@ -78,12 +80,14 @@ class Edge:
         *,
         body_limit: int,
         metrics: Metrics,
+        hosts: Hosts,
         elsewhere: Elsewhere | None = None,
         shortcuts: Shortcuts | None = None,
     ) -> None:
         self.app = app
         self.limit = body_limit
         self.metrics = metrics
+        self.hosts = hosts
         self.elsewhere = elsewhere
         self.shortcuts = shortcuts
         self.ids = RequestIds()
@@ -119,8 +123,8 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_edge", "_foreign", "_over", "_read", "_receive", "_received", "_send", "_since",
-        "id", "scope", "status",
+        "_edge", "_foreign", "_misdirected", "_over", "_read", "_receive", "_received", "_send",
+        "_since", "id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,7 +132,7 @@ class _Exchange:
         self._edge = edge
         self._receive, self._send = receive, send
         self._received = 0
-        self._read = self._over = self._foreign = False
+        self._read = self._over = self._foreign = self._misdirected = False
         self.status = 0
         self.scope = scope
         given = length = b""
@@ -137,6 +141,9 @@ class _Exchange:
                 length = value
             elif name == b"x-request-id":
                 given = value
+            elif name == b"host" and not edge.hosts.accepts(value):
+                quiet = scope["path"].rstrip("/") in QUIET
+                self._misdirected = not (quiet and edge.hosts.accepts_probe(value))
         self.id = edge.ids.pick(given)
         if length and int(length) > edge.limit:
             self._over = True
@@ -172,6 +179,9 @@ class _Exchange:
 
     async def _answer(self) -> None:
         edge, scope = self._edge, self.scope
+        if self._misdirected:
+            await from_status(421, NOT_HERE)(scope, self.receive, self.send)
+            return
         if self._over:
             raise BodyTooLarge(edge.limit)
         if unreadable(scope):
