@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http import docs, health, openapi, problems
+from atelier.http.crowd import Refusals
 from atelier.http.metrics import Metrics
 from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
@@ -42,6 +43,7 @@ class Api(FastAPI):
     hosts: Hosts
     parts: Sequence[Callable[[], Document]] = ()
     shortcuts: Shortcuts | None = None
+    refusals: Refusals | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Straight to the stack: FastAPI's telemetry is not used, and costs time each request."""
@@ -63,6 +65,7 @@ class Api(FastAPI):
             hosts=self.hosts,
             elsewhere=self.elsewhere,
             shortcuts=self.shortcuts,
+            refusals=self.refusals,
         )
 
     def openapi(self) -> Document:
@@ -84,12 +87,14 @@ def create_app(
     parts: Sequence[Callable[[], Document]] = (),
     checks: Mapping[str, Check] | None = None,
     shortcuts: Sequence[Shortcut] = (),
+    uploads: Collection[str] = (),
 ) -> FastAPI:
     """The application. Routing is linear: give the hottest routers first.
 
     `elsewhere` is another ASGI application with path prefixes of its own (Django), `parts` make
     the OpenAPI documents of such, `checks` are the dependencies that `/readyz` asks (default:
-    database, Redis, blobs), `shortcuts` are the hottest reads.
+    database, Redis, blobs), `shortcuts` are the hottest reads, `uploads` the paths of
+    uploads, without a slash at their end.
     """
     settings = resources.settings
     app = Api(
@@ -104,6 +109,7 @@ def create_app(
     app.elsewhere = elsewhere
     app.parts = parts
     app.shortcuts = Shortcuts(shortcuts, resources) if shortcuts else None
+    app.refusals = Refusals(resources.uploads, resources.authenticator, uploads)
     app.state.resources = resources
     app.state.metrics = Metrics(
         settings.data / "metrics" / str(settings.port)

@@ -26,6 +26,7 @@ from atelier.observe import tracing
 from atelier.observe.logs import RequestIds, request_id
 
 if TYPE_CHECKING:
+    from atelier.http.crowd import Refusals
     from atelier.http.metrics import Metrics
     from atelier.http.shortcuts import Shortcuts
     from atelier.wire.hosts import Hosts
@@ -83,6 +84,7 @@ class Edge:
         hosts: Hosts,
         elsewhere: Elsewhere | None = None,
         shortcuts: Shortcuts | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self.app = app
         self.limit = body_limit
@@ -90,6 +92,7 @@ class Edge:
         self.hosts = hosts
         self.elsewhere = elsewhere
         self.shortcuts = shortcuts
+        self.refusals = refusals
         self.ids = RequestIds()
         self._now, self._date = 0, b""
 
@@ -188,6 +191,9 @@ class _Exchange:
             await from_status(400, "The address is not valid UTF-8, or holds a NUL.")(
                 scope, self.receive, self.send
             )
+            return
+        if edge.refusals and (refusal := edge.refusals.find(scope)):
+            await refusal(scope, self.receive, self.send)
             return
         elsewhere = edge.elsewhere
         path = scope["path"]
