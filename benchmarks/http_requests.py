@@ -163,7 +163,7 @@ async def load(
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     method = "POST" if body else "GET"
     request = (
-        f"{method} {path} HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n{lines}\r\n".encode() + body
+        f"{method} {path} HTTP/1.1\r\nHost: [::1]\r\nAccept: */*\r\n{lines}\r\n".encode() + body
     )
     left, times, done = [requests, CONNECTIONS], [], asyncio.Event()
     loop = asyncio.get_running_loop()

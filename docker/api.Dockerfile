@@ -35,10 +35,11 @@ ENV PATH=/opt/atelier/bin:/usr/local/bin:/usr/bin:/bin \
     ATELIER_ROLE=api \
     ATELIER_DATA=/data \
     ATELIER_BLOBS=/blobs \
-    ATELIER_HOST=0.0.0.0
+    ATELIER_HOST=0.0.0.0 \
+    ATELIER_METRICS_PORT=9100
 USER 10001:10001
 WORKDIR /data
-EXPOSE 8000
+EXPOSE 8000 9100
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["env", "-u", "ATELIER_CONFIG", "atelier", "probe"]
 CMD ["atelier", "api"]

@@ -177,7 +177,7 @@ def metrics_page() -> str:
             "# Metrics",
             MADE,
             "",
-            "The API shows them at `/metrics` on its own port, every other role on `metrics_port`",
+            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on its port",
             (
                 "([how to watch an instance](../howto/observe.md)). A role shows what it has "
                 "measured; one with labels"

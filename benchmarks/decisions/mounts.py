@@ -131,7 +131,7 @@ def eight_at_once(port: int) -> float:
 
 def beside_slow_clients(port: int) -> float:
     """Seconds of a small answer while others send a body and do not go on."""
-    head = b"POST /upload HTTP/1.1\r\nHost: bench\r\nContent-Length: 100000\r\n\r\n"
+    head = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(SLOW)]
     for client in clients:
         client.sendall(head + bytes(50_000))

@@ -109,6 +109,14 @@ GENERAL = {
         "The range lies outside the content.",
         "`Content-Range: bytes */<size>`",
     ),
+    "unknown-host": ProblemType(
+        "The service is not known by this name",
+        421,
+        "The header `Host` names another service than this one. The setting `allowed_hosts` says "
+        "which names are taken; without it an instance that listens on a loopback address takes "
+        "`localhost` and loopback addresses alone. Health checks may also name the address of the "
+        "machine.",
+    ),
     "invalid": ProblemType(
         "The request is not acceptable as it stands",
         422,

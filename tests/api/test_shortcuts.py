@@ -22,7 +22,9 @@ DATE = re.compile(rb"\r\ndate: [^\r]+")
 
 async def ask(port: int, method: str, path: str, person: Person, headers: dict[str, str]) -> bytes:
     """An answer as it came over a connection of its own, its date taken out."""
-    lines = {"Host": "a", "Connection": "close", "X-Request-ID": "r"} | person.headers | headers
+    lines = (
+        {"Host": "[::1]", "Connection": "close", "X-Request-ID": "r"} | person.headers | headers
+    )
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     answer = await converse(port, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode())
     without, dates = DATE.subn(b"", answer)

@@ -132,7 +132,7 @@ async def test_a_length_that_is_too_large_is_refused_before_the_body(
         ("/api/books", "application/json"),
     ):
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+            f"POST {path} HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer "
             f"{ada.token}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {HUGE_BYTES}\r\n\r\n"
         )
@@ -150,7 +150,9 @@ async def test_huge_headers_do_no_harm(port: int, client: httpx2.AsyncClient, si
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     answer = b""
     try:
-        writer.write(b"GET /api/users/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Large: ")
+        writer.write(
+            b"GET /api/users/me HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\nX-Large: "
+        )
         for _ in range(max(1, size // MIB)):
             writer.write(b"a" * min(size, MIB))
             await writer.drain()
@@ -171,14 +173,14 @@ async def test_clients_that_never_finish_do_not_block_others(
     """A crowd that stops in the middle of headers and bodies; the others are served as ever."""
     openings = [
         b"GET /api/im",
-        b"GET /api/images HTTP/1.1\r\nHost: x\r\nX-Slow:",
-        "POST /api/images HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        b"GET /api/images HTTP/1.1\r\nHost: [::1]\r\nX-Slow:",
+        "POST /api/images HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer "
         f"{ada.token}\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode(),
-        "POST /api/upload/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        "POST /api/upload/ HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer "
         f"{ada.token}\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n".encode(),
-        "POST /api/books HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "
+        "POST /api/books HTTP/1.1\r\nHost: [::1]\r\nAuthorization: Bearer "
         f"{ada.token}\r\nContent-Length: 1000\r\n"
         'Content-Type: application/json\r\n\r\n{"title"'.encode(),
     ]

@@ -197,9 +197,10 @@ def test_probes_ask_what_they_mean(found: Manifest) -> None:
     """Liveness is /healthz, which no engine fails; readiness is /readyz; their ports are open."""
     only = container(found)
     ports = {port["name"]: port["containerPort"] for port in only["ports"]}
-    assert ports == {"api": {"http": 8000}, "grpc": {"grpc": 50051, "metrics": 9100}}.get(
-        found["metadata"]["name"], {"metrics": 9100}
-    )
+    assert ports == {
+        "api": {"http": 8000, "metrics": 9100},
+        "grpc": {"grpc": 50051, "metrics": 9100},
+    }.get(found["metadata"]["name"], {"metrics": 9100})
     paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
     for probe, path in paths.items():
         assert only[probe]["httpGet"]["path"] == path
@@ -312,10 +313,7 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_the_documented_probe_asks_a_port_that_answers() -> None:
-    """All pods are given `metrics_port`, which a probe prefers.
-
-    The API listens on its own port alone.
-    """
+    """All pods are given `metrics_port`, which a probe prefers."""
     text = (ROOT / "docs" / "howto" / "kubernetes.md").read_text(encoding="utf-8")
     (role, port), *more = re.findall(r"exec deploy/(\w+) -- atelier probe(?: --port (\d+))?", text)
     assert not more

@@ -142,3 +142,17 @@ async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:
             "type"
         ] == "/problems/not-found"
     await asyncio.to_thread(application.close)
+
+
+@pytest.mark.parametrize(("host", "status"), [("files.example:80", 401), ("evil.example", 421)])
+async def test_alone_it_is_called_by_its_names(settings: Settings, host: str, status: int) -> None:
+    """With `allowed_hosts` set another name is answered 421, as by the API."""
+    django_setup.configure(settings.model_copy(update={"allowed_hosts": ("files.example",)}))
+    application = importlib.reload(importlib.import_module("atelier.files.asgi")).application
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(application), base_url="http://alone"
+    ) as client:
+        answer = await client.get("/api/files/", headers={"Host": host})
+        assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    django_setup.configure(settings)
+    await asyncio.to_thread(application.close)

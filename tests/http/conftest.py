@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Settings with a small body limit."""
-    return Settings(data=tmp_path, body_limit=BODY_LIMIT)
+    return Settings(data=tmp_path, body_limit=BODY_LIMIT, allowed_hosts=("*",))
 
 
 @pytest.fixture

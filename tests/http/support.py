@@ -56,7 +56,7 @@ def make_resources(
 
 def in_process(app: ASGIApp) -> httpx2.AsyncClient:
     """A client that calls the application without a socket."""
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://atelier.test")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LIMIT = 3
 SECRET = "s" * 32
 BOUNDARY = "Content-Type: multipart/form-data; boundary=b"
+UPLOADS = (*api.UPLOADS, "/api/upload", "/upload")
 PARTS = {"/api/images": "file", "/api/tasks": "image", "/api/upload/": "file"}
 USER = """
     WITH made AS (
@@ -83,8 +84,9 @@ class Slow:
         body += fields.encode() if path == "/api/tasks" else b""
         self.rest = b"\r\n--b--\r\n"
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {api.token}\r\n{BOUNDARY}"
-            f"\r\nConnection: close\r\nContent-Length: {len(body) + len(self.rest)}\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.token}\r\n"
+            f"{BOUNDARY}\r\nConnection: close\r\n"
+            f"Content-Length: {len(body) + len(self.rest)}\r\n\r\n"
         )
         self.writer.write(head.encode() + body)
         await self.writer.drain()
@@ -180,3 +182,49 @@ async def test_a_few_of_those_received_are_stored_at_once() -> None:
 
     await asyncio.gather(*(upload() for _ in range(10 * AT_WORK)))
     assert most == AT_WORK
+
+
+async def test_when_full_uploads_are_refused_ahead_of_the_framework(served_api: Api) -> None:
+    """The same answer at every path of an upload, with one's own request id; others go on.
+
+    Without a token that is known it is a 401 as ever.
+    """
+    async with (
+        slowly(served_api, "/api/images"),
+        slowly(served_api, "/api/tasks"),
+        slowly(served_api, "/api/upload/"),
+    ):
+        await eventually(lambda: held() == LIMIT)
+        before = metric("atelier_uploads_refused_total")
+        for path in UPLOADS:
+            for end in ("", "/"):
+                headers = {"X-Request-ID": f"request{len(path)}"}
+                answer = await served_api.client.post(f"{path}{end}", headers=headers)
+                assert answer.status_code == 503
+                assert answer.headers["retry-after"] == "2"
+                assert answer.headers["x-request-id"] == headers["X-Request-ID"]
+                assert answer.json()["type"] == "/problems/unavailable"
+        assert metric("atelier_uploads_refused_total") == before + 2 * len(UPLOADS)
+        for token in ("", "Bearer forged"):
+            headers = {"Authorization": token}
+            answer = await served_api.client.post("/api/images", headers=headers)
+            assert answer.status_code == 401
+        assert (await served_api.client.get("/api/images")).status_code == 200
+        taken = await served_api.client.post("/api/books", json={})
+        assert taken.status_code == 422
+
+
+def test_paths_of_uploads_are_those_of_the_document(
+    tmp_path: Path, database_url: str, redis_url: str
+) -> None:
+    """Every operation that takes a multipart body is refused early, and no other."""
+    settings = Settings(
+        data=tmp_path, database_url=database_url, redis_url=redis_url, secret=SECRET
+    )
+    document = api.build(settings).openapi()
+    forms = {
+        path.rstrip("/")
+        for path, item in document["paths"].items()
+        if "multipart/form-data" in item.get("post", {}).get("requestBody", {}).get("content", {})
+    }
+    assert forms == set(UPLOADS)

@@ -6,9 +6,14 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
+from atelier.http.app import create_app
 from atelier.http.metrics import STALE_SECONDS, Metrics
+from atelier.settings import Settings
+from tests.http.support import make_resources, served
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -77,3 +82,17 @@ async def test_an_unwritable_folder_does_no_harm(
         await eventually(lambda: "the other processes do not see these metrics" in caplog.text)
         metrics.observe("GET", "/a", 200, 0.001)
         assert counts(metrics) == [1.0]
+
+
+async def test_with_a_port_of_their_own_they_are_not_public(tmp_path: Path) -> None:
+    """With `metrics_port` set `/metrics` is there and not on the port of clients."""
+    (port,) = free_ports(1)
+    settings = Settings(data=tmp_path, metrics_port=port, allowed_hosts=("*",))
+    app = create_app(make_resources(settings), [], checks={})
+    async with served(app) as public, httpx2.AsyncClient() as client:
+        assert (await client.get(f"http://127.0.0.1:{public}/metrics")).status_code == 404
+        assert (await client.get(f"http://127.0.0.1:{public}/healthz")).status_code == 200
+        answer = await client.get(f"http://127.0.0.1:{port}/metrics")
+        assert answer.status_code == 200
+        assert 'route="/healthz"' in answer.text
+        assert (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200

@@ -58,7 +58,7 @@ class Person:
 
     def __init__(self, transport: httpx2.ASGITransport) -> None:
         self.email = f"person{next(people)}@example.org"
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test")
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def sign_in(self) -> Person:
         """Make the account and take a token."""

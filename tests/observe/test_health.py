@@ -18,7 +18,16 @@ import pytest
 
 from atelier.observe import health, probe
 from atelier.observe.exposition import REGISTRY, ChildrensErrors, ErrorCounter, Exposition
-from atelier.observe.health import HEAD_BYTES, HealthServer, PortTaken, Pulse, bind, listening
+from atelier.observe.health import (
+    ASK_SECONDS,
+    HEAD_BYTES,
+    HealthServer,
+    PortTaken,
+    Pulse,
+    Readiness,
+    bind,
+    listening,
+)
 from atelier.settings import PREFIX, Settings, load
 from atelier.up.engines import running
 from atelier.up.preflight import metrics_ports
@@ -257,11 +266,12 @@ async def test_processes_of_one_port_show_all(tmp_path: Path) -> None:
 
 def test_ports_under_up_are_in_a_row(tmp_path: Path) -> None:
     """In the order of the documentation, for the roles that run."""
-    first = free_ports(5)[0]
+    first = free_ports(6)[0]
     ports = metrics_ports(
         load(data=tmp_path, metrics_port=first), ["api", "relay", "files", "grpc"]
     )
-    assert ports == {"relay": first + 2, "grpc": first + 3, "files": first + 4}
+    there = {"relay": first + 2, "grpc": first + 3, "files": first + 4, "api": first + 5}
+    assert ports == there
     assert metrics_ports(load(data=tmp_path), ["relay"]) == {}
 
 
@@ -398,3 +408,26 @@ async def test_probe_gives_up_on_what_never_ends(monkeypatch: pytest.MonkeyPatch
         async with patience():
             status, said = await asyncio.to_thread(probe.ask, "127.0.0.1", port)
     assert (status, "timed out" in said) == (0, True)
+
+
+async def test_a_dependency_is_asked_once_a_second() -> None:
+    """Of a hundred clients at once one asks it, and all get its answer; later it is asked anew."""
+    asked, answering = [], asyncio.Event()
+
+    async def dependency() -> None:
+        asked.append(1)
+        await answering.wait()
+
+    readiness = Readiness({"database": dependency})
+    clients = [asyncio.create_task(readiness.ask()) for _ in range(100)]
+    await asyncio.sleep(0)
+    clients[0].cancel()  # the one who began it goes away
+    answering.set()
+    said = await asyncio.gather(*clients[1:])
+    assert said == [{"database": "ok"}] * 99
+    assert len(asked) == 1
+    assert await readiness.ask() == {"database": "ok"}
+    assert len(asked) == 1
+    readiness._asked -= ASK_SECONDS
+    await readiness.ask()
+    assert len(asked) == 2

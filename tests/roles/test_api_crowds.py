@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SOFT = 1024  # what a login shell has, as a rule
 CROWD = 1100
-TRICKLE = b"POST /api/images HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\na"
+TRICKLE = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\na"
 SECRET = "s" * 32
 
 

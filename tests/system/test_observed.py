@@ -95,7 +95,7 @@ class Observed:
         self.instance = instance
         self.client = instance.user()
         self.grpc_port = grpc_port
-        self.urls = {"api": instance.url} | {
+        self.urls = {
             role: f"http://127.0.0.1:{first + place}" for place, role in enumerate(MEASURED)
         }
 

@@ -60,7 +60,7 @@ class Person:
     def __init__(self, application: FastAPI) -> None:
         self.email = f"person{next(numbers)}-{uuid.uuid4().hex}@example.org"
         transport = httpx2.ASGITransport(application)
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://atelier.test")
+        self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
         self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
 
     async def sign_in(self) -> Person:

@@ -167,7 +167,7 @@ class Taker:
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
         request = (
-            f"POST /api/tasks/take HTTP/1.1\r\nHost: a\r\n{self.headers}Idempotency-Key: "
+            f"POST /api/tasks/take HTTP/1.1\r\nHost: localhost\r\n{self.headers}Idempotency-Key: "
             f"{key}\r\n\r\n"
         )
         writer.write(request.encode())

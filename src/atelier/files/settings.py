@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 DEBUG = False
-ALLOWED_HOSTS = ("*",)  # no URL is ever made from the Host header
+ALLOWED_HOSTS = ("*",)  # `hosts` judges; no URL is ever made from the Host header
 INSTALLED_APPS = ("rest_framework", "drf_spectacular", "atelier.files")
-MIDDLEWARE: tuple[str, ...] = ()
+MIDDLEWARE = ("atelier.files.hosts.middleware",)
 ROOT_URLCONF = "atelier.files.urls"
 WSGI_APPLICATION = "atelier.files.wsgi.application"
 ASGI_APPLICATION = "atelier.files.asgi.application"

@@ -10,6 +10,7 @@ from atelier.files import problems, views
 from atelier.problem_types import BASE
 
 PREFIXES = ("/api/upload", "/api/files", "/upload", "/files")
+UPLOADS = ("/api/upload", "/upload")
 ROUTES: tuple[tuple[str, Any], ...] = (
     ("api/upload/", views.Upload),
     ("api/files/", views.Files),

@@ -16,6 +16,7 @@ from atelier.observe.metrics import UPLOADS, UPLOADS_LIMIT, UPLOADS_REFUSED
 # than the connections for reads, so that reads always find one.
 AT_WORK = 6
 RETRY_SECONDS = 2  # some tens of uploads are done by then
+TOO_MANY = "Too many uploads are under way."
 
 
 class Uploads:
@@ -32,12 +33,21 @@ class Uploads:
         UPLOADS.set_function(lambda: self._admitted)
         UPLOADS_LIMIT.set(limit)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would be refused."""
+        return self._admitted >= self._limit
+
+    def refusal(self) -> Unavailable:
+        """The error of one too many, which is counted."""
+        UPLOADS_REFUSED.inc()
+        return Unavailable(TOO_MANY, retry_after=RETRY_SECONDS)
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """Hold a place for an upload, from before its body is read. Raises Unavailable."""
-        if self._admitted >= self._limit:
-            UPLOADS_REFUSED.inc()
-            raise Unavailable("Too many uploads are under way.", retry_after=RETRY_SECONDS)
+        if self.is_full:
+            raise self.refusal()
         self._admitted += 1
         try:
             yield

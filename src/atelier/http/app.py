@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from atelier.http import docs, health, openapi, problems
+from atelier.http.crowd import Refusals
 from atelier.http.metrics import Metrics
 from atelier.http.middleware import Edge, Elsewhere
 from atelier.http.queries import guard
 from atelier.http.shortcuts import Shortcut, Shortcuts
 from atelier.http.strict import adopt
-from atelier.observe.health import Check, watched
+from atelier.observe.health import Check, Readiness, listening, watched
+from atelier.wire.hosts import Hosts
 from atelier.wire.spool import sweep
 
 if TYPE_CHECKING:
@@ -38,8 +40,10 @@ class Api(FastAPI):
 
     elsewhere: Elsewhere | None = None
     body_limit: int
+    hosts: Hosts
     parts: Sequence[Callable[[], Document]] = ()
     shortcuts: Shortcuts | None = None
+    refusals: Refusals | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Straight to the stack: FastAPI's telemetry is not used, and costs time each request."""
@@ -58,8 +62,10 @@ class Api(FastAPI):
             app,
             body_limit=self.body_limit,
             metrics=self.state.metrics,
+            hosts=self.hosts,
             elsewhere=self.elsewhere,
             shortcuts=self.shortcuts,
+            refusals=self.refusals,
         )
 
     def openapi(self) -> Document:
@@ -81,12 +87,14 @@ def create_app(
     parts: Sequence[Callable[[], Document]] = (),
     checks: Mapping[str, Check] | None = None,
     shortcuts: Sequence[Shortcut] = (),
+    uploads: Collection[str] = (),
 ) -> FastAPI:
     """The application. Routing is linear: give the hottest routers first.
 
     `elsewhere` is another ASGI application with path prefixes of its own (Django), `parts` make
     the OpenAPI documents of such, `checks` are the dependencies that `/readyz` asks (default:
-    database, Redis, blobs), `shortcuts` are the hottest reads.
+    database, Redis, blobs), `shortcuts` are the hottest reads, `uploads` the paths of
+    uploads, without a slash at their end.
     """
     settings = resources.settings
     app = Api(
@@ -97,21 +105,23 @@ def create_app(
         lifespan=_lifespan(lifespan),
     )
     app.body_limit = settings.body_limit
+    app.hosts = Hosts(settings.allowed_hosts, settings.host)
     app.elsewhere = elsewhere
     app.parts = parts
     app.shortcuts = Shortcuts(shortcuts, resources) if shortcuts else None
+    app.refusals = Refusals(resources.uploads, resources.authenticator, uploads)
     app.state.resources = resources
     app.state.metrics = Metrics(
-        settings.data / "metrics" / str(settings.port) if settings.api_workers > 1 else None
+        settings.data / "metrics" / str(settings.port)
+        if settings.api_workers > 1 and settings.metrics_port is None
+        else None
     )
     app.state.checks = checks if checks is not None else health.dependencies(resources)
+    app.state.readiness = Readiness(app.state.checks)
     for router in routers:
         _take(app, router)
-    for router in (
-        health.router,
-        docs.router,
-    ):  # monitors and browsers add parameters of their own
-        app.router.routes += router.routes
+    # Monitors and browsers add parameters of their own.
+    app.router.routes += health.routes(settings) + docs.router.routes
     _keep_literal(app)
     problems.install(app)
     return app
@@ -140,12 +150,24 @@ def _keep_literal(app: FastAPI) -> None:
             route.path_regex = re.compile(f"(?!(?:{taken})$){route.path_regex.pattern}")
 
 
+def _measured(app: FastAPI) -> AbstractAsyncContextManager[None]:
+    """The metrics, and health, on a port of their own, if the settings name one."""
+    settings = app.state.resources.settings
+    return listening(
+        settings,
+        app.state.checks,
+        processes=settings.api_workers,
+        registries=(app.state.metrics.registry,),
+    )
+
+
 def _lifespan(given: Lifespan | None) -> Lifespan:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(sweep, app.state.resources.settings.incoming_folder)
             await stack.enter_async_context(app.state.metrics.shared())
+            await stack.enter_async_context(_measured(app))
             if given:
                 await stack.enter_async_context(given(app))
             await stack.enter_async_context(watched(app.state.checks))

@@ -13,11 +13,14 @@ from fastapi import APIRouter, Request, Response
 from atelier.http.json import Ready, json_response
 from atelier.http.metrics import MEDIA_TYPE
 from atelier.http.problems import response, responses
-from atelier.observe.health import Check, run_checks
+from atelier.observe.health import Check
 from atelier.wire.problems import problem
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
     from atelier.http.resources import Resources
+    from atelier.settings import Settings
 
 BROKER = "broker"  # of jobs for files
 router = APIRouter(tags=["health"])
@@ -63,7 +66,7 @@ async def ready(request: Request) -> Response:
     `broker` (of jobs for files) is shown only: uploads are taken without it, and their jobs are
     sent when it is back.
     """
-    checks = await run_checks(request.app.state.checks)
+    checks = await request.app.state.readiness.ask()
     if all(said == "ok" for name, said in checks.items() if name != BROKER):
         return json_response({"status": "ready", "checks": checks})
     missing = ", ".join(name for name, said in checks.items() if said != "ok")
@@ -85,6 +88,16 @@ async def metrics(request: Request) -> Response:
     """
     text = await asyncio.to_thread(request.app.state.metrics.exposition)
     return Ready(text, 200, [(b"content-type", MEDIA_TYPE)])
+
+
+def routes(settings: Settings) -> list[BaseRoute]:
+    """The routes; without `/metrics` where that has a port of its own, which few can reach."""
+    moved = settings.metrics_port is not None
+    return [each for each in router.routes if not (moved and _is_metrics(each))]
+
+
+def _is_metrics(route: BaseRoute) -> bool:
+    return getattr(route, "endpoint", None) is metrics
 
 
 def dependencies(resources: Resources) -> dict[str, Check]:

@@ -27,8 +27,10 @@ from atelier.observe.logs import RequestIds, request_id
 from atelier.wire.networks import plain_address
 
 if TYPE_CHECKING:
+    from atelier.http.crowd import Refusals
     from atelier.http.metrics import Metrics
     from atelier.http.shortcuts import Shortcuts
+    from atelier.wire.hosts import Hosts
 
 # A body over the limit is read and thrown away for so long: closing at once loses the answer
 LINGER_SECONDS = 30.0
@@ -38,6 +40,7 @@ CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that wen
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
 SECRETS_UNDER = "/api/auth/"  # no cache keeps answers from here
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds; logged at DEBUG
+NOT_HERE = "The header Host is not among the names of this service."
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
@@ -79,14 +82,18 @@ class Edge:
         *,
         body_limit: int,
         metrics: Metrics,
+        hosts: Hosts,
         elsewhere: Elsewhere | None = None,
         shortcuts: Shortcuts | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self.app = app
         self.limit = body_limit
         self.metrics = metrics
+        self.hosts = hosts
         self.elsewhere = elsewhere
         self.shortcuts = shortcuts
+        self.refusals = refusals
         self.ids = RequestIds()
         self._now, self._date = 0, b""
 
@@ -123,8 +130,8 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_edge", "_foreign", "_over", "_read", "_receive", "_received", "_send", "_since",
-        "id", "scope", "status",
+        "_edge", "_foreign", "_misdirected", "_over", "_read", "_receive", "_received", "_send",
+        "_since", "id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +139,7 @@ class _Exchange:
         self._edge = edge
         self._receive, self._send = receive, send
         self._received = 0
-        self._read = self._over = self._foreign = False
+        self._read = self._over = self._foreign = self._misdirected = False
         self.status = 0
         self.scope = scope
         given = length = b""
@@ -141,6 +148,9 @@ class _Exchange:
                 length = value
             elif name == b"x-request-id":
                 given = value
+            elif name == b"host" and not edge.hosts.accepts(value):
+                quiet = scope["path"].rstrip("/") in QUIET
+                self._misdirected = not (quiet and edge.hosts.accepts_probe(value))
         self.id = edge.ids.pick(given)
         if length and int(length) > edge.limit:
             self._over = True
@@ -176,12 +186,18 @@ class _Exchange:
 
     async def _answer(self) -> None:
         edge, scope = self._edge, self.scope
+        if self._misdirected:
+            await from_status(421, NOT_HERE)(scope, self.receive, self.send)
+            return
         if self._over:
             raise BodyTooLarge(edge.limit)
         if unreadable(scope):
             await from_status(400, "The address is not valid UTF-8, or holds a NUL.")(
                 scope, self.receive, self.send
             )
+            return
+        if edge.refusals and (refusal := edge.refusals.find(scope)):
+            await refusal(scope, self.receive, self.send)
             return
         elsewhere = edge.elsewhere
         path = scope["path"]

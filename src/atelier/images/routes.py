@@ -34,6 +34,7 @@ from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
 SEARCH_LIMIT = 200  # characters of `q`
+UPLOADS = ("/api/images",)  # paths to which pictures are posted
 UPLOAD = "POST /api/images"
 # Jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
 INLINE_DEPTH = 100
@@ -133,16 +134,12 @@ async def index(
     page: Page,
     status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
     tag: Annotated[
-        str | None,
-        normal(texts.TAG_LIMIT),
-        Query(max_length=texts.TAG_LIMIT, description="Only images with this tag."),
+        Annotated[str, normal(texts.TAG_LIMIT), Field(max_length=texts.TAG_LIMIT)] | None,
+        Query(description="Only images with this tag."),
     ] = None,
     q: Annotated[
-        str | None,
-        normal(SEARCH_LIMIT),
-        Query(
-            max_length=SEARCH_LIMIT, description="Only images with this in title or description."
-        ),
+        Annotated[str, normal(SEARCH_LIMIT), Field(max_length=SEARCH_LIMIT)] | None,
+        Query(description="Only images with this in title or description."),
     ] = None,
 ) -> Response:
     """List my pictures.

@@ -28,6 +28,7 @@ from atelier.wire.sockets import reset
 Check = Callable[[], Awaitable[object]]
 
 CHECK_SECONDS = 2.0  # a dependency that takes longer to answer is not ready
+ASK_SECONDS = 1.0  # between two looks at dependencies for clients' sake
 MEASURE_SECONDS = 1.0  # between two measurements of one process
 # Between checks of dependencies without a request; about as often as Prometheus scrapes.
 LOOK_SECONDS = 15.0
@@ -91,7 +92,7 @@ class HealthServer:
         before: Check | None = None,
     ) -> None:
         self._exposition = exposition
-        self._checks = checks
+        self._readiness = Readiness(checks)
         self._stuck_seconds = stuck_seconds
         self._beats = beats
         self._before = before
@@ -118,7 +119,7 @@ class HealthServer:
         if now - self._measured < MEASURE_SECONDS:
             return
         self._measured = now
-        await run_checks(self._checks)
+        await self._readiness.ask()
         if self._before is not None:
             await _check("what metrics are measured of", self._before)
 
@@ -131,7 +132,7 @@ class HealthServer:
         return Answer(200, JSON, b'{"status":"ok"}')
 
     async def _ready(self) -> Answer:
-        checks = await run_checks(self._checks)
+        checks = await self._readiness.ask()
         missing = ", ".join(name for name, said in checks.items() if said != "ok")
         if missing:
             return _problem(503, f"Not ready: {missing}.", checks=checks)
@@ -306,6 +307,27 @@ async def _look(checks: Mapping[str, Check]) -> None:
     while True:
         await run_checks(checks)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+class Readiness:
+    """What each dependency answers, asked once a second at most however many clients ask.
+
+    Those who come while it is being asked get the same answer.
+    """
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self.checks = checks
+        self._asked = -ASK_SECONDS
+        self._asking: asyncio.Future[dict[str, str]] | None = None
+
+    async def ask(self) -> dict[str, str]:
+        """For each dependency `ok`, `slow` or `unreachable`, at most a second old."""
+        asking, now = self._asking, time.monotonic()
+        if asking is None or (asking.done() and now - self._asked >= ASK_SECONDS):
+            self._asked = now
+            self._asking = asking = asyncio.ensure_future(run_checks(self.checks))
+        # Shielded: a client that goes away must not take the answer from the others.
+        return await asyncio.shield(asking)
 
 
 async def run_checks(checks: Mapping[str, Check]) -> dict[str, str]:

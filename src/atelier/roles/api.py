@@ -41,6 +41,7 @@ from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
+from atelier.images.routes import UPLOADS as IMAGE_UPLOADS
 from atelier.images.routes import router as images
 from atelier.observe import logs, systemd, tracing
 from atelier.observe.exposition import count_errors
@@ -52,6 +53,7 @@ from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
+from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
 from atelier.wire.quota import Quota
 
@@ -60,6 +62,7 @@ log = logging.getLogger("atelier")
 # Routing is linear: the busiest first
 ROUTERS = (images, tasks, books, accounts, sign_in, browsers, keys)
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
+UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
 BACKLOG = 2048  # connections that wait to be accepted
 
@@ -160,6 +163,7 @@ def build(settings: Settings) -> FastAPI:
         parts=(openapi_document.document,),
         checks=dependencies(resources) | broker(settings),
         shortcuts=SHORTCUTS,
+        uploads=(*UPLOADS, *urls.UPLOADS),
     )
 
 

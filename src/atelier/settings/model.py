@@ -76,15 +76,24 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=65535,
-        description="Port on which each role besides the API answers `/metrics`, `/healthz` and "
-        "`/readyz`; under `atelier up` the first of five in a row: processor, archiver, relay, "
-        "grpc, files; none: they do not.",
+        description="Port on which each role answers `/metrics`, `/healthz` and `/readyz`; under "
+        "`atelier up` the first of six in a row: processor, archiver, relay, grpc, files, api. "
+        "None: only the API does, on its own port, where `/metrics` is no longer once this is "
+        "set.",
     )
 
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(networks)] = Field(
         (),
         description="Addresses or networks of proxies before the HTTP API whose `X-Forwarded-For` "
         "and `X-Forwarded-Proto` are believed, separated by commas.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names by which the HTTP API may be called (the header `Host`, whatever the "
+        "port), separated by commas: `atelier.example.org`, `*.example.org` for all below it, `*` "
+        "for any; others are answered 421. None: where `host` is a loopback address, `localhost` "
+        "and loopback addresses alone, so that no page of another site can reach an instance on "
+        "its reader's machine; elsewhere any.",
     )
     client_connections: int = Field(
         512,
@@ -402,7 +411,7 @@ class Settings(BaseSettings):
             raise ValueError(f"should have {SECRET_BYTES} bytes or more")
         return value
 
-    @field_validator("sizes", "trusted_proxies", mode="before")
+    @field_validator("sizes", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

@@ -41,6 +41,7 @@ from atelier.tasks.watermarks import Watermarks
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
+UPLOADS = ("/api/tasks", "/tasks")  # paths to which pictures are posted
 CREATE = "POST /api/tasks"
 TAKE = "POST /api/tasks/take"
 RELEASE = "POST /api/tasks/{task_id}/release"

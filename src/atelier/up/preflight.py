@@ -24,7 +24,7 @@ DISK_BYTES = 64 * 1024 * 1024  # with less the disk counts as full: engines need
 LOCK_PATIENCE_SECONDS = 5
 LAST_PORT = 65535
 # Roles with a port for metrics, in the order of their ports.
-MEASURED = ("processor", "archiver", "relay", "grpc", "files")
+MEASURED = ("processor", "archiver", "relay", "grpc", "files", "api")
 
 
 def take_folder(folder: Path) -> int:

@@ -92,9 +92,7 @@ def show_start(
         rows.append(
             (
                 "Metrics",
-                "  ".join(
-                    [f"{url}/metrics", *(f"{name}:{port}" for name, port in metrics_ports.items())]
-                ),
+                "  ".join(f"{name}:{port}" for name, port in metrics_ports.items()),
             )
         )
     rows += [("Data", str(settings.data)), ("Logs", str(settings.logs_folder))]

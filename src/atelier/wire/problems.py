@@ -42,6 +42,7 @@ OTHERS = {
     406: "not-acceptable",
     408: "request-timeout",
     416: "range-not-satisfiable",
+    421: "unknown-host",
     431: "headers-too-large",
     500: "internal-error",
 }

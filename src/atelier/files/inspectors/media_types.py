@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 UNKNOWN = "application/octet-stream"
-# RFC 6838, 4.2, in lower case and without parameters, of the types that files have.
+# RFC 6838, 4.2, without parameters, of the types that files have.
 _ESSENCE = re.compile(
     r"(?:application|audio|chemical|font|image|message|model|multipart|text|video)"
-    r"/[a-z0-9][a-z0-9!#$&^_.+-]{0,99}"
+    r"/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,99}"
 )
 
 

@@ -52,8 +52,8 @@ def describe(archive: zipfile.ZipFile) -> Document | None:
             return Document(content_type, {"format": format_} | _facts(archive, names))
     if MIMETYPE in names:
         named = _small(archive, MIMETYPE).decode("ascii", "replace").strip()
-        if kind := NAMED.get(named):
-            return Document(named, {"format": kind} | _facts(archive, names))
+        if named in NAMED:
+            return Document(named, {"format": NAMED[named]} | _facts(archive, names))
     return None
 
 
