@@ -11,6 +11,7 @@ MIGRATION = 7241001  # one Alembic migrator at a time, and none while a backup r
 FILES_MIGRATION = 7241002  # the same for Django's migrations
 # Held by a backup while it copies the blobs of its snapshot: nothing is removed meanwhile.
 BLOB_REMOVAL = 7241003
+SHARING = 7241004  # held by a migrator while it lets the other database role use the tables
 
 RELAY_CLASS = 0x41544C52
 RELAY_ACTIVE = 1  # held by the one relay that sends
