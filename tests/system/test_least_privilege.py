@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from atelier.sandbox.capabilities import Capability
 from atelier.settings.needs import NEEDS, confidential
-from atelier.up.capabilities import Capability
 from atelier.up.engines import running
 from tests.system.clients import upload
 from tests.system.instance import settled
@@ -141,26 +141,38 @@ def test_what_root_left_in_the_data_folder_is_given_away(instance: Instance) -> 
 SYSTEM = f"/usr/bin/python3.{sys.version_info.minor}"
 
 
+def open_python(folder: Path) -> str:
+    """A virtual environment that every user can enter, with the packages of this one."""
+    home = folder / "venv"
+    subprocess.run([SYSTEM, "-m", "venv", "--without-pip", home], check=True)
+    ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
+    (site,) = home.glob("lib/*/site-packages")
+    (site / "ours.pth").write_text("\n".join(ours) + "\n")
+    # What redis needs below Python 3.11.3, and the lock leaves out.
+    (site / "async_timeout.py").write_text("from asyncio import timeout")
+    return str(home / "bin" / "python")
+
+
 @as_root
 @pytest.mark.skipif(not Path(SYSTEM).exists(), reason="no Python here that another user can run")
 def test_where_the_user_can_reach_everything_no_capability_is_left(instance: Instance) -> None:
     """With a Python, a package and a data folder open to it, it has its own rights only."""
-    shim = (
-        instance.folder / "shim"
-    )  # what redis needs below Python 3.11.3, and the lock leaves out
-    shim.mkdir()
-    (shim / "async_timeout.py").write_text("from asyncio import timeout")
-    ours = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
-    instance.environment["PYTHONPATH"] = os.pathsep.join([*ours, str(shim)])
-    probe = [SYSTEM, "-P", "-c", "import atelier, pydantic_settings, typer"]
+    python = open_python(instance.folder)
+    probe = [python, "-P", "-c", "import atelier, pydantic_settings, typer"]
     seen = subprocess.run(
-        probe, check=False, user=65534, group=65534, extra_groups=[], cwd="/",
-        env=instance.environment, capture_output=True, timeout=PATIENCE_SECONDS,
-    )  # fmt: skip
+        probe,
+        check=False,
+        capture_output=True,
+        cwd="/",
+        timeout=PATIENCE_SECONDS,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+    )
     if seen.returncode:
         pytest.skip("the packages are closed to other users")
     instance.stop()
-    instance.python = SYSTEM
+    instance.python = python
     instance.start()
     assert instance.process
     for pid in (instance.process.pid, *instance.members()):

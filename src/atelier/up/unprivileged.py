@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import atelier
+from atelier.sandbox import capabilities
+from atelier.sandbox.capabilities import Capability
 from atelier.settings import ROOT_VARIABLE, Settings
 from atelier.settings.sources import config_file
-from atelier.up import capabilities
-from atelier.up.capabilities import Capability
 from atelier.up.engines.account import Account, account_for
 from atelier.up.engines.location import STATE, place_of
 from atelier.up.preflight import take_folder

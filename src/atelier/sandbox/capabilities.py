@@ -13,7 +13,9 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-_SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT = 8, 24, 38, 47
+_SET_KEEPCAPS, _CAPBSET_DROP, _SET_SECUREBITS = 8, 24, 28
+_SET_NO_NEW_PRIVS, _CAP_AMBIENT = 38, 47
+_NO_SETUID_FIXUP = 1 << 2
 _AMBIENT_RAISE = 2
 _VERSION_3 = 0x20080522
 _LAST = Path("/proc/sys/kernel/cap_last_cap")
@@ -48,6 +50,11 @@ def effective() -> int:
     return int(found[0], 16) if found else 0
 
 
+def give_up_all() -> None:
+    """Give up every capability, for this thread and all that it starts."""
+    _set(ctypes.CDLL(None, use_errno=True), ())
+
+
 def become(uid: int, gid: int, kept: Collection[Capability]) -> None:
     """Become this user, with these capabilities and no others, and so is what we execute.
 
@@ -59,6 +66,9 @@ def become(uid: int, gid: int, kept: Collection[Capability]) -> None:
             with suppress(OSError):  # without CAP_SETPCAP; no_new_privs says the same
                 _prctl(libc, _CAPBSET_DROP, number)
     _prctl(libc, _SET_KEEPCAPS, 1)
+    if kept:
+        with suppress(OSError):  # else access(2) answers as if we had none
+            _prctl(libc, _SET_SECUREBITS, _NO_SETUID_FIXUP)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
