@@ -20,7 +20,7 @@ define resolve
 	@sed -i 's|$(1)/requirements|requirements|' $(1)/requirements-*.txt $(1)/docker/requirements/*.txt
 endef
 
-.PHONY: help up install test coverage test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity chaos
+.PHONY: help up install test coverage test-slow compose-test check installed-check lock lock-check format bench docs migration proto proto-check proto-release api-check spectral fuzz capacity chaos audit sbom images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -127,6 +127,15 @@ lock-check: $(VENV)/.dev
 	$(call resolve,.stamps,)
 	@for each in requirements*.txt docker/requirements; do diff -qr $$each .stamps/$$each \
 	  || { echo "requirements*.txt do not match pyproject.toml: run make lock" >&2; exit 1; }; done
+
+audit: $(VENV)/.dev ## Look the locked dependencies up among known vulnerabilities, OSV (exit code 3: it was not reached)
+	@$(BIN)/python -m scripts.audit $(ARGS)
+
+sbom: $(VENV)/.dev ## Write the bill of materials of the locked dependencies, CycloneDX, to sbom.cdx.json
+	@$(BIN)/python -m scripts.sbom > sbom.cdx.json.new && mv sbom.cdx.json.new sbom.cdx.json
+
+images: $(VENV)/.dev ## Pin the newest releases of the images that containers start from (ARGS=--check: only look)
+	@$(BIN)/python -m scripts.images $(ARGS)
 
 # The stamp: a virtual environment that was left half-made, or made with a Python that is too old, is made anew.
 $(VENV)/.made:

@@ -1,6 +1,7 @@
 # The files worker: Celery jobs that look into uploaded files, in sandboxed children. Scale by queue.
 # The stages are the same for every role; tests/docker/test_dockerfiles.py holds them together.
-FROM python:3.11-slim-bookworm AS builder
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+FROM ${PYTHON_IMAGE} AS builder
 WORKDIR /build
 COPY requirements-build.txt docker/requirements/files.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -16,7 +17,7 @@ COPY src src
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index -w package . \
     && pip --python /opt/atelier/bin/python install --no-cache-dir --no-index --no-deps --root /package package/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 atelier \
     && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /data --shell /usr/sbin/nologin atelier \
     && install -d -o 10001 -g 10001 -m 0750 /data /blobs /run/atelier

@@ -12,6 +12,8 @@ import secrets
 from pathlib import Path
 from urllib.parse import quote
 
+from atelier.settings import needs
+
 KEYS = Path("/keys")  # a volume for each service below it
 KEPT = KEYS / "kept"  # the secrets themselves, mounted nowhere else
 ATELIER = (10001, 10001)  # user and group of Atelier's images
@@ -19,15 +21,13 @@ PROXY = (10002, 10001)  # the proxy reads what the group may read
 ROOT = (0, 0)  # the entry points of engines read as root, then drop it
 BYTES = 32
 
+MADE = {"database_url", "migration_url", "redis_url", "amqp_url", "secret"}  # of what is made here
 SERVICES = {
-    "api": ("database_url", "redis_url", "amqp_url", "secret"),
-    "processor": ("redis_url", "amqp_url"),
-    "archiver": ("database_url", "redis_url"),
-    "relay": ("database_url", "redis_url", "amqp_url"),
-    "grpc": ("database_url", "redis_url", "amqp_url", "secret"),
-    "files": ("database_url", "redis_url", "amqp_url"),
-    "migrate": ("database_url", "redis_url", "amqp_url", "secret"),
+    role: tuple(sorted(MADE & needs.secrets_of(role, rabbitmq=True))) for role in needs.NEEDS
+} | {
+    "migrate": tuple(sorted(MADE & needs.OPERATOR)),  # also the operator's shell
 }
+PROVISION = ("admin_url", "database_url", "migration_url")  # of the container that makes the roles
 FOLDERS = {"/data": ATELIER, "/blobs": ATELIER, "/spool": PROXY}
 
 
@@ -35,10 +35,17 @@ def main() -> None:
     """Keep or make the secrets, write each service's settings, and give away the folders."""
     known = {
         name: secret(name)
-        for name in ("secret", "postgres_password", "redis_password", "rabbitmq_password")
+        for name in (
+            "secret",
+            "postgres_password",
+            "postgres_owner_password",
+            "postgres_app_password",
+            "redis_password",
+            "rabbitmq_password",
+        )
     }
     values = settings(known)
-    for service, names in SERVICES.items():
+    for service, names in (SERVICES | {"provision": PROVISION}).items():
         lines = "".join(f'{name}: "{values[name]}"\n' for name in names)
         write(KEYS / service / "atelier.yaml", lines, ATELIER, 0o400)
     write(KEYS / "postgres" / "password", known["postgres_password"], ROOT, 0o400)
@@ -67,13 +74,18 @@ def secret(name: str) -> str:
 
 def settings(known: dict[str, str]) -> dict[str, str]:
     """The settings that hold a secret."""
-    postgres, redis, rabbitmq = (
-        quote(known[f"{of}_password"], safe="") for of in ("postgres", "redis", "rabbitmq")
-    )
+    text = {
+        name.removesuffix("_password"): quote(value, safe="")
+        for name, value in known.items()
+        if name.endswith("_password")
+    }
+    database = "postgres:5432/atelier"
     return {
-        "database_url": f"postgresql://atelier:{postgres}@postgres:5432/atelier",
-        "redis_url": f"redis://:{redis}@redis:6379/0",
-        "amqp_url": f"amqp://atelier:{rabbitmq}@rabbitmq:5672",
+        "admin_url": f"postgresql://atelier:{text['postgres']}@{database}",
+        "migration_url": f"postgresql://atelier_owner:{text['postgres_owner']}@{database}",
+        "database_url": f"postgresql://atelier_app:{text['postgres_app']}@{database}",
+        "redis_url": f"redis://:{text['redis']}@redis:6379/0",
+        "amqp_url": f"amqp://atelier:{text['rabbitmq']}@rabbitmq:5672",
         "secret": known["secret"],
     }
 

@@ -1,6 +1,7 @@
 # What runs once and ends: migrations, and the operator's commands (check, doctor, jobs).
 # The stages are the same for every role; tests/docker/test_dockerfiles.py holds them together.
-FROM python:3.11-slim-bookworm AS builder
+ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+FROM ${PYTHON_IMAGE} AS builder
 WORKDIR /build
 COPY requirements-build.txt docker/requirements/migrate.txt ./
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -16,7 +17,7 @@ COPY src src
 RUN pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index -w package . \
     && pip --python /opt/atelier/bin/python install --no-cache-dir --no-index --no-deps --root /package package/*.whl
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # Lays captions out. Debian's own version: pinned ones vanish from its mirrors.
 # hadolint ignore=DL3008
 RUN apt-get update \

@@ -1,6 +1,7 @@
 # The door: nginx before the API and the gRPC service. Ends TLS, spools slow clients' uploads and answers on disk, sends
 # stored bytes once the API has allowed it.
-FROM debian:bookworm-slim
+ARG DEBIAN_IMAGE=debian:bookworm-20250811-slim
+FROM ${DEBIAN_IMAGE}
 # Debian's own versions: pinned ones vanish from its mirrors with each security fix.
 # hadolint ignore=DL3008
 RUN apt-get update \

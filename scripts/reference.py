@@ -178,10 +178,8 @@ def metrics_page() -> str:
             MADE,
             "",
             "Every role shows them at `/metrics` on `metrics_port`; without it the API does on its port",
-            (
-                "([how to watch an instance](../howto/observe.md)). A role shows what it has "
-                "measured; one with labels"
-            ),
+            "([how to watch an instance](../howto/observe.md)). A role shows what it has measured;"
+            " one with labels",
             "appears with its first value. Durations are in seconds and sizes in bytes.",
             (
                 "Metrics of relays that speak of all processes are the same from every relay: use "

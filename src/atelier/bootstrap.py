@@ -98,6 +98,13 @@ def database_url(settings: Settings) -> str:
     return _url(settings, "database_url", "database")
 
 
+def migration_url(settings: Settings) -> str:
+    """Return the database's URL for the role that owns the tables."""
+    if settings.migration_url is None and settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return _url(settings, "migration_url", "database")
+
+
 def redis_url(settings: Settings) -> str:
     """Return Redis's URL."""
     return _url(settings, "redis_url", "Redis")

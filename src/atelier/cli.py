@@ -66,8 +66,11 @@ def main() -> None:
 def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None:
     """Start everything: engines, migrations, every role."""
     from atelier.up.supervisor import main as run
+    from atelier.up.unprivileged import leave_root
 
-    raise typer.Exit(run(_settings(data, port, grpc_port)))
+    settings = _settings(data, port, grpc_port)
+    leave_root(settings)
+    raise typer.Exit(run(settings))
 
 
 @app.command()
@@ -115,7 +118,15 @@ def migrate(data: Data = None) -> None:
     """Bring the database to the newest schema."""
     from atelier.commands.migrate import main as run
 
-    raise typer.Exit(run(_settings(data)))
+    raise typer.Exit(run(_operator(data)))
+
+
+@app.command()
+def provision(data: Data = None) -> None:
+    """Make the database's two roles: one owns and migrates the tables, the other uses them."""
+    from atelier.commands.provision import main as run
+
+    raise typer.Exit(run(_operator(data)))
 
 
 @app.command()
@@ -134,7 +145,7 @@ def check(
     """Compare rows with blobs: missing, orphaned, corrupt. Exit code 1 when they disagreed."""
     from atelier.commands.check import main as run
 
-    raise typer.Exit(run(_settings(data), deep=deep, mend=repair))
+    raise typer.Exit(run(_operator(data), deep=deep, mend=repair))
 
 
 @app.command()
@@ -156,7 +167,7 @@ def backup(
     """
     from atelier.commands.backup import main as run
 
-    raise typer.Exit(run(_settings(data), folder, keep))
+    raise typer.Exit(run(_operator(data), folder, keep))
 
 
 @app.command()
@@ -170,7 +181,7 @@ def restore(
     """Restore a backup into an empty instance that is not running."""
     from atelier.commands.backup.restore import main as run
 
-    raise typer.Exit(run(_settings(data), folder, at))
+    raise typer.Exit(run(_operator(data), folder, at))
 
 
 @app.command()
@@ -184,7 +195,7 @@ def doctor(
     """Show every setting, where its value came from, and what can be reached."""
     from atelier.commands.doctor import main as run
 
-    raise typer.Exit(run(_settings(data, role=role)))
+    raise typer.Exit(run(_operator(data, role=role)))
 
 
 @app.command()
@@ -224,7 +235,7 @@ def jobs(
         raise typer.BadParameter("--resend and --purge contradict each other: choose one.")
     from atelier.commands.jobs import main as run
 
-    raise typer.Exit(run(_settings(data), queue, resend=resend, purge=purge))
+    raise typer.Exit(run(_operator(data), queue, resend=resend, purge=purge))
 
 
 @blobs_app.command(name="copy")
@@ -242,7 +253,7 @@ def copy_blobs(
     """
     from atelier.commands.blobs import copy as run
 
-    raise typer.Exit(run(_settings(data), source, target, final=final))
+    raise typer.Exit(run(_operator(data), source, target, final=final))
 
 
 @blobs_app.command(name="verify")
@@ -253,7 +264,7 @@ def verify_blobs(data: Data = None) -> None:
     """
     from atelier.commands.ownership import verify as run
 
-    raise typer.Exit(run(_settings(data)))
+    raise typer.Exit(run(_operator(data)))
 
 
 @blobs_app.command(name="adopt")
@@ -264,7 +275,7 @@ def adopt_blobs(data: Data = None) -> None:
     """
     from atelier.commands.ownership import adopt as run
 
-    raise typer.Exit(run(_settings(data)))
+    raise typer.Exit(run(_operator(data)))
 
 
 @users_app.command(name="list")
@@ -354,6 +365,15 @@ def classify(context: typer.Context) -> None:
     from atelier.classify.cli import main as run
 
     run(context.args)
+
+
+def _operator(data: Path | None, role: str | None = None) -> Settings:
+    """The settings of a command that ends, as the user whose data it is for."""
+    from atelier.up.unprivileged import join_owner
+
+    settings = _settings(data, role=role)
+    join_owner(settings)
+    return settings
 
 
 def _settings(

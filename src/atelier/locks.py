@@ -14,6 +14,7 @@ BLOB_REMOVAL = 7241003
 # Held, to the end of its transaction, by whoever may make the first account, and by whoever takes
 # an administrator away: there is one, and there stays one.
 ADMINISTRATORS = 7241004
+SHARING = 7241005  # held by a migrator while it lets the other database role use the tables
 
 RELAY_CLASS = 0x41544C52
 RELAY_ACTIVE = 1  # held by the one relay that sends

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from atelier.commands import ownership
-from atelier.commands.migrate import migrate
+from atelier.commands.migrate import migrate, share
 from atelier.errors import Unavailable
 from atelier.settings import Settings
 from atelier.up.engines import start_postgres
@@ -27,6 +27,7 @@ def stopped() -> Iterator[Settings]:
         engine = start_postgres(Path(folder) / "postgres", durable=False)
         try:
             migrate(engine.url)
+            share(engine.url, engine.client_url)
         finally:
             engine.stop()
         yield Settings(data=Path(folder))

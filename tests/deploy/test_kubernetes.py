@@ -19,10 +19,13 @@ from pydantic import ValidationError
 
 from atelier.roles import api, grpc
 from atelier.settings import PREFIX, Settings
+from atelier.settings.needs import NEEDS
 from atelier.up.table import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from atelier.settings.model import RoleName
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -42,6 +45,8 @@ components: [{components}/backup, {components}/volume]
 secretGenerator:
   - name: atelier-secrets
     literals: [ATELIER_SECRET=x]
+  - name: atelier-database
+    literals: [ATELIER_DATABASE_URL=x]
   - name: atelier-engines
     literals: [ATELIER_REDIS_URL=x]
 """
@@ -291,6 +296,27 @@ def test_the_processor_cannot_reach_the_database() -> None:
     assert 5432 not in others
 
 
+SECRETS = {
+    "atelier-engines": {"redis_url", "amqp_url", "s3_access_key", "s3_secret_key"},
+    "atelier-database": {"database_url"},
+    "atelier-secrets": {"secret"},
+    "atelier-owner": {"migration_url"},
+}
+
+
+@pytest.mark.parametrize("role", sorted(NEEDS))
+def test_each_role_gets_the_secrets_that_it_needs(role: RoleName) -> None:
+    """None has the database's address, the owner's or the signing secret without need.
+
+    The engines' addresses come in one secret.
+    """
+    found = (of("Deployment") | of("Job"))[role]
+    sources = container(found)["envFrom"]
+    names = {source["secretRef"]["name"] for source in sources if "secretRef" in source}
+    needed = {name for name, settings in SECRETS.items() if settings & {*NEEDS[role]}}
+    assert names == needed | {"atelier-engines"}
+
+
 def variables() -> Iterator[tuple[str, str]]:
     """Every variable that a role is given."""
     for path in FOLDER.rglob("*.env"):
@@ -362,7 +388,8 @@ def test_overlays_build(name: str, tmp_path: Path) -> None:
                     if "configMapRef" in source
                     else ("Secret", "secretRef")
                 )
-                assert (wanted[0], source[wanted[1]]["name"]) in known
+                optional = source[wanted[1]].get("optional", False)
+                assert optional or (wanted[0], source[wanted[1]]["name"]) in known
             mounts = {mount["mountPath"] for mount in container(found)["volumeMounts"]}
             assert ("/blobs" in mounts) == (
                 name == "volume" and found["metadata"]["name"] not in {"grpc", "migrate"}

@@ -60,6 +60,7 @@ class Instance:
         self.environment |= {
             f"ATELIER_{key.upper()}": value for key, value in (SETTINGS | settings).items()
         }
+        self.python = sys.executable
         self.process: subprocess.Popen[bytes] | None = None
         self.clients: list[httpx2.Client] = []
 
@@ -73,7 +74,7 @@ class Instance:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self.python,
                     "-m",
                     "atelier",
                     "up",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from atelier.cli import load
 from atelier.errors import AtelierError
+from atelier.settings import needs
 from atelier.up import preflight, supervisor
 from atelier.up.engines import orphans
 from atelier.up.table import Role
@@ -25,6 +26,8 @@ def role(name: str, *arguments: str, drain: float = AMPLE_SECONDS, public: bool 
     return Role(name, command, drain_seconds=drain, public=public)
 
 
+# The test's own roles use both engines and the secret, as the API does.
+needs.NEEDS = {**needs.NEEDS, "worker": needs.NEEDS["api"]}  # type: ignore[dict-item]
 ROLES = [role("api", "serve", public=True), role("worker", "work")]
 if "stubborn" in FLAGS:
     ROLES.append(role("stubborn", "refuse", drain=AMPLE_SECONDS if "patient" in FLAGS else 0.5))

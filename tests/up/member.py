@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from atelier.observe import systemd
+from atelier.up.engines import access
 
 
 def serve() -> None:
@@ -57,10 +58,12 @@ def ask() -> None:
 
 def prepare() -> None:
     """Stand in for migrations."""
-    with psycopg.connect(os.environ["ATELIER_DATABASE_URL"]) as connection:
+    with psycopg.connect(os.environ["ATELIER_MIGRATION_URL"]) as connection:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS visits (id bigint GENERATED ALWAYS AS IDENTITY)"
         )
+        for statement in access.grants(access.CLIENT, "public"):
+            connection.execute(statement.encode())
 
 
 def work() -> None:

@@ -60,9 +60,9 @@ def visits(instance: Instance) -> int:
     """How often `/readyz` was asked, as the database of the data folder remembers."""
     import psycopg
 
-    with psycopg.connect(
-        f"postgresql://atelier@/atelier?host={instance.data}/postgres"
-    ) as connection:
+    from atelier.up.engines import running
+
+    with psycopg.connect(running.noted(instance.data, "database_url") or "") as connection:
         row = connection.execute("SELECT count(*) FROM visits").fetchone()
         assert row
         return int(row[0])

@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from atelier import bootstrap
+from atelier.commands import identity
 from atelier.commands.jobs import waiting_files
 from atelier.errors import AtelierError, Conflict, Unavailable
 from atelier.observe.health import PortTaken
@@ -39,13 +40,21 @@ OLDEST_POSTGRES = 15
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 # The resources of each role: its container has these settings, and no embedded engines.
 NEEDS: dict[str | None, tuple[str, ...]] = {
-    "api": ("data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
-    "processor": ("data", "redis", "bus", "blobs", "font", "shaping", "sandbox"),
-    "archiver": ("data", "database", "redis", "blobs"),
-    "relay": ("data", "database", "redis", "bus", "blobs", "files"),
-    "grpc": ("data", "database", "redis", "bus", "secret", "grpc port"),
-    "files": ("data", "database", "redis", "bus", "blobs", "sandbox", "files"),
-    "migrate": ("data", "database", "redis", "bus", "blobs", "files"),  # the operator's commands
+    "api": ("user", "data", "database", "redis", "bus", "blobs", "secret", "port", "files"),
+    "processor": ("user", "data", "redis", "bus", "blobs", "font", "shaping", "sandbox"),
+    "archiver": ("user", "data", "database", "redis", "blobs"),
+    "relay": ("user", "data", "database", "redis", "bus", "blobs", "files"),
+    "grpc": ("user", "data", "database", "redis", "bus", "secret", "grpc port"),
+    "files": ("user", "data", "database", "redis", "bus", "blobs", "sandbox", "files"),
+    "migrate": (
+        "user",
+        "data",
+        "database",
+        "redis",
+        "bus",
+        "blobs",
+        "files",
+    ),  # the operator's commands
 }
 CLAIMING = {"api", "archiver", "relay", "migrate", None}  # can ask the database for its store
 
@@ -63,9 +72,9 @@ def main(settings: Settings) -> int:
     """Print all findings; return 1 when one is a failure."""
     # A client's log lines would be a second, rawer account of a check's one sentence.
     logging.disable()
-    redact = Redactor(known_secrets(settings))
     supervisor = lock_owner(settings.data / LOCK)
     seen = settings if supervisor is None else _as_it_runs(settings)
+    redact = Redactor(known_secrets(seen))
     try:
         findings = examine(seen, supervisor)
     finally:
@@ -114,6 +123,7 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
     checked, not those of the next start. With a role only its resources are checked.
     """
     looks: dict[str, Callable[[Settings], Finding | str]] = {
+        "user": _user,
         "data": _data,
         "database": _database,
         "redis": _redis,
@@ -137,7 +147,7 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
 def _as_it_runs(settings: Settings) -> Settings:
     """The settings with the addresses that the running instance wrote down."""
     found: dict[str, object] = {}
-    for name in ("database_url", "redis_url"):
+    for name in ("database_url", "migration_url", "redis_url"):
         if getattr(settings, name) is None and (url := running.noted(settings.data, name)):
             found[name] = SecretStr(url)
     for name in ("port", "grpc_port"):
@@ -179,14 +189,26 @@ def _data(settings: Settings) -> str:
     return f"{settings.data.absolute()}{new}, {free / 1024**3:.1f} GiB free"
 
 
-def _database(settings: Settings) -> str:
+def _user(settings: Settings) -> Finding:
+    text, sound = identity.process_user(settings)
+    return Finding("user", OK if sound else WARNING, text)
+
+
+def _database(settings: Settings) -> str | Finding:
     if settings.database_url is None and settings.role is None:
         folder = find_postgres(settings.postgres_bin)
         return f"embedded: {_output(folder / 'postgres')} in {folder}"
-    version = reachability.postgres_version(settings, bootstrap.database_url(settings))
+    url = bootstrap.database_url(settings)
+    version = reachability.postgres_version(settings, url)
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
-    return f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
+    answer = f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
+    name, powers = asyncio.run(identity.database_role(url))
+    if powers is identity.Powers.ALL:
+        return Finding(
+            "database", WARNING, f"{answer}; {name} is a superuser: `atelier provision`"
+        )
+    return f"{answer}, as {name}{powers.value}"
 
 
 def _redis(settings: Settings) -> str:

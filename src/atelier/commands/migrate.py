@@ -11,11 +11,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
 
 import psycopg
+from psycopg import sql
 
-from atelier import bootstrap
+from atelier import bootstrap, locks
 from atelier.errors import Conflict
 from atelier.settings import Settings
 from atelier.startup.reachability import postgres_version
+from atelier.up.engines import access
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -24,6 +26,8 @@ CONNECT_SECONDS = 10
 ENCODING = "UTF8"
 ALEMBIC = "SELECT version_num FROM alembic_version"
 DJANGO = "SELECT name FROM django_migrations WHERE app = 'files'"
+BOOKKEEPING = ("alembic_version", "django_migrations")  # others than migrations only read it
+URL = "database_url"
 NUMBER = 4  # digits at the beginning of a migration's name
 
 
@@ -39,10 +43,11 @@ def main(settings: Settings) -> int:
 
     Raises Unavailable when it does not answer.
     """
-    url = bootstrap.database_url(settings)
-    postgres_version(settings, url)
+    url = bootstrap.migration_url(settings)
+    postgres_version(settings, url, setting="migration_url" if settings.migration_url else URL)
     before = schema(url)
     migrate(url)
+    share(url, bootstrap.database_url(settings))
     sys.stdout.writelines(f"{line}\n" for line in describe(before, schema(url)))
     return 0
 
@@ -76,6 +81,30 @@ def migrate(url: str) -> None:
     if found != _known() and not is_ahead(found):
         _refuse_unfit(url)
         reach(url)
+
+
+def share(url: str, client_url: str) -> None:
+    """Let the role of `client_url` use the tables that the role of `url` owns, new ones included.
+
+    Nothing is to be done where both are the same role.
+    """
+    with psycopg.connect(client_url, connect_timeout=CONNECT_SECONDS) as connection:
+        client = connection.info.user
+    with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+        if client == connection.info.user:
+            return
+        # Another migrator at the same time would update the same rows of the catalogue.
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (locks.SHARING,))
+        [(place,)] = connection.execute("SELECT current_schema()").fetchall()
+        for statement in access.grants(client, place):
+            connection.execute(statement.encode())
+        for table in BOOKKEEPING:
+            if connection.execute("SELECT to_regclass(%s)", (table,)).fetchall()[0][0]:
+                connection.execute(
+                    sql.SQL("REVOKE INSERT, UPDATE, DELETE ON {} FROM {}").format(
+                        sql.Identifier(table), sql.Identifier(client)
+                    )
+                )
 
 
 def _refuse_unfit(url: str) -> None:

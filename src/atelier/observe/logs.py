@@ -148,7 +148,14 @@ def known_secrets(settings: Settings) -> tuple[str, ...]:
 
     Without those so short that they are words of ordinary lines.
     """
-    urls = [settings.database_url, settings.redis_url, settings.amqp_url, settings.otlp_url]
+    urls = [
+        settings.database_url,
+        settings.migration_url,
+        settings.admin_url,
+        settings.redis_url,
+        settings.amqp_url,
+        settings.otlp_url,
+    ]
     passwords = [urlsplit(url.get_secret_value()).password or "" for url in urls if url]
     whole = [
         one.get_secret_value()

@@ -15,7 +15,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from atelier.sandbox import seccomp
+from atelier.sandbox import capabilities, seccomp
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -56,6 +56,7 @@ def confine(memory: int) -> bool:
     _limit(resource.RLIMIT_AS, _address_space() + memory)
     _prctl(_PR_SET_DUMPABLE, 0)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    capabilities.give_up_all()  # root's, or the one to read that root has left to our parent
     if not seccomp.seccomp_available():
         return False
     seccomp.install()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from atelier.settings.loading import SettingsError, load
 from atelier.settings.model import Admission, Settings
 from atelier.settings.places import Bucket, store_place
-from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX
+from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX, ROOT_VARIABLE
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_VARIABLE",
     "PREFIX",
+    "ROOT_VARIABLE",
     "Admission",
     "Bucket",
     "Settings",

@@ -12,7 +12,7 @@ from yaml import YAMLError
 from atelier.errors import AtelierError
 from atelier.settings.complaints import complaint, flaw
 from atelier.settings.model import Settings
-from atelier.settings.sources import CONFIG_VARIABLE, config_file, environment, spelled
+from atelier.settings.sources import CONFIG_VARIABLE, NO_FILE, config_file, environment, spelled
 
 
 class SettingsError(AtelierError):
@@ -33,7 +33,8 @@ def load(**chosen: Any) -> Settings:
         raise SettingsError(
             f"unknown environment variable {', '.join(unknown)}: see docs/reference/settings.md"
         )
-    if CONFIG_VARIABLE in os.environ and not config_file().is_file():
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named not in {None, NO_FILE} and not config_file().is_file():
         raise SettingsError(f"{CONFIG_VARIABLE} names {config_file()}, which is not a file")
     try:
         settings = Settings(**chosen)

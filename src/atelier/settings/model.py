@@ -35,6 +35,8 @@ SECRET_BYTES = 32  # of HS256's key: the size of its digest
 MIB = 1024 * 1024
 SCHEMES = {
     "database_url": ("postgresql", "postgres"),
+    "migration_url": ("postgresql", "postgres"),
+    "admin_url": ("postgresql", "postgres"),
     "redis_url": ("redis", "rediss", "unix"),
     "amqp_url": ("amqp", "amqps"),
     "otlp_url": ("http", "https"),
@@ -114,6 +116,17 @@ class Settings(BaseSettings):
         None,
         description="PostgreSQL to use, `postgresql://...`; none: start an embedded one.",
     )
+    migration_url: SecretStr | None = Field(
+        None,
+        description="The same PostgreSQL as the role that owns the tables, for `atelier migrate` "
+        "and `atelier restore`: the role of `database_url` then need not own them, and gets the "
+        "right to read and write rows; none: `database_url`.",
+    )
+    admin_url: SecretStr | None = Field(
+        None,
+        description="The same PostgreSQL as a superuser, or a role that may create roles, for "
+        "`atelier provision` alone: it makes the roles of `database_url` and `migration_url`.",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="Redis or Valkey to use, `redis://...` or `unix://...`; none: start an "
@@ -153,6 +166,11 @@ class Settings(BaseSettings):
         None,
         description="Folder with `postgres` and `initdb` for the embedded database; none: the "
         "wheel's, then PATH.",
+    )
+    user: str | None = Field(
+        None,
+        description="System user that everything runs as when `atelier up` is started as root, "
+        "unless another owns the data folder; `root`: as root; none: `postgres_user`.",
     )
     postgres_user: str | None = Field(
         None,

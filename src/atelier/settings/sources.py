@@ -13,8 +13,11 @@ from pydantic_settings import BaseSettings, YamlConfigSettingsSource
 
 PREFIX = "ATELIER_"
 CONFIG_VARIABLE = "ATELIER_CONFIG"
+NO_FILE = os.devnull  # as CONFIG_VARIABLE: no file is read, the environment has everything
 EMBEDDED = "atelier up"  # the source of settings that it makes itself for its roles
 EMBEDDED_VARIABLE = "ATELIER_EMBEDDED"  # the names of those
+# Set where root has started it: what it runs as now, in a sentence.
+ROOT_VARIABLE = "ATELIER_STARTED_AS_ROOT"
 TEST_PREFIX = "ATELIER_TEST_"
 
 
@@ -30,7 +33,7 @@ def environment() -> dict[str, str]:
         for variable, value in os.environ.items()
         if variable.upper().startswith(PREFIX)
         and not variable.upper().startswith(TEST_PREFIX)
-        and variable.upper() not in {CONFIG_VARIABLE, EMBEDDED_VARIABLE}
+        and variable.upper() not in {CONFIG_VARIABLE, EMBEDDED_VARIABLE, ROOT_VARIABLE}
         and value
     }
 

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -27,7 +28,12 @@ RABBITMQ_PORT, REDIS_PORT, POSTGRES_PORT = 5672, 6379, 5432
 
 def require_servers(settings: Settings) -> None:
     """Connect to each server whose URL is set. Raises Unavailable for the first that fails."""
-    asks = {"database_url": postgres_version, "redis_url": redis_facts, "amqp_url": greet_rabbitmq}
+    asks: dict[str, Callable[[Settings, str], object]] = {
+        "database_url": postgres_version,
+        "migration_url": partial(postgres_version, setting="migration_url"),
+        "redis_url": redis_facts,
+        "amqp_url": greet_rabbitmq,
+    }
     before = logging.root.manager.disable
     logging.disable()  # a client's log lines would be a second, rawer account of the error
     try:
@@ -38,7 +44,7 @@ def require_servers(settings: Settings) -> None:
         logging.disable(before)
 
 
-def postgres_version(settings: Settings, url: str) -> int:
+def postgres_version(settings: Settings, url: str, *, setting: str = "database_url") -> int:
     """Return the major version of the PostgreSQL at `url`. Raises Unavailable."""
     try:
         import psycopg
@@ -46,7 +52,7 @@ def postgres_version(settings: Settings, url: str) -> int:
     except ImportError:
         return _postgres_version(settings, url)  # some roles' images lack psycopg
 
-    with _said(settings, "database_url", "PostgreSQL") as say:
+    with _said(settings, setting, "PostgreSQL") as say:
         try:
             parts = conninfo_to_dict(url)
         except psycopg.ProgrammingError:

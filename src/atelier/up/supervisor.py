@@ -15,8 +15,10 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from atelier.observe import logs, systemd
-from atelier.settings import EMBEDDED_VARIABLE, PREFIX, Settings
+from atelier.settings import EMBEDDED_VARIABLE, PREFIX, ROOT_VARIABLE, Settings, needs
 from atelier.startup.folders import require_blobs
 from atelier.startup.fonts import require_font, unshaped
 from atelier.startup.openfiles import raise_open_files
@@ -138,10 +140,15 @@ class Supervisor:
         await _all(*(server.open() for server in self._servers.values()))
 
     async def _serve_roles(self) -> None:
-        environment = self._environment()
+        settings = self._settings_of_roles()
         if self._prepare and not self._stop.is_set():
+            environment = self._environment(settings, self._prepare.name)
             await self._run_before(self._prepare, environment)
-        children = [child for role in self._roles for child in self._copies(role, environment)]
+        children = [
+            child
+            for role in self._roles
+            for child in self._copies(role, self._environment(settings, role.name))
+        ]
         self._children += children
         await _all(*(self._keep(child) for child in children), self._announce(children))
 
@@ -190,25 +197,28 @@ class Supervisor:
             log.warning("%s ended (%s); it is run again", role.name, describe(code))
             await _all(*(server.answers() for server in self._servers.values()))
 
-    def _environment(self) -> dict[str, str]:
-        """The environment of the roles, with our choices and the URLs of our engines."""
-        settings = self._settings
-        ours = {
-            "DATA": str(settings.data),
-            "PORT": str(settings.port),
-            "GRPC_PORT": str(settings.grpc_port),
-        }
-        ours |= {name.upper(): url for name, url in self._urls().items()}
-        if settings.secret is None:
-            ours["SECRET"] = keep_secret(settings.data)
+    def _settings_of_roles(self) -> Settings:
+        """The settings with the URLs of our engines and the secret that we keep."""
+        found = {name: SecretStr(url) for name, url in self._urls().items()}
+        if self._settings.secret is None:
+            found["secret"] = SecretStr(keep_secret(self._settings.data))
+        return self._settings.model_copy(update=found)
+
+    def _environment(self, settings: Settings, role: str) -> dict[str, str]:
+        """The environment of a role: what it needs of the settings, with our choices."""
         theirs = {
             "PYTHONUNBUFFERED": "1",
             EMBEDDED_VARIABLE: ",".join(self._servers),
         } | self._readiness.environment
-        return os.environ | theirs | {PREFIX + name: value for name, value in ours.items()}
+        return needs.environment(settings, role, os.environ, theirs)
 
     def _urls(self) -> dict[str, str]:
-        return {name: server.engine.url for name, server in self._servers.items()}
+        urls = {}
+        for name, server in self._servers.items():
+            urls[name] = server.engine.client_url or server.engine.url
+            if name == "database_url":
+                urls["migration_url"] = server.engine.url
+        return urls
 
     async def _announce(self, children: Sequence[Child]) -> None:
         """Show the start screen once every address on it answers.
@@ -230,7 +240,8 @@ class Supervisor:
         if self._stop.is_set():
             return
         log.info("Atelier is up at %s", address(self._settings))
-        notes = [note for server in self._servers.values() for note in server.engine.notes]
+        notes = [os.environ[ROOT_VARIABLE]] if ROOT_VARIABLE in os.environ else []
+        notes += [note for server in self._servers.values() for note in server.engine.notes]
         if "processor" in names and (flaw := unshaped()):
             notes.append(f"{flaw[0].upper()}{flaw[1:]}.")
         if late:

@@ -19,6 +19,7 @@ from atelier.up.engines import EngineError, launch_postgres, location
 from atelier.up.engines.binaries import find_postgres
 from atelier.up.engines.errors import DiskFull, EngineMissing, EngineVersionMismatch, FolderInUse
 from atelier.up.engines.process import start_time
+from tests.postgres import trusting_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ async def test_both_drivers_understand_the_url(
     url = postgres(folder / "a b+c%20'кухня'" / "postgres").url
     assert ask(url, "SELECT 1") == 1
     connection = await asyncpg.connect(url)
-    assert await connection.fetchval("SELECT current_user") == "atelier"
+    assert await connection.fetchval("SELECT current_user") == "atelier_owner"
     await connection.close()
 
 
@@ -345,3 +346,71 @@ def test_an_ordinary_user_runs_it_himself(folder: Path) -> None:
         extra_groups=[],
     )
     assert done.stdout == "65534 65534 []\n", done.stderr
+
+
+def as_role(url: str, role: str) -> str:
+    """The URL for another role, without a password."""
+    return f"postgresql://{role}@{url.partition('@')[2]}"
+
+
+def test_nobody_is_believed_without_a_password(postgres: Callable[..., Engine]) -> None:
+    """Neither of the two roles nor the superuser gets in by its name alone."""
+    engine = postgres()
+    for role in ("atelier", "atelier_owner", "atelier_app"):
+        with pytest.raises(psycopg.OperationalError, match=r"no password|rejects"):
+            ask(as_role(engine.url, role), "SELECT 1")
+
+
+def test_neither_role_is_a_superuser(postgres: Callable[..., Engine]) -> None:
+    """The owner makes tables; the other makes none, and neither can become anybody else."""
+    engine = postgres()
+    ask(engine.url, "CREATE TABLE owned (id int)")
+    for url in (engine.url, engine.client_url):
+        assert ask(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ask(url, "SET ROLE atelier")
+    for query in ("CREATE TABLE mine (id int)", "DROP TABLE owned", "SELECT * FROM owned"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ask(engine.client_url, query)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ask(engine.client_url, "SET ROLE atelier_owner")
+
+
+def test_the_passwords_are_for_the_owner_of_the_folder_alone(
+    postgres: Callable[..., Engine], folder: Path
+) -> None:
+    """They stand in one file, 0600, beside the cluster."""
+    postgres()
+    assert stat.S_IMODE((folder / "postgres.keys").stat().st_mode) == 0o600
+
+
+def test_lost_passwords_are_made_anew(postgres: Callable[..., Engine], folder: Path) -> None:
+    """Without their file the next start gives both roles new ones, and all rows stay."""
+    first = postgres()
+    ask(first.url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    first.stop()
+    (folder / "postgres.keys").unlink()
+    second = postgres()
+    assert second.url != first.url
+    assert ask(second.url, "SELECT answer FROM kept") == 42
+
+
+def test_a_cluster_that_believed_everybody_is_secured(
+    postgres: Callable[..., Engine], folder: Path
+) -> None:
+    """The tables of an earlier version's superuser become the owner's; nobody is believed now."""
+    with trusting_postgres(folder / "postgres") as url:
+        ask(url, "CREATE TABLE kept (id int GENERATED ALWAYS AS IDENTITY, answer int)")
+        ask(url, "INSERT INTO kept (answer) VALUES (42)")
+        ask(url, "CREATE FUNCTION answer() RETURNS int LANGUAGE sql AS 'SELECT 42'")
+    engine = postgres()
+    ask(engine.url, "ALTER TABLE kept ADD COLUMN more int")
+    ask(engine.url, "INSERT INTO kept (answer) VALUES (43)")
+    ask(engine.url, "DROP FUNCTION answer()")
+    assert ask(engine.url, "SELECT count(*) FROM kept") == 2
+    assert ask(engine.url, "SELECT tableowner FROM pg_tables WHERE tablename = 'kept'") == (
+        "atelier_owner"
+    )
+    for role in ("atelier", "atelier_owner"):
+        with pytest.raises(psycopg.OperationalError):
+            ask(as_role(engine.url, role), "SELECT 1")

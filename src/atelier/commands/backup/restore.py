@@ -29,7 +29,7 @@ from atelier.commands.backup.archive import (
     verify,
 )
 from atelier.commands.database import idle_database
-from atelier.commands.migrate import knows, migrate, reach
+from atelier.commands.migrate import knows, migrate, reach, share
 from atelier.database import ERRORS, Database
 from atelier.errors import Unavailable
 from atelier.settings import Settings
@@ -52,9 +52,11 @@ def main(settings: Settings, folder: Path, name: str | None) -> int:
                 f"restore it with Atelier {manifest.atelier} or later"
             )
         verify(backup, manifest)
-        with idle_database(settings) as url:
+        with idle_database(settings) as database:
+            url = database.owner_url
             asyncio.run(_fill(settings, url, archive, backup, manifest))
             migrate(url)
+            share(url, database.client_url)
             asyncio.run(_adopt(settings, url))
     except OSError as error:
         raise from_os_error(error, archive.folder) from error

@@ -45,13 +45,22 @@ def find_home(folder: Path, binaries: Path, user: str | None) -> Home:
     if os.geteuid() != 0:
         if not os.access(folder.parent, os.W_OK | os.X_OK):
             raise FolderUnusable(f"{folder.parent} cannot be written by this user.")
-        return Home(folder, binaries, _version(binaries, None))
+        return Home(place_of(folder), binaries, _version(binaries, None))
     return _root_home(folder, binaries, user)
 
 
+def place_of(folder: Path) -> Path:
+    """Where the data of `folder` is: root may have put it elsewhere."""
+    pointer = _pointer(folder)
+    return Path(pointer.read_text(encoding="utf-8").strip()) if pointer.exists() else folder
+
+
+def _pointer(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.location")
+
+
 def _root_home(folder: Path, binaries: Path, user: str | None) -> Home:
-    pointer = folder.with_name(f"{folder.name}.location")
-    place = Path(pointer.read_text(encoding="utf-8").strip()) if pointer.exists() else folder
+    pointer, place = _pointer(folder), place_of(folder)
     exists = (place / "PG_VERSION").exists()
     account = account_for(user, place.stat().st_uid if exists else None)
     if account is None:

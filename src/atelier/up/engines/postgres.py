@@ -10,12 +10,14 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from atelier.disk import fsync
+from atelier.disk import fsync, replace
+from atelier.up.engines import access
 from atelier.up.engines.binaries import find_postgres
 from atelier.up.engines.errors import (
     DiskFull,
@@ -38,7 +40,9 @@ from atelier.up.engines.process import (
 )
 from atelier.up.engines.sockets import reachable
 
-USER = DATABASE = "atelier"
+# The superuser that initdb makes has no password, so nobody can log in as it.
+SUPERUSER = DATABASE = "atelier"
+SCHEMA = "public"
 SOCKET = ".s.PGSQL.5432"
 BUILTIN_LOCALE_SINCE = 17  # earlier versions use the operating system's C.UTF-8
 INIT_SECONDS = 300  # initdb takes half a second here; a slow disk may need minutes to sync
@@ -77,7 +81,8 @@ def start_postgres(
 ) -> Engine:
     """Start it on `folder` and wait until it accepts connections.
 
-    The folder is made when missing, with an empty database `atelier`.
+    The folder is made when missing, with an empty database `atelier`, which the role of
+    `Engine.url` owns.
     """
     engine = launch_postgres(
         folder,
@@ -113,18 +118,20 @@ def launch_postgres(
         home = find_home(folder, find_postgres(binaries), user)
         lock = lock_folder(home.folder, patience_seconds)
         try:
-            return _launch(home, lock, log, durable=durable)
+            keys = folder.with_name(f"{folder.name}.keys")
+            return _launch(home, lock, log, keys, durable=durable)
         finally:
             os.close(lock)  # the engine inherited it
     except OSError as error:
         raise from_os_error(error, folder) from error
 
 
-def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
+def _launch(home: Home, lock: int, log: Path, keys: Path, *, durable: bool) -> Engine:
     if not (home.folder / "PG_VERSION").exists():
         _create(home, lock, durable=durable)
     _check_version(home)
     _clear_stale_pid(home.folder)
+    passwords = _secured(home, lock, keys, durable=durable)
     output, offset = open_log(log)
     options = OPTIONS if durable else OPTIONS | FORGETFUL
     arguments: list[str | Path] = [home.binaries / "postgres", "-D", home.folder]
@@ -144,7 +151,8 @@ def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
         os.close(output)
     return Engine(
         name="PostgreSQL",
-        url=f"postgresql://{USER}@/{DATABASE}?host={quote(str(reachable(home.folder, SOCKET)))}",
+        url=_url(home, access.OWNER, passwords),
+        client_url=_url(home, access.CLIENT, passwords),
         folder=home.folder,
         log=log,
         process=process,
@@ -154,6 +162,45 @@ def _launch(home: Home, lock: int, log: Path, *, durable: bool) -> Engine:
         notes=home.notes,
         log_offset=offset,
     )
+
+
+def _url(home: Home, role: str, passwords: dict[str, str]) -> str:
+    socket = quote(str(reachable(home.folder, SOCKET)))
+    return f"postgresql://{role}:{passwords[role]}@/{DATABASE}?host={socket}"
+
+
+def _secured(home: Home, lock: int, keys: Path, *, durable: bool) -> dict[str, str]:
+    """Return the passwords of both roles, once the cluster has the roles and asks for passwords.
+
+    New clusters have neither, and those of earlier versions believed every user of the socket.
+    """
+    authentication = home.folder / "pg_hba.conf"
+    passwords = access.passwords(keys)
+    if passwords and not _trusts(authentication):
+        return passwords
+    passwords = passwords or access.new_passwords()
+    members = [
+        access.Member(name, access.verifier(passwords[name]))
+        for name in (access.OWNER, access.CLIENT)
+    ]
+    wanted = access.statements(members[0], members[1], DATABASE, SCHEMA)
+    if not durable:  # tests make databases of their own
+        wanted.append(f"ALTER ROLE {access.OWNER} CREATEDB")
+    _single(home, lock, home.folder, DATABASE, wanted)
+    replace(authentication, access.AUTHENTICATION.encode(), mode=0o600)
+    if home.account:
+        os.chown(authentication, home.account.uid, home.account.gid)
+    access.keep_passwords(keys, passwords)  # last: without it the next start does all again
+    return passwords
+
+
+def _trusts(authentication: Path) -> bool:
+    """Return whether a line of `pg_hba.conf` lets anybody in without a password."""
+    try:
+        lines = authentication.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return True
+    return any("trust" in line.partition("#")[0].split() for line in lines)
 
 
 def _create(home: Home, lock: int, *, durable: bool) -> None:
@@ -182,14 +229,24 @@ def _initialise(home: Home, lock: int, draft: Path, *, durable: bool) -> None:
     if _major(home.version) >= BUILTIN_LOCALE_SINCE:
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     sync = [] if durable else ["--no-sync"]
-    fixed = ["-U", USER, "-A", "trust", "-E", "UTF8", "-k", "--no-instructions"]
+    fixed = ["-U", SUPERUSER, "-A", "reject", "-E", "UTF8", "-k", "--no-instructions"]
     _run(home, lock, [home.binaries / "initdb", "-D", draft, *fixed, *locale, *sync])
-    single: list[str | Path] = [home.binaries / "postgres", "--single", "-D", draft, "postgres"]
-    _run(home, lock, single, f"CREATE DATABASE {DATABASE}\n")
+    _single(home, lock, draft, "postgres", [f"CREATE DATABASE {DATABASE}"])
 
 
-def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> None:
-    """Run one of its programs to the end.
+def _single(home: Home, lock: int, folder: Path, database: str, wanted: Sequence[str]) -> None:
+    """Execute statements as the superuser while no server runs: nobody else can be it.
+
+    Each is one line.
+    """
+    program: list[str | Path] = [home.binaries / "postgres", "--single", "-D", folder, database]
+    said = _run(home, lock, program, "".join(f"{statement}\n" for statement in wanted))
+    if any("ERROR: " in line for line in said.splitlines()):  # it goes on to the next statement
+        raise from_log("PostgreSQL", said, folder)
+
+
+def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> str:
+    """Run one of its programs to the end; return what it said of errors.
 
     The program dies with this process. It and its children hold the lock, so the next start does
     not remove the draft while they still write to it.
@@ -211,6 +268,7 @@ def _run(home: Home, lock: int, arguments: list[str | Path], text: str = "") -> 
     )
     if done.returncode:
         raise from_log("PostgreSQL", done.stderr or done.stdout, home.folder)
+    return str(done.stderr)
 
 
 def _check_version(home: Home) -> None:

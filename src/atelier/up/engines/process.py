@@ -158,7 +158,10 @@ def _living_owner(descriptor: int) -> int | None:
 
 @dataclass
 class Engine:
-    """A running engine. `url` stays the same over restarts on the same folder."""
+    """A running engine. `url` stays the same over restarts on the same folder.
+
+    `client_url` is for those who need not change the shape of what is stored; empty: `url` is.
+    """
 
     name: str
     url: str
@@ -170,6 +173,7 @@ class Engine:
     halt_signal: signal.Signals
     notes: list[str] = field(default_factory=list)
     log_offset: int = 0
+    client_url: str = ""
 
     def is_alive(self) -> bool:
         """Return whether its main process is running; reap it when not."""
