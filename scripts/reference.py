@@ -14,7 +14,7 @@ from typing import Any
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
 
-from atelier import auth
+from atelier.auth import passwords
 from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.http import metrics as http_metrics
@@ -177,9 +177,9 @@ def metrics_page() -> str:
             "# Metrics",
             MADE,
             "",
-            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on its port",
-            "([how to watch an instance](../howto/observe.md)). A role shows what it has measured;"
-            " one with labels",
+            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on its",
+            "port ([how to watch an instance](../howto/observe.md)). A role shows what it has",
+            "measured; one with labels",
             "appears with its first value. Durations are in seconds and sizes in bytes.",
             (
                 "Metrics of relays that speak of all processes are the same from every relay: use "
@@ -290,9 +290,9 @@ def limits_page() -> str:
         minutes=ratelimit.ACCOUNT_MINUTES,
         longest=ratelimit.ACCOUNT_DELAY_MAX_SECONDS,
         known=ratelimit.KNOWN_DAYS,
-        hashers=auth.HASHERS,
-        backlog=auth.HASHERS_BACKLOG,
-        client_backlog=auth.CLIENT_BACKLOG,
+        hashers=passwords.HASHERS,
+        backlog=passwords.HASHERS_BACKLOG,
+        client_backlog=passwords.CLIENT_BACKLOG,
     )
 
 

@@ -28,5 +28,5 @@ DROP = """
 class Migration(migrations.Migration):
     """Count what is made and deleted."""
 
-    dependencies = (("files", "0001_initial"),)
+    dependencies = (("files", "0002_taken_at"),)
     operations = (migrations.RunSQL(MAKE, DROP),)
