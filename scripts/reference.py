@@ -177,8 +177,8 @@ def metrics_page() -> str:
             "# Metrics",
             MADE,
             "",
-            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on its",
-            "port ([how to watch an instance](../howto/observe.md)). A role shows what it has",
+            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on",
+            "its port ([how to watch an instance](../howto/observe.md)). A role shows what it has",
             "measured; one with labels",
             "appears with its first value. Durations are in seconds and sizes in bytes.",
             (

@@ -20,6 +20,7 @@ PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_by
 WORDS = {"title": "t", "description": "d", "tags": ["a"]}
 BOOK = {"title": "t", "author": "a", "publication_date": "1869-01-01"}
 HOLDING = {"token": 1}
+KEY = {"name": "scanner", "rights": ["images:read"]}
 PASSWORDS = {"current": "not the present one", "new": "correct horse battery"}
 
 # What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the
@@ -66,10 +67,15 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "accounts.end_session": ("hidden", {}),
     "accounts.logout": ("own", {}),
     "accounts.delete": ("forbidden", {}),
+    "accounts.sign_out": ("own", {}),
+    "keys.index": ("own", {}),
+    "keys.create": ("own", {"json": KEY}),
+    "keys.read": ("hidden", {}),
+    "keys.delete": ("hidden", {}),
 }
 PUBLIC = {
-    "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset", "health.alive",
-    "health.ready", "health.metrics",
+    "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset",
+    "accounts.sign_in", "health.alive", "health.ready", "health.metrics",
 }  # fmt: skip
 
 
@@ -81,6 +87,7 @@ class Operation:
     method: str
     path: str
     secured: bool
+    right: str | None = None  # that an API key needs; None: no key may, or everybody may
 
     @property
     def rule(self) -> Rule:
@@ -105,7 +112,9 @@ def every(document: dict[str, Any]) -> list[Operation]:
     for name, described in operations(document):
         method, _, path = name.partition(" ")
         id_ = ".".join(described["operationId"].split(".")[:2])
-        found.append(Operation(id_, method, path, bool(described["security"])))
+        found.append(
+            Operation(id_, method, path, bool(described["security"]), described.get("x-right"))
+        )
     return found
 
 

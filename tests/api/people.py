@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.api.operations import BOOK, PHOTO
+from tests.api.operations import BOOK, KEY, PHOTO
 
 if TYPE_CHECKING:
     import httpx2
@@ -54,7 +54,8 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     book = await client.post("/api/books", json=BOOK, headers=owner.headers)
     form = {"username": owner.email, "password": PASSWORD}
     pair = (await client.post("/api/auth/token", data=form)).json()
-    made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book}
+    key = await client.post("/api/keys", json=KEY, headers=owner.headers)
+    made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book, "key_id": key}
     assert {answer.status_code for answer in made.values()} == {201}
     return {name: answer.json()["id"] for name, answer in made.items()} | {
         "user_id": owner.id,

@@ -31,7 +31,7 @@ SALT_BYTES = 16
 UNSEEN = {"Cache-Control": "no-store"}  # no cache keeps a key
 _EXAMPLE: dict[str, Any] = {"name": "scanner", "rights": ["images:read", "images:write"]}
 
-router = APIRouter(prefix="/api/keys", tags=["accounts"])
+router = APIRouter(prefix="/api/keys", tags=["keys"])
 Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The key.", examples=[7])]
 
 

@@ -39,6 +39,7 @@ LICENSE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Atelier"}
 TAGS = {
     "accounts": "Create an account, sign in, sign out, delete the account.",
+    "keys": "API keys: for programs, bound to one space and some rights.",
     "images": "Pictures: uploaded, processed in the background, captioned, served.",
     "files": "Files of any kind, inspected in the background.",
     "tasks": "Pictures to be worked on by people, each handed out once.",
