@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ GrpcPort = Annotated[
 ]
 Email = Annotated[str, typer.Argument(help="The address of the account.")]
 USAGE_ERROR = 2
+# Whether this process is the command: only then may it execute itself anew as another user.
+_IS_PROGRAM: ContextVar[bool] = ContextVar("is_program", default=False)
 
 
 def _show_version(value: bool) -> None:
@@ -55,6 +58,7 @@ def atelier(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line: a usage error is one line and exit code 2, never a traceback."""
+    _IS_PROGRAM.set(True)
     try:
         app()
     except AtelierError as error:
@@ -69,7 +73,8 @@ def up(data: Data = None, port: Port = None, grpc_port: GrpcPort = None) -> None
     from atelier.up.unprivileged import leave_root
 
     settings = _settings(data, port, grpc_port)
-    leave_root(settings)
+    if _IS_PROGRAM.get():
+        leave_root(settings)
     raise typer.Exit(run(settings))
 
 
@@ -372,7 +377,8 @@ def _operator(data: Path | None, role: str | None = None) -> Settings:
     from atelier.up.unprivileged import join_owner
 
     settings = _settings(data, role=role)
-    join_owner(settings)
+    if _IS_PROGRAM.get():
+        join_owner(settings)
     return settings
 
 
