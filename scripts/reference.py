@@ -14,11 +14,9 @@ from typing import Any
 import typer.main
 from prometheus_client.metrics import MetricWrapperBase
 
-from atelier.auth import passwords
 from atelier.classify.cli import reporter, runner, worker
 from atelier.cli import app as cli
 from atelier.http import metrics as http_metrics
-from atelier.http import ratelimit
 from atelier.observe import metrics
 from atelier.problem_types import GROUPS, REASONS
 from atelier.settings import PREFIX, Settings
@@ -177,9 +175,14 @@ def metrics_page() -> str:
             "# Metrics",
             MADE,
             "",
-            "Every role shows them at `/metrics` on `metrics_port`; without it the API does on",
-            "its port ([how to watch an instance](../howto/observe.md)). A role shows what it has",
-            "measured; one with labels",
+            (
+                "Every role shows them at `/metrics` on `metrics_port`; without it the API does on "
+                "its port"
+            ),
+            (
+                "([how to watch an instance](../howto/observe.md)). A role shows what it has "
+                "measured; one with labels"
+            ),
             "appears with its first value. Durations are in seconds and sizes in bytes.",
             (
                 "Metrics of relays that speak of all processes are the same from every relay: use "
@@ -230,79 +233,12 @@ def errors_page() -> str:
     return "\n".join(lines)
 
 
-LIMITS = """
-# Limits of sign-ins
-
-{made}
-
-A password is hashed on purpose slowly, so everything that hashes one is limited, and judged
-before anything is hashed. A client is an IPv4 address or an IPv6 network of 64 bits; behind a
-proxy it is who the proxy says, if `trusted_proxies` names it; else all who come through it are
-one client. Above a limit the answer is 429 with `Retry-After`. Limits hold for all processes
-together; while Redis is away, slow or full, each process holds them for itself.
-
-## Attempts of a client network
-
-Right and wrong ones, within any minute.
-
-| what | attempts a minute | by default |
-|---|---|---|
-{networks}
-
-## Failures at one account from one client network
-
-`logins_per_minute`, {failures} by default, within any minute, also where nobody has the address.
-Then no attempt is let through, right or wrong, until the oldest of them is a minute old.
-
-## Failures at one account from everywhere
-
-Nobody is refused for what others do: an attempt is delayed, by {step:g} s for each failure
-beyond {free} within {minutes} minutes, {longest:g} s at most. One from a client network that has
-signed in to this account within {known} days is not.
-
-## Hashing
-
-| what | how many |
-|---|---|
-| passwords hashed at once by a process | {hashers} |
-| waiting for that, in all | {backlog}; then who waits with most gives a place, else 503 |
-| waiting for that, of one client network | {client_backlog}; more are answered 429 |
-
-Clients that wait are served in rotation, so that one which sends many keeps nobody else waiting.
-`atelier_sign_ins_total` ([metrics](metrics.md)) counts what came of sign-ins.
-"""
-
-
-def limits_page() -> str:
-    """Every limit of sign-ins."""
-    default = Settings.model_fields["sign_ins_per_minute"].default
-    rows = [
-        f"| {kind} | {f'{share} x ' if share > 1 else ''}`sign_ins_per_minute` "
-        f"| {share * default} |"
-        for kind, share in ratelimit.NETWORK_SHARES.items()
-    ]
-    return LIMITS.lstrip().format(
-        made=MADE,
-        networks="\n".join(rows),
-        failures=Settings.model_fields["logins_per_minute"].default,
-        step=ratelimit.ACCOUNT_DELAY_STEP_SECONDS,
-        free=ratelimit.ACCOUNT_FREE_FAILURES,
-        minutes=ratelimit.ACCOUNT_MINUTES,
-        longest=ratelimit.ACCOUNT_DELAY_MAX_SECONDS,
-        known=ratelimit.KNOWN_DAYS,
-        hashers=passwords.HASHERS,
-        backlog=passwords.HASHERS_BACKLOG,
-        client_backlog=passwords.CLIENT_BACKLOG,
-    )
-
-
 PAGES = {
     "settings.md": settings_page,
     "commands.md": commands_page,
     "api.md": operations_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
-    "limits.md": limits_page,
 }
 
 

@@ -81,7 +81,7 @@ def app(resources: Resources) -> FastAPI:
 async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """Calls the application in process."""
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://atelier"
+        transport=httpx2.ASGITransport(app), base_url="http://localhost"
     ) as made:
         yield made
 

@@ -205,7 +205,7 @@ class TestLockout:
         for _ in range(6):
             await accounts.sign_in(anna.email, "wrong password")
         elsewhere = httpx2.ASGITransport(app, client=("192.0.2.7", 50000))
-        async with httpx2.AsyncClient(transport=elsewhere, base_url="http://atelier") as client:
+        async with httpx2.AsyncClient(transport=elsewhere, base_url="http://localhost") as client:
             form = {"username": anna.email, "password": accounts.password}
             assert (await client.post("/api/auth/token", data=form)).status_code == 200
 

@@ -46,7 +46,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 async def stranger(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
     """A client without a token."""
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+        transport=httpx2.ASGITransport(app), base_url="http://localhost"
     ) as client:
         yield client
 
@@ -55,7 +55,7 @@ async def stranger(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
 async def ada(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in user."""
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+        transport=httpx2.ASGITransport(app), base_url="http://localhost"
     ) as client:
         client.headers["Authorization"] = await sign_in(database_url)
         yield client
@@ -65,7 +65,7 @@ async def ada(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClie
 async def bob(app: FastAPI, database_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """Another one."""
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+        transport=httpx2.ASGITransport(app), base_url="http://localhost"
     ) as client:
         client.headers["Authorization"] = await sign_in(database_url)
         yield client

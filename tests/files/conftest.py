@@ -111,7 +111,7 @@ class Person:
     def __init__(self, transport: httpx2.ASGITransport) -> None:
         self.email = f"files{next(people)}-{os.getpid()}@example.org"
         self.client = httpx2.AsyncClient(
-            transport=transport, base_url="http://atelier.test", timeout=PATIENCE_SECONDS
+            transport=transport, base_url="http://localhost", timeout=PATIENCE_SECONDS
         )
 
     async def sign_in(self, settings: Settings) -> Person:

@@ -539,7 +539,7 @@ class TestTokens:
     )
     async def test_a_token_is_needed(self, app: httpx2.ASGITransport, path: str) -> None:
         """401 with the challenge, before a body is read."""
-        async with httpx2.AsyncClient(transport=app, base_url="http://atelier.test") as anonymous:
+        async with httpx2.AsyncClient(transport=app, base_url="http://localhost") as anonymous:
             for headers in ({}, {"Authorization": "Bearer x"}):
                 answer = await anonymous.request(
                     "POST" if "upload" in path else "GET", path, headers=headers

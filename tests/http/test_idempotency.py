@@ -409,7 +409,7 @@ class Shop:
     def client(self) -> httpx2.AsyncClient:
         """Calls it."""
         transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
-        return httpx2.AsyncClient(transport=transport, base_url="http://shop")
+        return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 @pytest.fixture

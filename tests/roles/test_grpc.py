@@ -133,7 +133,7 @@ async def ada(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app), base_url="http://atelier.test"
+            transport=httpx2.ASGITransport(app), base_url="http://localhost"
         ) as client,
     ):
         client.headers["Authorization"] = await sign_in(url_of(settings))
