@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -311,7 +311,8 @@ async def test_a_limit_is_met_twice_and_a_crash_as_often_as_there_are_attempts(
     """The picture fails with the reason after so many deliveries of its job."""
     blobs, store = DirectoryBlobs(settings.blobs_folder), bootstrap.store_queue(settings, redis)
     captions = Captions(settings, BUNDLED)
-    processor = Processor(settings, blobs, Hungry(failure), store, captions)  # type: ignore[arg-type]
+    hungry: Any = Hungry(failure)
+    processor = Processor(settings, blobs, hungry, store, captions)
     message = ProcessImage(1, 1, "", utcnow(), jobs.recipe(settings, ""), "", b"picture")
     job = _Job(encode(message))
     for deliveries in range(1, tried):
