@@ -176,8 +176,8 @@ def metrics_page() -> str:
             MADE,
             "",
             (
-                "Every role shows them at `/metrics` on `metrics_port`; without it the API does on "
-                "its port"
+                "Every role shows them at `/metrics` on `metrics_port`; without it the API does "
+                "on its port"
             ),
             (
                 "([how to watch an instance](../howto/observe.md)). A role shows what it has "
