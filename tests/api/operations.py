@@ -73,6 +73,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "keys.read": ("hidden", {}),
     "keys.delete": ("hidden", {}),
 }
+SIGNING_OUT = {"accounts.logout", "accounts.sign_out"}  # ends the session of the request
 PUBLIC = {
     "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset",
     "accounts.sign_in", "health.alive", "health.ready", "health.metrics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,11 +40,11 @@ async def head_of_answer(port: int, method: str, path: str, kind: str, framing: 
 
 def paths_of(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Method and path of every operation that needs a token, each with and without a slash."""
-    values = dict.fromkeys(("image_id", "task_id", "file_id", "book_id", "user_id"), "1")
+    values = defaultdict(lambda: "1", name="original")
     found = []
     for operation in every(document):
         if operation.secured:
-            path = operation.path.format_map(values | {"name": "original"}).rstrip("/")
+            path = operation.path.format_map(values).rstrip("/")
             found += [(operation.method, path), (operation.method, f"{path}/")]
     return found
 

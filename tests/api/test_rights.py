@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from atelier.auth import GRANTABLE, RIGHTS
-from tests.api.operations import secured
+from tests.api.operations import SIGNING_OUT, secured
 from tests.api.people import PASSWORD, Person, sign_up, things_of
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ async def test_a_key_is_shown_once_and_repeated_under_its_idempotency_key(
     client: httpx2.AsyncClient, database_url: str, eve: Person
 ) -> None:
     """Lists hold no key, the database neither; a repeat of the request gets the same one."""
-    headers = eve.headers | {"Idempotency-Key": "my scanner"}
+    headers = eve.headers | {"Idempotency-Key": "my-scanner"}
     body = {"name": "scanner", "rights": ["images:write"]}
     first, again = [await client.post("/api/keys", json=body, headers=headers) for _ in range(2)]
     assert first.status_code == again.status_code == 201
@@ -243,7 +243,7 @@ async def test_a_page_of_ours_does_everything_by_a_cookie(
     last: dict[str, Callable[[Any], int]] = {
         "order": lambda one: (one.method == "delete") + 2 * (one.id.startswith("accounts."))
     }
-    ends = {"accounts.logout", "accounts.sign_out", "accounts.delete"}
+    ends = SIGNING_OUT | {"accounts.delete"}
     for operation in sorted(secured(document), key=last["order"]):
         if operation.id in ends or not operation.path.startswith("/api/"):
             continue

@@ -49,7 +49,10 @@ def _time(value: object) -> object:
     """A time with its zone; pydantic would take numbers, too."""
     if not isinstance(value, str):
         raise ValueError("a time is written as in 2027-01-31T12:00:00Z")  # noqa: TRY004 - pydantic shows ValueErrors alone
-    return datetime.fromisoformat(value)
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a time has a zone, as in 2027-01-31T12:00:00Z")
+    return moment
 
 
 Granted = Annotated[
@@ -173,7 +176,7 @@ def _shown(tokens: Tokens, kept: Response) -> Response:
 async def index(res: Res, user: Person) -> Response:
     """List my API keys.
 
-    Newest first, without their secrets; one has a hundred at most.
+    Newest first, without the keys themselves; one has a hundred at most.
     """
     found = await keys.mine(res.database, user.user_id)
     return json_response([_record(key) for key in found])
@@ -181,7 +184,10 @@ async def index(res: Res, user: Person) -> Response:
 
 @router.get("/{key_id}", response_model=KeyRecord, responses=responses(401, 403, 404, 422))
 async def read(key_id: Id, res: Res, user: Person) -> Response:
-    """Get one of my API keys, without its secret."""
+    """Get an API key.
+
+    Its name, space and rights, and when it was last used; the key itself is shown to nobody.
+    """
     return json_response(_record(await keys.find(res.database, user.user_id, key_id)))
 
 
