@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from redis.asyncio import Redis
 
 from atelier.up.engines import Engine, start_postgres, start_valkey
 from tests.ports import forbid_default_ports, hold_default_ports
+from tests.postgres import trusting_postgres
 from tests.s3 import S3Server
 from tests.waiting import PATIENCE_SECONDS
 
@@ -159,7 +161,13 @@ def create_database(server: str, name: str) -> str:
 def drop_database(server: str, name: str) -> None:
     """Remove a database, even with clients connected."""
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        while True:
+            try:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            except psycopg.errors.InsufficientPrivilege:
+                time.sleep(0.1)  # until autovacuum, which is the superuser's, has left it
+            else:
+                return
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +183,16 @@ def database_url(postgres_url: str, worker_id: str) -> Iterator[str]:
     name = f"worker_{worker_id}_{uuid.uuid4().hex[:8]}"
     yield create_database(postgres_url, name)
     drop_database(postgres_url, name)
+
+
+@pytest.fixture
+def admin_url() -> Iterator[str]:
+    """A server's superuser, in a folder that any user can reach."""
+    folder = Path(tempfile.mkdtemp(prefix="atelier-provision-"))
+    folder.chmod(0o755)
+    with trusting_postgres(folder / "postgres") as url:
+        yield url
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ RIGHT, WRONG = "a quiet workshop", "wrong password"
 async def caller(app: FastAPI, address: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of this address, in process."""
     transport = httpx2.ASGITransport(app, client=(address, 50000))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://atelier") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -169,20 +169,20 @@ def as_role(url: str, name: str) -> str:
 
 
 def test_without_the_right_to_the_extension_the_migration_goes_on(
-    empty_database_url: str,
+    admin_url: str,
 ) -> None:
     """There is no index then, and the schema is current."""
-    name = "plain_" + empty_database_url.rpartition("/")[2].partition("?")[0][-12:]
-    with psycopg.connect(empty_database_url, autocommit=True) as owner:
+    name = "plain"
+    with psycopg.connect(admin_url, autocommit=True) as owner:
         owner.execute(f"CREATE ROLE {name} LOGIN")
         owner.execute(f"GRANT ALL ON SCHEMA public TO {name}")
     try:
-        migrate(as_role(empty_database_url, name))
-        assert is_current(empty_database_url)
-        with psycopg.connect(empty_database_url) as connection:
+        migrate(as_role(admin_url, name))
+        assert is_current(admin_url)
+        with psycopg.connect(admin_url) as connection:
             assert connection.execute(INDEXES).fetchone() == (0,)
     finally:
-        with psycopg.connect(empty_database_url, autocommit=True) as owner:
+        with psycopg.connect(admin_url, autocommit=True) as owner:
             owner.execute(f"DROP OWNED BY {name}")
             owner.execute(f"DROP ROLE {name}")
 

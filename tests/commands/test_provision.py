@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,22 +10,11 @@ from pydantic import SecretStr
 
 from atelier.commands import migrate, provision
 from atelier.settings import Settings
-from tests.postgres import trusting_postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 PASSWORD = 'it\'s "a" %20 word'
-
-
-@pytest.fixture
-def admin_url() -> Iterator[str]:
-    """A server's superuser, in a folder that any user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="atelier-provision-"))
-    folder.chmod(0o755)
-    with trusting_postgres(folder / "postgres") as url:
-        yield url
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def settings(admin_url: str, folder: Path) -> Settings:

@@ -226,11 +226,11 @@ async def test_the_last_administrator_stays(
     token = (await said(users.invite, None)).strip().partition("#")[2]
     await place.register("bob@example.org", invitation=token)
     for command in (users.disable, users.demote):
-        with pytest.raises(Conflict, match="last administrator"):
+        with pytest.raises(Conflict, match="somebody else an administrator first"):
             await place.run(command, "ada@example.org")
     await place.run(users.promote, "bob@example.org")
     await place.run(users.disable, "bob@example.org")
-    with pytest.raises(Conflict, match="last administrator"):
+    with pytest.raises(Conflict, match="somebody else an administrator first"):
         await place.run(users.demote, "ada@example.org")
     await place.run(users.enable, "bob@example.org")
     await place.run(users.disable, "ada@example.org")
@@ -268,7 +268,7 @@ async def test_signing_out_one_or_all(place: Place, said: Callable[..., Awaitabl
 async def test_who_is_not_there_is_named(place: Place) -> None:
     """By every command that is about one account."""
     for command in (users.reset, users.disable, users.enable, users.sign_out, users.promote):
-        with pytest.raises(NotFound, match=r"nobody here has the address eve@example\.org"):
+        with pytest.raises(NotFound, match=r"no account with the address eve@example\.org"):
             await place.run(command, "eve@example.org")
 
 
@@ -280,7 +280,7 @@ def test_it_works_on_a_stopped_instance(stopped: Settings) -> None:  # noqa: F81
     assert listed.stdout == "0 accounts\n", listed.stderr
     failed = finished(words(stopped, "reset", "ada@example.org"), cwd=stopped.data)
     assert (failed.returncode, failed.stdout) == (2, "")
-    assert failed.stderr == "atelier: nobody here has the address ada@example.org\n"
+    assert failed.stderr == "atelier: There is no account with the address ada@example.org.\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["a@example.org", "--all"]])

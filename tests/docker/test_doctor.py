@@ -90,7 +90,8 @@ class Container:
 @pytest.fixture
 def container(fresh_database_url: str, redis_url: str, amqp_url: str, tmp_path: Path) -> Container:
     """Volumes that belong to a database that is migrated."""
-    servers = {
+    servers: dict[str, Any] = {
+        "migration_url": None,
         "database_url": fresh_database_url,
         "redis_url": redis_url,
         "amqp_url": amqp_url,

@@ -203,7 +203,7 @@ def _database(settings: Settings) -> str | Finding:
     if version < OLDEST_POSTGRES:
         raise AtelierError(f"PostgreSQL {version} answers; {OLDEST_POSTGRES} or later is needed")
     answer = f"PostgreSQL {version} answers{_embedded(settings, 'database_url')}"
-    name, powers = asyncio.run(identity.database_role(url))
+    name, powers = identity.database_role(url)
     if powers is identity.Powers.ALL:
         return Finding(
             "database", WARNING, f"{answer}; {name} is a superuser: `atelier provision`"

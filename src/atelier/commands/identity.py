@@ -27,21 +27,31 @@ class Powers(enum.Enum):
     ROWS = ""
 
 
-async def database_role(url: str) -> tuple[str, Powers]:
+def database_role(url: str) -> tuple[str, Powers]:
     """Return the name of the role of a URL, and what it may do.
 
-    By asyncpg, which every image that has a database has.
+    By the driver that the image has.
     """
+    try:
+        import psycopg
+    except ImportError:
+        name, is_super, owns = asyncio.run(_by_asyncpg(url))
+    else:
+        with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as connection:
+            name, is_super, owns = connection.execute(_ROLE).fetchall()[0]
+    powers = Powers.TABLES if owns else Powers.ROWS
+    return name, Powers.ALL if is_super else powers
+
+
+async def _by_asyncpg(url: str) -> tuple[str, bool, bool]:
     import asyncpg
 
-    async with asyncio.timeout(CONNECT_SECONDS):
-        connection = await asyncpg.connect(url)
-        try:
-            found = await connection.fetchrow(_ROLE)
-        finally:
-            await connection.close()
-    powers = Powers.TABLES if found["owner"] else Powers.ROWS
-    return found["name"], Powers.ALL if found["super"] else powers
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        name, is_super, owns = await connection.fetchrow(_ROLE)
+    finally:
+        await connection.close()
+    return name, is_super, owns
 
 
 def process_user(settings: Settings) -> tuple[str, bool]:

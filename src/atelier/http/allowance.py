@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
-from starlette.requests import Request
 
 from atelier.auth import Principal
 from atelier.database import Database
-from atelier.http.resources import Resources
 from atelier.settings import Settings
 from atelier.wire import allowance as law
 from atelier.wire.allowance import Allowance
 from atelier.wire.idempotency import HEADER
 from atelier.wire.multipart import FIELDS_BYTES
+
+if TYPE_CHECKING:  # `atelier check` uses slices' services, and its image has no web framework
+    from starlette.requests import Request
+
+    from atelier.http.resources import Resources
 
 # Of a body, at most: what is not the picture, in its form or its JSON.
 OVERHEAD_BYTES = 2 * FIELDS_BYTES

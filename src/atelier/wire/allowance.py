@@ -14,8 +14,6 @@ from typing import Any
 
 from atelier.errors import Forbidden
 
-SLUG = "quota-exceeded"
-
 # Parameters stand in braces, for each driver spells them otherwise.
 USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = {owner}"
 # The steps by which a person's counting begins, in a transaction of their own: rows may be many.
@@ -74,11 +72,11 @@ class Allowance:
             raise Forbidden(
                 f"You have {objects} of the {self.objects} pictures, tasks and files that one "
                 "person may keep. Delete what you no longer need.",
-                slug=SLUG,
+                slug="quota-exceeded",
             )
         if self.bytes is not None and taken + size > self.bytes:
             raise Forbidden(
                 f"You use {taken} of the {self.bytes} bytes that one person may keep; "
                 f"this needs {size} more. Delete what you no longer need.",
-                slug=SLUG,
+                slug="quota-exceeded",
             )
