@@ -316,7 +316,8 @@ async def test_a_client_that_goes_away_leaves_nothing(
 async def test_a_slow_client_is_served(app: FastAPI) -> None:
     """A byte at a time is a file, too."""
     body = part(disposition("title"), b"slow") + FILE + END
-    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head = f"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += "Connection: close\r\n"
     head += f"Content-Type: {HEADERS['content-type']}\r\n\r\n"
     async with served(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
