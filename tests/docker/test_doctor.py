@@ -58,7 +58,7 @@ def image(role: str) -> dict[str, str]:
 class Container:
     """The environment of a container of `compose.yaml`, in folders of the test's own."""
 
-    def __init__(self, folder: Path, servers: dict[str, str]) -> None:
+    def __init__(self, folder: Path, servers: dict[str, str | None]) -> None:
         self.folder = folder
         self.servers = servers
         self.data, self.blobs = folder / "data", folder / "blobs"
@@ -90,7 +90,7 @@ class Container:
 @pytest.fixture
 def container(fresh_database_url: str, redis_url: str, amqp_url: str, tmp_path: Path) -> Container:
     """Volumes that belong to a database that is migrated."""
-    servers: dict[str, Any] = {
+    servers: dict[str, str | None] = {
         "migration_url": None,
         "database_url": fresh_database_url,
         "redis_url": redis_url,
