@@ -123,7 +123,8 @@ async def create(res: Res, body: NewKey, user: Person, key: Key = None) -> Respo
     in its space, and can manage neither keys nor accounts nor members.
     """
     space_id = body.space_id or user.user_id
-    mark = fingerprint(orjson.dumps([body.name, space_id, sorted(body.rights), body.expires_at]))
+    ends = body.expires_at and body.expires_at.isoformat()
+    mark = fingerprint([body.name, space_id, sorted(body.rights), ends])
     salt = secrets.token_hex(SALT_BYTES)
     async with once(
         res.database,
