@@ -164,6 +164,11 @@ ACCOUNTS = {
         409,
         "This e-mail address has an account. Upper and lower case make no difference.",
     ),
+    "too-many-invitations": ProblemType(
+        "There are too many invitations",
+        409,
+        "A space may have a hundred open invitations; delete one first.",
+    ),
     "wrong-credentials": ProblemType(
         "The address or the password is wrong",
         401,
@@ -198,6 +203,33 @@ ACCOUNTS = {
         "Only the grant type password is offered",
         422,
         "The token endpoint offers the grant type `password` only.",
+    ),
+}
+SPACES = {
+    "last-owner": ProblemType(
+        "A space needs an owner",
+        409,
+        "The last owner of a space neither leaves it nor gets another role, and keeps the account "
+        "while others are members; `detail` names the space. Make somebody else an owner, or "
+        "delete the space.",
+    ),
+    "personal-space": ProblemType(
+        "A person's own space stays theirs alone",
+        409,
+        "One's own space has no other members and no name, and is deleted with the account alone. "
+        "Make a space for a team.",
+    ),
+    "already-member": ProblemType(
+        "This account is a member already",
+        409,
+        "The account is a member of this space already. The invitation stays open; its owners "
+        "change roles.",
+    ),
+    "too-many-spaces": ProblemType(
+        "There are too many spaces",
+        409,
+        "You own as many spaces of teams as one person may (the setting `space_limit`); delete "
+        "one first.",
     ),
 }
 REPEATED = {
@@ -354,6 +386,7 @@ REASONS = {
 GROUPS: dict[str, dict[str, ProblemType]] = {
     "By kind": GENERAL,
     "Accounts": ACCOUNTS,
+    "Spaces": SPACES,
     "Repeated requests": REPEATED,
     "Quotas": QUOTAS,
     "Images": IMAGES,

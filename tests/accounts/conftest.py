@@ -29,6 +29,7 @@ from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.queue import Queue
 from atelier.settings import Settings
+from atelier.spaces import teams
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
         process_queue=Queue(redis, "process", limit=10, attempts=2),
         uploads=Uploads(10),
         passwords=Passwords(CHEAPEST),
+        teams=teams,
     )
     yield made
     await database.close()

@@ -16,6 +16,7 @@ from atelier.commands.migrate import migrate, reach
 from atelier.database import Database
 from atelier.http.app import create_app
 from atelier.settings import Settings
+from atelier.spaces import teams
 from tests.http.support import make_resources
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ async def test_the_oldest_other_account_follows_an_administrator(empty: Resource
 async def leave(resources: Resources, user_id: int) -> None:
     """Delete an account as its user does."""
     async with resources.database.session() as session:
-        await delete_account(session, user_id, (), lambda _: True)
+        await delete_account(session, user_id, lambda _: True, forget=(), disown=(), teams=teams)
 
 
 async def test_upgrading_makes_the_oldest_account_administrator(empty_database_url: str) -> None:
@@ -163,7 +164,7 @@ async def test_upgrading_makes_the_oldest_account_administrator(empty_database_u
         SELECT n || '@example.org', n || '@example.org', '-', 1, now()
         FROM generate_series(1, 3) AS n
     """
-    await asyncio.to_thread(reach, empty_database_url, "0006")
+    await asyncio.to_thread(reach, empty_database_url, "0006", "0003")
     database = Database(empty_database_url)
     await database.fetch(add)
     await asyncio.to_thread(migrate, empty_database_url)

@@ -68,6 +68,17 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "accounts.logout": ("own", {}),
     "accounts.delete": ("forbidden", {}),
     "accounts.sign_out": ("own", {}),
+    "invitations.index": ("own", {}),
+    "invitations.create": ("hidden", {"json": {"space_id": 1, "role": "editor"}}),
+    "invitations.delete": ("hidden", {}),
+    "spaces.index": ("own", {}),
+    "spaces.create": ("own", {"json": {"name": "n"}}),
+    "spaces.read": ("hidden", {}),
+    "spaces.change": ("hidden", {"json": {"name": "m"}}),
+    "spaces.member_index": ("hidden", {}),
+    "spaces.change_member": ("hidden", {"json": {"role": "owner"}}),
+    "spaces.remove_member": ("hidden", {}),
+    "spaces.delete": ("hidden", {}),
     "keys.index": ("own", {}),
     "keys.create": ("own", {"json": KEY}),
     "keys.read": ("hidden", {}),
@@ -76,7 +87,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
 SIGNING_OUT = {"accounts.logout", "accounts.sign_out"}  # ends the session of the request
 PUBLIC = {
     "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset",
-    "accounts.sign_in", "health.alive", "health.ready", "health.metrics",
+    "accounts.sign_in", "invitations.accept", "health.alive", "health.ready", "health.metrics",
 }  # fmt: skip
 
 
@@ -100,9 +111,12 @@ class Operation:
     ) -> httpx2.Response:
         """Send a request that is well-formed.
 
-        `values` are those of path parameters, and an unknown one is missed.
+        `values` are those of path parameters, and an unknown one is missed. A space that is named
+        in the body is theirs too.
         """
         body = RULES[self.id][1]
+        if "space_id" in body.get("json", ()) and "space_id" in values:
+            body = {"json": body["json"] | {"space_id": values["space_id"]}}
         path = self.path.format_map(dict(values))
         return await client.request(self.method.upper(), path, headers=dict(headers), **body)
 

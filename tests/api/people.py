@@ -55,7 +55,21 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     form = {"username": owner.email, "password": PASSWORD}
     pair = (await client.post("/api/auth/token", data=form)).json()
     key = await client.post("/api/keys", json=KEY, headers=owner.headers)
-    made = {"image_id": image, "task_id": task, "file_id": file, "book_id": book, "key_id": key}
+    space = await client.post("/api/spaces", json={"name": "s"}, headers=owner.headers)
+    invitation = await client.post(
+        "/api/invitations",
+        json={"space_id": space.json()["id"], "role": "viewer"},
+        headers=owner.headers,
+    )
+    made = {
+        "image_id": image,
+        "task_id": task,
+        "file_id": file,
+        "book_id": book,
+        "key_id": key,
+        "space_id": space,
+        "invitation_id": invitation,
+    }
     assert {answer.status_code for answer in made.values()} == {201}
     return {name: answer.json()["id"] for name, answer in made.items()} | {
         "user_id": owner.id,

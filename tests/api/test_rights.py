@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
-FOR_EVERY_KEY = {"accounts.me"}  # a key may ask whose it is
+# A key may ask whose it is, and where it is good.
+FOR_EVERY_KEY = {"accounts.me", "spaces.index", "spaces.read"}
 FORBIDDEN = {"accounts.delete"}  # as for every person: things are Ada's
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 

@@ -91,3 +91,12 @@ def test_the_page_of_files_does_what_it_says(instance: Instance, tmp_path: Path)
     assert (tmp_path / "README.md").read_bytes() == (
         ROOT / "tests" / "photos" / "README.md"
     ).read_bytes()
+
+
+def test_the_page_of_teams_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """Three people share a space; who may not is refused, and the last owner stays."""
+    said = paste(instance, tmp_path, "teams.md")
+    assert said.count('"status":') == 2
+    assert '"type":"/problems/not-allowed"' in said
+    assert '"type":"/problems/last-owner"' in said
+    assert '"role":"worker"' in said

@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.accounts import events
 from atelier.accounts.errors import gone
 from atelier.accounts.models import User
-from atelier.accounts.registration import REGISTRATIONS, hold_administrators
+from atelier.accounts.registration import ACCEPTANCES, REGISTRATIONS, hold_administrators
 from atelier.accounts.schemas import Account
 from atelier.database import Database
 from atelier.errors import PreconditionFailed
 from atelier.events import outbox
 from atelier.http import allowance, idempotency
+from atelier.http.teams import Teams
 from atelier.observe import audit
 from atelier.observe.audit import AuditEvent
 
@@ -55,21 +56,35 @@ async def rename(
 
 
 async def delete_account(
-    session: AsyncSession, user_id: int, forget: Sequence[Forget], expected: Expected
+    session: AsyncSession,
+    user_id: int,
+    expected: Expected,
+    *,
+    forget: Sequence[Forget],
+    disown: Sequence[Forget],
+    teams: Teams | None,
 ) -> None:
-    """Delete a user with everything they own.
+    """Delete a user with their own space, and take them out of their teams.
 
-    `forget` deletes the data of other slices in the same transaction. Where the last administrator
-    leaves, the oldest other account becomes one. Raises PreconditionFailed, and Unauthenticated if
-    the user is already gone.
+    In the same transaction `forget` deletes what other slices have in a space, and `disown` takes
+    the user's name off what stays. Where the last administrator leaves, the oldest other account
+    becomes one. Raises PreconditionFailed, Conflict for the last owner of a space that has other
+    members, and Unauthenticated if the user is already gone.
     """
-    # Locked first: a transaction that adds something for this user waits for this one to end, and
-    # then finds no user.
+    if teams is not None:
+        await teams.hold_all(session, user_id)
+    # Locked before anything goes: a transaction that adds something for this user waits for this
+    # one to end, and then finds no user. `leave` locks the user's own space as well, which is what
+    # new rows in it refer to.
     user = await _locked(session, user_id, expected, key_share=False)
-    for each in (allowance.forget, *forget, idempotency.forget):
+    await allowance.forget(session, user_id)
+    if teams is not None:
+        await teams.leave(session, user_id, forget)
+    for each in (*forget, *disown, idempotency.forget):
         await each(session, user_id)
     for tag in Account.model_validate(user).first_etags:
-        await idempotency.forget_answer(session, REGISTRATIONS, tag)
+        for scope in (REGISTRATIONS, ACCEPTANCES):
+            await idempotency.forget_answer(session, scope, tag)
     outbox.record(
         session, events.DELETED, events.subject(user.id), user.sequence + 1, events.state(user)
     )

@@ -41,6 +41,12 @@ class DeadLink(Forbidden):
     slug = "dead-link"
 
 
+class TooManyInvitations(Conflict):
+    """There are too many invitations."""
+
+    slug = "too-many-invitations"
+
+
 def gone() -> Unauthenticated:
     """The refusal of a token whose account was deleted since the token was verified."""
     return Unauthenticated("The account is gone.")

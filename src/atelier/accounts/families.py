@@ -45,7 +45,8 @@ class Credentials:
     async def key(self, digest: bytes) -> Found | None:
         """The rights of an API key, which counts as used now."""
         row = await self._database.fetchrow(KEY, digest)
-        return None if row is None else (key(row), row["expires"])
+        principal = None if row is None else key(row)
+        return None if row is None or principal is None else (principal, row["expires"])
 
 
 async def purge(database: Database) -> int:

@@ -1,4 +1,4 @@
-"""One-time links: made by an operator, kept as a digest, used once and for a time.
+"""One-time links: made by an operator or an owner, kept as a digest, used once and for a time.
 
 A link's token has 256 random bits, so a plain digest is enough; commands that have no secret can
 make it.
@@ -21,6 +21,7 @@ from atelier.events.messages import utcnow
 RESET, INVITE = "reset", "invite"
 LIVES = {RESET: timedelta(hours=1), INVITE: timedelta(days=7)}
 TOKEN_BYTES = 32
+INVITATION_PAGE = "/invitation"  # of the console, which reads the token from the fragment
 
 
 async def make(
@@ -30,17 +31,19 @@ async def make(
     if user_id is not None:
         await drop(session, user_id)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    session.add(
-        AccountLink(
-            kind=kind,
-            token_sha256=_digest(token),
-            user_id=user_id,
-            email=email,
-            created_at=utcnow(),
-            expires_at=func.clock_timestamp() + LIVES[kind],
-        )
-    )
+    session.add(new(kind, token, user_id=user_id, email=email))
     return token
+
+
+def new(kind: str, token: str, **about: object) -> AccountLink:
+    """A link of this kind with a token that nobody can guess."""
+    return AccountLink(
+        kind=kind,
+        token_sha256=_digest(token),
+        created_at=utcnow(),
+        expires_at=func.clock_timestamp() + LIVES[kind],
+        **about,
+    )
 
 
 async def find(session: AsyncSession, kind: str, token: str) -> AccountLink:

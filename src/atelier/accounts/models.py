@@ -89,6 +89,13 @@ class AccountLink(Base):
         BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
     email: Mapped[str | None] = mapped_column(Text)
+    space_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("spaces.id", ondelete="CASCADE"), index=True
+    )  # that an invitation opens, in this role
+    role: Mapped[str | None] = mapped_column(Text)
+    created_by: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )  # None: the operator
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -104,7 +111,9 @@ class ApiKey(Base):
     created_by: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
-    space_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    space_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("spaces.id", ondelete="CASCADE"), index=True
+    )
     rights: Mapped[list[str]] = mapped_column(ARRAY(Text))
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -122,7 +131,7 @@ class OwnerUsage(Base):
 
     owner_id: Mapped[int] = mapped_column(
         BigInteger,
-        ForeignKey("users.id", ondelete="CASCADE"),
+        ForeignKey("spaces.id", ondelete="CASCADE"),
         primary_key=True,
         autoincrement=False,
     )

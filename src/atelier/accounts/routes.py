@@ -31,7 +31,7 @@ from atelier.http.strict import Decimal
 from atelier.wire.complaints import REQUIRED, refused
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 
-LEFT = responses(400, 401, 403, 412, 415, 422, 429, 503)
+LEFT = responses(400, 401, 403, 409, 412, 415, 422, 429, 503)
 REGISTERED = responses(403, 409, 422, 429, 503)
 
 router = APIRouter(tags=["accounts"])
@@ -85,6 +85,7 @@ async def register(
             email=body.email,
             password=password,
             invitation=body.invitation,
+            teams=resources.teams,
             client=client_of(request).address,
             before_commit=lambda session, user: run.keep(session, _created(user)),
         )
@@ -166,14 +167,23 @@ async def delete(
 ) -> Response:
     """Delete my account.
 
-    All my tasks, pictures and files are deleted with it. A password in the body is checked; with a
-    cookie session it is needed.
+    All tasks, pictures and files of my own space are deleted with it, and the teams in which
+    nobody else is. What I made in other teams stays there. The last owner of such a team makes
+    somebody else an owner first. A password in the body is checked; with a cookie session it is
+    needed.
     """
     if user_id != user.user_id:
         raise Forbidden("Only its owner can delete an account.")
     await _confirm(request, resources, user, body or Leaving())
     async with resources.database.session() as session:
-        await account.delete_account(session, user_id, resources.forget, if_match(request))
+        await account.delete_account(
+            session,
+            user_id,
+            if_match(request),
+            forget=resources.forget,
+            disown=resources.disown,
+            teams=resources.teams,
+        )
     await user_ended(resources, user_id)
     return Response(status_code=204)
 

@@ -22,11 +22,13 @@ from atelier.auth.principal import (
     Right,
     Role,
     has,
+    in_space,
     is_person,
     lacks,
     lacks_role,
     may,
     require,
+    spaces_with,
 )
 from atelier.auth.tokens import (
     AUDIENCE,
@@ -62,6 +64,7 @@ __all__ = [
     "Tokens",
     "cookie_digest",
     "has",
+    "in_space",
     "is_person",
     "key_digest",
     "key_id",
@@ -69,4 +72,5 @@ __all__ = [
     "lacks_role",
     "may",
     "require",
+    "spaces_with",
 ]

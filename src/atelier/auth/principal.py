@@ -87,6 +87,16 @@ class Principal:
     roles: Mapping[int, Role] = field(default_factory=dict, hash=False)
     via_cookie: bool = False
 
+    @property
+    def home(self) -> int:
+        """The space that is meant where none is named: one's own, or that of the key."""
+        return self.user_id if self.key_id is None else next(iter(self.roles))
+
+    @property
+    def actor(self) -> str:
+        """The name of who acts, in events: `users/7`, or `keys/3`."""
+        return f"users/{self.user_id}" if self.key_id is None else f"keys/{self.key_id}"
+
 
 def may(principal: Principal, space_id: int | None, right: Right) -> bool:
     """Return whether `principal` has `right` in a space; None is what all spaces share."""
@@ -123,6 +133,21 @@ def require(principal: Principal, space_id: int, right: Right, missing: str) -> 
         raise NotFound(missing)
     if not may(principal, space_id, right):
         raise NotAllowed("Your role in this space does not allow this.")
+
+
+def in_space(principal: Principal, space_id: int | None, right: Right) -> int:
+    """Return the space to work in: the one that is named, or the principal's own.
+
+    Raises NotFound for a stranger's, and NotAllowed without the right there.
+    """
+    chosen = principal.home if space_id is None else space_id
+    require(principal, chosen, right, "There is no such space.")
+    return chosen
+
+
+def spaces_with(principal: Principal, right: Right) -> list[int]:
+    """Return the spaces in which `principal` has `right`."""
+    return [space_id for space_id in principal.roles if may(principal, space_id, right)]
 
 
 def is_person(principal: Principal) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from atelier import bootstrap
 from atelier.accounts import operators, revocations
+from atelier.accounts.links import INVITATION_PAGE as INVITATION
 from atelier.accounts.models import User
 from atelier.commands.database import reachable_database
 from atelier.database import Database
@@ -20,8 +21,8 @@ from atelier.errors import Unavailable
 from atelier.observe import logs
 from atelier.settings import Settings
 
-# Pages of the console, which reads the token from the fragment: no server and no log sees it.
-INVITATION, RESET = "/invitation", "/reset"
+# A page of the console, which reads the token from the fragment: no server and no log sees it.
+RESET = "/reset"
 
 Action = Callable[[Database], Coroutine[Any, Any, str]]
 

@@ -64,6 +64,8 @@ class Outbox(Base):
     position: Mapped[int | None] = mapped_column(BigInteger)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     traceparent: Mapped[str | None] = mapped_column(Text)
+    actor: Mapped[str | None] = mapped_column(Text)  # who did it: `users/7` or `keys/3`
+    space_id: Mapped[int | None] = mapped_column(BigInteger)  # where
 
     __table_args__ = (
         Index("uq_outbox_subject_sequence", "subject", "sequence", unique=True),

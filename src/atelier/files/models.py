@@ -37,7 +37,8 @@ class File(models.Model):
     not follow it.
     """
 
-    owner_id = models.BigIntegerField()
+    owner_id = models.BigIntegerField()  # the space
+    created_by = models.BigIntegerField(null=True)  # None: left, or of its owner
     file = models.FileField(max_length=255, unique=True)
     thumbnail = models.TextField(null=True)  # noqa: DJ001 - NULL: there is no blob
     name = models.TextField()
@@ -73,6 +74,13 @@ class File(models.Model):
                 "offered_at",
                 name="ix_files_owner_id_offered_at",
                 condition=models.Q(status="queued"),
+            ),
+            # Of the files in teams' spaces alone, for those who leave.
+            models.Index(
+                fields=("created_by",),
+                name="ix_files_created_by",
+                condition=models.Q(created_by__lt=models.F("owner_id"))
+                | models.Q(created_by__gt=models.F("owner_id")),
             ),
             models.Index(
                 "taken_at",

@@ -39,7 +39,8 @@ class Credentials:
     async def key(self, digest: bytes) -> Found | None:
         """The rights of an API key, which counts as used now."""
         row = _row(_KEY, digest)
-        return None if row is None else (key(row), row["expires"])
+        principal = None if row is None else key(row)
+        return None if row is None or principal is None else (principal, row["expires"])
 
 
 def _row(statement: str, *values: object) -> dict[str, Any] | None:

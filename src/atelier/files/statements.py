@@ -37,3 +37,12 @@ FORGET = """
     FROM gone, unnest(ARRAY[file, thumbnail]) AS key WHERE key IS NOT NULL
     ON CONFLICT (key) DO UPDATE SET after = least(blob_garbage.after, excluded.after)
 """
+
+# Takes a leaving user's name off the files that stay in teams' spaces.
+DISOWN = """
+    UPDATE files SET created_by = NULL WHERE id IN (
+        SELECT id FROM files
+        WHERE created_by = :user_id AND (created_by < owner_id OR created_by > owner_id)
+        ORDER BY id FOR NO KEY UPDATE
+    )
+"""

@@ -39,6 +39,8 @@ LICENSE = {"name": "MIT", "identifier": "MIT"}
 CONTACT = {"name": "Atelier"}
 TAGS = {
     "accounts": "Create an account, sign in, sign out, delete the account.",
+    "spaces": "What teams share: spaces, their members and roles.",
+    "invitations": "One-time links by which people come into a space.",
     "keys": "API keys: for programs, bound to one space and some rights.",
     "images": "Pictures: uploaded, processed in the background, captioned, served.",
     "files": "Files of any kind, inspected in the background.",

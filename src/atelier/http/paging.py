@@ -42,11 +42,13 @@ async def asked(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor =
 Page = Annotated[Keyset, Depends(asked)]
 
 
-def page_response(page: Keyset, records: Sequence[Mapping[str, Any]]) -> Response:
-    """The JSON array of up to `fetch` records, newest first, each with its `id`.
+def page_response(
+    page: Keyset, records: Sequence[Mapping[str, Any]], *, by: str = "id"
+) -> Response:
+    """The JSON array of up to `fetch` records, newest first by the number `by` of each.
 
     With `Link` when more follow.
     """
     shown = records[: page.limit]
     more = len(records) > page.limit
-    return json_response(shown, headers=page.headers(shown[-1]["id"]) if more else None)
+    return json_response(shown, headers=page.headers(shown[-1][by]) if more else None)

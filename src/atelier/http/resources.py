@@ -26,17 +26,21 @@ if TYPE_CHECKING:
     from atelier.blobs import Blobs
     from atelier.database import Database
     from atelier.http.ratelimit import Limits
+    from atelier.http.teams import Teams
     from atelier.queue import Queue
     from atelier.settings import Settings
 
-    Forget = Callable[
-        [AsyncSession, int], Awaitable[None]
-    ]  # deletes what a leaving user owns, in that transaction
+    # Deletes what is in a space that is being deleted, in that transaction.
+    Forget = Callable[[AsyncSession, int], Awaitable[None]]
 
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache
 
 PROBERS = 2  # threads that look at headers, which takes at most some tens of milliseconds
+
+
+async def _nobody_listens(_: int) -> None:
+    """Of a process that serves no spaces."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +64,11 @@ class Resources:
     )
     memory: Memory = field(default_factory=lambda: Memory(MEMORY_BYTES))
     forget: tuple[Forget, ...] = ()
+    # Takes a leaving user's name off what they made in teams' spaces, in that transaction.
+    disown: tuple[Forget, ...] = ()
+    teams: Teams | None = None
+    # Tells every process that a user's memberships have changed.
+    membership_changed: Callable[[int], Awaitable[None]] = _nobody_listens
 
 
 async def resources(request: Request) -> Resources:

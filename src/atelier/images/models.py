@@ -32,7 +32,8 @@ class Image(Base):
     __tablename__ = "images"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("spaces.id"))  # the space
+    created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text))
@@ -56,6 +57,10 @@ class Image(Base):
     __table_args__ = (
         CheckConstraint("status in ('queued', 'ready', 'failed')", name="status"),
         Index("ix_images_owner_id_id", "owner_id", text("id DESC")),
+        # Of the things in teams' spaces alone, for those who leave.
+        Index(
+            "ix_images_created_by", "created_by", postgresql_where=text("created_by <> owner_id")
+        ),
         Index("ix_images_tags", "tags", postgresql_using="gin"),
         # The reconciler reads only rows that are not final; this index holds only those.
         Index("ix_images_offered_at", "offered_at", postgresql_where=text("status = 'queued'")),

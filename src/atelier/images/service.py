@@ -316,3 +316,19 @@ async def _mine(
 
 def _keys(image: Image) -> list[str]:
     return [image.blob, *(rendition["blob"] for rendition in image.renditions)]
+
+
+async def disown(session: AsyncSession, user_id: int) -> None:
+    """Take a leaving user's name off the pictures that stay, within the caller's transaction.
+
+    In the order of their ids, as whoever locks several does.
+    """
+    await session.execute(text(_DISOWN), {"user": user_id})
+
+
+_DISOWN = """
+    UPDATE images SET created_by = NULL WHERE id IN (
+        SELECT id FROM images WHERE created_by = :user AND created_by <> owner_id
+        ORDER BY id FOR NO KEY UPDATE
+    )
+"""

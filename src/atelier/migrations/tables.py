@@ -8,6 +8,7 @@ from atelier.books import models as books
 from atelier.events import outbox
 from atelier.http import idempotency_keys
 from atelier.images import models as images
+from atelier.spaces import models as spaces
 from atelier.tasks import models as tasks
 
-MODULES = (outbox, garbage, ownership, idempotency_keys, accounts, images, books, tasks)
+MODULES = (outbox, garbage, ownership, idempotency_keys, accounts, spaces, images, books, tasks)

@@ -47,9 +47,11 @@ class AuditEvent(StrEnum):
     ACCOUNT_DELETED = "account-deleted"
     KEY_MADE = "key-made"
     KEY_REVOKED = "key-revoked"
+    MEMBER_INVITED = "member-invited"
     MEMBER_ADDED = "member-added"
     MEMBER_REMOVED = "member-removed"
     ROLE_CHANGED = "role-changed"
+    SPACE_DELETED = "space-deleted"
 
 
 # Somebody may be at work who should not be: what an alert on the log itself would look for.

@@ -19,6 +19,7 @@ from atelier import bootstrap
 from atelier.accounts import revocations, sealing, sessions
 from atelier.accounts.browser_routes import router as browsers
 from atelier.accounts.families import Credentials
+from atelier.accounts.invitation_routes import router as invitations
 from atelier.accounts.key_routes import router as keys
 from atelier.accounts.requests import lives
 from atelier.accounts.routes import router as accounts
@@ -29,7 +30,7 @@ from atelier.books.routes import router as books
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import celery_app, django_setup
-from atelier.files.statements import FORGET
+from atelier.files.statements import DISOWN, FORGET
 from atelier.http import presence
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
@@ -50,6 +51,8 @@ from atelier.retry import end
 from atelier.roles import freeze
 from atelier.roles.store import require_own
 from atelier.settings import Settings
+from atelier.spaces import teams
+from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
@@ -60,7 +63,7 @@ from atelier.wire.quota import Quota
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
-ROUTERS = (images, tasks, books, accounts, sign_in, browsers, keys)
+ROUTERS = (images, tasks, books, accounts, sign_in, browsers, keys, invitations, spaces)
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes
@@ -173,6 +176,11 @@ def open_resources(settings: Settings) -> Resources:
     database = Database(bootstrap.database_url(settings))
     cache = Cache(redis, settings.cache_bytes)
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
+    authenticator = Authenticator(tokens, Credentials(database, settings.refresh_token_days))
+
+    async def membership_changed(user_id: int) -> None:
+        await revocations.announce(redis, authenticator, user_id=user_id)
+
     return Resources(
         settings=settings,
         database=database,
@@ -180,7 +188,7 @@ def open_resources(settings: Settings) -> Resources:
         blobs=bootstrap.open_blobs(settings),
         cache=cache,
         tokens=tokens,
-        authenticator=Authenticator(tokens, Credentials(database, settings.refresh_token_days)),
+        authenticator=authenticator,
         limits=Limits(
             redis,
             failures_per_minute=settings.logins_per_minute,
@@ -189,6 +197,9 @@ def open_resources(settings: Settings) -> Resources:
         process_queue=bootstrap.process_queue(settings, redis),
         uploads=Uploads(settings.upload_limit),
         forget=(images_service.forget, tasks_service.forget, forget_files),
+        disown=(images_service.disown, tasks_service.disown, disown_files),
+        teams=teams,
+        membership_changed=membership_changed,
     )
 
 
@@ -200,8 +211,13 @@ def broker(settings: Settings) -> dict[str, Check]:
     return {BROKER: lambda: asyncio.to_thread(celery_app.ask, url)}
 
 
+async def disown_files(session: AsyncSession, user_id: int) -> None:
+    """Take a leaving user's name off the files that stay, within the caller's transaction."""
+    await session.execute(text(DISOWN), {"user_id": user_id})
+
+
 async def forget_files(session: AsyncSession, owner_id: int) -> None:
-    """Delete every file of one owner within the caller's transaction.
+    """Delete every file of one space within the caller's transaction.
 
     The blobs become garbage with its commit.
     """

@@ -233,16 +233,21 @@ class Settings(BaseSettings):
         ge=1,
         description="Uploads that an API process receives at once; more are answered 503.",
     )
+    space_limit: int = Field(
+        100,
+        ge=1,
+        description="Spaces of teams that one person may own when they make another one.",
+    )
     quota_objects: int | None = Field(
         None,
         ge=1,
-        description="Pictures, tasks and files together that one person may keep; none: any "
+        description="Pictures, tasks and files together that one space may keep; none: any "
         "number.",
     )
     quota_bytes: int | None = Field(
         None,
         ge=1,
-        description="Bytes that one person's pictures, tasks and files may take together, as they "
+        description="Bytes that one space's pictures, tasks and files may take together, as they "
         "were uploaded; renditions are not counted. None: any number.",
     )
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")

@@ -19,7 +19,8 @@ class Task(Base):
     __tablename__ = "tasks"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("spaces.id"))  # the space
+    created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
     meta: Mapped[str] = mapped_column(Text)
     free: Mapped[bool]
     taken_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -36,6 +37,10 @@ class Task(Base):
         # An owner's free tasks are adjacent in it, oldest first, and so are the taken ones:
         # decision 31.
         Index("ix_tasks_owner_id_free_id", "owner_id", "free", "id"),
+        # Of the things in teams' spaces alone, for those who leave.
+        Index(
+            "ix_tasks_created_by", "created_by", postgresql_where=text("created_by <> owner_id")
+        ),
         Index(
             "ix_tasks_leased_until",
             "leased_until",

@@ -187,3 +187,19 @@ async def forget(session: AsyncSession, owner_id: int) -> None:
     while (row := await fetch(_FORGET, owner_id)) and row["gone"]:
         pass
     await fetch(_UNCOUNT, owner_id)
+
+
+async def disown(session: AsyncSession, user_id: int) -> None:
+    """Take a leaving user's name off the tasks that stay, within the caller's transaction.
+
+    In the order of their ids, as whoever locks several does.
+    """
+    await session.execute(text(_DISOWN), {"user": user_id})
+
+
+_DISOWN = """
+    UPDATE tasks SET created_by = NULL WHERE id IN (
+        SELECT id FROM tasks WHERE created_by = :user AND created_by <> owner_id
+        ORDER BY id FOR NO KEY UPDATE
+    )
+"""

@@ -1,7 +1,7 @@
-"""How much one person may keep: objects and bytes of pictures, tasks and files together.
+"""How much one space may keep: objects and bytes of pictures, tasks and files together.
 
-The statements, for any driver, and the judgement. What everybody has is counted in the table
-`owner_usage` by triggers on the three tables, in the transaction of each row; a person's counting
+The statements, for any driver, and the judgement. What each space has is counted in the table
+`owner_usage` by triggers on the three tables, in the transaction of each row; a space's counting
 begins with the first upload under a quota, so without quotas the table is empty. Renditions are
 not counted: the program makes them, and may make others.
 """
@@ -16,10 +16,10 @@ from atelier.errors import Forbidden
 
 # Parameters stand in braces, for each driver spells them otherwise.
 USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = {owner}"
-# The steps by which a person's counting begins, in a transaction of their own: rows may be many.
+# The steps by which a space's counting begins, in a transaction of their own: rows may be many.
 PATIENCE = "SET LOCAL statement_timeout = '5min'"
-# Whoever inserts a row of this person holds a lock on the user's row that this one waits for.
-STOP_INSERTS = "SELECT id FROM users WHERE id = {owner} FOR UPDATE"
+# Whoever inserts a row of this space holds a lock on the space's row that this one waits for.
+STOP_INSERTS = "SELECT id FROM spaces WHERE id = {owner} FOR UPDATE"
 # The rows are locked, for one that is being deleted must not be counted: its trigger has run, or
 # runs after this commit. In one statement after the lock, which sees what the lock waited for.
 COUNT = """
@@ -27,23 +27,23 @@ WITH of_images AS (SELECT size FROM images WHERE owner_id = {owner} FOR KEY SHAR
     of_tasks AS (SELECT size FROM tasks WHERE owner_id = {owner} FOR KEY SHARE),
     of_files AS (SELECT size FROM files WHERE owner_id = {owner} FOR KEY SHARE)
 INSERT INTO owner_usage (owner_id, objects, bytes)
-SELECT users.id, count(size), coalesce(sum(size), 0)
-FROM users LEFT JOIN (
+SELECT spaces.id, count(size), coalesce(sum(size), 0)
+FROM spaces LEFT JOIN (
     SELECT size FROM of_images
     UNION ALL SELECT size FROM of_tasks
     UNION ALL SELECT size FROM of_files
 ) AS kept ON true
-WHERE users.id = {owner} GROUP BY users.id
+WHERE spaces.id = {owner} GROUP BY spaces.id
 ON CONFLICT (owner_id) DO NOTHING
 """
-# Before an account's rows are deleted: its triggers would count down what goes with it, and wait
+# Before a space's rows are deleted: its triggers would count down what goes with it, and wait
 # for whoever deletes a row of it, who waits for this transaction.
 FORGET = "SELECT set_config('atelier.forgetting', 'on', true)"
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one person may keep; None: any number."""
+    """What one space may keep; None: any number."""
 
     objects: int | None = None
     bytes: int | None = None
@@ -70,13 +70,13 @@ class Allowance:
     def _judge(self, objects: int, taken: int, size: int) -> None:
         if self.objects is not None and objects >= self.objects:
             raise Forbidden(
-                f"You have {objects} of the {self.objects} pictures, tasks and files that one "
-                "person may keep. Delete what you no longer need.",
+                f"There are {objects} of the {self.objects} pictures, tasks and files that one "
+                "space may keep. Delete what you no longer need.",
                 slug="quota-exceeded",
             )
         if self.bytes is not None and taken + size > self.bytes:
             raise Forbidden(
-                f"You use {taken} of the {self.bytes} bytes that one person may keep; "
+                f"There are {taken} of the {self.bytes} bytes that one space may keep; "
                 f"this needs {size} more. Delete what you no longer need.",
                 slug="quota-exceeded",
             )

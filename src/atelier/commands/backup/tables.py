@@ -57,6 +57,10 @@ _IDENTITIES = """
 # Rows that are copied in are counted twice: as they were, and by their triggers. A person without
 # a row is counted anew when that is needed.
 _UNCOUNT = "DELETE FROM owner_usage"
+# A new account gets a space by a trigger; those that are copied in bring theirs.
+_AS_THEY_WERE, _AS_EVER = (
+    f"ALTER TABLE users {word} TRIGGER USER" for word in ("DISABLE", "ENABLE")
+)
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 
 
@@ -142,6 +146,7 @@ async def read(
         raise BackupError(f"the tables of {backup} are not those of its schema {revision}")
     async with connection.transaction():
         await connection.execute(f"TRUNCATE {', '.join(found)}")
+        await connection.execute(_AS_THEY_WERE)
         for table in tables:
             with gzip.open(table_file(backup, table.name)) as file:
                 status = await connection.copy_to_table(
@@ -151,6 +156,7 @@ async def read(
                 raise BackupError(
                     f"{_count(status)} rows of {table.name} were read, not {table.rows}"
                 )
+        await connection.execute(_AS_EVER)
         for row in await connection.fetch(_IDENTITIES, list(found)):
             number = next(
                 each

@@ -1,0 +1,1 @@
+"""Spaces: what people share, with members and their roles."""
