@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atelier.images.models import Image
+from atelier.images.records import CREATED_BY
 
 CREATED = "image.created"
 UPDATED = "image.updated"
@@ -18,11 +19,27 @@ def subject(image_id: int) -> str:
     return f"images/{image_id}"
 
 
+# What `state` says, of a row of images in SQL; a test compares the two.
+STATE = f"""
+    jsonb_build_object(
+        'id', id, 'owner_id', owner_id, 'space_id', owner_id, 'created_by', {CREATED_BY},
+        'title', title, 'description', description, 'tags', to_jsonb(tags),
+        'format', format, 'width', width, 'height', height, 'size', size, 'sha256', sha256,
+        'status', status, 'version', version, 'error', error,
+        'renditions', (
+            SELECT coalesce(jsonb_agg(r - 'blob'), '[]') FROM jsonb_array_elements(renditions) AS r
+        )
+    )
+"""
+
+
 def state(image: Image) -> dict[str, Any]:
     """The facts about a picture that a subscriber may want without asking back."""
     return {
         "id": image.id,
         "owner_id": image.owner_id,
+        "space_id": image.owner_id,
+        "created_by": image.created_by,
         "title": image.title,
         "description": image.description,
         "tags": image.tags,

@@ -45,9 +45,13 @@ class Failure(BaseModel):
 
 
 class ImageRecord(BaseModel):
-    """A picture as seen by its owner."""
+    """A picture as all see it who may."""
 
     id: int = Field(examples=[42])
+    space_id: int = Field(description="The space that it belongs to.", examples=[7])
+    created_by: int | None = Field(
+        None, description="The user who uploaded it; null once they have left.", examples=[7]
+    )
     title: str = Field(examples=["Crossing"])
     description: str = Field(examples=["С начала фазы запрещающего сигнала прошло: 7 секунд"])
     tags: list[str] = Field(examples=[["traffic", "night"]])

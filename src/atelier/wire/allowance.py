@@ -20,8 +20,8 @@ SLUG = "quota-exceeded"
 USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = {owner}"
 # The steps by which a person's counting begins, in a transaction of their own: rows may be many.
 PATIENCE = "SET LOCAL statement_timeout = '5min'"
-# Whoever inserts a row of this person holds a lock on the user's row that this one waits for.
-STOP_INSERTS = "SELECT id FROM users WHERE id = {owner} FOR UPDATE"
+# Whoever inserts a row into this space holds a lock on the space's row that this one waits for.
+STOP_INSERTS = "SELECT id FROM spaces WHERE id = {owner} FOR UPDATE"
 # The rows are locked, for one that is being deleted must not be counted: its trigger has run, or
 # runs after this commit. In one statement after the lock, which sees what the lock waited for.
 COUNT = """
@@ -29,13 +29,13 @@ WITH of_images AS (SELECT size FROM images WHERE owner_id = {owner} FOR KEY SHAR
     of_tasks AS (SELECT size FROM tasks WHERE owner_id = {owner} FOR KEY SHARE),
     of_files AS (SELECT size FROM files WHERE owner_id = {owner} FOR KEY SHARE)
 INSERT INTO owner_usage (owner_id, objects, bytes)
-SELECT users.id, count(size), coalesce(sum(size), 0)
-FROM users LEFT JOIN (
+SELECT spaces.id, count(size), coalesce(sum(size), 0)
+FROM spaces LEFT JOIN (
     SELECT size FROM of_images
     UNION ALL SELECT size FROM of_tasks
     UNION ALL SELECT size FROM of_files
 ) AS kept ON true
-WHERE users.id = {owner} GROUP BY users.id
+WHERE spaces.id = {owner} GROUP BY spaces.id
 ON CONFLICT (owner_id) DO NOTHING
 """
 # Before an account's rows are deleted: its triggers would count down what goes with it, and wait
