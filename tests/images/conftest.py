@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,27 @@ async def new_team(resources: Resources, **members: Person) -> Team:
 
 
 @pytest.fixture
+def resources(application: FastAPI) -> Resources:
+    """Those of the application."""
+    found: Resources = application.state.resources
+    return found
+
+
+@pytest.fixture
+async def carl(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
+    """A third user."""
+    person = await Person(app).sign_in()
+    yield person
+    await person.client.aclose()
+
+
+@pytest.fixture
+async def team(resources: Resources, ada: Person) -> Team:
+    """A team that ada owns."""
+    return await new_team(resources, owner=ada)
+
+
+@pytest.fixture
 async def workers(settings: Settings) -> AsyncIterator[None]:
     """The image processor and the archiver at work."""
     stop = asyncio.Event()
@@ -160,3 +182,14 @@ async def workers(settings: Settings) -> AsyncIterator[None]:
     yield
     stop.set()
     await asyncio.gather(*tasks)
+
+
+async def newest_event(resources: Resources, image_id: int) -> dict[str, Any]:
+    """The data of the last event of a picture."""
+    row = await resources.database.fetchrow(
+        "SELECT data::text FROM outbox WHERE subject = $1 ORDER BY id DESC LIMIT 1",
+        f"images/{image_id}",
+    )
+    assert row is not None
+    data: dict[str, Any] = json.loads(row["data"])
+    return data

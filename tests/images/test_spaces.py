@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
-from tests.images.conftest import PHOTOS, Person, Team, new_team
+from tests.images.conftest import PHOTOS, Person, Team, newest_event
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from fastapi import FastAPI
 
     from atelier.http.resources import Resources
 
@@ -27,27 +24,6 @@ WRITES: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/retry", None),
     ("DELETE", "", None),
 )
-
-
-@pytest.fixture
-def resources(application: FastAPI) -> Resources:
-    """Those of the application."""
-    found: Resources = application.state.resources
-    return found
-
-
-@pytest.fixture
-async def carl(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
-    """A third user."""
-    person = await Person(app).sign_in()
-    yield person
-    await person.client.aclose()
-
-
-@pytest.fixture
-async def team(resources: Resources, ada: Person) -> Team:
-    """A team that ada owns."""
-    return await new_team(resources, owner=ada)
 
 
 def said(answer: httpx2.Response) -> tuple[int, dict[str, str], bytes]:
@@ -227,14 +203,3 @@ async def test_who_made_an_old_picture_is_known_in_ones_own_space(
         assert (await ada.client.get(record["url"] + "/info")).json() == changed.json()
         event = await newest_event(resources, record["id"])
         assert (event["created_by"], event["space_id"]) == (maker, record["space_id"])
-
-
-async def newest_event(resources: Resources, image_id: int) -> dict[str, Any]:
-    """The data of the last event of a picture."""
-    row = await resources.database.fetchrow(
-        "SELECT data::text FROM outbox WHERE subject = $1 ORDER BY id DESC LIMIT 1",
-        f"images/{image_id}",
-    )
-    assert row is not None
-    data: dict[str, Any] = json.loads(row["data"])
-    return data

@@ -1,7 +1,7 @@
-"""How much one person may keep: objects and bytes of pictures, tasks and files together.
+"""How much one space may keep: objects and bytes of pictures, tasks and files together.
 
-The statements, for any driver, and the judgement. What everybody has is counted in the table
-`owner_usage` by triggers on the three tables, in the transaction of each row; a person's counting
+The statements, for any driver, and the judgement. What every space has is counted in the table
+`owner_usage` by triggers on the three tables, in the transaction of each row; a space's counting
 begins with the first upload under a quota, so without quotas the table is empty. Renditions are
 not counted: the program makes them, and may make others.
 """
@@ -18,7 +18,7 @@ SLUG = "quota-exceeded"
 
 # Parameters stand in braces, for each driver spells them otherwise.
 USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = {owner}"
-# The steps by which a person's counting begins, in a transaction of their own: rows may be many.
+# The steps by which a space's counting begins, in a transaction of their own: rows may be many.
 PATIENCE = "SET LOCAL statement_timeout = '5min'"
 # Whoever inserts a row into this space holds a lock on the space's row that this one waits for.
 STOP_INSERTS = "SELECT id FROM spaces WHERE id = {owner} FOR UPDATE"
@@ -38,6 +38,11 @@ FROM spaces LEFT JOIN (
 WHERE spaces.id = {owner} GROUP BY spaces.id
 ON CONFLICT (owner_id) DO NOTHING
 """
+# The first steps of a move: nobody begins to count one of these spaces, or deletes it, meanwhile.
+HOLD = "SELECT id FROM spaces WHERE id = ANY({spaces}) ORDER BY id FOR KEY SHARE"
+# When the rows that move are locked: in one order, so that moves between the same spaces do not
+# wait for each other in a circle.
+TURN = "SELECT FROM owner_usage WHERE owner_id = ANY({spaces}) ORDER BY owner_id FOR UPDATE"
 # Before an account's rows are deleted: its triggers would count down what goes with it, and wait
 # for whoever deletes a row of it, who waits for this transaction.
 FORGET = "SELECT set_config('atelier.forgetting', 'on', true)"
@@ -45,7 +50,7 @@ FORGET = "SELECT set_config('atelier.forgetting', 'on', true)"
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one person may keep; None: any number."""
+    """What one space may keep; None: any number."""
 
     objects: int | None = None
     bytes: int | None = None
@@ -62,23 +67,23 @@ class Allowance:
         """
         self._judge(int(used["objects"]), int(used["bytes"]), size)
 
-    def confirm(self, used: Mapping[str, Any], size: int) -> None:
-        """Judge `used` with the new object in it: the exact check, in the object's transaction.
+    def confirm(self, used: Mapping[str, Any], size: int, number: int = 1) -> None:
+        """Judge `used` with `number` new objects of `size` bytes in it.
 
-        Raises Forbidden, `quota-exceeded`.
+        The exact check, in the transaction of the objects. Raises Forbidden, `quota-exceeded`.
         """
-        self._judge(int(used["objects"]) - 1, int(used["bytes"]) - size, size)
+        self._judge(int(used["objects"]) - number, int(used["bytes"]) - size, size, number)
 
-    def _judge(self, objects: int, taken: int, size: int) -> None:
-        if self.objects is not None and objects >= self.objects:
+    def _judge(self, objects: int, taken: int, size: int, number: int = 1) -> None:
+        if self.objects is not None and objects + number > self.objects:
             raise Forbidden(
                 f"You have {objects} of the {self.objects} pictures, tasks and files that one "
-                "person may keep. Delete what you no longer need.",
+                "space may keep. Delete what you no longer need.",
                 slug=SLUG,
             )
         if self.bytes is not None and taken + size > self.bytes:
             raise Forbidden(
-                f"You use {taken} of the {self.bytes} bytes that one person may keep; "
+                f"You use {taken} of the {self.bytes} bytes that one space may keep; "
                 f"this needs {size} more. Delete what you no longer need.",
                 slug=SLUG,
             )
