@@ -34,7 +34,7 @@ _MOVE = text(f"""
         WHERE id = ANY(:ids) RETURNING *
     )
     {outbox.INSERT_TRACED}
-    SELECT '{events.UPDATED}', 'images/' || id, sequence, {events.STATE}, :traceparent
+    SELECT '{events.UPDATED}', 'images/' || id, sequence, {events.state_of_row()}, :traceparent
     FROM moved ORDER BY id
 """)
 

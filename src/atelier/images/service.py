@@ -43,7 +43,7 @@ _FORGET = f"""
         DELETE FROM images WHERE owner_id = :owner RETURNING *
     ), announced AS (
         {outbox.INSERT}
-        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.STATE} FROM gone
+        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.state_of_row()} FROM gone
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT blob, clock_timestamp(), false FROM gone

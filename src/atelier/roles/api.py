@@ -51,6 +51,7 @@ from atelier.retry import end
 from atelier.roles import freeze
 from atelier.roles.store import require_own
 from atelier.settings import Settings
+from atelier.spaces import models as _spaces  # noqa: F401 - the table that images refer to
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
