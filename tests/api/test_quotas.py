@@ -159,7 +159,8 @@ async def test_a_full_quota_refuses_before_the_body_is_read(
     assert (await send(client, bob, "file")).status_code == 201
     kind = "application/json" if way == "base64" else "multipart/form-data; boundary=b"
     head = (
-        f"POST {WAYS[way][0]} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bob.token}\r\n"
+        f"POST {WAYS[way][0]} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {bob.token}\r\n"
         f"Content-Type: {kind}\r\nContent-Length: {40 * 1024 * 1024}\r\n"
         "Connection: close\r\n\r\n"
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 
+from atelier.accounts import revocations
 from atelier.roles import api, archiver, processor
 from atelier.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, eventually
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from redis.asyncio import Redis
+
+    from atelier.http.resources import Resources
 
 PHOTOS = Path(__file__).parents[1] / "photos"
 PASSWORD = "correct horse battery"
@@ -77,9 +81,12 @@ class Person:
     ) -> dict[str, Any]:
         """Upload a photograph; the answer."""
         content = form.pop("content", None) or (PHOTOS / photo).read_bytes()
-        headers = form.pop("headers", None)
+        headers, space = form.pop("headers", None), form.pop("space", None)
+        params = {} if space is None else {"space": space}
         files = {"file": (form.pop("filename", photo), content, "image/jpeg")}
-        answer = await self.client.post("/api/images", files=files, data=form, headers=headers)
+        answer = await self.client.post(
+            "/api/images", files=files, data=form, headers=headers, params=params
+        )
         assert answer.status_code == expect, answer.text
         body: dict[str, Any] = answer.json()
         return body
@@ -110,6 +117,63 @@ async def bob(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
     await person.client.aclose()
 
 
+class Team:
+    """A space of several people, and who is in it."""
+
+    def __init__(self, resources: Resources, space_id: int) -> None:
+        self.resources, self.id = resources, space_id
+
+    async def join(self, person: Person, role: str) -> None:
+        """Give a person this role."""
+        await self._tell(
+            person,
+            "INSERT INTO members VALUES ($1, $2, $3, now()) "
+            "ON CONFLICT (space_id, user_id) DO UPDATE SET role = excluded.role",
+            role,
+        )
+
+    async def leave(self, person: Person) -> None:
+        """Take a person's role away."""
+        await self._tell(person, "DELETE FROM members WHERE space_id = $1 AND user_id = $2")
+
+    async def _tell(self, person: Person, statement: str, *values: str) -> None:
+        redis, authenticator = self.resources.redis, self.resources.authenticator
+        await self.resources.database.fetch(statement, self.id, person.id, *values)
+        await revocations.announce(redis, authenticator, user_id=person.id)
+
+
+async def new_team(resources: Resources, **members: Person) -> Team:
+    """A team; `members` are named by their roles."""
+    made = await resources.database.fetch(
+        "INSERT INTO spaces (name, created_at) VALUES ('Team', now()) RETURNING id"
+    )
+    team = Team(resources, made[0]["id"])
+    for role, person in members.items():
+        await team.join(person, role)
+    return team
+
+
+@pytest.fixture
+def resources(application: FastAPI) -> Resources:
+    """Those of the application."""
+    found: Resources = application.state.resources
+    return found
+
+
+@pytest.fixture
+async def carl(app: httpx2.ASGITransport) -> AsyncIterator[Person]:
+    """A third user."""
+    person = await Person(app).sign_in()
+    yield person
+    await person.client.aclose()
+
+
+@pytest.fixture
+async def team(resources: Resources, ada: Person) -> Team:
+    """A team that ada owns."""
+    return await new_team(resources, owner=ada)
+
+
 @pytest.fixture
 async def workers(settings: Settings) -> AsyncIterator[None]:
     """The image processor and the archiver at work."""
@@ -118,3 +182,14 @@ async def workers(settings: Settings) -> AsyncIterator[None]:
     yield
     stop.set()
     await asyncio.gather(*tasks)
+
+
+async def newest_event(resources: Resources, image_id: int) -> dict[str, Any]:
+    """The data of the last event of a picture."""
+    row = await resources.database.fetchrow(
+        "SELECT data::text FROM outbox WHERE subject = $1 ORDER BY id DESC LIMIT 1",
+        f"images/{image_id}",
+    )
+    assert row is not None
+    data: dict[str, Any] = json.loads(row["data"])
+    return data

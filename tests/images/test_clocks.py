@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from atelier.accounts import service as accounts
+from atelier.accounts import sessions as accounts
 from atelier.events.messages import utcnow
 from atelier.images import service as images
 from atelier.tasks import service as tasks

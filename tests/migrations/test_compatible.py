@@ -214,6 +214,7 @@ def test_files_are_counted_in_whichever_order_their_table_came(
         assert sorted(connection.execute(triggers).fetchall()) == [
             ("count_gone",),
             ("count_made",),
+            ("count_moved",),
         ]
 
 

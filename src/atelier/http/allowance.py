@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal
 from atelier.database import Database
 from atelier.settings import Settings
 from atelier.wire import allowance as law
@@ -31,16 +30,17 @@ _OWN_USAGE, _STOP_INSERTS, _COUNT = (
     text(statement.format(**_OWNER)) for statement in (law.USAGE, law.STOP_INSERTS, law.COUNT)
 )
 _PATIENCE = text(law.PATIENCE)
+_HOLD, _TURN = (text(statement.format(spaces=":spaces")) for statement in (law.HOLD, law.TURN))
 _FORGET = text(law.FORGET)
 
 
 def allowance_of(settings: Settings) -> Allowance:
-    """What each person may keep."""
+    """What each space may keep."""
     return Allowance(settings.quota_objects, settings.quota_bytes)
 
 
-async def refuse_early(request: Request, resources: Resources, user: Principal) -> None:
-    """Refuse an upload that does not fit whatever its body holds, before the body is read.
+async def refuse_early(request: Request, resources: Resources, space_id: int) -> None:
+    """Refuse an upload that does not fit into a space, before its body is read.
 
     One with an Idempotency-Key is read: it may be a repeated one, to be answered as before.
     Raises Forbidden.
@@ -50,7 +50,13 @@ async def refuse_early(request: Request, resources: Resources, user: Principal) 
         return
     length = int(request.headers.get("content-length", "0"))
     least = max(1, int((length - OVERHEAD_BYTES) * PICTURE_SHARE))
-    await require_room(resources.database, allowance, user.user_id, least)
+    await require_room(resources.database, allowance, space_id, least)
+
+
+async def begin(database: Database, allowance: Allowance, space_id: int) -> None:
+    """Have a space counted before a transaction moves things into it."""
+    if allowance.is_limited and not await database.fetchrow(_USAGE, space_id):
+        await _count(database, space_id)
 
 
 async def require_room(database: Database, allowance: Allowance, owner_id: int, size: int) -> None:
@@ -64,17 +70,32 @@ async def require_room(database: Database, allowance: Allowance, owner_id: int, 
             allowance.require_room(used, size)
 
 
-async def confirm(session: AsyncSession, allowance: Allowance, owner_id: int, size: int) -> None:
-    """Judge whether the object that this transaction has made fits; await it before the commit.
+async def hold(session: AsyncSession, space_ids: Collection[int]) -> set[int]:
+    """Keep spaces from being deleted or counted anew until the commit; those that there are.
 
-    Transactions of one owner take turns from their new row on, so none takes another's place.
-    Raises Forbidden.
+    Whoever moves things holds both ends, and awaits this before the rows are locked.
+    """
+    return set(await session.scalars(_HOLD, {"spaces": list(space_ids)}))
+
+
+async def take_turn(session: AsyncSession, space_ids: Collection[int]) -> None:
+    """Wait for others who change what is counted of these spaces: before the rows are moved."""
+    await session.execute(_TURN, {"spaces": list(space_ids)})
+
+
+async def confirm(
+    session: AsyncSession, allowance: Allowance, owner_id: int, size: int, number: int = 1
+) -> None:
+    """Judge whether what this transaction has made or moved fits; await it before the commit.
+
+    That is `number` objects of `size` bytes together. Transactions of one space take turns from
+    their new row on, so none takes another's place. Raises Forbidden.
     """
     if not allowance.is_limited:
         return
     used = (await session.execute(_OWN_USAGE, {"owner": owner_id})).mappings().first()
     if used is not None:
-        allowance.confirm(dict(used), size)
+        allowance.confirm(dict(used), size, number)
 
 
 async def forget(session: AsyncSession, _: int) -> None:

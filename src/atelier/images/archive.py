@@ -16,7 +16,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.events import outbox
 from atelier.events.messages import Outcome, RejectImage, StoreImage, utcnow
-from atelier.images import events
+from atelier.images import events, makers
 from atelier.images.models import FAILED, QUEUED, READY, Image
 from atelier.images.records import cache_key
 from atelier.imaging.recipe import Rendition
@@ -104,7 +104,9 @@ async def _lock(session: AsyncSession, outcomes: Sequence[Outcome]) -> dict[int,
     rows = await session.scalars(
         select(Image).where(Image.id.in_(ids)).order_by(Image.id).with_for_update()
     )
-    return {image.id: image for image in rows}
+    images = {image.id: image for image in rows}
+    await makers.fill_in(session, images.values())
+    return images
 
 
 async def _apply(

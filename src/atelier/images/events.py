@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from atelier.images import records
 from atelier.images.models import Image
 
 CREATED = "image.created"
@@ -23,6 +24,8 @@ def state(image: Image) -> dict[str, Any]:
     return {
         "id": image.id,
         "owner_id": image.owner_id,
+        "space_id": image.owner_id,
+        "created_by": image.created_by,
         "title": image.title,
         "description": image.description,
         "tags": image.tags,
@@ -38,3 +41,20 @@ def state(image: Image) -> dict[str, Any]:
             {key: value for key, value in r.items() if key != "blob"} for r in image.renditions
         ],
     }
+
+
+def state_of_row() -> str:
+    """The same as `state`, of a row of images in SQL; a test compares the two."""
+    return f"""
+        jsonb_build_object(
+            'id', id, 'owner_id', owner_id, 'space_id', owner_id,
+            'created_by', {records.CREATED_BY},
+            'title', title, 'description', description, 'tags', to_jsonb(tags),
+            'format', format, 'width', width, 'height', height, 'size', size, 'sha256', sha256,
+            'status', status, 'version', version, 'error', error,
+            'renditions', (
+                SELECT coalesce(jsonb_agg(r - 'blob'), '[]')
+                FROM jsonb_array_elements(renditions) AS r
+            )
+        )
+    """

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from atelier.auth import Principal, Right, require
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.images.records import (
     COLUMNS,
+    MISSING,
     SELECT_ONE,
     Cached,
     cache_key,
@@ -35,11 +37,11 @@ class Filters:
 
 
 async def find(
-    database: Database, cache: Cache, *, owner_id: int, image_id: int, seconds: int
+    database: Database, cache: Cache, *, principal: Principal, image_id: int, seconds: int
 ) -> Cached:
-    """An image of this owner.
+    """An image that `principal` may see.
 
-    Raises NotFound for another owner's as for one that does not exist.
+    Raises NotFound for a stranger's as for one that does not exist, and NotAllowed.
     """
 
     async def load() -> bytes | None:
@@ -47,20 +49,28 @@ async def find(
         return None if row is None else encode_cached(cached(row))
 
     value = await cache.get_or_load(cache_key(image_id), load, ttl=seconds)
-    image = decode_cached(value) if value else None
-    if image is None or image.owner_id != owner_id:
-        raise NotFound("There is no such image.")
+    if not value:
+        raise NotFound(MISSING)
+    image = decode_cached(value)
+    require(principal, image.owner_id, Right.IMAGES_READ, MISSING)
     return image
 
 
 async def page(
-    database: Database, *, owner_id: int, filters: Filters, before: int | None, limit: int
+    database: Database,
+    *,
+    user_id: int,
+    space_id: int,
+    filters: Filters,
+    before: int | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Up to `limit` records of this owner, newest first, with ids below `before`.
+    """Up to `limit` records of a space, newest first, with ids below `before`.
 
-    Raises TooManyRequests and TooSlow if there is a text to search for.
+    Raises TooManyRequests and TooSlow if there is a text to search for; the searches of
+    `user_id` count together, whatever the space.
     """
-    where, values = ["owner_id = $1"], [owner_id]
+    where, values = ["owner_id = $1"], [space_id]
     for clause, value in _clauses(filters, before):
         values.append(value)
         where.append(clause.replace("?", f"${len(values)}"))
@@ -70,7 +80,7 @@ async def page(
     )
     if filters.q is None:
         return [record(row) for row in await database.fetch(query, *values)]
-    return [record(row) for row in await database.search(owner_id, query, *values)]
+    return [record(row) for row in await database.search(user_id, query, *values)]
 
 
 def _clauses(filters: Filters, before: int | None) -> list[tuple[str, Any]]:

@@ -14,10 +14,34 @@ import orjson
 from atelier.http.encoding import dumps
 from atelier.images.models import Image
 
-COLUMNS = (
-    "id, owner_id, title, description, tags, blob, format, media_type, width, height, size, "
-    "sha256, metadata, "
-    "status, error, renditions, version, sequence, received_at, updated_at"
+NAMES = [
+    "id",
+    "owner_id",
+    "created_by",
+    "title",
+    "description",
+    "tags",
+    "blob",
+    "format",
+    "media_type",
+    "width",
+    "height",
+    "size",
+    "sha256",
+    "metadata",
+    "status",
+    "error",
+    "renditions",
+    "version",
+    "sequence",
+    "received_at",
+    "updated_at",
+]
+# Who made a picture. A row from before there were teams does not say it: in a person's own space
+# it was that person. Where the row says it, nothing is looked up.
+CREATED_BY = "coalesce(created_by, (SELECT user_id FROM spaces WHERE spaces.id = owner_id))"
+COLUMNS = ", ".join(
+    f"{CREATED_BY} AS created_by" if name == "created_by" else name for name in NAMES
 )
 SELECT_ONE = f"SELECT {COLUMNS} FROM images WHERE id = any($1::bigint[])"
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png"}
@@ -27,6 +51,7 @@ FAVOURITES = (
     "original",
 )  # what `GET /api/images/{id}` serves: the first of these that exists
 HIDDEN = frozenset({"blob"})
+MISSING = "There is no such image."  # said to strangers, too
 
 
 class Picture(msgspec.Struct, frozen=True, array_like=True):
@@ -44,7 +69,10 @@ class Picture(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Cached(msgspec.Struct, frozen=True, array_like=True):
-    """The facts that a read needs: the owner, the record as ready JSON, and the files."""
+    """The facts that a read needs: the space, the record as ready JSON, and the files.
+
+    The record is the same for all who may see it. `owner_id` is the space.
+    """
 
     owner_id: int
     sequence: int
@@ -81,6 +109,8 @@ def record(row: Any) -> dict[str, Any]:
     renditions = orjson.loads(row["renditions"])
     return {
         "id": row["id"],
+        "space_id": row["owner_id"],
+        "created_by": row["created_by"],
         "title": row["title"],
         "description": row["description"],
         "tags": row["tags"],
@@ -107,9 +137,7 @@ def record(row: Any) -> dict[str, Any]:
 
 def row_of(image: Image) -> dict[str, Any]:
     """An ORM object in the form of a driver row."""
-    row = {
-        column: getattr(image, column) for column in COLUMNS.split(", ") if column != "metadata"
-    }
+    row = {name: getattr(image, name) for name in NAMES if name != "metadata"}
     return row | {
         "metadata": orjson.dumps(image.details),
         "renditions": orjson.dumps(image.renditions),

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal, Right
+from atelier.auth import Principal, Right, in_space
 from atelier.errors import Unavailable
 from atelier.http import allowance
 from atelier.http.auth import Needs
@@ -19,6 +19,7 @@ from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
+from atelier.http.spaces import Space
 from atelier.http.strict import Decimal, normal
 from atelier.http.upload import receive
 from atelier.images import jobs, pictures, queries, service, texts
@@ -74,7 +75,7 @@ async def info(request: Request, image_id: Id, user: Viewer, res: Res) -> Respon
 
     Title, description, tags, size, metadata, and its renditions once it has been processed.
     """
-    image = await _find(res, user.user_id, image_id)
+    image = await _find(res, user, image_id)
     return record_response(request, image.record, image.etag)
 
 
@@ -89,7 +90,7 @@ async def picture(request: Request, image_id: Id, user: Viewer, res: Res) -> Res
 
     The processed picture itself: captioned if it has a description, else upright.
     """
-    image = await _find(res, user.user_id, image_id)
+    image = await _find(res, user, image_id)
     return await pictures.respond(request, res, image, pictures.favourite(image))
 
 
@@ -123,15 +124,16 @@ async def rendition(
 
     A size, the picture in gray, the captioned picture, or the original as it was uploaded.
     """
-    image = await _find(res, user.user_id, image_id)
+    image = await _find(res, user, image_id)
     return await pictures.respond(request, res, image, pictures.named(image, name))
 
 
-@router.get("", response_model=list[ImageRecord], responses=responses(401, 422))
+@router.get("", response_model=list[ImageRecord], responses=responses(401, 403, 404, 422))
 async def index(
     user: Viewer,
     res: Res,
     page: Page,
+    space: Space = None,
     status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
     tag: Annotated[
         Annotated[str, normal(texts.TAG_LIMIT), Field(max_length=texts.TAG_LIMIT)] | None,
@@ -142,13 +144,17 @@ async def index(
         Query(description="Only images with this in title or description."),
     ] = None,
 ) -> Response:
-    """List my pictures.
+    """List the pictures of a space.
 
     Their records, newest first, in pages.
     """
-    filters = queries.Filters(status, tag, q)
     records = await queries.page(
-        res.database, owner_id=user.user_id, filters=filters, before=page.before, limit=page.fetch
+        res.database,
+        user_id=user.user_id,
+        space_id=in_space(user, space, Right.IMAGES_READ),
+        filters=queries.Filters(status, tag, q),
+        before=page.before,
+        limit=page.fetch,
     )
     return page_response(page, records)
 
@@ -157,21 +163,26 @@ async def index(
     "",
     status_code=201,
     response_model=ImageRecord,
-    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=FORM,
 )
-async def upload(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
-    """Upload a picture.
+async def upload(
+    request: Request, user: Editor, res: Res, space: Space = None, key: Key = None
+) -> Response:
+    """Upload a picture into a space.
 
     It is processed in the background: the record has the status `queued` until then.
     """
+    space_id = in_space(user, space, Right.IMAGES_WRITE)
     with res.uploads.admitted():
-        return await _upload(request, user, res, key)
+        return await _upload(request, user, space_id, res, key)
 
 
-async def _upload(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
+async def _upload(
+    request: Request, user: Principal, space_id: int, res: Resources, key: str | None
+) -> Response:
     crowded = await _require_room(res) > INLINE_DEPTH
-    await allowance.refuse_early(request, res, user)
+    await allowance.refuse_early(request, res, space_id)
     settings = res.settings
     async with (
         receive(request, settings, FILE_PARTS, service.WORDS) as received,
@@ -181,7 +192,7 @@ async def _upload(request: Request, user: Principal, res: Resources, key: str | 
         original = service.Original(
             received.file.content, received.file.sha256, received.file.size
         )
-        mark = fingerprint(original.sha256, words.title, words.description, words.tags)
+        mark = _fingerprint(user, space_id, original, words)
         hours = settings.idempotency_hours
         async with once(res.database, scope(user.user_id, UPLOAD), key, mark, hours=hours) as run:
             if run.replay:
@@ -194,13 +205,22 @@ async def _upload(request: Request, user: Principal, res: Resources, key: str | 
                 res.blobs,
                 settings,
                 res.probers,
-                owner_id=user.user_id,
+                space_id=space_id,
+                created_by=user.user_id,
                 original=original,
                 words=words,
                 before_commit=_keep(run),
             )
             await jobs.offer(res.process_queue, jobs.process_job(settings, image, small))
             return run.answer
+
+
+def _fingerprint(
+    user: Principal, space_id: int, original: service.Original, words: service.Words
+) -> bytes:
+    # One's own space is not in it, as it never was: a repeat is recognised across an upgrade.
+    where = [] if space_id == user.user_id else [space_id]
+    return fingerprint(original.sha256, words.title, words.description, words.tags, *where)
 
 
 @router.patch(
@@ -217,7 +237,7 @@ async def change(
     What is left out stays. A new description makes a new caption; until then the old one is
     served.
     """
-    return await _change(request, res, user.user_id, image_id, body)
+    return await _change(request, res, user, image_id, body)
 
 
 @router.put(
@@ -233,7 +253,7 @@ async def replace(
 
     A new description makes a new caption; until then the old one is served.
     """
-    return await _change(request, res, user.user_id, image_id, body)
+    return await _change(request, res, user, image_id, body)
 
 
 @router.post(
@@ -251,7 +271,7 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
     image = await service.retry(
         res.database,
         res.cache,
-        owner_id=user.user_id,
+        principal=user,
         image_id=image_id,
         expected=if_match(request),
     )
@@ -274,18 +294,18 @@ async def delete(request: Request, image_id: Id, user: Editor, res: Res) -> Resp
         res.database,
         res.blobs,
         res.cache,
-        owner_id=user.user_id,
+        principal=user,
         image_id=image_id,
         expected=if_match(request),
     )
     return Response(status_code=204)
 
 
-async def _find(res: Resources, owner_id: int, image_id: int) -> Cached:
+async def _find(res: Resources, user: Principal, image_id: int) -> Cached:
     return await queries.find(
         res.database,
         res.cache,
-        owner_id=owner_id,
+        principal=user,
         image_id=image_id,
         seconds=res.settings.cache_seconds,
     )
@@ -335,7 +355,7 @@ def _keep(run: Run) -> Any:
 async def _change(
     request: Request,
     res: Resources,
-    owner_id: int,
+    user: Principal,
     image_id: int,
     body: ImageChange | ImageReplacement,
 ) -> Response:
@@ -349,7 +369,7 @@ async def _change(
     image, again = await service.change(
         res.database,
         res.cache,
-        owner_id=owner_id,
+        principal=user,
         image_id=image_id,
         words=words,
         expected=if_match(request),

@@ -13,6 +13,8 @@ from atelier.wire.texts import LINE_LIMIT, RAW_LIMIT, raw_limit
 
 DESCRIPTION_RAW_LIMIT = raw_limit(10_000)  # the setting's own limit
 
+MOVE_LIMIT = 1000  # pictures that one request moves
+
 Status = Literal["queued", "ready", "failed"]
 
 
@@ -23,6 +25,7 @@ def _words(raw: int = RAW_LIMIT, **shown: Any) -> Any:
 
 Title = Annotated[str, _words(minLength=1, maxLength=LINE_LIMIT)]
 Description = Annotated[str, _words(DESCRIPTION_RAW_LIMIT, **{"x-limit": "description_limit"})]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Tags = Annotated[list[Annotated[str, _words(maxLength=TAG_LIMIT)]], Field(max_length=TAGS_LIMIT)]
 
 
@@ -45,9 +48,13 @@ class Failure(BaseModel):
 
 
 class ImageRecord(BaseModel):
-    """A picture as seen by its owner."""
+    """A picture as all see it who may."""
 
     id: int = Field(examples=[42])
+    space_id: int = Field(description="The space that it belongs to.", examples=[7])
+    created_by: int | None = Field(
+        None, description="The user who uploaded it; null once they have left.", examples=[7]
+    )
     title: str = Field(examples=["Crossing"])
     description: str = Field(examples=["С начала фазы запрещающего сигнала прошло: 7 секунд"])
     tags: list[str] = Field(examples=[["traffic", "night"]])
@@ -122,3 +129,23 @@ class ImageReplacement(BaseModel):
     title: Title
     description: Description
     tags: Tags
+
+
+class ImageMove(BaseModel):
+    """Which pictures go into which space."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"ids": [42, 43], "space_id": 7}]},
+    )
+
+    ids: Annotated[list[Id], Field(min_length=1, max_length=MOVE_LIMIT)]
+    space_id: Id
+
+
+class ImagesMoved(BaseModel):
+    """The pictures that are in the space now."""
+
+    ids: list[int] = Field(examples=[[42, 43]])
+    space_id: int = Field(examples=[7])

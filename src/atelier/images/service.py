@@ -17,36 +17,33 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal, Right, require
 from atelier.blobs import Blobs, garbage, new_key
 from atelier.cache import Cache
 from atelier.database import Database
-from atelier.errors import Conflict, NotFound, PreconditionFailed, Unauthenticated
+from atelier.errors import (
+    AtelierError,
+    Conflict,
+    NotFound,
+    PreconditionFailed,
+    Unauthenticated,
+)
 from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
-from atelier.images import events
+from atelier.images import events, makers
 from atelier.images.models import FAILED, QUEUED, Image
-from atelier.images.records import cache_key
+from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
 from atelier.settings import Settings
 
-# The data is that of `events.state`; a test compares the two.
 _FORGET = f"""
     WITH gone AS (
         DELETE FROM images WHERE owner_id = :owner RETURNING *
     ), announced AS (
         {outbox.INSERT}
-        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, jsonb_build_object(
-            'id', id, 'owner_id', owner_id, 'title', title, 'description', description,
-            'tags', to_jsonb(tags), 'format', format, 'width', width, 'height', height,
-            'size', size, 'sha256', sha256, 'status', status,
-            'version', version, 'error', error,
-            'renditions', (
-                SELECT coalesce(jsonb_agg(r - 'blob'), '[]')
-                FROM jsonb_array_elements(renditions) AS r
-            )
-        ) FROM gone
+        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.state_of_row()} FROM gone
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT blob, clock_timestamp(), false FROM gone
@@ -99,7 +96,8 @@ async def create(
     settings: Settings,
     probers: Executor,
     *,
-    owner_id: int,
+    space_id: int,
+    created_by: int,
     original: Original,
     words: Words,
     before_commit: Callable[[AsyncSession, Image], Awaitable[None]],
@@ -107,10 +105,10 @@ async def create(
     """Store an upload: probe it, write it to disk, then commit its row and `image.created`.
 
     Raises Unsupported if it is no picture, Invalid if it is too large and Forbidden if it is over
-    the owner's quota. The caller sends the job.
+    the quota of the space. The caller has judged the right, and sends the job.
     """
     received_at, allowed = utcnow(), allowance.allowance_of(settings)
-    await allowance.require_room(database, allowed, owner_id, original.size)
+    await allowance.require_room(database, allowed, space_id, original.size)
     limits = Limits(pixels=settings.pixel_limit)
     seen = await asyncio.get_running_loop().run_in_executor(
         probers, _probe, original.content, limits
@@ -118,21 +116,27 @@ async def create(
     key = new_key("images", f"original.{EXTENSIONS[seen.format]}")
     await garbage.intend(database, [key], INTENT)
     await blobs.put(key, original.content)
-    image = _new_image(owner_id, key, original, seen, words, received_at)
+    image = _new_image(space_id, created_by, key, original, seen, words, received_at)
     async with database.session() as session:
         session.add(image)
         try:
             await session.flush()
         except IntegrityError as error:
-            raise Unauthenticated("The account is gone.") from error
+            raise _gone(space_id, created_by) from error
         outbox.record(
             session, events.CREATED, events.subject(image.id), image.sequence, events.state(image)
         )
         await garbage.claim(session, [key])
         await before_commit(session, image)
-        await allowance.confirm(session, allowed, owner_id, original.size)
+        await allowance.confirm(session, allowed, space_id, original.size)
         await session.commit()
     return image
+
+
+def _gone(space_id: int, user_id: int) -> AtelierError:
+    """What has happened to the space since the right in it was judged."""
+    own = space_id == user_id
+    return Unauthenticated("The account is gone.") if own else NotFound("There is no such space.")
 
 
 def _probe(content: bytes | Path, limits: Limits) -> Probe:
@@ -140,10 +144,17 @@ def _probe(content: bytes | Path, limits: Limits) -> Probe:
 
 
 def _new_image(
-    owner_id: int, key: str, original: Original, seen: Probe, words: Words, received_at: datetime
+    space_id: int,
+    created_by: int,
+    key: str,
+    original: Original,
+    seen: Probe,
+    words: Words,
+    received_at: datetime,
 ) -> Image:
     return Image(
-        owner_id=owner_id,
+        owner_id=space_id,
+        created_by=created_by,
         title=words.title,
         description=words.description or "",
         tags=words.tags or [],
@@ -178,7 +189,7 @@ async def change(
     database: Database,
     cache: Cache,
     *,
-    owner_id: int,
+    principal: Principal,
     image_id: int,
     words: Words,
     expected: Callable[[str], bool],
@@ -190,7 +201,7 @@ async def change(
     PreconditionFailed.
     """
     async with database.session() as session:
-        image = await _mine(session, owner_id, image_id, expected)
+        image = await _locked(session, principal, image_id, expected)
         given = {field: value for field in WORDS if (value := getattr(words, field)) is not None}
         changed = {
             field: value for field, value in given.items() if value != getattr(image, field)
@@ -208,7 +219,7 @@ async def retry(
     database: Database,
     cache: Cache,
     *,
-    owner_id: int,
+    principal: Principal,
     image_id: int,
     expected: Callable[[str], bool],
 ) -> Image:
@@ -217,7 +228,7 @@ async def retry(
     Raises Conflict for one that has not failed.
     """
     async with database.session() as session:
-        image = await _mine(session, owner_id, image_id, expected)
+        image = await _locked(session, principal, image_id, expected)
         if image.status != FAILED:
             raise Conflict(
                 f"This image is {image.status}; only a failed one can be retried.",
@@ -238,6 +249,7 @@ async def render_anew(database: Database, cache: Cache, missing: Collection[str]
         async with database.session() as session:
             image = await session.get(Image, row["id"], with_for_update=True)
             if image is not None:
+                await makers.fill_in(session, [image])
                 await _update(session, cache, image, again=True)
         await cache.drop([cache_key(row["id"])])
     return len(found)
@@ -266,7 +278,7 @@ async def delete(
     blobs: Blobs,
     cache: Cache,
     *,
-    owner_id: int,
+    principal: Principal,
     image_id: int,
     expected: Callable[[str], bool],
 ) -> None:
@@ -275,7 +287,7 @@ async def delete(
     A kill at any point leaves nothing that is not collected later.
     """
     async with database.session() as session:
-        image = await _mine(session, owner_id, image_id, expected)
+        image = await _locked(session, principal, image_id, expected)
         keys = _keys(image)
         await garbage.discard(session, keys)
         image_sequence = image.sequence + 1
@@ -291,24 +303,32 @@ async def delete(
     )  # after a kill before this line the collector does it
 
 
-async def forget(session: AsyncSession, owner_id: int) -> None:
-    """Delete every picture of one owner within the caller's transaction.
+async def forget(session: AsyncSession, space_id: int) -> None:
+    """Delete every picture of one space within the caller's transaction.
 
     One statement for any number. The files become garbage with its commit. Cached records need no
-    fence: only their owner could ask for them.
+    fence: only its members could ask for them, and their roles end with the space.
     """
     await session.execute(text("SET LOCAL statement_timeout = 0"))
-    await session.execute(text(_FORGET), {"owner": owner_id})
+    await session.execute(text(_FORGET), {"owner": space_id})
 
 
-async def _mine(
-    session: AsyncSession, owner_id: int, image_id: int, expected: Callable[[str], bool]
+async def _locked(
+    session: AsyncSession,
+    principal: Principal,
+    image_id: int,
+    expected: Callable[[str], bool],
 ) -> Image:
+    """The row to be changed, locked. Raises NotFound, NotAllowed and PreconditionFailed."""
+    # A stranger must not lock the row, nor wait for who does: that would tell that it exists.
+    visible = Image.owner_id.in_(list(principal.roles))
     image = await session.scalar(
-        select(Image).where(Image.id == image_id, Image.owner_id == owner_id).with_for_update()
+        select(Image).where(Image.id == image_id, visible).with_for_update()
     )
     if image is None:
-        raise NotFound("There is no such image.")
+        raise NotFound(MISSING)
+    require(principal, image.owner_id, Right.IMAGES_WRITE, MISSING)
+    await makers.fill_in(session, [image])
     if not expected(str(image.sequence)):
         raise PreconditionFailed("The image has changed since this entity tag.")
     return image

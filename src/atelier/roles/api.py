@@ -41,6 +41,7 @@ from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
+from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import UPLOADS as IMAGE_UPLOADS
 from atelier.images.routes import router as images
@@ -63,7 +64,10 @@ from atelier.wire.quota import Quota
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
-ROUTERS = (images, tasks, books, accounts, sign_in, browsers, keys, invitations, spaces)
+ROUTERS = (
+    *(images, image_moves, tasks, books, accounts, sign_in, browsers, keys),
+    *(invitations, spaces),
+)
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
 DRAIN_SECONDS = 10  # for requests under way when SIGTERM comes

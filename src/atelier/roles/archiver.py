@@ -11,7 +11,6 @@ import logging
 import msgspec
 
 from atelier import bootstrap
-from atelier.accounts import models as _users  # noqa: F401 - the table that images refer to
 from atelier.blobs import Blobs
 from atelier.cache import Cache
 from atelier.database import Database
@@ -23,6 +22,7 @@ from atelier.queue import Job
 from atelier.roles import run_role, worker_name
 from atelier.roles.store import owning
 from atelier.settings import Settings
+from atelier.spaces import models as _spaces  # noqa: F401 - the table that images refer to
 from atelier.startup.folders import require_blobs
 
 log = logging.getLogger("atelier.archiver")

@@ -241,14 +241,14 @@ class Settings(BaseSettings):
     quota_objects: int | None = Field(
         None,
         ge=1,
-        description="Pictures, tasks and files together that one space may keep; none: any "
-        "number.",
+        description="Pictures, tasks and files together that one space may keep, a person's "
+        "own or a team's; none: any number.",
     )
     quota_bytes: int | None = Field(
         None,
         ge=1,
-        description="Bytes that one space's pictures, tasks and files may take together, as they "
-        "were uploaded; renditions are not counted. None: any number.",
+        description="Bytes that the pictures, tasks and files of one space may take together, as "
+        "they were uploaded; renditions are not counted. None: any number.",
     )
     pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
     decode_seconds: int = Field(

@@ -234,7 +234,7 @@ async def create(request: Request, user: Editor, res: Res, key: Key = None) -> R
 
 
 async def _create(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
-    await allowance.refuse_early(request, res, user)
+    await allowance.refuse_early(request, res, user.user_id)
     async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
         mark = fingerprint(picture.sha256, meta)
         hours = res.settings.idempotency_hours

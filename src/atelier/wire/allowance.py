@@ -36,7 +36,12 @@ FROM spaces LEFT JOIN (
 WHERE spaces.id = {owner} GROUP BY spaces.id
 ON CONFLICT (owner_id) DO NOTHING
 """
-# Before a space's rows are deleted: its triggers would count down what goes with it, and wait
+# The first steps of a move: nobody begins to count one of these spaces, or deletes it, meanwhile.
+HOLD = "SELECT id FROM spaces WHERE id = ANY({spaces}) ORDER BY id FOR KEY SHARE"
+# When the rows that move are locked: in one order, so that moves between the same spaces do not
+# wait for each other in a circle.
+TURN = "SELECT FROM owner_usage WHERE owner_id = ANY({spaces}) ORDER BY owner_id FOR UPDATE"
+# Before an account's rows are deleted: its triggers would count down what goes with it, and wait
 # for whoever deletes a row of it, who waits for this transaction.
 FORGET = "SELECT set_config('atelier.forgetting', 'on', true)"
 
@@ -60,15 +65,15 @@ class Allowance:
         """
         self._judge(int(used["objects"]), int(used["bytes"]), size)
 
-    def confirm(self, used: Mapping[str, Any], size: int) -> None:
-        """Judge `used` with the new object in it: the exact check, in the object's transaction.
+    def confirm(self, used: Mapping[str, Any], size: int, number: int = 1) -> None:
+        """Judge `used` with `number` new objects of `size` bytes in it.
 
-        Raises Forbidden, `quota-exceeded`.
+        The exact check, in the transaction of the objects. Raises Forbidden, `quota-exceeded`.
         """
-        self._judge(int(used["objects"]) - 1, int(used["bytes"]) - size, size)
+        self._judge(int(used["objects"]) - number, int(used["bytes"]) - size, size, number)
 
-    def _judge(self, objects: int, taken: int, size: int) -> None:
-        if self.objects is not None and objects >= self.objects:
+    def _judge(self, objects: int, taken: int, size: int, number: int = 1) -> None:
+        if self.objects is not None and objects + number > self.objects:
             raise Forbidden(
                 f"There are {objects} of the {self.objects} pictures, tasks and files that one "
                 "space may keep. Delete what you no longer need.",

@@ -16,6 +16,20 @@ BACK = """
         REFERENCES users (id);
 """
 
+# Where the table existed before Alembic's migration, that one makes it itself.
+COUNT_MOVED = """
+    DO $$
+    BEGIN
+        IF to_regproc('move_usage') IS NOT NULL THEN
+            DROP TRIGGER IF EXISTS count_moved ON files;
+            CREATE TRIGGER count_moved AFTER UPDATE OF owner_id ON files
+            FOR EACH ROW WHEN (OLD.owner_id <> NEW.owner_id) EXECUTE FUNCTION move_usage();
+        END IF;
+    END
+    $$
+"""
+DO_NOT_COUNT_MOVED = "DROP TRIGGER IF EXISTS count_moved ON files"
+
 
 class Migration(migrations.Migration):
     """Refer to spaces, and say who uploaded a file."""
@@ -23,6 +37,7 @@ class Migration(migrations.Migration):
     dependencies = (("files", "0003_usage"),)
     operations = (
         migrations.RunSQL(REFER, BACK),
+        migrations.RunSQL(COUNT_MOVED, DO_NOT_COUNT_MOVED),
         migrations.AddField("file", "created_by", models.BigIntegerField(null=True)),
         migrations.AddIndex(
             "file",

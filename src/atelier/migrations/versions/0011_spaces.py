@@ -29,6 +29,38 @@ TRIGGER = """
 BACKFILL = "INSERT INTO spaces (id, user_id, created_at) SELECT id, id, created_at FROM users"
 TABLES = ("images", "tasks")
 
+# What moves counts in another space from then on. In order of the spaces' ids, so that two moves
+# in opposite directions do not wait for each other.
+MOVE_USAGE = """
+    CREATE FUNCTION move_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM FROM owner_usage WHERE owner_id IN (OLD.owner_id, NEW.owner_id)
+        ORDER BY owner_id FOR UPDATE;
+        UPDATE owner_usage AS kept
+        SET objects = kept.objects + step.sign, bytes = kept.bytes + step.sign * NEW.size
+        FROM (VALUES (OLD.owner_id, -1), (NEW.owner_id, 1)) AS step (owner_id, sign)
+        WHERE kept.owner_id = step.owner_id;
+        RETURN NULL;
+    END
+    $$
+"""
+# For each row: triggers for columns have no tables of what changed, and one without would cost
+# every other change of these tables.
+COUNT_MOVED = """
+    CREATE TRIGGER count_moved AFTER UPDATE OF owner_id ON {table}
+    FOR EACH ROW WHEN (OLD.owner_id <> NEW.owner_id) EXECUTE FUNCTION move_usage();
+"""
+# The table of files is Django's, whose migration makes its trigger where the table comes later.
+OF_FILES = f"""
+    DO $$
+    BEGIN
+        IF to_regclass('files') IS NOT NULL THEN
+            {COUNT_MOVED.format(table="files")}
+        END IF;
+    END
+    $$
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -82,6 +114,10 @@ def upgrade() -> None:
             ["created_by"],
             postgresql_where=sa.text("created_by <> owner_id"),
         )
+    op.execute(MOVE_USAGE)
+    for table in TABLES:
+        op.execute(COUNT_MOVED.format(table=table))
+    op.execute(OF_FILES)
     _refer("api_keys", "space_id", "spaces", " ON DELETE CASCADE")
     op.drop_constraint("fk_owner_usage_owner_id_users", "owner_usage", type_="foreignkey")
     _refer("owner_usage", "owner_id", "spaces", " ON DELETE CASCADE")
@@ -107,6 +143,7 @@ def _refer(table: str, column: str, other: str, more: str = "") -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION move_usage() CASCADE")  # with the triggers, those on files too
     op.drop_column("outbox", "space_id")
     op.drop_column("outbox", "actor")
     for column in ("created_by", "role", "space_id"):

@@ -1,0 +1,56 @@
+"""Moves between spaces over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from atelier.auth import Principal, Right, in_space
+from atelier.http import allowance
+from atelier.http.auth import Needs
+from atelier.http.idempotency import Key, Run, within
+from atelier.http.json import json_response
+from atelier.http.problems import responses
+from atelier.http.resources import Res
+from atelier.images import moving
+from atelier.images.schemas import ImageMove, ImagesMoved
+from atelier.wire.idempotency import fingerprint, scope
+
+MOVE = "POST /api/images/move"
+
+router = APIRouter(prefix="/api/images", tags=["images"])
+Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
+
+
+@router.post(
+    "/move",
+    response_model=ImagesMoved,
+    responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
+)
+async def move(body: ImageMove, user: Editor, res: Res, key: Key = None) -> Response:
+    """Move pictures into another space.
+
+    All of them, or none if one is not there. It needs the right to change pictures in every space
+    that one of them leaves, and in the one where they go. Those that are there already stay.
+    """
+    target = in_space(user, body.space_id, Right.IMAGES_WRITE)
+    ids = list(dict.fromkeys(body.ids))
+    allowed = allowance.allowance_of(res.settings)
+    await allowance.begin(res.database, allowed, target)
+    mark, hours = fingerprint(ids, target), res.settings.idempotency_hours
+    async with res.database.session() as session:
+        run = Run(None, None)
+        if key is not None:
+            own = scope(user.user_id, MOVE)
+            run = await within(res.database, session, own, key, mark, hours=hours)
+        if run.replay:
+            return run.replay
+        moved = await moving.move(
+            session, res.cache, allowed, principal=user, ids=ids, target=target
+        )
+        answer = json_response({"ids": ids, "space_id": target})
+        await run.keep(session, answer)
+        await session.commit()
+    await res.cache.drop(moving.keys(moved))
+    return answer
