@@ -9,7 +9,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 
-from atelier.auth import Principal
 from atelier.database import Database
 from atelier.http.resources import Resources
 from atelier.settings import Settings
@@ -36,7 +35,7 @@ def allowance_of(settings: Settings) -> Allowance:
     return Allowance(settings.quota_objects, settings.quota_bytes)
 
 
-async def refuse_early(request: Request, resources: Resources, user: Principal) -> None:
+async def refuse_early(request: Request, resources: Resources, owner_id: int) -> None:
     """Refuse an upload that does not fit whatever its body holds, before the body is read.
 
     One with an Idempotency-Key is read: it may be a repeated one, to be answered as before.
@@ -47,7 +46,7 @@ async def refuse_early(request: Request, resources: Resources, user: Principal) 
         return
     length = int(request.headers.get("content-length", "0"))
     least = max(1, int((length - OVERHEAD_BYTES) * PICTURE_SHARE))
-    await require_room(resources.database, allowance, user.user_id, least)
+    await require_room(resources.database, allowance, owner_id, least)
 
 
 async def require_room(database: Database, allowance: Allowance, owner_id: int, size: int) -> None:

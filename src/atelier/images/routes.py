@@ -171,7 +171,7 @@ async def upload(request: Request, user: Editor, res: Res, key: Key = None) -> R
 
 async def _upload(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
     crowded = await _require_room(res) > INLINE_DEPTH
-    await allowance.refuse_early(request, res, user)
+    await allowance.refuse_early(request, res, user.user_id)
     settings = res.settings
     async with (
         receive(request, settings, FILE_PARTS, service.WORDS) as received,
