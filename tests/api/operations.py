@@ -69,6 +69,7 @@ RULES: dict[str, tuple[Rule, Body | Callable[[Mapping[str, object]], Body]]] = {
     "files.content": ("hidden", {}),
     "files.retry": ("hidden", {}),
     "files.thumbnail": ("hidden", {}),
+    "files.move": ("hidden", moving("file_id")),
     "accounts.me": ("own", {}),
     "accounts.change": ("own", {"json": {"name": "n"}}),
     "accounts.change_password": ("own", {"json": PASSWORDS}),
