@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ import uvloop
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.commands.migrate import migrate
 from atelier.database import Database
+from atelier.http.resources import PROBERS
 from atelier.tasks import events, handout, service
 from atelier.tasks.watermarks import Watermarks
 from atelier.up.engines import start_postgres
@@ -189,6 +191,7 @@ async def handing_out(
 async def creating(database: Database, folder: Path) -> None:
     """The table of creations: image on disk with fsync, row, counter, total, event."""
     blobs = DirectoryBlobs(folder)
+    probers = ThreadPoolExecutor(PROBERS)
     picture = service.Picture(PNG, "0" * 64, len(PNG))
 
     async def nothing(*_: object) -> None:
@@ -200,7 +203,9 @@ async def creating(database: Database, folder: Path) -> None:
             await service.create(
                 database,
                 blobs,
-                owner_id=owner_id,
+                probers,
+                space_id=owner_id,
+                created_by=owner_id,
                 picture=picture,
                 meta="Is the light red?",
                 allowed=Allowance(),

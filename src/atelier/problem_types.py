@@ -295,6 +295,11 @@ TASKS = {
         404,
         "None of your tasks is free. Wait a little and ask again, or create a task.",
     ),
+    "task-leased": ProblemType(
+        "A task that is leased stays in its space",
+        409,
+        "One of the tasks is leased, so none was moved. Move them once the lease has ended.",
+    ),
     "lease-lost": ProblemType(
         "This lease has ended",
         409,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from atelier.http.bodies import JSON_LIMIT, OPEN_LIMIT
+from atelier.http.bodies import OPEN_LIMIT
 from atelier.http.openapi import METHODS
 from atelier.wire.complaints import COMPLAINTS
+from atelier.wire.strict_json import LIMIT_BYTES
 from tests.api.operations import every
 from tests.waiting import patience
 
@@ -97,7 +98,7 @@ async def test_json_is_at_most_256_kib(client: httpx2.AsyncClient, ada: Person) 
             yield body[start : start + 50_000]
 
     headers = ada.headers | {"Content-Type": "application/json"}
-    for size, status in ((JSON_LIMIT, 422), (JSON_LIMIT + 1, 413)):
+    for size, status in ((LIMIT_BYTES, 422), (LIMIT_BYTES + 1, 413)):
         body = b"[" + b" " * (size - 2) + b"]"
         for content in (body, pieces(body)):
             answer = await client.post("/api/books", content=content, headers=headers)
@@ -108,7 +109,7 @@ async def test_a_picture_in_base64_has_the_limit_of_uploads(
     client: httpx2.AsyncClient, ada: Person
 ) -> None:
     """The JSON of a task is read as it comes and may be larger than other JSON."""
-    body = b'{"meta":"m","image":"' + b"AAAA" * (JSON_LIMIT // 3) + b'"}'
+    body = b'{"meta":"m","image":"' + b"AAAA" * (LIMIT_BYTES // 3) + b'"}'
     headers = ada.headers | {"Content-Type": "application/json"}
     answer = await client.post("/api/tasks", content=body, headers=headers)
     assert answer.status_code == 415  # it is no picture, which is known only after it was read

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 OF_LISTS = {
     "/api/images": "there are `status`, `tag`, `q`, `limit`, `cursor`",
     "/api/books": "there are `author`, `title`, `limit`, `cursor`",
-    "/api/tasks": "there are `free`, `limit`, `cursor`",
-    "/api/files/": "there are `status`, `kind`, `limit`, `cursor`",
+    "/api/tasks": "there are `free`, `space`, `limit`, `cursor`",
+    "/api/files/": "there are `status`, `kind`, `space`, `limit`, `cursor`",
 }
 
 

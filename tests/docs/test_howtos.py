@@ -76,9 +76,12 @@ def test_the_page_of_books_does_what_it_says(instance: Instance, tmp_path: Path)
 
 
 def test_the_page_of_tasks_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
-    """Both tasks are handed out, the second with a lease that is renewed and given back."""
+    """Both tasks are handed out, the second with a lease that is renewed and given back.
+
+    The first is then listed among those of its space.
+    """
     said = paste(instance, tmp_path, "tasks.md")
-    assert said.count('"meta":"Is the light red?","free":false') == 1
+    assert said.count('"meta":"Is the light red?","free":false') == 2
     assert said.count('"lease":{"token":') == 2
     assert said.count('"meta":"And here?","free":true') == 2
     assert "/problems/" not in said

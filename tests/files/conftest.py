@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from atelier import bootstrap
-from atelier.auth import Tokens
+from atelier.auth import Principal, Role, Tokens
 from atelier.commands import ownership
 from atelier.files import SETTINGS_MODULE, django_setup
 from atelier.files.inspectors import Inspection, Task
@@ -64,6 +64,7 @@ def settings(
         redis_url=redis_url,
         secret="s" * 32,
         body_limit=8 * 1024 * 1024,
+        sign_ins_per_minute=100_000,
         decode_seconds=round(PATIENCE_SECONDS),
         reconcile_seconds=3600,
         file_workers=2,
@@ -96,13 +97,18 @@ def make(settings: Settings, content: bytes = b"hello") -> File:
 
     from atelier.files import service
 
-    owner, _ = account(settings, f"{uuid.uuid4().hex}@example.org")
+    user_id, _ = account(settings, f"{uuid.uuid4().hex}@example.org")
     digest = hashlib.sha256(content).hexdigest()
     upload = Spooled("a.txt", "text/plain", digest, len(content), content)
-    file = service.store(owner, upload)
+    file = service.store(user_id, user_id, upload)
     with transaction.atomic():
         service.create(file)
     return file
+
+
+def owner(file: File) -> Principal:
+    """The one in whose own space a file is."""
+    return Principal(file.owner_id, "session", roles={file.owner_id: Role.OWNER})
 
 
 class Person:

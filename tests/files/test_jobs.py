@@ -18,7 +18,7 @@ from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeMemory, DecodeTimeout
 from atelier.up.engines import start_valkey
-from tests.files.conftest import make
+from tests.files.conftest import make, owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +89,7 @@ def test_a_result_is_stored_once(file: File) -> None:
 def test_a_job_of_an_older_version_changes_nothing(file: File) -> None:
     """A worker that was thought dead comes back after the file was retried."""
     service.fail(file.pk, 1, "x", "y")
-    service.retry(file.owner_id, file.pk, lambda _: True)
+    service.retry(owner(file), file.pk, lambda _: True)
     jobs.run(file.pk, 1, raising(AssertionError("the old version is not looked at")))
     assert not service.finish(file.pk, 1, FOUND)
     jobs.run(file.pk, 2, lambda _: FOUND)
@@ -102,7 +102,7 @@ def test_a_file_that_is_gone_needs_no_job(file: File) -> None:
     key = []
 
     def delete_meanwhile(found: File) -> Inspection:
-        service.delete(found.owner_id, found.pk, lambda _: True)
+        service.delete(owner(found), found.pk, lambda _: True)
         return Inspection("image", "image/png", {}, Picture(b"t", "image/png", 1, 1))
 
     original = default_storage.save
@@ -113,7 +113,7 @@ def test_a_file_that_is_gone_needs_no_job(file: File) -> None:
         del default_storage.save
     jobs.run(file.pk, 1, raising(AssertionError("there is nothing to look at")))
     with pytest.raises(NotFound):
-        service.find(file.owner_id, file.pk)
+        service.find(owner(file), file.pk)
     garbage.claim(key)  # raises unless it is listed
 
 
@@ -173,7 +173,7 @@ def test_what_is_unavailable_is_left_to_the_reconciler(file: File) -> None:
 def test_retrying_what_has_not_failed_is_a_conflict(file: File) -> None:
     """Nothing changes."""
     with pytest.raises(Conflict):
-        service.retry(file.owner_id, file.pk, lambda _: True)
+        service.retry(owner(file), file.pk, lambda _: True)
     assert fresh(file).version == 1
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OPERATIONS = {
     "post /api/upload/": "files.upload",
     "get /api/files/": "files.index",
+    "post /api/files/move/": "files.move",
     "get /api/files/{file_id}/": "files.detail",
     "delete /api/files/{file_id}/": "files.delete",
     "get /api/files/{file_id}/content": "files.content",
@@ -49,7 +50,7 @@ async def test_each_declares_what_it_needs_and_answers(document: Any, name: str)
     """Security, tag, errors as problems; deprecated where there is a better address."""
     method, _, path = name.partition(" ")
     operation = document["paths"][path][method]
-    assert operation["security"] == [{"bearer": []}]
+    assert operation["security"] == [{"bearer": []}, {"session": []}]
     assert operation["tags"] == ["files"]
     assert operation.get("deprecated", False) == (not path.startswith("/api/"))
     assert "401" in operation["responses"]

@@ -75,6 +75,8 @@ class TestUpload:
             "error": None,
             "thumbnail": None,
             "url": record["url"],
+            "space_id": ada.id,
+            "created_by": ada.id,
         }
         assert record["uploaded_at"].endswith("Z")
 

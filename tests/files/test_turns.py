@@ -12,7 +12,7 @@ from django.db import connection
 from atelier.files import celery_app, django_setup, jobs, service, turns
 from atelier.files.inspectors import Inspection
 from atelier.files.models import File
-from tests.files.conftest import celery, make
+from tests.files.conftest import celery, make, owner
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_a_file_at_work_is_not_taken_twice(settings: Settings) -> None:
     assert turns.take(file.pk, 1, again=False).file is None
     assert turns.take(file.pk, 1, again=True).file is not None
     service.fail(file.pk, 1, "x", "y")
-    service.retry(file.owner_id, file.pk, lambda _: True)
+    service.retry(owner(file), file.pk, lambda _: True)
     assert turns.take(file.pk, 2, again=False).file is not None
 
 

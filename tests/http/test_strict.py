@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from atelier.http.app import create_app
-from atelier.http.strict import has_nul
+from atelier.wire.strict_json import has_nul
 from tests.http.support import in_process
 
 if TYPE_CHECKING:

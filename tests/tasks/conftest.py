@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "correct horse battery"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0"
+MEMBER = "INSERT INTO members (space_id, user_id, role, created_at) VALUES ($1, $2, $3, now())"
 numbers = itertools.count()
 
 
@@ -39,7 +40,13 @@ async def application(
     """The application, started once for all tests: each has users of its own."""
     folder = tmp_path_factory.mktemp("tasks")
     made = api.build(
-        Settings(data=folder, database_url=database_url, redis_url=redis_url, secret="s" * 32)
+        Settings(
+            data=folder,
+            database_url=database_url,
+            redis_url=redis_url,
+            secret="s" * 32,
+            sign_ins_per_minute=100_000,
+        )
     )
     made.state.resources.passwords.close()
     made.state.resources.passwords = Passwords(CHEAPEST)
@@ -77,7 +84,7 @@ class Person:
     async def create(
         self, content: bytes | None = None, meta: str = "", **options: Any
     ) -> dict[str, Any]:
-        """Make a task of a picture; its record."""
+        """Make a task of a picture; its record. `params` may name a space."""
         body = {"image": base64.b64encode(content or picture()).decode(), "meta": meta}
         answer = await self.post("/api/tasks", json=body, **options)
         assert answer.status_code == 201, answer.text
@@ -112,3 +119,33 @@ async def bob(application: FastAPI) -> AsyncIterator[Person]:
     person = await Person(application).sign_in()
     yield person
     await person.client.aclose()
+
+
+class Team:
+    """A space with members, made by hand."""
+
+    def __init__(self, resources: Resources, space_id: int) -> None:
+        self.id = space_id
+        self._resources = resources
+
+    async def add(self, person: Person, role: str | None) -> None:
+        """Give somebody a role, or, with None, remove them; every process has heard of it."""
+        database = self._resources.database
+        await database.fetch(
+            "DELETE FROM members WHERE (space_id, user_id) = ($1, $2)", self.id, person.id
+        )
+        if role is not None:
+            await database.fetch(MEMBER, self.id, person.id, role)
+        self._resources.authenticator.clear()
+
+
+async def make_team(resources: Resources, *members: tuple[Person, str]) -> Team:
+    """A space whose members have these roles."""
+    made = await resources.database.fetchrow(
+        "INSERT INTO spaces (name, created_at) VALUES ('team', now()) RETURNING id"
+    )
+    assert made
+    team = Team(resources, made["id"])
+    for person, role in members:
+        await team.add(person, role)
+    return team

@@ -37,6 +37,8 @@ class TestCreate:
         made = await ada.create(content, "Is the light red?")
         assert made == {
             "id": made["id"],
+            "space_id": ada.id,
+            "created_by": ada.id,
             "meta": "Is the light red?",
             "free": True,
             "taken_at": None,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from atelier.auth import Principal, Right
+from atelier.auth import Principal, Right, in_space
 from atelier.files import django_setup
 from atelier.files.sync_bridge import at_once
 from atelier.http.credentials import SAFE, authenticate
 from atelier.wire.problems import CHALLENGE
+from atelier.wire.spaces import read_space
 
 PRINCIPAL = "atelier.principal"  # in the WSGI environment; no header can set this key
 HEADERS = ("authorization", "cookie", "origin", "host", "sec-fetch-site")
@@ -18,6 +19,14 @@ HEADERS = ("authorization", "cookie", "origin", "host", "sec-fetch-site")
 def right_to(method: str) -> Right:
     """Return the right that a request of this method needs."""
     return Right.FILES_READ if method in SAFE else Right.FILES_WRITE
+
+
+def space_of(principal: Principal, method: str, given: str | None) -> int:
+    """Return the space that `?space=` gives, or the caller's own, where they may do this.
+
+    Raises Invalid, NotFound and NotAllowed.
+    """
+    return in_space(principal, read_space(given), right_to(method))
 
 
 class BearerAuthentication(BaseAuthentication):

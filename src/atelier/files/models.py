@@ -9,6 +9,18 @@ from django.utils import timezone
 
 from atelier.observe import tracing
 
+# Of a file of before there were spaces, each of which is in the space of a person.
+PERSONAL = models.Case(
+    models.When(
+        created_by=None,
+        then=models.Func(
+            models.F("owner_id"),
+            template="(SELECT user_id FROM spaces WHERE spaces.id = %(expressions)s)",
+            output_field=models.BigIntegerField(),
+        ),
+    )
+)
+
 
 class Status(models.TextChoices):
     """The state of a file's processing."""
@@ -28,6 +40,14 @@ class Kind(models.TextChoices):
     PDF = "pdf"
     ARCHIVE = "archive"
     OTHER = "other"
+
+
+class Files(models.Manager["File"]):
+    """The rows of files."""
+
+    def shown(self) -> models.QuerySet[File]:
+        """Rows with what a record needs of other tables."""
+        return self.annotate(personal=PERSONAL)
 
 
 class File(models.Model):
@@ -57,6 +77,9 @@ class File(models.Model):
     updated_at = models.DateTimeField(default=timezone.now)
     offered_at = models.DateTimeField(default=timezone.now)
     taken_at = models.DateTimeField(null=True)  # by a worker, until it lets go of the file
+
+    objects = Files()
+    personal: int | None = None  # whose the space is, of rows that do not say who made them
 
     class Meta:
         """Constraints and indexes are named as Alembic names them."""
@@ -103,6 +126,11 @@ class File(models.Model):
 
     def __str__(self) -> str:
         return f"file {self.pk}"
+
+    @property
+    def maker(self) -> int | None:
+        """Who uploaded it; None: somebody who has left."""
+        return self.personal if self.created_by is None else self.created_by
 
     @property
     def etag(self) -> str:

@@ -18,19 +18,23 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from atelier.auth import Principal, Right
-from atelier.errors import AtelierError
+from atelier.errors import AtelierError, TooLarge
 from atelier.files import django_setup
-from atelier.files.authentication import PRINCIPAL, right_to
+from atelier.files.authentication import PRINCIPAL, right_to, space_of
+from atelier.files.bodies import JSON
 from atelier.files.uploads import FORM, FileForm, new_spool
 from atelier.http.admission import Uploads
 from atelier.http.sendfile import read_file
 from atelier.http.upload import read_form
 from atelier.wire.multipart import is_multipart
+from atelier.wire.spaces import PARAMETER
+from atelier.wire.strict_json import LIMIT_BYTES, is_json, too_large
 
 THREADS = 8  # requests that Django answers at once, each with a database connection of its own
 CHUNK_BYTES = 256 * 1024
@@ -61,7 +65,8 @@ class FileWrapper:
 class Mount:
     """A WSGI application as an ASGI one.
 
-    With `authenticate` every request must bring a valid credential before its body is read.
+    With `authenticate` every request must bring a valid credential before its body is read, and
+    an upload the right to its space.
     The embedding application answers the errors of `authenticate`, `uploads` and `receive`.
     """
 
@@ -85,11 +90,19 @@ class Mount:
             await self._lifespan(receive, send)
             return
         environment = environ(scope)
+        method, content_type = scope["method"], environment.get("CONTENT_TYPE", "")
+        principal = None
         if self._authenticate is not None:
-            environment[PRINCIPAL] = await self._authenticate(scope, right_to(scope["method"]))
-        if is_multipart(environment.get("CONTENT_TYPE", "")):
+            principal = await self._authenticate(scope, right_to(method))
+            environment[PRINCIPAL] = principal
+        if is_multipart(content_type):
+            if principal is not None:
+                named = dict(parse_qsl(environment["QUERY_STRING"], keep_blank_values=True))
+                space_of(principal, method, named.get(PARAMETER))
             answer = await self._upload(environment, receive)
-        else:  # nothing in the slice reads any other body
+        else:  # nothing in the slice reads any other body but JSON
+            if method == "POST" and is_json(content_type):
+                environment[JSON] = await _json(environment, receive)
             answer = await self._answer(environment)
         await deliver(answer, send, head=scope["method"] == "HEAD")
 
@@ -170,6 +183,19 @@ async def _form(environment: dict[str, Any], receive: Receive) -> AsyncIterator[
         yield
     finally:
         spool.discard()
+
+
+async def _json(environment: dict[str, Any], receive: Receive) -> bytes | TooLarge:
+    """A body of JSON, or the error that it is too large; that is for the view to raise."""
+    declared = environment.get("CONTENT_LENGTH", "0")
+    if declared.isdigit() and int(declared) > LIMIT_BYTES:
+        return too_large()
+    body = bytearray()
+    async for chunk in _chunks(receive):
+        body += chunk
+        if len(body) > LIMIT_BYTES:
+            return too_large()
+    return bytes(body)
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:

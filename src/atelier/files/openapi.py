@@ -10,9 +10,15 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from atelier.files.serializers import FileSerializer, UploadSerializer
+from atelier.files.serializers import (
+    FileMovedSerializer,
+    FileMovingSerializer,
+    FileSerializer,
+    UploadSerializer,
+)
 from atelier.wire.idempotency import HEADER, KEY_SCHEMA, KEY_TEXT
 from atelier.wire.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
+from atelier.wire.spaces import MAX_ID, PARAMETER, TEXT
 
 View = TypeVar("View", bound="Callable[..., Any]")
 
@@ -40,7 +46,11 @@ def _headers(extra: dict[str, list[dict[str, Any]]]) -> list[OpenApiParameter]:
     ]
 
 
+_SPACE = OpenApiParameter(
+    PARAMETER, {"type": "integer", "minimum": 1, "maximum": MAX_ID}, description=TEXT
+)
 _FILTERS = [
+    _SPACE,
     OpenApiParameter(
         "status",
         str,
@@ -60,11 +70,15 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
         {
             "request": {"multipart/form-data": UploadSerializer},
             "responses": {201: FileSerializer},
-            "parameters": [_KEY],
+            "parameters": [_SPACE, _KEY],
         },
-        (400, 403, 409, 413, 415, 503),
+        (400, 403, 404, 409, 413, 415, 503),
     ),
-    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, ()),
+    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, (404,)),
+    "move": (
+        {"request": FileMovingSerializer, "responses": {200: FileMovedSerializer}},
+        (400, 404, 413, 415),
+    ),
     "detail": (
         {
             "responses": {200: FileSerializer, 304: _SAME},

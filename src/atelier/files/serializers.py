@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework import serializers
 
 from atelier.files.models import File
+from atelier.http.moving import MOST
 
 ROOT = "/api/files/"
 
@@ -20,10 +21,14 @@ class FileFailureSerializer(serializers.Serializer):
 
 
 class FileSerializer(serializers.ModelSerializer):
-    """A file as seen by its owner."""
+    """A file as seen by the members of its space."""
 
     # The fields are for OpenAPI: walking them costs four times the plain record that
     # `to_representation` makes.
+    space_id = serializers.IntegerField(source="owner_id")
+    created_by = serializers.IntegerField(
+        allow_null=True, help_text="Who uploaded it; null: somebody who has left."
+    )
     file = serializers.CharField(help_text="Where the content is.")
     thumbnail = serializers.CharField(
         allow_null=True, help_text="Where a small picture of an image is."
@@ -40,6 +45,8 @@ class FileSerializer(serializers.ModelSerializer):
         model = File
         fields = (
             "id",
+            "space_id",
+            "created_by",
             "file",
             "name",
             "content_type",
@@ -61,6 +68,8 @@ class FileSerializer(serializers.ModelSerializer):
         url = f"{ROOT}{file.pk}/"
         return {
             "id": file.pk,
+            "space_id": file.owner_id,
+            "created_by": file.maker,
             "file": f"{url}content",
             "name": file.name,
             "content_type": file.content_type,
@@ -86,3 +95,23 @@ class UploadSerializer(serializers.Serializer):
     """The multipart body of an upload."""
 
     file = serializers.FileField(help_text="The file, of any kind.")
+
+
+class FileMovingSerializer(serializers.Serializer):
+    """The JSON body of a move; `http.moving` judges it."""
+
+    ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=1),
+        min_length=1,
+        max_length=MOST,
+        help_text="All of them are moved, or none.",
+    )
+    space_id = serializers.IntegerField(min_value=1, help_text="The space that they are to be in.")
+
+
+class FileMovedSerializer(serializers.Serializer):
+    """The answer to a move."""
+
+    moved = serializers.IntegerField(
+        help_text="How many were moved; those that were there already are not counted."
+    )

@@ -6,44 +6,49 @@ Knows no HTTP and no broker.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
-from django.db.models.functions import Now
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
+from atelier.auth import Principal, Right, require
 from atelier.blobs import new_key
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
 from atelier.files import allowance, events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.media_types import served
-from atelier.files.models import File, Status
+from atelier.files.models import PERSONAL, File, Status
 from atelier.files.storage import PREFIX
+from atelier.wire.spaces import gone
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from atelier.wire.multipart import Spooled
 
+MISSING = "There is no such file."  # to strangers, too
 log = logging.getLogger(__name__)
 
 
-def store(owner_id: int, upload: Spooled) -> File:
+def store(space_id: int, created_by: int, upload: Spooled) -> File:
     """Put an upload on disk, listed as garbage until `create` makes its row; that row.
 
-    Must not run within a transaction. Raises Forbidden if it is over the owner's quota.
+    Must not run within a transaction. Raises Forbidden if it is over the space's quota.
     """
-    allowance.require_room(owner_id, upload.size)
+    allowance.require_room(space_id, upload.size)
     head = _head(upload.content)
     found = detect(head, whole=len(head) == upload.size)
     key = new_key(PREFIX, "original")
     default_storage.put(key, upload.content)  # this takes a spooled file over
     return File(
-        owner_id=owner_id,
+        owner_id=space_id,
+        created_by=created_by,
         file=key,
         name=upload.name,
         content_type=found.content_type,
@@ -57,12 +62,15 @@ def store(owner_id: int, upload: Spooled) -> File:
 def create(file: File) -> None:
     """Make the row of a stored upload, and its event, in the caller's transaction.
 
-    Raises Forbidden if it is over the owner's quota.
+    Raises Forbidden if it is over the space's quota, and Unauthenticated or NotFound if the
+    account or the space has gone.
     """
     try:
         file.save(force_insert=True)
     except IntegrityError as error:
-        raise Unauthenticated("The account is gone.") from error
+        if file.owner_id == file.created_by:
+            raise Unauthenticated("The account is gone.") from error
+        raise gone() from error
     events.announce(file, events.UPLOADED)
     garbage.claim([file.file.name])
     allowance.confirm(file.owner_id, file.size)
@@ -75,19 +83,22 @@ def _head(content: bytes | Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def find(owner_id: int, file_id: int) -> File:
-    """A file of this owner. Raises NotFound for another owner's as for one that does not exist."""
-    file = File.objects.filter(owner_id=owner_id, pk=file_id).first()
+def find(principal: Principal, file_id: int) -> File:
+    """A file that the principal may see.
+
+    Raises NotFound for a stranger's as for one that does not exist, and NotAllowed.
+    """
+    file: File | None = File.objects.shown().filter(pk=file_id).first()
     if file is None:
-        raise NotFound("There is no such file.")
-    found: File = file
-    return found
+        raise NotFound(MISSING)
+    require(principal, file.owner_id, Right.FILES_READ, MISSING)
+    return file
 
 
-def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
+def retry(principal: Principal, file_id: int, expected: Callable[[str], bool]) -> File:
     """Queue a failed file again. Raises Conflict for one that has not failed."""
     with transaction.atomic():
-        file = _locked(owner_id, file_id, expected)
+        file = _locked(principal, file_id, expected)
         if file.status != Status.FAILED:
             raise Conflict(
                 f"This file is {file.status}; only a failed one can be retried.", slug="not-failed"
@@ -103,13 +114,13 @@ def retry(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
     return file
 
 
-def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None:
+def delete(principal: Principal, file_id: int, expected: Callable[[str], bool]) -> None:
     """Delete a file: row, event, blobs.
 
     A kill at any point leaves nothing that is not collected later.
     """
     with transaction.atomic():
-        file = _locked(owner_id, file_id, expected)
+        file = _locked(principal, file_id, expected)
         garbage.discard(file.keys)
         file.sequence += 1
         events.announce(file, events.DELETED)
@@ -122,14 +133,57 @@ def delete(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> None
         log.warning("blobs of a deleted file are left to the collector", exc_info=True)
 
 
-def _locked(owner_id: int, file_id: int, expected: Callable[[str], bool]) -> File:
-    file = File.objects.select_for_update().filter(owner_id=owner_id, pk=file_id).first()
+def move(principal: Principal, file_ids: Sequence[int], space_id: int) -> int:
+    """Move files to a space in which the principal may write: all that are named, or none.
+
+    Returns how many were elsewhere. Raises NotFound for one that the principal does not see,
+    NotAllowed, and Forbidden if they are over the space's quota.
+    """
+    allowance.require_room(space_id, 1)
+    with transaction.atomic():
+        rows = _own(principal).filter(pk__in=set(file_ids)).order_by("pk")
+        files = list(rows)
+        if len(files) < len(set(file_ids)):
+            raise NotFound(MISSING)
+        for owner_id in {file.owner_id for file in files}:
+            require(principal, owner_id, Right.FILES_WRITE, MISSING)
+        files = [file for file in files if file.owner_id != space_id]
+        if files:
+            _move(files, space_id)
+            allowance.confirm(space_id, sum(file.size for file in files))
+    return len(files)
+
+
+def _move(files: list[File], space_id: int) -> None:
+    """Move locked files; who made one is written down where it was told by the space alone."""
+    spaces = {file.pk: file.owner_id for file in files}
+    try:
+        File.objects.filter(pk__in=list(spaces)).update(
+            owner_id=space_id,
+            sequence=F("sequence") + 1,
+            created_by=Coalesce("created_by", PERSONAL),
+        )
+    except IntegrityError as error:
+        raise gone() from error
+    for file in files:
+        file.created_by, file.owner_id, file.sequence = file.maker, space_id, file.sequence + 1
+    events.announce_all(files, events.MOVED, from_space_id=spaces)
+
+
+def _own(principal: Principal) -> QuerySet[File]:
+    """The rows of the principal's spaces, to be locked; strangers lock nothing."""
+    rows = File.objects.shown().select_for_update()
+    return rows.filter(owner_id__in=list(principal.roles))
+
+
+def _locked(principal: Principal, file_id: int, expected: Callable[[str], bool]) -> File:
+    file: File | None = _own(principal).filter(pk=file_id).first()
     if file is None:
-        raise NotFound("There is no such file.")
+        raise NotFound(MISSING)
+    require(principal, file.owner_id, Right.FILES_WRITE, MISSING)
     if not expected(file.etag):
         raise PreconditionFailed("The file has changed since this entity tag.")
-    found: File = file
-    return found
+    return file
 
 
 def put_back(file_id: int, version: int) -> None:
@@ -177,7 +231,8 @@ def fail(file_id: int, version: int, reason: str, detail: str) -> bool:
 
 def _fenced(file_id: int, version: int) -> File | None:
     file: File | None = (
-        File.objects.select_for_update()
+        File.objects.shown()
+        .select_for_update()
         .filter(pk=file_id, version=version, status=Status.QUEUED)
         .first()
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from atelier.wire.spaces import MAKER
+
 # The blobs that rows refer to, for `atelier check`; only originals have a digest to compare with.
 REFERENCED = """
     SELECT file AS key, sha256 FROM files
@@ -19,17 +21,17 @@ LOOK_ANEW = """
     RETURNING id
 """
 
-# Deletes every file of one user with its event, and leaves the blobs to the collector, in one
+# Deletes every file of one space with its event, and leaves the blobs to the collector, in one
 # statement.
-FORGET = """
+FORGET = f"""
     WITH gone AS (
         DELETE FROM files WHERE owner_id = :owner_id RETURNING *
     ), announced AS (
         INSERT INTO outbox (type, subject, sequence, data)
         SELECT 'file.deleted', 'files/' || id, sequence + 1, jsonb_build_object(
-            'id', id, 'owner_id', owner_id, 'name', name, 'content_type', content_type,
-            'kind', kind, 'size', size, 'sha256', sha256, 'status', status, 'version', version,
-            'error', error
+            'id', id, 'owner_id', owner_id, 'space_id', owner_id, 'created_by', {MAKER},
+            'name', name, 'content_type', content_type, 'kind', kind, 'size', size,
+            'sha256', sha256, 'status', status, 'version', version, 'error', error
         ) FROM gone ORDER BY id
     )
     INSERT INTO blob_garbage (key, after, intent)

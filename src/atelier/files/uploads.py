@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def received(request: HttpRequest) -> Iterator[Upload]:
 
 def _read(request: HttpRequest, spool: Spool) -> Upload:
     content_type = request.META.get("CONTENT_TYPE", "")
-    if not (is_multipart(content_type) or _has_body(request.META)):
+    if not (is_multipart(content_type) or has_body(request.META)):
         raise Malformed(MISSING, slug="no-file")
     form = FileForm(content_type, spool)
     while chunk := request.read(CHUNK_BYTES):
@@ -92,7 +92,8 @@ def _read(request: HttpRequest, spool: Spool) -> Upload:
     return form.upload(*spool.finish())
 
 
-def _has_body(environment: dict[str, Any]) -> bool:
+def has_body(environment: Mapping[str, Any]) -> bool:
+    """Whether a request has a body, by its head."""
     chunked = "HTTP_TRANSFER_ENCODING" in environment
     return chunked or environment.get("CONTENT_LENGTH", "0") not in ("", "0")
 

@@ -14,6 +14,7 @@ UPLOADS = ("/api/upload", "/upload")
 ROUTES: tuple[tuple[str, Any], ...] = (
     ("api/upload/", views.Upload),
     ("api/files/", views.Files),
+    ("api/files/move/", views.Move),
     ("api/files/<int:file_id>/", views.Detail),
     ("api/files/<int:file_id>/content", views.Content),
     ("api/files/<int:file_id>/thumbnail", views.Thumbnail),

@@ -12,8 +12,10 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView as PlainView
 
+from atelier.auth import Right, in_space
 from atelier.errors import Forbidden, Malformed, NotFound
-from atelier.files import content, idempotency, jobs, service
+from atelier.files import authentication, content, idempotency, jobs, service
+from atelier.files.bodies import moving
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
 from atelier.files.paging import KeysetPagination
@@ -22,6 +24,7 @@ from atelier.files.uploads import received
 from atelier.wire.complaints import one_of, refused, unknown_parameters
 from atelier.wire.multipart import Spooled
 from atelier.wire.preconditions import PRIVATE, is_fresh
+from atelier.wire.spaces import PARAMETER, elsewhere
 
 UPLOAD = "POST /api/upload"
 FILTERS: dict[str, list[str]] = {"status": Status.values, "kind": Kind.values}
@@ -39,8 +42,16 @@ class APIView(PlainView):
             raise unknown_parameters(others, self.parameters)
 
 
+def space_of(request: Request) -> int:
+    """The space of a request; its token's right in it is judged. Raises as `space_of` does."""
+    method = request.method or ""
+    return authentication.space_of(request.user, method, request.GET.get(PARAMETER))
+
+
 class Upload(APIView):
     """The upload of a file."""
+
+    parameters = (PARAMETER,)
 
     @describe("upload")
     def post(self, request: Request) -> HttpResponse:
@@ -48,17 +59,21 @@ class Upload(APIView):
 
         A file of any kind; it is inspected in the background.
         """
+        space_id = space_of(request)
         with received(request) as upload:
             file = upload.file
             if file.size == 0:
                 raise Malformed("The file is empty.", slug="empty-file")
-            owner = request.user.user_id
-            once = idempotency.Once(request, owner, UPLOAD, file.sha256, file.name)
-            return once.look() or self._create(owner, file, once)
+            user_id = request.user.user_id
+            mark = (file.sha256, file.name, *elsewhere(user_id, space_id))
+            once = idempotency.Once(request, user_id, UPLOAD, *mark)
+            return once.look() or self._create(space_id, user_id, file, once)
 
-    def _create(self, owner: int, upload: Spooled, once: idempotency.Once) -> HttpResponse:
+    def _create(
+        self, space_id: int, user_id: int, upload: Spooled, once: idempotency.Once
+    ) -> HttpResponse:
         try:
-            file = service.store(owner, upload)
+            file = service.store(space_id, user_id, upload)
         except Forbidden:
             if replay := once.look():  # the first request has just taken the last place
                 return replay
@@ -75,22 +90,22 @@ class Upload(APIView):
 
 
 class Files(APIView, ListAPIView):
-    """All of one's files."""
+    """All files of a space."""
 
     serializer_class = FileSerializer
-    parameters = (*FILTERS, *KeysetPagination.parameters)
+    parameters = (*FILTERS, PARAMETER, *KeysetPagination.parameters)
 
     @describe("index")
     def get(self, request: Request) -> HttpResponse:
         """List my files.
 
-        Their records, newest first, in pages.
+        Their records, newest first, in pages; those of one space.
         """
         return self.list(request)
 
     def get_queryset(self) -> QuerySet[File]:
-        """The caller's files, narrowed by the query."""
-        rows = File.objects.filter(owner_id=self.request.user.user_id)
+        """The space's files, narrowed by the query."""
+        rows = File.objects.shown().filter(owner_id=space_of(self.request))
         for name, choices in FILTERS.items():
             if (value := self.request.GET.get(name)) is not None:
                 if value not in choices:
@@ -108,7 +123,7 @@ class Detail(APIView):
 
         Name, kind, size, and what was found in it once it has been inspected.
         """
-        file = service.find(request.user.user_id, file_id)
+        file = service.find(request.user, file_id)
         if is_fresh(content.conditions_of(request), file.etag, None):
             return content.not_modified(_state(file))
         return record(file)
@@ -119,8 +134,23 @@ class Detail(APIView):
 
         Its record and its content.
         """
-        service.delete(request.user.user_id, file_id, content.if_match(request))
+        service.delete(request.user, file_id, content.if_match(request))
         return HttpResponse(status=204)
+
+
+class Move(APIView):
+    """Another space for files."""
+
+    @describe("move")
+    def post(self, request: Request) -> HttpResponse:
+        """Move files to another space.
+
+        All of them, or none.
+        """
+        wanted = moving(request)
+        space_id = in_space(request.user, wanted.space_id, Right.FILES_WRITE)
+        moved = service.move(request.user, wanted.ids, space_id)
+        return HttpResponse(f'{{"moved":{moved}}}', content_type="application/json")
 
 
 class Retry(APIView):
@@ -132,7 +162,7 @@ class Retry(APIView):
 
         409 `not-failed` for a file that has not failed.
         """
-        file = service.retry(request.user.user_id, file_id, content.if_match(request))
+        file = service.retry(request.user, file_id, content.if_match(request))
         jobs.offer(file)
         return record(file, 202)
 
@@ -146,7 +176,7 @@ class Content(APIView):
 
         Byte by byte as it was uploaded, as an attachment.
         """
-        file = service.find(request.user.user_id, file_id)
+        file = service.find(request.user, file_id)
         key, moment = str(file.file.name), file.uploaded_at
         return content.respond(
             request,
@@ -167,7 +197,7 @@ class Thumbnail(APIView):
 
         Files of the kind `image` have one once they have been inspected; 404 for others.
         """
-        file = service.find(request.user.user_id, file_id)
+        file = service.find(request.user, file_id)
         if file.thumbnail is None:
             raise NotFound("This file has no thumbnail.")
         about = file.result["thumbnail"]

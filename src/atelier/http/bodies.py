@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from atelier.errors import TooLarge
 from atelier.http.auth import Needs
+from atelier.wire.strict_json import LIMIT_BYTES, too_large
 
-JSON_LIMIT = 256 * 1024  # bytes of a JSON body: parsed and checked in a few milliseconds
 # Of one that needs no token: an address and a password, percent-encoded, take half of it at most
 OPEN_LIMIT = 8 * 1024
 
 
 def limit_of(check: Needs | None) -> int:
     """The largest JSON body of a route, in bytes."""
-    return OPEN_LIMIT if check is None else JSON_LIMIT
+    return OPEN_LIMIT if check is None else LIMIT_BYTES
 
 
 async def read(request: Request, limit: int) -> bytes:
@@ -27,14 +26,10 @@ async def read(request: Request, limit: int) -> bytes:
     Raises TooLarge, unread where its length is declared, else as soon as it is too large.
     """
     if int(request.headers.get("content-length", 0)) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
     return bytes(body)
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"A body of this kind may have {limit} bytes.")

@@ -8,8 +8,9 @@ from fastapi import Query
 from pydantic import Field
 
 from atelier.http.strict import Decimal
+from atelier.wire.spaces import MAX_ID, TEXT
 
 Space = Annotated[
-    Annotated[int, Field(ge=1, le=2**63 - 1), Decimal] | None,
-    Query(description="The space; left out: one's own.", examples=[7]),
+    Annotated[int, Field(ge=1, le=MAX_ID), Decimal] | None,
+    Query(description=TEXT, examples=[7]),
 ]  # a route's parameter `space`, which `auth.in_space` judges

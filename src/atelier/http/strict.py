@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, TypeVar
 
-import orjson
 from fastapi.params import Form
 from fastapi.routing import APIRoute, request_response
 from pydantic import BeforeValidator, GetJsonSchemaHandler
@@ -18,13 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from atelier.errors import Unsupported
+from atelier.errors import Invalid, Malformed
 from atelier.http.auth import Needs, check_of
 from atelier.http.bodies import limit_of, read
 from atelier.wire.complaints import DECIMAL
+from atelier.wire.problems import status_of
+from atelier.wire.strict_json import parse, require_json
 from atelier.wire.texts import composed
-
-MEMBERS = 100  # of an object at the top: ours have far fewer, and each unknown one is an error
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -87,14 +86,9 @@ class JsonRequest(Request):
         """The parsed body."""
         body = await self.body()
         try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise HTTPException(400, f"The body is not valid JSON: {error.msg}.") from None
-        if rb"\u0000" in body and has_nul(value):
-            raise HTTPException(422, "A text in the body holds a NUL character.")
-        if isinstance(value, dict) and len(value) > MEMBERS:
-            raise HTTPException(422, f"The object has more than {MEMBERS} members.")
-        return value
+            return parse(body)
+        except (Malformed, Invalid) as error:
+            raise HTTPException(status_of(error), error.detail) from None
 
 
 def adopt(route: APIRoute) -> None:
@@ -116,34 +110,8 @@ def _strict(handle: Handler, check: Needs | None, limit: int) -> Handler:
         if check is not None:
             await check(request)
         checked = JsonRequest(request, limit)
-        if await checked.body() and not is_json(checked.headers.get("content-type", "")):
-            raise Unsupported("Send JSON, as application/json.")
+        if await checked.body():
+            require_json(checked.headers.get("content-type", ""))
         return await handle(checked)
 
     return strict
-
-
-def is_json(content_type: str) -> bool:
-    """Whether a Content-Type says JSON."""
-    essence = content_type.partition(";")[0].strip().lower()
-    return essence == "application/json" or (
-        essence.startswith("application/") and essence.endswith("+json")
-    )
-
-
-def has_nul(value: object) -> bool:
-    """Whether any text in a JSON value holds a NUL.
-
-    It walks without recursion, for JSON may be deep.
-    """
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            if "\0" in item:
-                return True
-        elif isinstance(item, dict):
-            waiting += [*item, *item.values()]
-        elif isinstance(item, list):
-            waiting += item
-    return False

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from atelier.events import outbox
+from atelier.wire.spaces import MAKER
 
 CREATED = "task.created"
 TAKEN = "task.taken"
 RELEASED = "task.released"
 COMPLETED = "task.completed"
+MOVED = "task.moved"
 DELETED = "task.deleted"
 
 # The facts that a subscriber may want without asking back, of a row of `tasks`.
-STATE = """
+STATE = f"""
     jsonb_build_object(
-        'id', id, 'owner_id', owner_id, 'meta', meta, 'free', free, 'taken_at', taken_at,
-        'leased_until', leased_until, 'created_at', created_at, 'format', format,
-        'media_type', media_type, 'size', size, 'sha256', sha256
+        'id', id, 'owner_id', owner_id, 'space_id', owner_id, 'created_by', {MAKER},
+        'meta', meta, 'free', free, 'taken_at', taken_at, 'leased_until', leased_until,
+        'created_at', created_at, 'format', format, 'media_type', media_type, 'size', size,
+        'sha256', sha256
     )
 """
 
 
-def announce(
-    event: str, rows: str, *, sequence: str = "sequence", reason: str | None = None
-) -> str:
+def announce(event: str, rows: str, *, sequence: str = "sequence", more: str = "") -> str:
     """The INSERT that adds `event` for each of `rows`, a CTE of whole tasks.
 
-    All arguments are constants.
+    All arguments are constants. `more` are names and values that the data have besides.
     """
-    data = STATE if reason is None else f"{STATE} || jsonb_build_object('reason', '{reason}')"
+    data = f"{STATE} || jsonb_build_object({more})" if more else STATE
     return f"{outbox.INSERT} SELECT '{event}', 'tasks/' || id, {sequence}, {data} FROM {rows}"

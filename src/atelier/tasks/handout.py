@@ -15,11 +15,12 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal, Right, require, spaces_with
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
 from atelier.retry import Backoff
 from atelier.tasks import events
-from atelier.tasks.records import COLUMNS
+from atelier.tasks.records import COLUMNS, MISSING
 from atelier.tasks.watermarks import Watermarks
 
 Row = Mapping[str, Any]
@@ -64,18 +65,21 @@ _EXPIRE = f"""
     ), freed AS (
         UPDATE tasks {_FREED} FROM overdue WHERE tasks.id = overdue.id RETURNING tasks.*
     ), announced AS (
-        {events.announce(events.RELEASED, "freed", reason="expired")}
+        {events.announce(events.RELEASED, "freed", more="'reason', 'expired'")}
     )
     SELECT count(*) AS freed FROM freed
 """
 
-_HELD = "WHERE id = $1 AND owner_id = $2 AND sequence = $3 AND leased_until > clock_timestamp()"
+_HELD = """
+    WHERE id = $1 AND owner_id = any($2::bigint[]) AND sequence = $3
+        AND leased_until > clock_timestamp()
+"""
 _RENEW = (
     f"UPDATE tasks SET leased_until = clock_timestamp() + $4::interval {_HELD} RETURNING {COLUMNS}"
 )
 _RELEASE = f"""
     WITH freed AS (UPDATE tasks {_FREED} {_HELD} RETURNING *), announced AS (
-        {events.announce(events.RELEASED, "freed", reason="released")}
+        {events.announce(events.RELEASED, "freed", more="'reason', 'released'")}
     )
     SELECT {COLUMNS} FROM freed
 """
@@ -87,7 +91,7 @@ _COMPLETE = f"""
     )
     SELECT {COLUMNS} FROM done
 """
-_MINE = "SELECT 1 FROM tasks WHERE id = $1 AND owner_id = $2"
+_SPACE = "SELECT owner_id FROM tasks WHERE id = $1"
 
 
 class NoFreeTask(NotFound):
@@ -105,7 +109,7 @@ class LeaseLost(Conflict):
 async def take(
     fetch: Fetch, watermarks: Watermarks, owner_id: int, lease: timedelta | None
 ) -> Row:
-    """The oldest free task of this owner, taken for good or until the lease ends.
+    """The oldest free task of this space, taken for good or until the lease ends.
 
     Raises NoFreeTask, but only if no free task is to be seen: tasks locked by others at the moment
     may come free again.
@@ -135,26 +139,28 @@ async def take(
         await asyncio.sleep(backoff.next())
 
 
-async def renew(fetch: Fetch, owner_id: int, task_id: int, token: int, lease: timedelta) -> Row:
+async def renew(
+    fetch: Fetch, principal: Principal, task_id: int, token: int, lease: timedelta
+) -> Row:
     """Restart the time of a lease.
 
-    Raises LeaseLost, and NotFound if this owner has no such task.
+    Raises LeaseLost, NotFound if the principal sees no such task, and NotAllowed.
     """
-    return await _held(fetch, _RENEW, owner_id, task_id, token, lease)
+    return await _held(fetch, _RENEW, principal, task_id, token, lease)
 
 
 async def release(
-    fetch: Fetch, watermarks: Watermarks, owner_id: int, task_id: int, token: int
+    fetch: Fetch, watermarks: Watermarks, principal: Principal, task_id: int, token: int
 ) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
-    row = await _held(fetch, _RELEASE, owner_id, task_id, token)
-    watermarks.forget(owner_id)
+    row = await _held(fetch, _RELEASE, principal, task_id, token)
+    watermarks.forget(row["owner_id"])
     return row
 
 
-async def complete(fetch: Fetch, owner_id: int, task_id: int, token: int) -> Row:
+async def complete(fetch: Fetch, principal: Principal, task_id: int, token: int) -> Row:
     """End a lease with the work done: the task stays taken for good. Raises as `renew` does."""
-    return await _held(fetch, _COMPLETE, owner_id, task_id, token)
+    return await _held(fetch, _COMPLETE, principal, task_id, token)
 
 
 async def expire(database: Database) -> int:
@@ -185,11 +191,19 @@ async def _expire(fetch: Fetch, owner_id: int | None) -> int:
 
 
 async def _held(
-    fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, *more: timedelta
+    fetch: Fetch,
+    statement: str,
+    principal: Principal,
+    task_id: int,
+    token: int,
+    *more: timedelta,
 ) -> Row:
-    row = await fetch(statement, task_id, owner_id, token, *more)
+    worked = spaces_with(principal, Right.TASKS_WORK)
+    row = await fetch(statement, task_id, worked, token, *more)
     if row is not None:
         return row
-    if await fetch(_MINE, task_id, owner_id) is None:
-        raise NotFound("There is no such task.")
+    found = await fetch(_SPACE, task_id)
+    if found is None:
+        raise NotFound(MISSING)
+    require(principal, found["owner_id"], Right.TASKS_WORK, MISSING)
     raise LeaseLost("It ran out, was given back or completed, or never was: take a task anew.")

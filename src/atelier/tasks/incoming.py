@@ -13,7 +13,6 @@ from typing import Any
 from starlette.requests import Request
 
 from atelier.errors import Unsupported
-from atelier.http.strict import has_nul, is_json
 from atelier.http.upload import finish, flush, receive
 from atelier.observe.metrics import UPLOADED
 from atelier.settings import Settings
@@ -21,6 +20,7 @@ from atelier.tasks.base64_json import Base64Json
 from atelier.tasks.service import Picture
 from atelier.wire.complaints import A_TEXT, REQUIRED, TWICE, accepted, refused, unknown
 from atelier.wire.spool import Spool
+from atelier.wire.strict_json import has_nul, is_json
 from atelier.wire.texts import bounded, too_long
 
 META_LIMIT = 10_000  # characters

@@ -6,9 +6,10 @@ from typing import Any
 
 import asyncpg
 
+from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import NotFound
-from atelier.tasks.records import COLUMNS, SELECT_ONE, record
+from atelier.tasks.records import COLUMNS, MISSING, SELECT_ONE, record
 
 MAX_ID = 2**63 - 1
 
@@ -30,21 +31,22 @@ PAGE_OF_BOTH = f"""
 """
 
 
-async def find(database: Database, *, owner_id: int, task_id: int) -> asyncpg.Record:
-    """A task of this owner, as a row of `COLUMNS`.
+async def find(database: Database, principal: Principal, task_id: int) -> asyncpg.Record:
+    """A task that the principal may see, as a row of `COLUMNS`.
 
-    Raises NotFound for another owner's as for one that does not exist.
+    Raises NotFound for a stranger's as for one that does not exist, and NotAllowed.
     """
     row = await database.by_id(SELECT_ONE, task_id)
-    if row is None or row["owner_id"] != owner_id:
-        raise NotFound("There is no such task.")
+    if row is None:
+        raise NotFound(MISSING)
+    require(principal, row["owner_id"], Right.TASKS_READ, MISSING)
     return row
 
 
 async def page(
     database: Database, *, owner_id: int, free: bool | None, before: int | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Up to `limit` records of this owner, newest first, with ids below `before`."""
+    """Up to `limit` records of this space, newest first, with ids below `before`."""
     if free is None:  # two short scans of the index, one for the free and one for the others
         rows = await database.fetch(PAGE_OF_BOTH, owner_id, before, limit)
     else:

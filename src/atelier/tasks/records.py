@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from atelier.http.encoding import dumps
+from atelier.wire.spaces import MAKER
 
 COLUMNS = (
     "id, owner_id, meta, free, taken_at, leased_until, blob, format, media_type, size, "
-    "sequence, created_at"
+    f"sequence, created_at, {MAKER} AS created_by"
 )
 SELECT_ONE = f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])"
+MISSING = "There is no such task."  # to strangers, too
 
 # The blobs that rows refer to, for `atelier check`.
 REFERENCED = "SELECT blob AS key, sha256 FROM tasks"
@@ -22,6 +24,8 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON record of the contract; `row` holds `COLUMNS`."""
     return {
         "id": row["id"],
+        "space_id": row["owner_id"],
+        "created_by": row["created_by"],
         "meta": row["meta"],
         "free": row["free"],
         "taken_at": row["taken_at"],

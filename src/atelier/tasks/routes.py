@@ -6,27 +6,30 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal, Right
+from atelier.auth import Principal, Right, in_space, require
 from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once, within
 from atelier.http.json import json_response
+from atelier.http.moving import Moved, Moving
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
+from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import handout, queries, service
+from atelier.tasks import handout, moving, queries, service
 from atelier.tasks.formats import SVG
 from atelier.tasks.handout import Fetch, Row
 from atelier.tasks.incoming import incoming
-from atelier.tasks.records import etag, leased, record
+from atelier.tasks.records import MISSING, etag, leased, record
 from atelier.tasks.schemas import (
     Holding,
     NewTask,
@@ -38,8 +41,10 @@ from atelier.tasks.schemas import (
     TotalCreated,
 )
 from atelier.tasks.watermarks import Watermarks
+from atelier.wire.complaints import refused
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
+from atelier.wire.spaces import elsewhere
 
 UPLOADS = ("/api/tasks", "/tasks")  # paths to which pictures are posted
 CREATE = "POST /api/tasks"
@@ -89,6 +94,7 @@ BODY = {
         },
     }
 }
+MAKING = responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
 TAKEN = responses(401, 404, 409, 422, 503)
 READ = SAME | responses(401, 404, 422)
 GONE = responses(400, 401, 404, 412, 422, 503)
@@ -97,7 +103,12 @@ HELD = responses(400, 401, 404, 409, 415, 422, 503)
 
 @router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
 async def take_free_task(
-    request: Request, watermarks: Reached, user: Worker, res: Res, key: Key = None
+    request: Request,
+    watermarks: Reached,
+    user: Worker,
+    res: Res,
+    space: Space = None,
+    key: Key = None,
 ) -> Response:
     """Take my oldest free task.
 
@@ -105,24 +116,39 @@ async def take_free_task(
     """
     if HEAD in request.scope:  # it would be taken, and the client would not learn which
         return from_status(405, headers={"Allow": "GET"})
-    return await take(watermarks, user, res, key=key)
+    return await take(watermarks, user, res, space=space, key=key)
 
 
 @router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
 async def take(
-    watermarks: Reached, user: Worker, res: Res, body: Taking | None = None, key: Key = None
+    watermarks: Reached,
+    user: Worker,
+    res: Res,
+    body: Taking | None = None,
+    space: Space = None,
+    key: Key = None,
 ) -> Response:
     """Take my oldest free task.
 
     It is taken for good, or for the time of a lease. No two requests get the same task.
     """
+    space_id = in_space(user, _named(space, body), Right.TASKS_WORK)
     seconds = body.lease_seconds if body else None
     lease = None if seconds is None else timedelta(seconds=seconds)
+    mark = fingerprint(seconds, *elsewhere(user.user_id, space_id))
 
     def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.take(fetch, watermarks, user.user_id, lease)
+        return handout.take(fetch, watermarks, space_id, lease)
 
-    return await _once(res, user.user_id, TAKE, key, fingerprint(seconds), work)
+    return await _once(res, user, TAKE, key, mark, work)
+
+
+def _named(space: int | None, body: Taking | None) -> int | None:
+    """The space that a request names in its address, its body or both."""
+    named = body.space_id if body else None
+    if None not in (space, named) and space != named:
+        raise refused("The address names another space", "body", "space_id")
+    return named if space is None else space
 
 
 @router.get(
@@ -152,7 +178,7 @@ async def read(request: Request, task_id: Id, user: Viewer, res: Res) -> Respons
 
     Its record: whether it is free, its text, and where its picture is.
     """
-    row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
+    row = await queries.find(res.database, user, task_id)
     return record_response(request, dumps(record(row)), etag(row))
 
 
@@ -171,7 +197,7 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
 
     Byte by byte as it was sent. What a browser might run comes as an attachment.
     """
-    row = await queries.find(res.database, owner_id=user.user_id, task_id=task_id)
+    row = await queries.find(res.database, user, task_id)
     name = row["blob"].rpartition("/")[2]
     return picture_response(
         request,
@@ -187,9 +213,9 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
 
 
 @router.get(
-    "/tasks", response_model=list[TaskRecord], responses=responses(401, 422), deprecated=True
+    "/tasks", response_model=list[TaskRecord], responses=responses(401, 404, 422), deprecated=True
 )
-@router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 422))
+@router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 404, 422))
 async def index(
     user: Viewer,
     res: Res,
@@ -197,13 +223,15 @@ async def index(
     free: Annotated[
         bool | None, Query(description="Only tasks that are free, or that are not.")
     ] = None,
+    space: Space = None,
 ) -> Response:
     """List my tasks.
 
-    Newest first, in pages.
+    Newest first, in pages; those of one space.
     """
+    owner_id = in_space(user, space, Right.TASKS_READ)
     records = await queries.page(
-        res.database, owner_id=user.user_id, free=free, before=page.before, limit=page.fetch
+        res.database, owner_id=owner_id, free=free, before=page.before, limit=page.fetch
     )
     return page_response(page, records)
 
@@ -212,7 +240,7 @@ async def index(
     "/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
+    responses=MAKING,
     openapi_extra=BODY,
     deprecated=True,
 )
@@ -220,23 +248,28 @@ async def index(
     "/api/tasks",
     status_code=201,
     response_model=TaskRecord,
-    responses=responses(400, 401, 403, 409, 413, 415, 422, 503),
+    responses=MAKING,
     openapi_extra=BODY,
 )
-async def create(request: Request, user: Editor, res: Res, key: Key = None) -> Response:
+async def create(
+    request: Request, user: Editor, res: Res, space: Space = None, key: Key = None
+) -> Response:
     """Create a task.
 
     It has a picture of any image format, sent as base64 in JSON or as multipart, and a text. The
     picture is kept as it was sent.
     """
+    space_id = in_space(user, space, Right.TASKS_WRITE)
     with res.uploads.admitted():
-        return await _create(request, user, res, key)
+        return await _create(request, user, space_id, res, key)
 
 
-async def _create(request: Request, user: Principal, res: Resources, key: str | None) -> Response:
-    await allowance.refuse_early(request, res, user.user_id)
+async def _create(
+    request: Request, user: Principal, space_id: int, res: Resources, key: str | None
+) -> Response:
+    await allowance.refuse_early(request, res, space_id)
     async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
-        mark = fingerprint(picture.sha256, meta)
+        mark = fingerprint(picture.sha256, meta, *elsewhere(user.user_id, space_id))
         hours = res.settings.idempotency_hours
         async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
             if run.replay:
@@ -245,7 +278,8 @@ async def _create(request: Request, user: Principal, res: Resources, key: str | 
                 res.database,
                 res.blobs,
                 res.probers,
-                owner_id=user.user_id,
+                space_id=space_id,
+                created_by=user.user_id,
                 picture=picture,
                 meta=meta,
                 allowed=allowance.allowance_of(res.settings),
@@ -261,7 +295,7 @@ async def renew(task_id: Id, body: Renewal, user: Worker, res: Res) -> Response:
     The lease runs from now on for the time given. 409 when it has ended.
     """
     lease = timedelta(seconds=body.lease_seconds)
-    row = await handout.renew(res.database.fetchrow, user.user_id, task_id, body.token, lease)
+    row = await handout.renew(res.database.fetchrow, user, task_id, body.token, lease)
     return _handed(row)
 
 
@@ -276,9 +310,9 @@ async def release(
     mark = fingerprint(task_id, body.token)
 
     def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.release(fetch, watermarks, user.user_id, task_id, body.token)
+        return handout.release(fetch, watermarks, user, task_id, body.token)
 
-    return await _once(res, user.user_id, RELEASE, key, mark, work)
+    return await _once(res, user, RELEASE, key, mark, work)
 
 
 @router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
@@ -292,9 +326,23 @@ async def complete(
     mark = fingerprint(task_id, body.token)
 
     def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.complete(fetch, user.user_id, task_id, body.token)
+        return handout.complete(fetch, user, task_id, body.token)
 
-    return await _once(res, user.user_id, COMPLETE, key, mark, work)
+    return await _once(res, user, COMPLETE, key, mark, work)
+
+
+@router.post(
+    "/api/tasks/move", response_model=Moved, responses=responses(400, 401, 404, 409, 415, 422)
+)
+async def move(body: Moving, watermarks: Reached, user: Editor, res: Res) -> Response:
+    """Move tasks to another space.
+
+    All of them, or none. 409 while one of them is leased.
+    """
+    space_id = in_space(user, body.space_id, Right.TASKS_WRITE)
+    allowed = allowance.allowance_of(res.settings)
+    moved = await moving.move(res.database, watermarks, user, body.ids, space_id, allowed)
+    return json_response({"moved": moved})
 
 
 @router.delete(
@@ -306,15 +354,13 @@ async def delete(request: Request, task_id: Id, user: Editor, res: Res) -> Respo
 
     Its picture goes with it. The counter of created tasks stays as it is.
     """
-    await service.delete(
-        res.database, res.blobs, owner_id=user.user_id, task_id=task_id, expected=if_match(request)
-    )
+    await service.delete(res.database, res.blobs, user, task_id, if_match(request))
     return Response(status_code=204)
 
 
 async def _once(
     res: Resources,
-    owner_id: int,
+    user: Principal,
     operation: str,
     key: str | None,
     mark: bytes,
@@ -326,14 +372,21 @@ async def _once(
     hours = res.settings.idempotency_hours
     async with res.database.session() as session:
         run = await within(
-            res.database, session, scope(owner_id, operation), key, mark, hours=hours
+            res.database, session, scope(user.user_id, operation), key, mark, hours=hours
         )
         if run.replay:
+            _may_see(user, bytes(run.replay.body))
             return run.replay
         answer = _handed(await work(handout.inside(session)))
         await run.keep(session, answer)
         await session.commit()
     return answer
+
+
+def _may_see(user: Principal, kept: bytes) -> None:
+    """Judge a kept answer anew: its task's space may be one that the caller has left."""
+    space_id = orjson.loads(kept).get("space_id", user.user_id)  # it once was one's own alone
+    require(user, space_id, Right.TASKS_WORK, MISSING)
 
 
 def _handed(row: Row) -> Response:

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from atelier.wire.spaces import MAX_ID
+
 LEASE_LIMIT_SECONDS = 7 * 86_400
 TOKEN_LIMIT = 2**31 - 1
 
@@ -19,9 +21,13 @@ class TaskImage(BaseModel):
 
 
 class TaskRecord(BaseModel):
-    """A task as seen by its owner."""
+    """A task as seen by the members of its space."""
 
     id: int = Field(examples=[42])
+    space_id: int = Field(examples=[7])
+    created_by: int | None = Field(
+        description="Who made it; null: somebody who has left.", examples=[7]
+    )
     meta: str = Field(examples=["Is the light red?"])
     free: bool
     taken_at: datetime | None
@@ -87,6 +93,7 @@ class Taking(BaseModel):
         le=LEASE_LIMIT_SECONDS,
         description="Take it for so long only; left out: for good.",
     )
+    space_id: int | None = Field(None, ge=1, le=MAX_ID, description="As `?space=`.", examples=[7])
 
 
 class Holding(BaseModel):

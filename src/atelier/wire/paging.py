@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from atelier.wire import cursors
-from atelier.wire.complaints import DECIMAL, MESSAGES, refused
+from atelier.wire.complaints import refused
+from atelier.wire.numbers import whole
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500  # records of one page
 CURSOR_CHARACTERS = 64  # ours have 19; the rest is for what may come
@@ -53,14 +54,7 @@ def read_limit(given: str | None) -> int:
     """The number in `limit`, for a framework that does not read it itself. Raises Invalid."""
     if given is None:
         return DEFAULT_LIMIT
-    if not (given.isascii() and given.isdigit()):
-        raise refused(DECIMAL, "query", "limit")
-    digits = given.lstrip("0") or "0"
-    if len(digits) > len(str(MAX_LIMIT)) or int(digits) > MAX_LIMIT:
-        raise refused(MESSAGES["less_than_equal"].format(le=MAX_LIMIT), "query", "limit")
-    if not int(digits):
-        raise refused(MESSAGES["greater_than_equal"].format(ge=1), "query", "limit")
-    return int(digits)
+    return whole(given, MAX_LIMIT, "query", "limit")
 
 
 def _before(cursor: str, listed: tuple[object, ...]) -> int:

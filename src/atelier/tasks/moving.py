@@ -1,0 +1,95 @@
+"""Moves tasks from one space to another: all that are named, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atelier.auth import Principal, Right, require
+from atelier.database import Database
+from atelier.errors import Conflict, NotFound
+from atelier.http import allowance
+from atelier.tasks import events
+from atelier.tasks.handout import inside
+from atelier.tasks.records import MISSING
+from atelier.tasks.watermarks import Watermarks
+from atelier.wire.allowance import Allowance
+from atelier.wire.spaces import MAKER, gone
+
+# In the order of their ids, as whoever deletes many locks them.
+_LOCK = """
+    SELECT id, owner_id, size, leased_until > clock_timestamp() AS leased FROM tasks
+    WHERE id = any($1::bigint[]) AND owner_id = any($2::bigint[]) ORDER BY id FOR UPDATE
+"""
+# Whose a task was is written down where it was to be seen by the space alone.
+_MOVE = f"""
+    WITH moved AS (
+        UPDATE tasks SET owner_id = $2, created_by = {MAKER}, sequence = sequence + 1
+        FROM unnest($1::bigint[], $3::bigint[]) AS was (task_id, from_space_id)
+        WHERE tasks.id = was.task_id RETURNING tasks.*, was.from_space_id
+    ), announced AS (
+        {events.announce(events.MOVED, "moved", more="'from_space_id', from_space_id")}
+    )
+    SELECT count(*) AS moved FROM moved
+"""
+
+Rows = list[Mapping[str, Any]]
+
+
+class Leased(Conflict):
+    """A task that is leased stays in its space."""
+
+    slug = "task-leased"
+
+
+async def move(
+    database: Database,
+    watermarks: Watermarks,
+    principal: Principal,
+    task_ids: Sequence[int],
+    space_id: int,
+    allowed: Allowance,
+) -> int:
+    """Move tasks to a space in which the principal may write; returns how many were elsewhere.
+
+    Raises NotFound for one that the principal does not see, NotAllowed, Leased, and Forbidden if
+    they are over the space's quota.
+    """
+    await allowance.require_room(database, allowed, space_id, 1)
+    async with database.session() as session:
+        rows = [
+            row
+            for row in await _locked(session, principal, sorted(set(task_ids)))
+            if row["owner_id"] != space_id
+        ]
+        if any(row["leased"] for row in rows):
+            raise Leased("A task is leased: it can be moved once its lease has ended.")
+        if rows:
+            await _move(session, rows, space_id)
+            size = sum(row["size"] for row in rows)
+            await allowance.confirm(session, allowed, space_id, size)
+            await session.commit()
+    watermarks.forget(space_id)  # what came is perhaps older than all that is free there
+    return len(rows)
+
+
+async def _locked(session: AsyncSession, principal: Principal, task_ids: list[int]) -> Rows:
+    connection = await session.connection()
+    values = (task_ids, list(principal.roles))
+    rows: Rows = [*(await connection.exec_driver_sql(_LOCK, values)).mappings()]
+    if len(rows) < len(task_ids):
+        raise NotFound(MISSING)
+    for owner_id in {row["owner_id"] for row in rows}:
+        require(principal, owner_id, Right.TASKS_WRITE, MISSING)
+    return rows
+
+
+async def _move(session: AsyncSession, rows: Rows, space_id: int) -> None:
+    ids, spaces = [row["id"] for row in rows], [row["owner_id"] for row in rows]
+    try:
+        await inside(session)(_MOVE, ids, space_id, spaces)
+    except IntegrityError as error:
+        raise gone() from error
