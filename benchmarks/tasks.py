@@ -53,7 +53,7 @@ KNOWN = f"""
         UPDATE tasks SET free = false, sequence = sequence + 1, taken_at = clock_timestamp()
         WHERE id = $1 RETURNING *
     ), announced AS (
-        {events.announce(events.TAKEN, "taken")}
+        {events.announce(events.TAKEN, "taken", "NULL")}
     )
     SELECT id FROM taken
 """
@@ -79,7 +79,7 @@ async def ours(database: Database, owner_id: int) -> int:
 async def waiting(database: Database, owner_id: int) -> int:
     """The same statement without SKIP LOCKED: a client that finds the row taken asks again."""
     while True:
-        row = await database.fetchrow(WAITING, owner_id, None, 0)
+        row = await database.fetchrow(WAITING, owner_id, None, 0, None)
         if row:
             return int(row["id"])
 

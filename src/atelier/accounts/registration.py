@@ -58,9 +58,9 @@ async def register(
         if link is not None:
             await links.use(session, link)
         made = await _insert(session, email, hashed)
-        outbox.record(
-            session, events.CREATED, events.subject(made.id), made.sequence, events.state(made)
-        )
+        subject, state = events.subject(made.id), events.state(made)
+        # Nobody is signed in yet: who registers is the one who acts.
+        outbox.record(session, events.CREATED, subject, made.sequence, state, actor=subject)
         await before_commit(session, made)
         await session.commit()
     audit.record(AuditEvent.REGISTERED, user=made.id)

@@ -21,7 +21,11 @@ def announce(file: File, type_: str) -> None:
     from atelier.files.models import Outbox
 
     Outbox.objects.create(
-        type=type_, subject=f"files/{file.pk}", sequence=file.sequence, data=state(file)
+        type=type_,
+        subject=f"files/{file.pk}",
+        sequence=file.sequence,
+        data=state(file),
+        space_id=file.owner_id,
     )
 
 

@@ -29,6 +29,7 @@ from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
+from atelier.observe import requester
 from atelier.settings import Settings
 
 # The data is that of `events.state`; a test compares the two.
@@ -46,7 +47,7 @@ _FORGET = f"""
                 SELECT coalesce(jsonb_agg(r - 'blob'), '[]')
                 FROM jsonb_array_elements(renditions) AS r
             )
-        ) FROM gone
+        ), owner_id, :actor FROM gone
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT blob, clock_timestamp(), false FROM gone
@@ -125,9 +126,7 @@ async def create(
             await session.flush()
         except IntegrityError as error:
             raise Unauthenticated("The account is gone.") from error
-        outbox.record(
-            session, events.CREATED, events.subject(image.id), image.sequence, events.state(image)
-        )
+        _announce(session, events.CREATED, image)
         await garbage.claim(session, [key])
         await before_commit(session, image)
         await allowance.confirm(session, allowed, owner_id, original.size)
@@ -254,9 +253,7 @@ async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: b
             None,
             func.clock_timestamp(),
         )
-    outbox.record(
-        session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image)
-    )
+    _announce(session, events.UPDATED, image)
     await cache.fence([cache_key(image.id)])
     await session.commit()
 
@@ -278,10 +275,8 @@ async def delete(
         image = await _mine(session, owner_id, image_id, expected)
         keys = _keys(image)
         await garbage.discard(session, keys)
-        image_sequence = image.sequence + 1
-        outbox.record(
-            session, events.DELETED, events.subject(image.id), image_sequence, events.state(image)
-        )
+        image.sequence += 1
+        _announce(session, events.DELETED, image)
         await session.delete(image)
         await cache.fence([cache_key(image_id)])
         await session.commit()
@@ -298,7 +293,7 @@ async def forget(session: AsyncSession, owner_id: int) -> None:
     fence: only their owner could ask for them.
     """
     await session.execute(text("SET LOCAL statement_timeout = 0"))
-    await session.execute(text(_FORGET), {"owner": owner_id})
+    await session.execute(text(_FORGET), {"owner": owner_id, "actor": requester.actor()})
 
 
 async def _mine(
@@ -312,6 +307,17 @@ async def _mine(
     if not expected(str(image.sequence)):
         raise PreconditionFailed("The image has changed since this entity tag.")
     return image
+
+
+def _announce(session: AsyncSession, type_: str, image: Image) -> None:
+    outbox.record(
+        session,
+        type_,
+        events.subject(image.id),
+        image.sequence,
+        events.state(image),
+        space_id=image.owner_id,
+    )
 
 
 def _keys(image: Image) -> list[str]:

@@ -21,11 +21,12 @@ STATE = """
 
 
 def announce(
-    event: str, rows: str, *, sequence: str = "sequence", reason: str | None = None
+    event: str, rows: str, actor: str, *, sequence: str = "sequence", reason: str | None = None
 ) -> str:
     """The INSERT that adds `event` for each of `rows`, a CTE of whole tasks.
 
-    All arguments are constants.
+    All arguments are constants; `actor` is the parameter with that value, or NULL.
     """
     data = STATE if reason is None else f"{STATE} || jsonb_build_object('reason', '{reason}')"
-    return f"{outbox.INSERT} SELECT '{event}', 'tasks/' || id, {sequence}, {data} FROM {rows}"
+    values = f"'{event}', 'tasks/' || id, {sequence}, {data}, owner_id, {actor}"
+    return f"{outbox.INSERT} SELECT {values} FROM {rows}"

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.observe import requester
 from atelier.retry import Backoff
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS
@@ -43,7 +44,7 @@ TAKE = f"""
             taken_at = clock_timestamp(), leased_until = clock_timestamp() + $2::interval
         FROM candidate WHERE tasks.id = candidate.id RETURNING tasks.*
     ), announced AS (
-        {events.announce(events.TAKEN, "taken")}
+        {events.announce(events.TAKEN, "taken", "$4")}
     )
     SELECT {COLUMNS} FROM taken
 """
@@ -64,7 +65,7 @@ _EXPIRE = f"""
     ), freed AS (
         UPDATE tasks {_FREED} FROM overdue WHERE tasks.id = overdue.id RETURNING tasks.*
     ), announced AS (
-        {events.announce(events.RELEASED, "freed", reason="expired")}
+        {events.announce(events.RELEASED, "freed", "NULL", reason="expired")}
     )
     SELECT count(*) AS freed FROM freed
 """
@@ -75,7 +76,7 @@ _RENEW = (
 )
 _RELEASE = f"""
     WITH freed AS (UPDATE tasks {_FREED} {_HELD} RETURNING *), announced AS (
-        {events.announce(events.RELEASED, "freed", reason="released")}
+        {events.announce(events.RELEASED, "freed", "$4", reason="released")}
     )
     SELECT {COLUMNS} FROM freed
 """
@@ -83,7 +84,7 @@ _COMPLETE = f"""
     WITH done AS (
         UPDATE tasks SET leased_until = NULL, sequence = sequence + 1 {_HELD} RETURNING *
     ), announced AS (
-        {events.announce(events.COMPLETED, "done")}
+        {events.announce(events.COMPLETED, "done", "$4")}
     )
     SELECT {COLUMNS} FROM done
 """
@@ -114,7 +115,7 @@ async def take(
     backoff = Backoff(*PAUSES_SECONDS)
     while True:
         above = watermarks.get(owner_id)
-        taken = await fetch(TAKE, owner_id, lease, above)
+        taken = await fetch(TAKE, owner_id, lease, above, requester.actor())
         if taken is not None:
             watermarks.taken(owner_id, taken["id"], above)
             return taken
@@ -147,14 +148,14 @@ async def release(
     fetch: Fetch, watermarks: Watermarks, owner_id: int, task_id: int, token: int
 ) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
-    row = await _held(fetch, _RELEASE, owner_id, task_id, token)
+    row = await _held(fetch, _RELEASE, owner_id, task_id, token, requester.actor())
     watermarks.forget(owner_id)
     return row
 
 
 async def complete(fetch: Fetch, owner_id: int, task_id: int, token: int) -> Row:
     """End a lease with the work done: the task stays taken for good. Raises as `renew` does."""
-    return await _held(fetch, _COMPLETE, owner_id, task_id, token)
+    return await _held(fetch, _COMPLETE, owner_id, task_id, token, requester.actor())
 
 
 async def expire(database: Database) -> int:
@@ -185,9 +186,9 @@ async def _expire(fetch: Fetch, owner_id: int | None) -> int:
 
 
 async def _held(
-    fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, *more: timedelta
+    fetch: Fetch, statement: str, owner_id: int, task_id: int, token: int, more: object
 ) -> Row:
-    row = await fetch(statement, task_id, owner_id, token, *more)
+    row = await fetch(statement, task_id, owner_id, token, more)
     if row is not None:
         return row
     if await fetch(_MINE, task_id, owner_id) is None:
