@@ -1,6 +1,6 @@
 """Hand-out and creation of tasks: takes per second and p99 at growing numbers of tasks.
 
-Prints Markdown.
+Prints Markdown. Members of one team take from its space as many do from their own.
 
 Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row
 that it knows, with its event), and the same hand-out without SKIP LOCKED. Engines are started for
@@ -19,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,7 @@ USER = """
     INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
     VALUES ($1, $1, '', 1, now()) RETURNING id
 """
+TEAM = "INSERT INTO spaces (name, created_at) VALUES ('team', now()) RETURNING id"
 KNOWN = f"""
     WITH taken AS (
         UPDATE tasks SET free = false, sequence = sequence + 1, taken_at = clock_timestamp()
@@ -141,12 +143,22 @@ async def new_user(database: Database, numbers: itertools.count[int] = itertools
     return int(made["id"])
 
 
+async def new_team(database: Database) -> int:
+    """The space of a team."""
+    made = await database.fetchrow(TEAM)
+    assert made
+    return int(made["id"])
+
+
 async def handing_out(
     database: Database, sizes: list[int], takers: int, rounds: int, takes: int
 ) -> None:
     """The table of takes."""
-    owners = {size: await new_user(database) for size in sizes}
-    for size, owner in owners.items():
+    owners = {f"{size:,} tasks": (await new_user(database), size) for size in sizes}
+    owners |= {
+        f"{size:,} tasks of a team": (await new_team(database), size) for size in sizes[-1:]
+    }
+    for owner, size in owners.values():
         await fill(database, owner, size)
     known_owner, waiting_owner = await new_user(database), await new_user(database)
     for owner in (known_owner, waiting_owner):
@@ -159,8 +171,7 @@ async def handing_out(
             for r in await database.fetch("SELECT id FROM tasks WHERE owner_id = $1", known_owner)
         ]
     )
-    for statement in ("VACUUM ANALYZE tasks", "CHECKPOINT"):
-        await database.fetch(statement)
+    await database.fetch("VACUUM ANALYZE tasks")
     await measure(
         database, ours, warm, takers, 40 * takers
     )  # opens the connections, makes the plans
@@ -172,9 +183,9 @@ async def handing_out(
 
     found: dict[str, list[Figure]] = {}
     for _ in range(rounds):
-        for size, owner in owners.items():
+        for name, (owner, size) in owners.items():
             figure = await measure(database, ours, owner, takers, min(takes, size))
-            found.setdefault(f"{size:,} tasks", []).append(figure)
+            found.setdefault(name, []).append(figure)
             await fill(database, owner, min(takes, size))
         floor = await measure(database, known, known_owner, takers, takes)
         found.setdefault("floor: rows known beforehand", []).append(floor)
@@ -188,7 +199,7 @@ async def handing_out(
 
 async def creating(database: Database, folder: Path) -> None:
     """The table of creations: image on disk with fsync, row, counter, total, event."""
-    blobs = DirectoryBlobs(folder)
+    blobs, probers = DirectoryBlobs(folder), ThreadPoolExecutor()
     picture = service.Picture(PNG, "0" * 64, len(PNG))
 
     async def nothing(*_: object) -> None:
@@ -200,6 +211,7 @@ async def creating(database: Database, folder: Path) -> None:
             await service.create(
                 database,
                 blobs,
+                probers,
                 owner_id=owner_id,
                 picture=picture,
                 meta="Is the light red?",
