@@ -49,6 +49,7 @@ LEAVE = (
     "DELETE FROM files WHERE owner_id = %(owner)s",
     "DELETE FROM users WHERE id = %(owner)s",
 )
+COUNT = "SELECT count(*) FROM {}"
 SPACES = """
     SELECT id, user_id, name, created_at = (SELECT created_at FROM users WHERE id = spaces.id)
     FROM spaces ORDER BY id
@@ -78,10 +79,7 @@ def test_the_release_before_goes_on_beside_spaces(empty_database_url: str) -> No
             for owner in (early, late):
                 older.execute(statement, {"owner": owner})
         tables = ("spaces", "members", *MAKE)
-        left = {
-            name: older.execute(f"SELECT count(*) FROM {name}").fetchone()  # type: ignore[arg-type]
-            for name in tables
-        }
+        left = {name: older.execute(COUNT.format(name)).fetchone() for name in tables}
     assert left == dict.fromkeys(tables, (0,)) | {"outbox": (2,)}
 
 
