@@ -4,7 +4,8 @@ Prints a Markdown table.
 
     python -m benchmarks.http_requests [ROUNDS [WORD]]
 
-With WORD only the cases that have it in their name, and what they are compared with. 32
+With WORD only the cases that have it in their name, and what they are compared with: `team` is a
+member's requests in a team's space beside the same in one's own. 32
 connections without pause; every case is measured in each round, the rounds are interleaved,
 medians are shown. To measure another path add a line to CASES.
 """
@@ -45,12 +46,21 @@ PART = (
     b'filename="a.jpg"\r\n\r\n%b\r\n--%b--\r\n'
 )
 FORM = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+RECORD, LIST, UPLOAD, IN_TEAM = "one record", "list of 50", "upload of 81 KB", ", in a team"
+PHOTO = PICTURE.read_bytes()
 SMALL, LARGE = os.urandom(100 * KIB), os.urandom(8 * KIB * KIB)
 
 
 def form(content: bytes) -> bytes:
     """A multipart body with one file."""
     return PART % (BOUNDARY.encode(), content, BOUNDARY.encode())
+
+
+TEAM = "INSERT INTO spaces (name, created_at) VALUES ('team', now()) RETURNING id"
+MEMBER = """
+    INSERT INTO members (space_id, user_id, role, created_at)
+    SELECT %s, max(id), 'editor', now() FROM users
+"""
 
 
 @dataclass
@@ -81,7 +91,7 @@ CASES = [
     Case("typical: list of 50", "typical", "/images", cost=10),
     Case("typical: FileResponse of 81 KB", "typical", "/file", cost=4),
     Case("alive, no token", "atelier", "/healthz", "bare ASGI"),
-    Case("one record", "atelier", "/api/images/{id}/info", "typical: one row from Redis"),
+    Case(RECORD, "atelier", "/api/images/{id}/info", "typical: one row from Redis"),
     Case(
         "one record, 304",
         "atelier",
@@ -90,13 +100,19 @@ CASES = [
         {"If-None-Match": '"1"'},
         status=304,
     ),
-    Case("list of 50", "atelier", "/api/images", "typical: list of 50", cost=10),
+    Case(LIST, "atelier", "/api/images", "typical: list of 50", cost=10),
     Case(
         "picture of 81 KB",
         "atelier",
         "/api/images/{id}/renditions/original",
         "typical: FileResponse of 81 KB",
         cost=2,
+    ),
+    Case(RECORD + IN_TEAM, "atelier", "/api/images/{team_id}/info", RECORD),
+    Case(LIST + IN_TEAM, "atelier", "/api/images?space={team}", LIST, cost=10),
+    Case(UPLOAD, "atelier", "/api/images", "", FORM, 40, 201, form(PHOTO)),
+    Case(
+        UPLOAD + IN_TEAM, "atelier", "/api/images?space={team}", UPLOAD, FORM, 40, 201, form(PHOTO)
     ),
     Case("unknown path", "atelier", "/nothing", "bare ASGI", status=404),
     Case("raw body of 100 KiB to disk", "raw", "/raw", body=SMALL, cost=3),
@@ -210,22 +226,29 @@ class Servers:
         return self.running[name]
 
 
-def prepare(port: int, database: str) -> tuple[str, int]:
-    """A signed-in user with a picture and many rows beside it: the token and the picture's id."""
+def prepare(port: int, database: str) -> tuple[str, dict[str, int]]:
+    """A signed-in user with a picture and many rows beside it, at home and in a team's space.
+
+    Returns the token, and the ids for paths.
+    """
     with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
         form = {"username": "bench@example.org", "password": "a quiet workshop"}
         client.post(
             "/api/users", json={"email": form["username"], "password": form["password"]}
         ).raise_for_status()
+        with psycopg.connect(database) as connection:
+            team = join_team(connection)  # before the token is used and its spaces remembered
         token = client.post("/api/auth/token", data=form).raise_for_status().json()["access_token"]
         headers = {"Authorization": f"Bearer {token}"}
-        files = {"file": ("waterfall.jpg", PICTURE.read_bytes(), "image/jpeg")}
-        image = (
+        files = {"file": ("waterfall.jpg", PHOTO, "image/jpeg")}
+        image, shared = [
             client.post("/api/images", files=files, headers=headers)
             .raise_for_status()
             .json()["id"]
-        )
+            for _ in range(2)
+        ]
     with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("UPDATE images SET owner_id = %s WHERE id = %s", (team, shared))
         columns = [
             row[0]
             for row in connection.execute(
@@ -236,16 +259,24 @@ def prepare(port: int, database: str) -> tuple[str, int]:
         values = ["blob || '-' || n" if name == "blob" else name for name in columns]
         connection.execute(
             f"INSERT INTO images ({', '.join(columns)}) SELECT {', '.join(values)} "
-            f"FROM images, generate_series(1, {ROWS}) n WHERE id = {image}"
+            f"FROM images, generate_series(1, {ROWS}) n WHERE id IN ({image}, {shared})"
         )
         connection.execute("ANALYZE images")
-    return token, image
+    return token, {"id": image, "team_id": shared, "team": team}
 
 
-def measure(case: Case, servers: Servers, token: str, image: int) -> None:
+def join_team(connection: psycopg.Connection) -> int:
+    """Make the only user the editor of a new team; returns the id of its space."""
+    made = connection.execute(TEAM).fetchone()
+    assert made
+    connection.execute(MEMBER, made)
+    return int(made[0])
+
+
+def measure(case: Case, servers: Servers, token: str, ids: dict[str, int]) -> None:
     """One round of one case."""
     port, pid = servers.get(case.server)
-    path = case.path.format(id=image)
+    path = case.path.format(**ids)
     headers = {"Authorization": f"Bearer {token}"} | case.headers
     requests = int(REQUESTS / case.cost)
     method = "POST" if case.body else "GET"
@@ -277,7 +308,7 @@ def report(cases: list[Case]) -> None:
     )
     for case in cases:
         ratio = cost[case.against] / cost[case.name] if case.against else 0
-        against = f"{ratio:.2f}x faster than {case.against}" if ratio >= 1 else ""
+        against = f"{ratio:.2f}x the speed of {case.against}" if case.against else ""
         p50, p99 = statistics.median(case.millis[::2]), statistics.median(case.millis[1::2])
         share = cost[case.name] / cost["bare ASGI"]
         print(
@@ -303,10 +334,10 @@ def main(rounds: int, word: str) -> None:
         }
         migrate(postgres.url)
         servers = Servers(folder, stack)
-        token, image = prepare(servers.get("atelier")[0], postgres.url)
+        token, ids = prepare(servers.get("atelier")[0], postgres.url)
         for _ in range(rounds):
             for case in cases:
-                measure(case, servers, token, image)
+                measure(case, servers, token, ids)
         report(cases)
         for name, (_, pid) in servers.running.items():
             print(f"peak memory of {name}: {peak_kib(pid) // KIB} MiB")

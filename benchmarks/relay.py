@@ -46,7 +46,8 @@ DATA = {
 }
 FILL = f"""
     {outbox.INSERT}
-    SELECT 'image.created', 'images/' || n % {SUBJECTS}, $2 + n / {SUBJECTS}, $3::jsonb
+    SELECT 'image.created', 'images/' || n % {SUBJECTS}, $2 + n / {SUBJECTS}, $3::jsonb,
+        1, 'users/1'
     FROM generate_series(0, $1::int - 1) AS n ORDER BY n
 """
 HISTORY = f"""
@@ -147,7 +148,7 @@ async def written(box: Outbox, bus: Bus) -> float:
     """Commits per second of writers beside an active relay."""
     await bus.note((await outbox.bounds(box.database)).last)
     stop, done, first = asyncio.Event(), 0, time.monotonic_ns()
-    statement = f"{outbox.INSERT} VALUES ('image.created', $1, 1, '{{}}')"
+    statement = f"{outbox.INSERT} VALUES ('image.created', $1, 1, '{{}}', 1, 'users/1')"
     task = asyncio.create_task(relay.run(box.database.url, bus, (), stop))
 
     async def writer(name: int) -> None:

@@ -1,6 +1,6 @@
 """Hand-out and creation of tasks: takes per second and p99 at growing numbers of tasks.
 
-Prints Markdown.
+Prints Markdown. Members of one team take from its space as many do from their own.
 
 Rounds are interleaved, figures are medians. In the same run: the floor (each taker updates a row
 that it knows, with its event), and the same hand-out without SKIP LOCKED. Engines are started for
@@ -50,12 +50,13 @@ USER = """
     INSERT INTO users (email, email_folded, password_hash, sequence, created_at)
     VALUES ($1, $1, '', 1, now()) RETURNING id
 """
+TEAM = "INSERT INTO spaces (name, created_at) VALUES ('team', now()) RETURNING id"
 KNOWN = f"""
     WITH taken AS (
         UPDATE tasks SET free = false, sequence = sequence + 1, taken_at = clock_timestamp()
         WHERE id = $1 RETURNING *
     ), announced AS (
-        {events.announce(events.TAKEN, "taken")}
+        {events.announce(events.TAKEN, "taken", "NULL")}
     )
     SELECT id FROM taken
 """
@@ -81,7 +82,7 @@ async def ours(database: Database, owner_id: int) -> int:
 async def waiting(database: Database, owner_id: int) -> int:
     """The same statement without SKIP LOCKED: a client that finds the row taken asks again."""
     while True:
-        row = await database.fetchrow(WAITING, owner_id, None, 0)
+        row = await database.fetchrow(WAITING, owner_id, None, 0, None)
         if row:
             return int(row["id"])
 
@@ -143,12 +144,22 @@ async def new_user(database: Database, numbers: itertools.count[int] = itertools
     return int(made["id"])
 
 
+async def new_team(database: Database) -> int:
+    """The space of a team."""
+    made = await database.fetchrow(TEAM)
+    assert made
+    return int(made["id"])
+
+
 async def handing_out(
     database: Database, sizes: list[int], takers: int, rounds: int, takes: int
 ) -> None:
     """The table of takes."""
-    owners = {size: await new_user(database) for size in sizes}
-    for size, owner in owners.items():
+    owners = {f"{size:,} tasks": (await new_user(database), size) for size in sizes}
+    owners |= {
+        f"{size:,} tasks of a team": (await new_team(database), size) for size in sizes[-1:]
+    }
+    for owner, size in owners.values():
         await fill(database, owner, size)
     known_owner, waiting_owner = await new_user(database), await new_user(database)
     for owner in (known_owner, waiting_owner):
@@ -161,8 +172,7 @@ async def handing_out(
             for r in await database.fetch("SELECT id FROM tasks WHERE owner_id = $1", known_owner)
         ]
     )
-    for statement in ("VACUUM ANALYZE tasks", "CHECKPOINT"):
-        await database.fetch(statement)
+    await database.fetch("VACUUM ANALYZE tasks")
     await measure(
         database, ours, warm, takers, 40 * takers
     )  # opens the connections, makes the plans
@@ -174,9 +184,9 @@ async def handing_out(
 
     found: dict[str, list[Figure]] = {}
     for _ in range(rounds):
-        for size, owner in owners.items():
+        for name, (owner, size) in owners.items():
             figure = await measure(database, ours, owner, takers, min(takes, size))
-            found.setdefault(f"{size:,} tasks", []).append(figure)
+            found.setdefault(name, []).append(figure)
             await fill(database, owner, min(takes, size))
         floor = await measure(database, known, known_owner, takers, takes)
         found.setdefault("floor: rows known beforehand", []).append(floor)

@@ -95,16 +95,18 @@ async def test_insert_in_one_statement_with_the_row(database: Database) -> None:
         WITH made AS (INSERT INTO shelves (name) VALUES ('a'), ('b') RETURNING *),
         announced AS (
             {outbox.INSERT}
-            SELECT 'shelf.created', 'shelves/' || id, 1, jsonb_build_object('name', name) FROM made
+            SELECT 'shelf.created', 'shelves/' || id, 1, jsonb_build_object('name', name),
+                7, 'keys/3'
+            FROM made
         )
         SELECT id FROM made
         """
     )
     found = await database.fetch(f"SELECT {outbox.COLUMNS} FROM outbox ORDER BY id")
     events = [outbox.event_of(row) for row in found]
-    assert [(e.subject, e.data) for e in events] == [
-        ("shelves/1", {"name": "a"}),
-        ("shelves/2", {"name": "b"}),
+    assert [(e.subject, e.data, e.space, e.actor) for e in events] == [
+        ("shelves/1", {"name": "a"}, 7, "keys/3"),
+        ("shelves/2", {"name": "b"}, 7, "keys/3"),
     ]
     assert len({uuid.UUID(event.id) for event in events}) == len(rows) == 2
     assert all(abs(event.time - utcnow()) < timedelta(minutes=1) for event in events)
@@ -118,7 +120,7 @@ async def notifications(database: Database, *, asleep: bool) -> list[str]:
     if asleep:
         await relay.fetch(f"SELECT pg_advisory_lock({locks.RELAY_CLASS}, {locks.RELAY_ASLEEP})")
     await database.fetch(
-        f"{outbox.INSERT} SELECT 'a', 'b', n, '{{}}' FROM generate_series(1, 3) AS n"
+        f"{outbox.INSERT} SELECT 'a', 'b', n, '{{}}', NULL, NULL FROM generate_series(1, 3) AS n"
     )
     await relay.fetch("SELECT 1")
     await relay.close()
@@ -206,7 +208,7 @@ async def test_bounds_before_the_first_relay(database: Database) -> None:
 async def test_gaps(database: Database) -> None:
     """Only subjects whose sequence misses a number are found, wherever pruning has cut."""
     await database.fetch(
-        f"{outbox.INSERT} VALUES ('t', 'whole', 3, '{{}}'), ('t', 'whole', 4, '{{}}'), "
-        "('t', 'torn', 1, '{}'), ('t', 'torn', 3, '{}')"
+        f"{outbox.INSERT} SELECT 't', subject, sequence, '{{}}', NULL, NULL FROM "
+        "(VALUES ('whole', 3), ('whole', 4), ('torn', 1), ('torn', 3)) AS t (subject, sequence)"
     )
     assert [row["subject"] for row in await database.fetch(outbox.GAPS)] == ["torn"]

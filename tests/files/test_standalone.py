@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx2
+import psycopg
 import pytest
 
 from atelier import bootstrap
@@ -80,7 +81,7 @@ def served(settings: Settings, kind: str, log: Path) -> Iterator[str]:
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> None:
     """The same tokens, limits and problems; upload, list, content, delete."""
-    _, token = account(settings, f"{kind}@example.org")
+    user_id, token = account(settings, f"{kind}@example.org")
     with (
         served(settings, kind, tmp_path / "log") as url,
         httpx2.Client(base_url=url, timeout=PATIENCE_SECONDS) as client,
@@ -118,6 +119,10 @@ def test_the_slice_runs_alone(settings: Settings, kind: str, tmp_path: Path) -> 
         assert client.post(unknown.json()["type"]).headers["allow"] == "GET, HEAD"
         assert client.delete(record["url"]).status_code == 204
         assert client.get(record["url"]).status_code == 404
+    query = "SELECT actor, space_id FROM outbox WHERE subject = %s"
+    with psycopg.connect(bootstrap.database_url(settings)) as connection:
+        told = connection.execute(query, [f"files/{record['id']}"]).fetchall()
+    assert told == [(f"users/{user_id}", user_id)] * 2
 
 
 async def test_alone_it_verifies_tokens_itself(settings: Settings) -> None:

@@ -124,7 +124,7 @@ async def write(database: Database, subjects: int, rounds: int, first: int = 1) 
     for sequence in range(first, first + rounds):
         await database.fetch(
             f"{outbox.INSERT} SELECT 'test.event', 'subjects/' || n, $2::int, "
-            "jsonb_build_object('n', n) "
+            "jsonb_build_object('n', n), NULL, NULL "
             "FROM generate_series(1, $1::int) AS n ORDER BY n",
             subjects,
             sequence,

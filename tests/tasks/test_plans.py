@@ -57,7 +57,7 @@ async def test_one_index_finds_what_is_asked_for(
     if tasks:
         await database.fetch("VACUUM ANALYZE tasks")
     plans = [
-        await database.fetch(f"EXPLAIN {handout.TAKE}", 1, timedelta(seconds=1), 0),
+        await database.fetch(f"EXPLAIN {handout.TAKE}", 1, timedelta(seconds=1), 0, None),
         await database.fetch(f"EXPLAIN {queries.PAGE}", 1, None, 51, TAKEN),
         await database.fetch(f"EXPLAIN {queries.PAGE_OF_BOTH}", 1, None, 51),
     ]
@@ -72,9 +72,9 @@ async def test_a_take_reads_a_handful_of_pages(database: Database) -> None:
     await database.fetch(FILL, 1, TAKEN, 20_000)
     await database.fetch(FILL, 1, FREE, 100)
     await database.fetch("VACUUM ANALYZE tasks")
-    await database.fetchrow(handout.TAKE, 1, None, 0)
+    await database.fetchrow(handout.TAKE, 1, None, 0, None)
     plan = await database.fetch(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {handout.TAKE}", 1, None, 0
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {handout.TAKE}", 1, None, 0, None
     )
     candidate = next(node for node in nodes(plan) if node.get("Subplan Name") == "CTE candidate")
     assert candidate["Shared Hit Blocks"] + candidate["Shared Read Blocks"] < 12

@@ -63,9 +63,9 @@ async def register(
         if link is not None:
             await links.use(session, link)
         made = await _insert(session, email, hashed)
-        outbox.record(
-            session, events.CREATED, events.subject(made.id), made.sequence, events.state(made)
-        )
+        subject, state = events.subject(made.id), events.state(made)
+        # Nobody is signed in yet: who registers is the one who acts.
+        outbox.record(session, events.CREATED, subject, made.sequence, state, actor=subject)
         if link is not None:
             await enter_space(session, teams, link, made.id)
         await before_commit(session, made)

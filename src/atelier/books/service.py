@@ -22,7 +22,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed
 from atelier.events import outbox
-from atelier.observe import tracing
+from atelier.observe import requester, tracing
 
 Expected = Callable[[str], bool]
 
@@ -44,7 +44,7 @@ _CREATE = f"""
     ), announced AS (
         {outbox.INSERT_TRACED}
         SELECT '{events.CREATED}', '{events.SUBJECTS}' || id, 1,
-            $6::jsonb || jsonb_build_object('id', id), $7
+            $6::jsonb || jsonb_build_object('id', id), NULL, $7, $8
         FROM book
     )
     SELECT id FROM book
@@ -77,7 +77,8 @@ def _values(details: Details) -> tuple[Any, ...]:
         events.state(details.title, details.author, details.publication_date)
     ).decode()
     texts = details.title, details.author
-    return *texts, details.publication_date, *map(folded, texts), data, tracing.traceparent()
+    cause = requester.actor(), tracing.traceparent()
+    return *texts, details.publication_date, *map(folded, texts), data, *cause
 
 
 async def change(

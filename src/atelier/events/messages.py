@@ -15,6 +15,8 @@ import msgspec
 from atelier.imaging.recipe import Recipe, Rendition
 
 SOURCE = "/atelier"
+# Attributes that an event may lack. The first is CloudEvents' own, for distributed tracing.
+EXTENSIONS = ("traceparent", "actor", "space")
 
 
 class ProcessImage(msgspec.Struct, frozen=True):
@@ -63,7 +65,8 @@ Outcome = StoreImage | RejectImage
 class Event(msgspec.Struct, frozen=True):
     """A fact about `subject` (`images/42`).
 
-    `sequence` counts per subject from 1 without gaps.
+    `sequence` counts per subject from 1 without gaps. `actor` did it (`users/7` or `keys/3`; None
+    where no request was the cause) in the space `space`, which books and users have none of.
     """
 
     id: str
@@ -73,6 +76,8 @@ class Event(msgspec.Struct, frozen=True):
     time: datetime
     data: dict[str, Any]
     traceparent: str | None = None
+    actor: str | None = None
+    space: int | None = None
 
     def to_json(self) -> bytes:
         """Encode the event as a CloudEvents 1.0 structured JSON document."""
@@ -89,8 +94,7 @@ class Event(msgspec.Struct, frozen=True):
                 "sequence": self.sequence,
                 "data": self.data,
             }
-            # The distributed tracing extension.
-            | ({"traceparent": self.traceparent} if self.traceparent else {})
+            | {name: value for name in EXTENSIONS if (value := getattr(self, name)) is not None}
         )
 
     @classmethod

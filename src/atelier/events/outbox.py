@@ -31,7 +31,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from atelier import locks
 from atelier.database import Base, Database, UtcDateTime
 from atelier.events.messages import Event, new_event_id, utcnow
-from atelier.observe import tracing
+from atelier.observe import requester, tracing
 
 WAKE_CHANNEL = "outbox"  # notified when events were written while the relay slept
 # Notified when the log has grown; the payload names topics: "book image" for book.* and image.*
@@ -39,12 +39,13 @@ SENT_CHANNEL = "outbox_sent"
 PRUNE_BATCH = 1000  # rows per transaction: short locks, and vacuum keeps up
 READ_LIMIT = 500
 
-# Hand-written statements put this before a SELECT of the four values:
-#   WITH row AS (INSERT INTO books ... RETURNING *)
-#   INSERT INTO outbox (type, subject, sequence, data)
-#   SELECT 'book.created', 'books/' || id, 1, jsonb_build_object('id', id, 'title', title) FROM row
-INSERT = "INSERT INTO outbox (type, subject, sequence, data)"
-INSERT_TRACED = "INSERT INTO outbox (type, subject, sequence, data, traceparent)"
+# Hand-written statements put this before a SELECT of the six values, the last of which is
+# `requester.actor()`:
+#   WITH row AS (INSERT INTO tasks ... RETURNING *)
+#   INSERT INTO outbox (type, subject, sequence, data, space_id, actor)
+#   SELECT 'task.created', 'tasks/' || id, 1, jsonb_build_object('id', id), owner_id, $4 FROM row
+INSERT = "INSERT INTO outbox (type, subject, sequence, data, space_id, actor)"
+INSERT_TRACED = "INSERT INTO outbox (type, subject, sequence, data, space_id, actor, traceparent)"
 
 
 class Outbox(Base):
@@ -150,25 +151,32 @@ def record(
     sequence: int,
     data: dict[str, Any],
     traceparent: str | None = None,
+    *,
+    space_id: int | None = None,
+    actor: str | None = None,
 ) -> Event:
     """Write an event in the caller's transaction.
 
     The caller took `sequence` under the lock of the subject's row. `traceparent` is that of the
-    cause; by default that of the current span.
+    cause; by default that of the current span. `actor` is by default who makes the request.
     """
-    cause = traceparent or tracing.traceparent()
     fact = Event(
-        id=new_event_id(), type=type, subject=subject, sequence=sequence, time=utcnow(), data=data
+        id=new_event_id(),
+        type=type,
+        subject=subject,
+        sequence=sequence,
+        time=utcnow(),
+        data=data,
+        traceparent=traceparent or tracing.traceparent(),
+        actor=actor or requester.actor(),
+        space=space_id,
     )
-    row = Outbox(
-        event_id=fact.id, type=type, subject=subject, sequence=sequence, time=fact.time, data=data
-    )
-    row.traceparent = cause
-    session.add(row)
+    values = msgspec.structs.asdict(fact)
+    session.add(Outbox(event_id=values.pop("id"), space_id=values.pop("space"), **values))
     return fact
 
 
-COLUMNS = "event_id, type, subject, sequence, time, data, traceparent"
+COLUMNS = "event_id, type, subject, sequence, time, data, traceparent, actor, space_id"
 _READ = f"SELECT position, {COLUMNS} FROM outbox WHERE position > $1 ORDER BY position LIMIT $2"
 # One short index range per type, however rare the types are among all events.
 _READ_TYPES = f"""
@@ -238,6 +246,8 @@ def event_of(row: asyncpg.Record) -> Event:
         time=row["time"],
         data=_json.decode(row["data"]),
         traceparent=row["traceparent"],
+        actor=row["actor"],
+        space=row["space_id"],
     )
 
 

@@ -34,6 +34,7 @@ def announce_all(files: Iterable[File], type_: str, **more: Mapping[int, int]) -
             subject=f"files/{file.pk}",
             sequence=file.sequence,
             data=state(file) | {name: values[file.pk] for name, values in more.items()},
+            space_id=file.owner_id,
         )
         for file in files
     )

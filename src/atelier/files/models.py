@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from atelier.observe import tracing
+from atelier.observe import requester, tracing
 
 # Of a file of before there were spaces, each of which is in the space of a person.
 PERSONAL = models.Case(
@@ -153,6 +153,8 @@ class Outbox(models.Model):
     time = models.DateTimeField(default=timezone.now)
     data = models.JSONField()
     traceparent = models.TextField(null=True, default=tracing.traceparent)  # noqa: DJ001 - the column as Alembic has it
+    actor = models.TextField(null=True, default=requester.actor)  # noqa: DJ001 - as Alembic has it
+    space_id = models.BigIntegerField(null=True)
 
     class Meta:
         """Alembic owns the table."""

@@ -27,12 +27,12 @@ FORGET = f"""
     WITH gone AS (
         DELETE FROM files WHERE owner_id = :owner_id RETURNING *
     ), announced AS (
-        INSERT INTO outbox (type, subject, sequence, data)
+        INSERT INTO outbox (type, subject, sequence, data, space_id, actor)
         SELECT 'file.deleted', 'files/' || id, sequence + 1, jsonb_build_object(
             'id', id, 'owner_id', owner_id, 'space_id', owner_id, 'created_by', {MAKER},
             'name', name, 'content_type', content_type, 'kind', kind, 'size', size,
             'sha256', sha256, 'status', status, 'version', version, 'error', error
-        ) FROM gone ORDER BY id
+        ), owner_id, :actor FROM gone ORDER BY id
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT key, clock_timestamp() + interval '10 seconds', false

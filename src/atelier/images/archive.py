@@ -136,5 +136,11 @@ def _announce(session: AsyncSession, image: Image, type_: str, traceparent: str 
     image.sequence += 1
     image.updated_at = utcnow()
     outbox.record(
-        session, type_, events.subject(image.id), image.sequence, events.state(image), traceparent
+        session,
+        type_,
+        events.subject(image.id),
+        image.sequence,
+        events.state(image),
+        traceparent,
+        space_id=image.owner_id,
     )

@@ -16,7 +16,7 @@ from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events
 from atelier.images.records import CREATED_BY, MISSING, cache_key
-from atelier.observe import tracing
+from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
 
 _SOURCES = text("SELECT DISTINCT owner_id FROM images WHERE id = ANY(:ids)")
@@ -34,7 +34,8 @@ _MOVE = text(f"""
         WHERE id = ANY(:ids) RETURNING *
     )
     {outbox.INSERT_TRACED}
-    SELECT '{events.UPDATED}', 'images/' || id, sequence, {events.state_of_row()}, :traceparent
+    SELECT '{events.UPDATED}', 'images/' || id, sequence, {events.state_of_row()},
+        owner_id, :actor, :traceparent
     FROM moved ORDER BY id
 """)
 
@@ -61,7 +62,8 @@ async def move(
     await allowance.take_turn(session, {target} | {row.owner_id for row in moving})
     moved = [row.id for row in moving]
     values = {"ids": moved, "target": target, "now": utcnow()}
-    await session.execute(_MOVE, values | {"traceparent": tracing.traceparent()})
+    traced = {"actor": requester.actor(), "traceparent": tracing.traceparent()}
+    await session.execute(_MOVE, values | traced)
     size = sum(row.size for row in moving)
     await allowance.confirm(session, allowed, target, size, len(moving))
     await cache.fence(keys(moved))

@@ -36,6 +36,7 @@ from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
+from atelier.observe import requester
 from atelier.settings import Settings
 
 _FORGET = f"""
@@ -43,7 +44,9 @@ _FORGET = f"""
         DELETE FROM images WHERE owner_id = :owner RETURNING *
     ), announced AS (
         {outbox.INSERT}
-        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.state_of_row()} FROM gone
+        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.state_of_row()},
+            owner_id, :actor
+        FROM gone
     )
     INSERT INTO blob_garbage (key, after, intent)
     SELECT blob, clock_timestamp(), false FROM gone
@@ -123,9 +126,7 @@ async def create(
             await session.flush()
         except IntegrityError as error:
             raise _gone(space_id, created_by) from error
-        outbox.record(
-            session, events.CREATED, events.subject(image.id), image.sequence, events.state(image)
-        )
+        _announce(session, events.CREATED, image)
         await garbage.claim(session, [key])
         await before_commit(session, image)
         await allowance.confirm(session, allowed, space_id, original.size)
@@ -266,9 +267,7 @@ async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: b
             None,
             func.clock_timestamp(),
         )
-    outbox.record(
-        session, events.UPDATED, events.subject(image.id), image.sequence, events.state(image)
-    )
+    _announce(session, events.UPDATED, image)
     await cache.fence([cache_key(image.id)])
     await session.commit()
 
@@ -290,10 +289,8 @@ async def delete(
         image = await _locked(session, principal, image_id, expected)
         keys = _keys(image)
         await garbage.discard(session, keys)
-        image_sequence = image.sequence + 1
-        outbox.record(
-            session, events.DELETED, events.subject(image.id), image_sequence, events.state(image)
-        )
+        image.sequence += 1
+        _announce(session, events.DELETED, image)
         await session.delete(image)
         await cache.fence([cache_key(image_id)])
         await session.commit()
@@ -310,7 +307,7 @@ async def forget(session: AsyncSession, space_id: int) -> None:
     fence: only its members could ask for them, and their roles end with the space.
     """
     await session.execute(text("SET LOCAL statement_timeout = 0"))
-    await session.execute(text(_FORGET), {"owner": space_id})
+    await session.execute(text(_FORGET), {"owner": space_id, "actor": requester.actor()})
 
 
 async def _locked(
@@ -332,6 +329,17 @@ async def _locked(
     if not expected(str(image.sequence)):
         raise PreconditionFailed("The image has changed since this entity tag.")
     return image
+
+
+def _announce(session: AsyncSession, type_: str, image: Image) -> None:
+    outbox.record(
+        session,
+        type_,
+        events.subject(image.id),
+        image.sequence,
+        events.state(image),
+        space_id=image.owner_id,
+    )
 
 
 def _keys(image: Image) -> list[str]:

@@ -1,4 +1,4 @@
-"""Who makes the request in hand: client address, user and session, for the lines of logs.
+"""Who makes the request in hand: client address, user and session, for log lines and events.
 
 An edge calls `begin` with each request and `identify` once it knows whose it is. Knows no
 framework and decides nothing: what a principal may do is not asked here.
@@ -10,6 +10,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 
 NOBODY = "-"  # in log lines, for a client, a user or a session that is not known
+KEY = "key."  # begins the session of an API key, before its id
 
 
 @dataclass(slots=True)
@@ -49,6 +50,16 @@ def identify(user: int, session: str | None) -> None:
 def current() -> Requester:
     """Return the requester; outside of requests one of whom nothing is known."""
     return _current.get()
+
+
+def actor() -> str | None:
+    """Return the name of who acts, in events: `users/7` or `keys/3`; None outside of requests."""
+    found = _current.get()
+    if found.user is None:
+        return None
+    if found.session is not None and found.session.startswith(KEY):
+        return f"keys/{found.session.removeprefix(KEY)}"
+    return f"users/{found.user}"
 
 
 def user_of_line() -> str:

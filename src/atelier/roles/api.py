@@ -45,7 +45,7 @@ from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import UPLOADS as IMAGE_UPLOADS
 from atelier.images.routes import router as images
-from atelier.observe import logs, systemd, tracing
+from atelier.observe import logs, requester, systemd, tracing
 from atelier.observe.exposition import count_errors
 from atelier.observe.health import Check, bind
 from atelier.retry import end
@@ -225,4 +225,4 @@ async def forget_files(session: AsyncSession, owner_id: int) -> None:
 
     The blobs become garbage with its commit.
     """
-    await session.execute(text(FORGET), {"owner_id": owner_id})
+    await session.execute(text(FORGET), {"owner_id": owner_id, "actor": requester.actor()})

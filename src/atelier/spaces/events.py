@@ -27,4 +27,6 @@ def announce(
     """Write an event of a space that the caller has locked; `actor` is who did it."""
     space.sequence += 1
     data = {"id": space.id, "space_id": space.id, "name": space.name} | facts
-    outbox.record(session, kind, subject(space.id), space.sequence, data)
+    outbox.record(
+        session, kind, subject(space.id), space.sequence, data, space_id=space.id, actor=actor
+    )

@@ -23,10 +23,14 @@ STATE = f"""
 """
 
 
-def announce(event: str, rows: str, *, sequence: str = "sequence", more: str = "") -> str:
+def announce(
+    event: str, rows: str, actor: str, *, sequence: str = "sequence", more: str = ""
+) -> str:
     """The INSERT that adds `event` for each of `rows`, a CTE of whole tasks.
 
-    All arguments are constants. `more` are names and values that the data have besides.
+    All arguments are constants; `actor` is the parameter with that value, or NULL. `more` are
+    names and values that the data have besides.
     """
     data = f"{STATE} || jsonb_build_object({more})" if more else STATE
-    return f"{outbox.INSERT} SELECT '{event}', 'tasks/' || id, {sequence}, {data} FROM {rows}"
+    values = f"'{event}', 'tasks/' || id, {sequence}, {data}, owner_id, {actor}"
+    return f"{outbox.INSERT} SELECT {values} FROM {rows}"

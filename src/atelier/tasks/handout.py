@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.auth import Principal, Right, require, spaces_with
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unavailable
+from atelier.observe import requester
 from atelier.retry import Backoff
 from atelier.tasks import events
 from atelier.tasks.records import COLUMNS, MISSING
@@ -44,7 +45,7 @@ TAKE = f"""
             taken_at = clock_timestamp(), leased_until = clock_timestamp() + $2::interval
         FROM candidate WHERE tasks.id = candidate.id RETURNING tasks.*
     ), announced AS (
-        {events.announce(events.TAKEN, "taken")}
+        {events.announce(events.TAKEN, "taken", "$4")}
     )
     SELECT {COLUMNS} FROM taken
 """
@@ -65,7 +66,7 @@ _EXPIRE = f"""
     ), freed AS (
         UPDATE tasks {_FREED} FROM overdue WHERE tasks.id = overdue.id RETURNING tasks.*
     ), announced AS (
-        {events.announce(events.RELEASED, "freed", more="'reason', 'expired'")}
+        {events.announce(events.RELEASED, "freed", "NULL", more="'reason', 'expired'")}
     )
     SELECT count(*) AS freed FROM freed
 """
@@ -79,7 +80,7 @@ _RENEW = (
 )
 _RELEASE = f"""
     WITH freed AS (UPDATE tasks {_FREED} {_HELD} RETURNING *), announced AS (
-        {events.announce(events.RELEASED, "freed", more="'reason', 'released'")}
+        {events.announce(events.RELEASED, "freed", "$4", more="'reason', 'released'")}
     )
     SELECT {COLUMNS} FROM freed
 """
@@ -87,7 +88,7 @@ _COMPLETE = f"""
     WITH done AS (
         UPDATE tasks SET leased_until = NULL, sequence = sequence + 1 {_HELD} RETURNING *
     ), announced AS (
-        {events.announce(events.COMPLETED, "done")}
+        {events.announce(events.COMPLETED, "done", "$4")}
     )
     SELECT {COLUMNS} FROM done
 """
@@ -118,7 +119,7 @@ async def take(
     backoff = Backoff(*PAUSES_SECONDS)
     while True:
         above = watermarks.get(owner_id)
-        taken = await fetch(TAKE, owner_id, lease, above)
+        taken = await fetch(TAKE, owner_id, lease, above, requester.actor())
         if taken is not None:
             watermarks.taken(owner_id, taken["id"], above)
             return taken
@@ -153,14 +154,14 @@ async def release(
     fetch: Fetch, watermarks: Watermarks, principal: Principal, task_id: int, token: int
 ) -> Row:
     """Give a leased task back, free for the next. Raises as `renew` does."""
-    row = await _held(fetch, _RELEASE, principal, task_id, token)
+    row = await _held(fetch, _RELEASE, principal, task_id, token, requester.actor())
     watermarks.forget(row["owner_id"])
     return row
 
 
 async def complete(fetch: Fetch, principal: Principal, task_id: int, token: int) -> Row:
     """End a lease with the work done: the task stays taken for good. Raises as `renew` does."""
-    return await _held(fetch, _COMPLETE, principal, task_id, token)
+    return await _held(fetch, _COMPLETE, principal, task_id, token, requester.actor())
 
 
 async def expire(database: Database) -> int:
@@ -196,10 +197,10 @@ async def _held(
     principal: Principal,
     task_id: int,
     token: int,
-    *more: timedelta,
+    more: object,
 ) -> Row:
     worked = spaces_with(principal, Right.TASKS_WORK)
-    row = await fetch(statement, task_id, worked, token, *more)
+    row = await fetch(statement, task_id, worked, token, more)
     if row is not None:
         return row
     found = await fetch(_SPACE, task_id)

@@ -12,6 +12,7 @@ from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound
 from atelier.http import allowance
+from atelier.observe import requester
 from atelier.tasks import events
 from atelier.tasks.handout import inside
 from atelier.tasks.records import MISSING
@@ -31,7 +32,7 @@ _MOVE = f"""
         FROM unnest($1::bigint[], $3::bigint[]) AS was (task_id, from_space_id)
         WHERE tasks.id = was.task_id RETURNING tasks.*, was.from_space_id
     ), announced AS (
-        {events.announce(events.MOVED, "moved", more="'from_space_id', from_space_id")}
+        {events.announce(events.MOVED, "moved", "$4", more="'from_space_id', from_space_id")}
     )
     SELECT count(*) AS moved FROM moved
 """
@@ -70,7 +71,7 @@ async def move(
         if rows:
             await _move(session, rows, space_id)
             size = sum(row["size"] for row in rows)
-            await allowance.confirm(session, allowed, space_id, size)
+            await allowance.confirm(session, allowed, space_id, size, len(rows))
             await session.commit()
     watermarks.forget(space_id)  # what came is perhaps older than all that is free there
     return len(rows)
@@ -90,6 +91,6 @@ async def _locked(session: AsyncSession, principal: Principal, task_ids: list[in
 async def _move(session: AsyncSession, rows: Rows, space_id: int) -> None:
     ids, spaces = [row["id"] for row in rows], [row["owner_id"] for row in rows]
     try:
-        await inside(session)(_MOVE, ids, space_id, spaces)
+        await inside(session)(_MOVE, ids, space_id, spaces, requester.actor())
     except IntegrityError as error:
         raise gone() from error

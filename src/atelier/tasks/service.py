@@ -26,6 +26,7 @@ from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.http import allowance
+from atelier.observe import requester
 from atelier.tasks import events, formats
 from atelier.tasks.formats import Format
 from atelier.tasks.handout import inside
@@ -55,7 +56,7 @@ _CREATE = f"""
         )
         SELECT $2, id, $3, true, $4, $5, $6, $7, $8, 1, $9 FROM maker RETURNING *
     ), announced AS (
-        {events.announce(events.CREATED, "made")}
+        {events.announce(events.CREATED, "made", "$10")}
     )
     SELECT {COLUMNS} FROM made
 """
@@ -71,7 +72,7 @@ _FORGET = f"""
         INSERT INTO {garbage.TABLE} (key, after, intent)
         SELECT blob, clock_timestamp() + interval '{READERS_SECONDS} seconds', false FROM gone
     ), announced AS (
-        {events.announce(events.DELETED, "gone", sequence="sequence + 1")}
+        {events.announce(events.DELETED, "gone", "$2", sequence="sequence + 1")}
     )
     SELECT count(*) AS gone FROM gone
 """
@@ -125,6 +126,7 @@ async def create(
             picture.size,
             picture.sha256,
             created_at,
+            requester.actor(),
         )
         try:
             row = await inside(session)(_CREATE, *values)
@@ -162,7 +164,7 @@ async def delete(
     async with database.session() as session:
         task = await _locked(session, principal, task_id, expected)
         await garbage.discard(session, [task.blob])
-        await session.execute(_DELETE, {"id": task_id})
+        await session.execute(_DELETE, {"id": task_id, "actor": requester.actor()})
         await session.commit()
     await garbage.remove(
         database, blobs, [task.blob]
@@ -171,7 +173,7 @@ async def delete(
 
 _DELETE = text(f"""
     WITH gone AS (DELETE FROM tasks WHERE id = :id RETURNING *)
-    {events.announce(events.DELETED, "gone", sequence="sequence + 1")}
+    {events.announce(events.DELETED, "gone", ":actor", sequence="sequence + 1")}
 """)
 
 
@@ -198,7 +200,7 @@ async def forget(session: AsyncSession, owner_id: int) -> None:
     holds the lock of the space's row, and of its person's, so no task is added.
     """
     fetch = inside(session)
-    while (row := await fetch(_FORGET, owner_id)) and row["gone"]:
+    while (row := await fetch(_FORGET, owner_id, requester.actor())) and row["gone"]:
         pass
     await fetch(_UNCOUNT, owner_id)
 

@@ -24,6 +24,8 @@ def event(kind: str = "image.created", number: int = 1) -> Event:
         sequence=number,
         time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         data={"title": "Тест", "number": number},
+        actor="users/7",
+        space=7,
     )
 
 

@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from atelier.database import Database
 from atelier.errors import Unavailable
+from atelier.events import outbox
 from atelier.events.bus import Seen, matches
 from atelier.events.messages import Event
+from atelier.observe import requester
 from tests.events.bus.support import event, take
+from tests.roles.relay_support import relaying
 from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
@@ -30,6 +35,37 @@ async def test_events_arrive_whole_and_in_order(lab: Lab) -> None:
     await bus.publish(events[600:])
     await bus.publish([])
     assert await take(bus, 700) == events
+
+
+async def test_who_did_it_and_where_arrives(lab: Lab, fresh_database_url: str) -> None:
+    """An event says its actor and space on the bus, where it has them."""
+    database = Database(fresh_database_url)
+    token = requester.begin()
+    async with database.session() as session:
+        outbox.record(session, "user.created", "users/7", 1, {}, actor="users/7")
+        requester.identify(7, "key.3")
+        outbox.record(session, "task.taken", "tasks/1", 1, {}, space_id=9)
+        requester.end(token)
+        outbox.record(session, "image.processed", "images/1", 1, {}, space_id=9)
+        await session.commit()
+    bus = lab.bus()
+    await bus.declare("one", ["#"])
+    async with relaying(fresh_database_url, bus):
+        taken = await take(bus, 3)
+    await database.close()
+    assert {each.type: (each.actor, each.space) for each in taken} == {
+        "user.created": ("users/7", None),
+        "task.taken": ("keys/3", 9),
+        "image.processed": (None, 9),
+    }
+
+
+def test_extensions_are_left_out_where_there_are_none() -> None:
+    """An event of a release without them is read, and one without them is written as then."""
+    known = msgspec.structs.replace(event(), actor=None, space=None)
+    document = known.to_json()
+    assert not {"actor", "space", "traceparent"} & msgspec.json.decode(document).keys()
+    assert Event.from_json(document) == known
 
 
 @pytest.mark.parametrize(
