@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from atelier.http.openapi import operations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import httpx2
 
@@ -26,15 +26,9 @@ PASSWORDS = {"current": "not the present one", "new": "correct horse battery"}
 # What somebody else's token gets: `hidden`, a 404 as if the object did not exist; `own`, the
 # operation works on what is the caller's; `shared`, everybody may; `forbidden`, a 403.
 Rule = Literal["hidden", "own", "shared", "forbidden"]
-Body = dict[str, Any]
-
-
-def moving(name: str) -> Callable[[Mapping[str, object]], Body]:
-    """The body of a move of the thing that a path parameter names to its owner's own space."""
-    return lambda values: {"json": {"ids": [values[name]], "space_id": values["user_id"]}}
-
-
-RULES: dict[str, tuple[Rule, Body | Callable[[Mapping[str, object]], Body]]] = {
+# Operations whose body names things, and the path parameter that elsewhere does.
+MOVES = {"tasks.move": "task_id", "files.move": "file_id"}
+RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.index": ("own", {}),
     "images.upload": ("own", {"files": {"file": ("a.jpg", PHOTO)}}),
     "images.info": ("hidden", {}),
@@ -56,7 +50,7 @@ RULES: dict[str, tuple[Rule, Body | Callable[[Mapping[str, object]], Body]]] = {
     "tasks.renew": ("hidden", {"json": HOLDING | {"lease_seconds": 36_000}}),
     "tasks.release": ("hidden", {"json": HOLDING}),
     "tasks.complete": ("hidden", {"json": HOLDING}),
-    "tasks.move": ("hidden", moving("task_id")),
+    "tasks.move": ("hidden", {}),
     "books.index": ("shared", {}),
     "books.create": ("shared", {"json": BOOK}),
     "books.read": ("shared", {}),
@@ -70,7 +64,7 @@ RULES: dict[str, tuple[Rule, Body | Callable[[Mapping[str, object]], Body]]] = {
     "files.content": ("hidden", {}),
     "files.retry": ("hidden", {}),
     "files.thumbnail": ("hidden", {}),
-    "files.move": ("hidden", moving("file_id")),
+    "files.move": ("hidden", {}),
     "accounts.me": ("own", {}),
     "accounts.change": ("own", {"json": {"name": "n"}}),
     "accounts.change_password": ("own", {"json": PASSWORDS}),
@@ -126,8 +120,9 @@ class Operation:
         in the body is theirs too.
         """
         body = RULES[self.id][1]
-        body = body if isinstance(body, dict) else body(values)
-        if "space_id" in body.get("json", ()) and "space_id" in values:
+        if name := MOVES.get(self.id):
+            body = {"json": {"ids": [int(str(values[name]))], "space_id": values["user_id"]}}
+        elif "space_id" in body.get("json", ()) and "space_id" in values:
             body = {"json": body["json"] | {"space_id": values["space_id"]}}
         path = self.path.format_map(dict(values))
         return await client.request(self.method.upper(), path, headers=dict(headers), **body)

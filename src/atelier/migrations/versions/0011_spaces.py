@@ -100,20 +100,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("space_id", "user_id", name="pk_members"),
     )
     op.create_index("ix_members_user_id", "members", ["user_id"])
-    op.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")  # none between the two statements
     op.execute(MAKE_PERSONAL)
-    op.execute(TRIGGER)
+    op.execute(TRIGGER)  # from here to the commit nobody else adds a user
     op.execute(BACKFILL)
     for table in TABLES:
         op.add_column(table, sa.Column("created_by", sa.BigInteger(), nullable=True))
         op.drop_constraint(f"fk_{table}_owner_id_users", table, type_="foreignkey")
         _refer(table, "owner_id", "spaces")
-        op.create_index(
-            f"ix_{table}_created_by",
-            table,
-            ["created_by"],
-            postgresql_where=sa.text("created_by <> owner_id"),
-        )
     op.execute(MOVE_USAGE)
     for table in TABLES:
         op.execute(COUNT_MOVED.format(table=table))
@@ -126,8 +119,6 @@ def upgrade() -> None:
     op.add_column("account_links", sa.Column("created_by", sa.BigInteger(), nullable=True))
     _refer("account_links", "space_id", "spaces", " ON DELETE CASCADE")
     _refer("account_links", "created_by", "users", " ON DELETE CASCADE")
-    op.create_index("ix_account_links_space_id", "account_links", ["space_id"])
-    op.create_index("ix_account_links_created_by", "account_links", ["created_by"])
     op.add_column("outbox", sa.Column("actor", sa.Text(), nullable=True))
     op.add_column("outbox", sa.Column("space_id", sa.BigInteger(), nullable=True))
 
@@ -155,6 +146,9 @@ def downgrade() -> None:
         op.drop_column(table, "created_by")
         op.drop_constraint(f"fk_{table}_owner_id_spaces", table, type_="foreignkey")
         _refer(table, "owner_id", "users")
+    op.execute(
+        "ALTER TABLE IF EXISTS files DROP CONSTRAINT IF EXISTS fk_files_owner_id_spaces"
+    )
     op.execute("DROP TRIGGER make_personal_space ON users")
     op.execute("DROP FUNCTION make_personal_space()")
     op.drop_table("members")
