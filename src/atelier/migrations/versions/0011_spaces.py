@@ -146,9 +146,7 @@ def downgrade() -> None:
         op.drop_column(table, "created_by")
         op.drop_constraint(f"fk_{table}_owner_id_spaces", table, type_="foreignkey")
         _refer(table, "owner_id", "users")
-    op.execute(
-        "ALTER TABLE IF EXISTS files DROP CONSTRAINT IF EXISTS fk_files_owner_id_spaces"
-    )
+    op.execute("ALTER TABLE IF EXISTS files DROP CONSTRAINT IF EXISTS fk_files_owner_id_spaces")
     op.execute("DROP TRIGGER make_personal_space ON users")
     op.execute("DROP FUNCTION make_personal_space()")
     op.drop_table("members")
