@@ -159,7 +159,8 @@ async def plain() -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-METADATA = (("authorization", f"Bearer {Tokens(SECRET).issue(7, 'session')}"),)
+TOKENS = Tokens(SECRET, access_seconds=36_000)  # a run of all tests may take longer than 900 s
+METADATA = (("authorization", f"Bearer {TOKENS.issue(7, 'session')}"),)
 
 
 async def test_methods_of_every_arity_know_their_caller(plain: grpc.aio.Channel) -> None:

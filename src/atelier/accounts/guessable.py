@@ -5,11 +5,11 @@ The list comes with the package; where it was taken from stands at its head.
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from importlib.resources import files
 
 from atelier.wire.complaints import refused
+from atelier.wire.texts import squeezed
 
 LIST = "common_passwords.txt"
 COMMENT = "# "
@@ -28,7 +28,7 @@ def refuse_guessable(password: str, email: str | None, field: str) -> None:
 
 def _same(text: str) -> str:
     """The form that a guesser tries: case makes no difference, nor does composition."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return squeezed(squeezed(text).casefold())
 
 
 @cache

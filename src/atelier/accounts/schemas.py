@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from atelier.wire import texts
-from atelier.wire.texts import CONTROLS, RAW_LIMIT, bounded, has_controls, too_long
+from atelier.wire.texts import bounded, line, too_long
 
 EMAIL_MAX = 254  # RFC 5321
 PASSWORD_MIN, PASSWORD_MAX = 8, 128
@@ -62,12 +62,7 @@ def _printable(secret: SecretStr) -> SecretStr:
 
 def _name(value: object) -> object:
     """A name in NFC on one line."""
-    if not isinstance(value, str) or len(value) > RAW_LIMIT:
-        return value
-    words = " ".join(unicodedata.normalize("NFC", value).split())
-    if has_controls(words):
-        raise ValueError(CONTROLS)
-    return words
+    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
 
 
 Address = Annotated[

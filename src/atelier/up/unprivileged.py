@@ -22,6 +22,7 @@ from atelier.sandbox import capabilities
 from atelier.sandbox.capabilities import Capability
 from atelier.settings import ROOT_VARIABLE, Settings
 from atelier.settings.sources import config_file
+from atelier.startup.fonts import require_font
 from atelier.up.engines.account import Account, account_for
 from atelier.up.engines.location import STATE, place_of
 from atelier.up.preflight import take_folder
@@ -53,7 +54,8 @@ class Needs:
 def leave_root(settings: Settings) -> None:
     """Execute this command anew as an unprivileged user; return where we need not, or cannot.
 
-    The data folder, made when missing, becomes that user's. Raises EngineError without a user.
+    The data folder, made when missing, becomes that user's. Raises EngineError without a user, and
+    SettingsError for a font that cannot be used.
     """
     if not _is_root() or settings.user == ROOT:
         return
@@ -61,6 +63,7 @@ def leave_root(settings: Settings) -> None:
     account = account_for(settings.user or settings.postgres_user, _owner(folder))
     if account is None:
         return
+    require_font(settings)  # what keeps roles from starting is said before anything is made
     lock = take_folder(folder)
     try:
         give(folder, account)
