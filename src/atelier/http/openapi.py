@@ -171,7 +171,7 @@ def _widen(schema: object) -> None:
     And its bounds as integers, too, of which FastAPI makes 1.0.
     """
     if isinstance(schema, dict):
-        if schema.get("type") in ("integer", ["string", "integer"]):
+        if schema.get("type") == "integer" or "integer" in _types(schema):
             schema.setdefault("format", "int64")
             schema |= {
                 bound: int(schema[bound]) for bound in ("minimum", "maximum") if bound in schema
@@ -181,6 +181,12 @@ def _widen(schema: object) -> None:
     elif isinstance(schema, list):
         for part in schema:
             _widen(part)
+
+
+def _types(schema: Document) -> list[str]:
+    """The types of a schema that may be one of several."""
+    found = schema.get("type")
+    return found if isinstance(found, list) else []
 
 
 def _tags(document: Document) -> list[Document]:
