@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, UtcDateTime
+from atelier.spaces_table import Space
 
 COOKIE = "cookie"  # a kind of session: a browser's, whose cookie stays the same
 TOKEN = "token"  # noqa: S105 - a kind of session: bearer tokens, refreshed by their client
@@ -90,7 +91,7 @@ class AccountLink(Base):
     )
     email: Mapped[str | None] = mapped_column(Text)
     space_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("spaces.id", ondelete="CASCADE"), index=True
+        BigInteger, ForeignKey(Space.id, ondelete="CASCADE"), index=True
     )  # that an invitation opens, in this role
     role: Mapped[str | None] = mapped_column(Text)
     created_by: Mapped[int | None] = mapped_column(
@@ -112,7 +113,7 @@ class ApiKey(Base):
         BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
     )
     space_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("spaces.id", ondelete="CASCADE"), index=True
+        BigInteger, ForeignKey(Space.id, ondelete="CASCADE"), index=True
     )
     rights: Mapped[list[str]] = mapped_column(ARRAY(Text))
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
@@ -131,7 +132,7 @@ class OwnerUsage(Base):
 
     owner_id: Mapped[int] = mapped_column(
         BigInteger,
-        ForeignKey("spaces.id", ondelete="CASCADE"),
+        ForeignKey(Space.id, ondelete="CASCADE"),
         primary_key=True,
         autoincrement=False,
     )

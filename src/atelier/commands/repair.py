@@ -16,7 +16,6 @@ from atelier.database import Database
 from atelier.files import statements as files
 from atelier.images import service as images
 from atelier.settings import Settings
-from atelier.spaces import models as _spaces  # noqa: F401 - the table that images refer to
 
 # Names that Atelier itself gives its blobs (`new_key`); any other file in the store was put there
 # by people, and is left to them.

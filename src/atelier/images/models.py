@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, UtcDateTime
+from atelier.spaces_table import Space
 
 QUEUED, READY, FAILED = "queued", "ready", "failed"
 
@@ -32,7 +33,7 @@ class Image(Base):
     __tablename__ = "images"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("spaces.id"))  # the space
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(Space.id))  # the space
     created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)

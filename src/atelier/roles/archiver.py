@@ -22,7 +22,6 @@ from atelier.queue import Job
 from atelier.roles import run_role, worker_name
 from atelier.roles.store import owning
 from atelier.settings import Settings
-from atelier.spaces import models as _spaces  # noqa: F401 - the table that images refer to
 from atelier.startup.folders import require_blobs
 
 log = logging.getLogger("atelier.archiver")

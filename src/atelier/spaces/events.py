@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.events import outbox
-from atelier.spaces.models import Space
+from atelier.spaces_table import Space
 
 CREATED, UPDATED, DELETED = "space.created", "space.updated", "space.deleted"
 MEMBER_ADDED, MEMBER_CHANGED, MEMBER_REMOVED = "member.added", "member.changed", "member.removed"

@@ -1,35 +1,14 @@
-"""The tables `spaces` and `members`."""
+"""The table `members`; that of spaces is `atelier.spaces_table`, for slices refer to it."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Integer, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, UtcDateTime
-
-
-class Space(Base):
-    """A space. A person's own has their id, and is made by a trigger with the account.
-
-    `user_id` is set for a person's own; `name` for a team's. `sequence` counts its events.
-    """
-
-    __tablename__ = "spaces"
-
-    id: Mapped[int] = mapped_column(
-        BigInteger,
-        primary_key=True,
-        autoincrement=False,
-        server_default=text("nextval('users_id_seq')"),
-    )
-    user_id: Mapped[int | None] = mapped_column(
-        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), unique=True
-    )
-    name: Mapped[str | None] = mapped_column(Text)
-    sequence: Mapped[int] = mapped_column(Integer, server_default=text("1"))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+from atelier.spaces_table import Space
 
 
 class Member(Base):
@@ -41,7 +20,7 @@ class Member(Base):
     )
 
     space_id: Mapped[int] = mapped_column(
-        BigInteger, ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True
+        BigInteger, ForeignKey(Space.id, ondelete="CASCADE"), primary_key=True
     )
     user_id: Mapped[int] = mapped_column(
         BigInteger, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True, index=True

@@ -19,7 +19,6 @@ from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
 from atelier.spaces import members, queries, service
-from atelier.spaces.models import Space
 from atelier.spaces.schemas import (
     ListedSpace,
     MemberRecord,
@@ -28,6 +27,7 @@ from atelier.spaces.schemas import (
     SpaceChange,
     SpaceRecord,
 )
+from atelier.spaces_table import Space
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 

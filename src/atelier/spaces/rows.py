@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.auth import Principal, Right, Role, require
 from atelier.errors import NotFound
 from atelier.spaces.errors import NO_SPACE, LastOwner, PersonalSpace
-from atelier.spaces.models import Member, Space
+from atelier.spaces.models import Member
+from atelier.spaces_table import Space
 
 # What lets in somebody who has lost their place: their keys of this space, and the links by which
 # they could come back.

@@ -21,7 +21,8 @@ from atelier.observe import audit
 from atelier.observe.audit import AuditEvent
 from atelier.spaces import events, rows
 from atelier.spaces.errors import TooManySpaces
-from atelier.spaces.models import Member, Space
+from atelier.spaces.models import Member
+from atelier.spaces_table import Space
 
 Forget = Callable[[AsyncSession, int], Awaitable[None]]
 Expected = Callable[[str], bool]  # judges the present entity tag (If-Match)

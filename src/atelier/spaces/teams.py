@@ -17,8 +17,9 @@ from atelier.errors import Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.spaces import events, rows, service
 from atelier.spaces.errors import AlreadyMember
-from atelier.spaces.models import Member, Space
+from atelier.spaces.models import Member
 from atelier.spaces.service import Forget
+from atelier.spaces_table import Space
 
 
 async def hold(session: AsyncSession, space_id: int) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Index, Integer, SmallIn
 from sqlalchemy.orm import Mapped, mapped_column
 
 from atelier.database import Base, UtcDateTime
+from atelier.spaces_table import Space
 
 
 class Task(Base):
@@ -19,7 +20,7 @@ class Task(Base):
     __tablename__ = "tasks"
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("spaces.id"))  # the space
+    owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(Space.id))  # the space
     created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
     meta: Mapped[str] = mapped_column(Text)
     free: Mapped[bool]
