@@ -78,6 +78,8 @@ async def test_who_comes_and_goes_is_named(client: httpx2.AsyncClient, database_
     gone = await client.delete(f"/api/users/{joe.id}", headers=joe.headers)
     assert gone.status_code == 204
     events = told(database_url, middle)
-    assert {type_ for type_, *_ in events} == GONE | {"user.deleted"}
-    for _, kind, who, where in events:
-        assert (who, where) == (f"users/{joe.id}", None if kind in SPACELESS else joe.id)
+    assert {type_ for type_, *_ in events} == GONE | {"user.deleted", "space.deleted"}
+    for type_, kind, who, where in events:
+        assert who == f"users/{joe.id}"
+        if type_ != "space.deleted":  # of the team that they were alone in
+            assert where == (None if kind in SPACELESS else joe.id)

@@ -120,7 +120,7 @@ async def test_bytes_are_counted_too(
         answer = await client.post("/api/upload", headers=bob.headers, files=files)
         assert answer.status_code == status, answer.text
         if status == 403:
-            assert f"You use {len(PHOTO)} of the {BYTES} bytes" in answer.json()["detail"]
+            assert f"There are {len(PHOTO)} of the {BYTES} bytes" in answer.json()["detail"]
     counted, real = kept(database, bob)
     assert counted == real == (2, BYTES)
 

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 EMAIL = "grace@example.org"
-TAGS = ["accounts", "images", "files", "tasks", "books", "health"]
+TAGS = [
+    *("accounts", "spaces", "invitations", "keys"),
+    *("images", "files", "tasks", "books", "health"),
+]
 PICTURES = ("images.picture", "images.rendition", "tasks.image", "files.thumbnail")
 STEPS = ["create", "list", "get", "change", "delete"]
 IMAGES = [
-    "Upload a picture",
-    "List my pictures",
+    "Upload a picture into a space",
+    "List the pictures of a space",
     "Get a picture",
     "Get the record of a picture",
     "Get a rendition of a picture",
@@ -106,7 +109,7 @@ async def sign_in(page: Page) -> None:
     await dialog.get_by_label("password:").fill(PASSWORD)
     await dialog.get_by_role("button", name="Apply given OAuth2 credentials").click()
     await dialog.get_by_role("button", name="Remove authorization").wait_for()
-    await dialog.get_by_role("button", name="Close").click()
+    await dialog.get_by_role("button", name="Close").first.click()  # each scheme has one
 
 
 async def open_docs(page: Page) -> None:
