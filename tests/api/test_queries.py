@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.api.people import Person
 
 OF_LISTS = {
-    "/api/images": "there are `status`, `tag`, `q`, `space`, `limit`, `cursor`",
+    "/api/images": "there are `space`, `status`, `tag`, `q`, `limit`, `cursor`",
     "/api/books": "there are `author`, `title`, `limit`, `cursor`",
     "/api/tasks": "there are `free`, `space`, `limit`, `cursor`",
     "/api/files/": "there are `status`, `kind`, `space`, `limit`, `cursor`",
