@@ -31,7 +31,7 @@ up: $(VENV)/.installed ## Start everything (make up ARGS="--port 9000 --data DIR
 install: $(VENV)/.installed ## Make the virtual environment from the lock
 
 test: $(VENV)/.dev $(VENV)/.pips ## Run the tests (ARGS="tests/queue -x" for some)
-	$(BIN)/python -m pytest $(or $(ARGS),-n 2)
+	$(BIN)/python -m pytest $(or $(ARGS),-n 3)
 
 compose-test: $(VENV)/.dev ## Build the containers, bring compose.yaml up, use it, kill its parts, bring it down (needs Docker)
 	$(BIN)/python -m pytest -m compose tests/compose -x $(ARGS)

@@ -5,11 +5,14 @@ Knows no framework but ASGI, and no table: whose a credential is comes from the 
 
 from __future__ import annotations
 
-from starlette.types import Scope
+from typing import TYPE_CHECKING
 
 from atelier.auth import CHANGING, Authenticator, Principal, Right, has
 from atelier.errors import Forbidden
 from atelier.observe import requester
+
+if TYPE_CHECKING:  # files workers import this, and their image has no web framework
+    from starlette.types import Scope
 
 COOKIE = "atelier"
 SECURE_COOKIE = f"__Host-{COOKIE}"  # under https; no other host of the domain can set it
