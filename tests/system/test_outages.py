@@ -39,6 +39,7 @@ class Deployment:
             reconcile_seconds="1",
             database_url=self.postgres.url,
             redis_url=self.valkey.url,
+            user="root",  # whose engines these are, where root runs the tests
         )
         self.instance.start()
 
