@@ -63,7 +63,8 @@ def _kind(words: list[str], above: str, words_above: list[str]) -> str:
     if above == SUPERVISOR:
         return _under_supervisor(words, words_above)
     if above == "postgres":
-        return BACKEND if words[0].startswith(f"{PREFIX}atelier ") else "postgres helper"
+        ours = words[0].startswith(f"{PREFIX}atelier_")  # by the names of its two roles
+        return BACKEND if ours else "postgres helper"
     if any(SANDBOX in word for word in words):
         return "sandbox"
     return above if above.endswith(" child") else f"{above} child"
