@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from atelier.accounts import account, sessions
+from atelier.accounts.models import COOKIE
 from atelier.accounts.requests import UNSEEN, client_of, lives, session_ended
 from atelier.accounts.schemas import EMAIL_MAX, PASSWORD_MAX, Account
 from atelier.http.auth import Person
@@ -43,7 +44,7 @@ async def sign_in(request: Request, resources: Res, body: BrowserSignIn) -> Resp
     if b"sec-fetch-site" in dict(request.scope["headers"]):
         require_own_page(request.scope)  # nobody signs a browser in to an account of theirs
     settings = resources.settings
-    opened = await sessions.sign_in_browser(
+    opened = await sessions.sign_in(
         resources.database,
         resources.tokens,
         resources.passwords,
@@ -52,6 +53,7 @@ async def sign_in(request: Request, resources: Res, body: BrowserSignIn) -> Resp
         password=body.password.get_secret_value(),
         client=client_of(request),
         lives=lives(settings),
+        kind=COOKIE,
     )
     found = await account.me(resources.database, opened.family.user_id)
     answer = json_response(found.model_dump(), headers=UNSEEN)

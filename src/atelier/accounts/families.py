@@ -30,9 +30,7 @@ class Credentials:
 
     async def session(self, claims: Claims) -> Principal | None:
         """The user of an access token; None once the session or the account has ended."""
-        try:
-            family = uuid.UUID(claims.session_id)
-        except ValueError:
+        if (family := claims.family) is None:
             return None
         row = await self._database.fetchrow(SESSION, family, claims.user_id)
         return None if row is None else person(row)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from base64 import urlsafe_b64encode
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -12,9 +10,9 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.accounts import invitations, links, registration
+from atelier.accounts import invitations, links, registration, shown_once
 from atelier.accounts.models import AccountLink, User
-from atelier.accounts.requests import UNSEEN, client_of
+from atelier.accounts.requests import client_of
 from atelier.accounts.schemas import Account, Address, LinkToken, Password
 from atelier.auth import Role, Tokens, is_person
 from atelier.http.auth import Person
@@ -27,12 +25,11 @@ from atelier.http.resources import Res, Resources
 from atelier.http.strict import Decimal
 from atelier.http.teams import Teams
 from atelier.wire.complaints import REQUIRED, refused
-from atelier.wire.idempotency import REPLAYED, fingerprint, scope
+from atelier.wire.idempotency import fingerprint, scope
 
 CREATE, ACCEPT = "POST /api/invitations", "POST /api/invitations/accept"
 MAX_ID = 2**63 - 1
-SALT_BYTES = 16
-PURPOSE = "invitation"
+PURPOSE = "invitation"  # of the digests that tokens are made of
 _EXAMPLE: dict[str, Any] = {"space_id": 12, "role": "editor", "email": "anna@example.org"}
 _TOKEN = "V2hhdCBhIHF1aWV0IHBsYWNlIHRoaXMgaXMgdG8gd29yaw"  # noqa: S105 - an example
 
@@ -134,7 +131,7 @@ async def create(body: NewInvitation, user: Person, res: Res, key: Key = None) -
     alone, or for whoever has it.
     """
     mark = fingerprint(body.space_id, body.role, body.email)
-    salt, hours = secrets.token_hex(SALT_BYTES), res.settings.idempotency_hours
+    salt, hours = shown_once.new_salt(), res.settings.idempotency_hours
     async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
         if run.replay:
             return _shown(res, run.replay)
@@ -145,29 +142,20 @@ async def create(body: NewInvitation, user: Person, res: Res, key: Key = None) -
             space_id=body.space_id,
             role=Role(body.role),
             email=body.email,
-            token=_token(res.tokens, salt),
-            before_commit=lambda session, link: run.keep(session, _kept(link, salt)),
+            token=shown_once.secret_of(res.tokens, PURPOSE, salt),
+            before_commit=lambda session, link: run.keep(
+                session, shown_once.kept(_record(link), salt)
+            ),
         )
         return _shown(res, run.answer)
 
 
-def _token(tokens: Tokens, salt: str) -> str:
-    """The token of a salt: it takes our own secret to make it, so that a salt may be kept."""
-    return urlsafe_b64encode(tokens.digest(PURPOSE, salt.encode())).decode().rstrip("=")
-
-
-def _kept(link: AccountLink, salt: str) -> Response:
-    """The answer as it is kept for a repeat: with the salt in the place of the token."""
-    return json_response(_record(link) | {"salt": salt}, 201)
-
-
-def _shown(res: Resources, kept: Response) -> Response:
+def _shown(res: Resources, answer: Response) -> Response:
     """The kept answer with the token."""
-    record = orjson.loads(bytes(kept.body))
-    record["token"] = _token(res.tokens, record.pop("salt"))
-    record["link"] = f"{res.settings.base_url}{links.INVITATION_PAGE}#{record['token']}"
-    replayed = {REPLAYED: "true"} if REPLAYED in kept.headers else {}
-    return json_response(record, kept.status_code, replayed | UNSEEN)
+    record, salt = shown_once.opened(answer)
+    token = shown_once.secret_of(res.tokens, PURPOSE, salt)
+    link = f"{res.settings.base_url}{links.INVITATION_PAGE}#{token}"
+    return shown_once.shown(answer, record | {"token": token, "link": link})
 
 
 def _teams(res: Resources) -> Teams:

@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from atelier.accounts import keys, revocations
+from atelier.accounts import keys, shown_once
 from atelier.accounts.models import ApiKey
-from atelier.auth import GRANTABLE, Right, Tokens
+from atelier.accounts.requests import session_ended
+from atelier.accounts.schemas import Name
+from atelier.auth import GRANTABLE, KEY_PREFIX, Right, Tokens
 from atelier.http.auth import Person
 from atelier.http.idempotency import Key, once
 from atelier.http.json import json_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.http.strict import Decimal
-from atelier.observe import audit
-from atelier.observe.audit import AuditEvent
 from atelier.wire.complaints import one_of
-from atelier.wire.idempotency import REPLAYED, fingerprint, scope
-from atelier.wire.texts import line
+from atelier.wire.idempotency import fingerprint, scope
 
 CREATE = "POST /api/keys"
-NAME_MAX = 100
-SALT_BYTES = 16
-UNSEEN = {"Cache-Control": "no-store"}  # no cache keeps a key
+PURPOSE = "api-key"  # of the digests that keys are made of
 _EXAMPLE: dict[str, Any] = {"name": "scanner", "rights": ["images:read", "images:write"]}
 
 router = APIRouter(prefix="/api/keys", tags=["keys"])
 Id = Annotated[int, Field(ge=1, le=2**63 - 1), Decimal, Path(description="The key.", examples=[7])]
-
-
-def _line(value: object) -> object:
-    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
 
 
 def _right(value: object) -> object:
@@ -65,7 +57,7 @@ class NewKey(BaseModel):
 
     model_config = ConfigDict(strict=True, json_schema_extra={"examples": [_EXAMPLE]})
 
-    name: Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=NAME_MAX)]
+    name: Name
     space_id: Annotated[
         int | None,
         Field(ge=1, le=2**63 - 1, description="Where the key is good; left out: one's own space."),
@@ -125,17 +117,11 @@ async def create(res: Res, body: NewKey, user: Person, key: Key = None) -> Respo
     It is shown once; send it as `Authorization: Bearer atk_...`. It does only what its rights say,
     in its space, and can manage neither keys nor accounts nor members.
     """
-    space_id = body.space_id or user.user_id
+    space_id = body.space_id or user.home
     ends = body.expires_at and body.expires_at.isoformat()
     mark = fingerprint([body.name, space_id, sorted(body.rights), ends])
-    salt = secrets.token_hex(SALT_BYTES)
-    async with once(
-        res.database,
-        scope(user.user_id, CREATE),
-        key,
-        mark,
-        hours=res.settings.idempotency_hours,
-    ) as run:
+    salt, hours = shown_once.new_salt(), res.settings.idempotency_hours
+    async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
         if run.replay:
             return _shown(res.tokens, run.replay)
         await keys.create(
@@ -146,30 +132,22 @@ async def create(res: Res, body: NewKey, user: Person, key: Key = None) -> Respo
             space_id=space_id,
             rights=[Right(name) for name in set(body.rights)],
             expires_at=body.expires_at,
-            before_commit=lambda session, made: run.keep(session, _kept(made, salt)),
+            before_commit=lambda session, made: run.keep(
+                session,
+                shown_once.kept(_record(made), salt, {"Location": f"/api/keys/{made.id}"}),
+            ),
         )
-        audit.record(AuditEvent.KEY_MADE, key=orjson.loads(bytes(run.answer.body))["id"])
         return _shown(res.tokens, run.answer)
 
 
 def _secret(tokens: Tokens, salt: str) -> str:
-    """The key of a salt: it takes our own secret to make it, so that a salt may be kept."""
-    return keys.new_secret(tokens.digest("api-key", salt.encode()))
+    return KEY_PREFIX + shown_once.secret_of(tokens, PURPOSE, salt)
 
 
-def _kept(made: ApiKey, salt: str) -> Response:
-    """The answer as it is kept for a repeat: with the salt in the place of the key."""
-    location = {"Location": f"/api/keys/{made.id}"}
-    return json_response(_record(made) | {"salt": salt}, 201, location)
-
-
-def _shown(tokens: Tokens, kept: Response) -> Response:
+def _shown(tokens: Tokens, answer: Response) -> Response:
     """The kept answer with the key."""
-    record = orjson.loads(bytes(kept.body))
-    record["key"] = _secret(tokens, record.pop("salt"))
-    kept_headers = ("location", REPLAYED)
-    headers = {name: kept.headers[name] for name in kept_headers if name in kept.headers}
-    return json_response(record, kept.status_code, headers | UNSEEN)
+    record, salt = shown_once.opened(answer)
+    return shown_once.shown(answer, record | {"key": _secret(tokens, salt)})
 
 
 @router.get("", response_model=list[KeyRecord], responses=responses(401, 403))
@@ -197,10 +175,5 @@ async def delete(key_id: Id, res: Res, user: Person) -> Response:
 
     It is refused at once, and within a minute wherever the announcement does not arrive.
     """
-
-    async def revoked(session_id: str) -> None:
-        await revocations.announce(res.redis, res.authenticator, session_id=session_id)
-
-    await keys.revoke(res.database, revoked, user.user_id, key_id)
-    audit.record(AuditEvent.KEY_REVOKED, key=key_id)
+    await keys.revoke(res.database, partial(session_ended, res), user.user_id, key_id)
     return Response(status_code=204)

@@ -5,7 +5,6 @@ Knows no HTTP. Of a key only the digest is kept.
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
@@ -14,18 +13,15 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.accounts.models import ApiKey, User
-from atelier.auth import KEY_PREFIX, NotAllowed, Principal, Right, Role, key_digest, lacks_role
+from atelier.auth import NotAllowed, Principal, Right, Role, key_digest, lacks_role
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid, NotFound, Unauthenticated
 from atelier.events.messages import utcnow
+from atelier.observe import audit
+from atelier.observe.audit import AuditEvent
 
 KEYS_LIMIT = 100  # of one person
 NO_SPACE = "There is no such space."
-
-
-def new_secret(digest: bytes) -> str:
-    """Return the key that a keyed digest of 256 bits makes."""
-    return KEY_PREFIX + urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 async def create(
@@ -71,6 +67,7 @@ async def create(
             raise Unauthenticated("The account is gone.") from error
         await before_commit(session, made)
         await session.commit()
+    audit.record(AuditEvent.KEY_MADE, key=made.id)
     return made
 
 
@@ -121,3 +118,4 @@ async def revoke(
     if gone is None:
         raise NotFound("There is no such key.")
     await revoked(f"key.{key_id}")
+    audit.record(AuditEvent.KEY_REVOKED, key=key_id)

@@ -94,7 +94,7 @@ async def token(request: Request, resources: Res) -> Response:
         raise Invalid(
             "Only the grant type `password` is offered here.", slug="unsupported-grant-type"
         )
-    pair = await sessions.sign_in(
+    opened = await sessions.sign_in(
         resources.database,
         resources.tokens,
         resources.passwords,
@@ -104,6 +104,7 @@ async def token(request: Request, resources: Res) -> Response:
         client=client_of(request),
         lives=lives(resources.settings),
     )
+    pair = sessions.pair(resources.tokens, *opened)
     return json_response(pair.model_dump(), headers=UNSEEN)
 
 

@@ -74,8 +74,9 @@ async def sign_in(
     password: str,
     client: Client,
     lives: Lives,
-) -> Pair:
-    """A pair of tokens of a new session.
+    kind: str = TOKEN,
+) -> Opened:
+    """A new session of this kind; `pair` makes its tokens, a browser's has its cookie alone.
 
     Raises WrongCredentials, and TooManyRequests after too many failures of this address from this
     client.
@@ -90,37 +91,8 @@ async def sign_in(
         client=client.address,
     )
     hashed = await credentials.renewed(passwords, user, password, client.address)
-    opened = await open_session(database, tokens, user, hashed, client=client, lives=lives)
-    return _pair(tokens, opened.family, opened.secret)
-
-
-async def sign_in_browser(
-    database: Database,
-    tokens: Tokens,
-    passwords: Passwords,
-    limits: Limits,
-    *,
-    username: str,
-    password: str,
-    client: Client,
-    lives: Lives,
-) -> Opened:
-    """A session for a browser, whose cookie is the only token it ever has.
-
-    Raises as `sign_in` does.
-    """
-    user = await credentials.identify(
-        database,
-        tokens,
-        passwords,
-        limits,
-        username=username,
-        password=password,
-        client=client.address,
-    )
-    hashed = await credentials.renewed(passwords, user, password, client.address)
     return await open_session(
-        database, tokens, user, hashed, client=client, lives=lives, kind=COOKIE
+        database, tokens, user, hashed, client=client, lives=lives, kind=kind
     )
 
 
@@ -132,7 +104,7 @@ async def open_session(
     *,
     client: Client,
     lives: Lives,
-    kind: str = TOKEN,
+    kind: str,
 ) -> Opened:
     """Open a session of a user who has just proved who they are.
 
@@ -205,7 +177,7 @@ async def refresh(
     if family.revoked_at is not None:
         await revoked(str(family_id))
         raise DeadRefreshToken
-    return _pair(tokens, family, following)
+    return pair(tokens, family, following)
 
 
 def _rotate(
@@ -353,7 +325,7 @@ def _parsed(refresh_token: str) -> tuple[uuid.UUID, str]:
         raise DeadRefreshToken from None
 
 
-def _pair(tokens: Tokens, family: RefreshFamily, secret: str) -> Pair:
+def pair(tokens: Tokens, family: RefreshFamily, secret: str) -> Pair:
     """The pair of a session whose present token has this secret; equal however often asked."""
     token_id = tokens.digest("access", family.id.bytes + secret.encode())[:16].hex()
     issued = int(family.issued_at.timestamp()) if family.issued_at else None

@@ -45,6 +45,14 @@ class Claims:
     token_id: str
     expires: int
 
+    @property
+    def family(self) -> uuid.UUID | None:
+        """The refresh family as its table has it; None for a name that is none."""
+        try:
+            return uuid.UUID(self.session_id)
+        except ValueError:
+            return None
+
 
 class Tokens:
     """Issues and verifies access tokens.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atelier.images import records
 from atelier.images.models import Image
+from atelier.wire.spaces import MAKER
 
 CREATED = "image.created"
 UPDATED = "image.updated"
@@ -48,7 +48,7 @@ def state_of_row() -> str:
     return f"""
         jsonb_build_object(
             'id', id, 'owner_id', owner_id, 'space_id', owner_id,
-            'created_by', {records.CREATED_BY},
+            'created_by', {MAKER},
             'title', title, 'description', description, 'tags', to_jsonb(tags),
             'format', format, 'width', width, 'height', height, 'size', size, 'sha256', sha256,
             'status', status, 'version', version, 'error', error,

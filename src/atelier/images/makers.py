@@ -13,7 +13,7 @@ _OWN = text("SELECT id, user_id FROM spaces WHERE id = any(:spaces) AND user_id 
 
 
 async def fill_in(session: AsyncSession, images: Collection[Image]) -> None:
-    """Write into rows that are about to change what `records.CREATED_BY` reads of them.
+    """Write into rows that are about to change what `wire.spaces.MAKER` reads of them.
 
     The event and the answer then say the same as later reads. In a team's space the maker has
     left, and nothing is written.

@@ -15,9 +15,10 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events
-from atelier.images.records import CREATED_BY, MISSING, cache_key
+from atelier.images.records import MISSING, cache_key
 from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
+from atelier.wire.spaces import MAKER
 
 _SOURCES = text("SELECT DISTINCT owner_id FROM images WHERE id = ANY(:ids)")
 # A stranger must not lock a row, nor wait for who does. In the order in which archivers lock, and
@@ -29,7 +30,7 @@ _LOCK = text("""
 # A row that is read as made by the person whose space it leaves says so from now on.
 _MOVE = text(f"""
     WITH moved AS (
-        UPDATE images SET owner_id = :target, created_by = {CREATED_BY},
+        UPDATE images SET owner_id = :target, created_by = {MAKER},
             sequence = sequence + 1, updated_at = :now
         WHERE id = ANY(:ids) RETURNING *
     )

@@ -13,6 +13,7 @@ import orjson
 
 from atelier.http.encoding import dumps
 from atelier.images.models import Image
+from atelier.wire.spaces import MAKER
 
 NAMES = [
     "id",
@@ -39,10 +40,7 @@ NAMES = [
 ]
 # Who made a picture. A row from before there were teams does not say it: in a person's own space
 # it was that person. Where the row says it, nothing is looked up.
-CREATED_BY = "coalesce(created_by, (SELECT user_id FROM spaces WHERE spaces.id = owner_id))"
-COLUMNS = ", ".join(
-    f"{CREATED_BY} AS created_by" if name == "created_by" else name for name in NAMES
-)
+COLUMNS = ", ".join(f"{MAKER} AS created_by" if name == "created_by" else name for name in NAMES)
 SELECT_ONE = f"SELECT {COLUMNS} FROM images WHERE id = any($1::bigint[])"
 MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png"}
 FAVOURITES = (
