@@ -16,8 +16,8 @@ import time
 DEADLINE_SECONDS = 5.0  # for the whole answer; a role gives its dependencies two
 ANSWER_BYTES = 64 * 1024
 LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server that listens everywhere is found
-MODEL = "../settings/model.py"
-FIELD = re.compile(r"^    (\w+): .+ = Field\(", re.MULTILINE)  # of its class
+SETTINGS = "../settings"
+FIELD = re.compile(r"^    (\w+): .+ = Field\(", re.MULTILINE)  # of a class there
 ENGINES = "engines.json"  # where `atelier up` writes down in its data folder which port it took
 HINT = "name the instance's folder by --data, or its port by --port"
 
@@ -75,12 +75,17 @@ def _has_unknown() -> bool:
 
 
 def _variables() -> set[str]:
-    """The settings' variables, read off the source of their class: to import it takes a second."""
+    """The settings' variables, read off the source of their classes: an import takes a second."""
+    folder = os.path.join(os.path.dirname(__file__), SETTINGS)  # noqa: PTH118, PTH120 - as above
+    found: set[str] = set()
     try:
-        with open(os.path.join(os.path.dirname(__file__), MODEL), encoding="utf-8") as source:  # noqa: PTH118, PTH120, PTH123 - as above
-            return {f"ATELIER_{name.upper()}" for name in FIELD.findall(source.read())}
+        for name in os.listdir(folder):  # noqa: PTH208 - as above
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name), encoding="utf-8") as source:  # noqa: PTH118, PTH123 - as above
+                    found.update(FIELD.findall(source.read()))
     except OSError:
         return set()  # then all are unknown here, and the settings are imported
+    return {f"ATELIER_{name.upper()}" for name in found}
 
 
 def _tell(status: int, said: str) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from atelier.settings.loading import SettingsError, load
-from atelier.settings.model import Admission, Settings
+from atelier.settings.model import Settings
+from atelier.settings.people import Admission
 from atelier.settings.places import Bucket, store_place
 from atelier.settings.sources import EMBEDDED, EMBEDDED_VARIABLE, PREFIX, ROOT_VARIABLE
 

@@ -1,4 +1,4 @@
-"""Places as an operator writes them: a folder or bucket of blobs, an S3 server, proxies."""
+"""Values as an operator writes them: sizes, a folder or bucket of blobs, a server, proxies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+MIB = 1024 * 1024
 S3 = "s3://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BUCKET_PREFIX = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)?")
