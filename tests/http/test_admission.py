@@ -205,6 +205,11 @@ async def test_when_full_uploads_are_refused_ahead_of_the_framework(served_api: 
                 assert answer.headers["x-request-id"] == headers["X-Request-ID"]
                 assert answer.json()["type"] == "/problems/unavailable"
         assert metric("atelier_uploads_refused_total") == before + 2 * len(UPLOADS)
+        # Ahead of who judges the space and the query: here nobody is told that there is no such.
+        for path in UPLOADS:
+            nowhere = await served_api.client.post(f"{path}?space={2**62}")
+            odd = await served_api.client.post(f"{path}?nonsense=1")
+            assert (nowhere.status_code, odd.status_code) == (503, 422), path
         for token in ("", "Bearer forged"):
             headers = {"Authorization": token}
             answer = await served_api.client.post("/api/images", headers=headers)

@@ -6,11 +6,13 @@ everybody else waits meanwhile. Knows no route but by the paths that it is given
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.types import Scope
 
+from atelier.http.credentials import known
 from atelier.http.problems import from_error
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
     from atelier.auth import Authenticator
     from atelier.http.admission import Uploads
+
+
+_SPACE = re.compile(rb"(?:space=[0-9]{1,19})?")  # any other query is for its route to judge
 
 
 class _Route(NamedTuple):
@@ -41,21 +46,17 @@ class Refusals:
     def find(self, scope: Scope) -> Response | None:
         """The refusal of a request, whose route it marks; None for one that goes its way.
 
-        So does an upload whose token is not known yet: it may be a 401.
+        So does an upload whose credential is not known yet: it may be a 401.
         """
         if not self._uploads.is_full or scope["method"] != "POST":
             return None
         route = self._routes.get(scope["path"].rstrip("/"))
-        if route is None or scope["query_string"] or not self._is_known(scope):
+        if route is None or not _SPACE.fullmatch(scope["query_string"]):
+            return None
+        if known(scope, self._authenticator) is None:
             return None
         scope["route"] = route
         error = self._uploads.refusal()
         if self._answer is None:
             self._answer = from_error(error)
         return self._answer
-
-    def _is_known(self, scope: Scope) -> bool:
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                return self._authenticator.known(value.decode("latin-1")) is not None
-        return False
