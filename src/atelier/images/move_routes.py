@@ -11,10 +11,11 @@ from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.idempotency import Key, Run, within
 from atelier.http.json import json_response
+from atelier.http.moving import Moving
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.images import moving
-from atelier.images.schemas import ImageMove, ImagesMoved
+from atelier.images.schemas import ImagesMoved
 from atelier.wire.idempotency import fingerprint, scope
 
 MOVE = "POST /api/images/move"
@@ -28,7 +29,7 @@ Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
     response_model=ImagesMoved,
     responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
 )
-async def move(body: ImageMove, user: Editor, res: Res, key: Key = None) -> Response:
+async def move(body: Moving, user: Editor, res: Res, key: Key = None) -> Response:
     """Move pictures into another space.
 
     All of them, or none if one is not there. It needs the right to change pictures in every space

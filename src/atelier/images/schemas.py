@@ -13,7 +13,6 @@ from atelier.wire.texts import LINE_LIMIT, RAW_LIMIT, raw_limit
 
 DESCRIPTION_RAW_LIMIT = raw_limit(10_000)  # the setting's own limit
 
-MOVE_LIMIT = 1000  # pictures that one request moves
 
 Status = Literal["queued", "ready", "failed"]
 
@@ -25,7 +24,6 @@ def _words(raw: int = RAW_LIMIT, **shown: Any) -> Any:
 
 Title = Annotated[str, _words(minLength=1, maxLength=LINE_LIMIT)]
 Description = Annotated[str, _words(DESCRIPTION_RAW_LIMIT, **{"x-limit": "description_limit"})]
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Tags = Annotated[list[Annotated[str, _words(maxLength=TAG_LIMIT)]], Field(max_length=TAGS_LIMIT)]
 
 
@@ -129,19 +127,6 @@ class ImageReplacement(BaseModel):
     title: Title
     description: Description
     tags: Tags
-
-
-class ImageMove(BaseModel):
-    """Which pictures go into which space."""
-
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        json_schema_extra={"examples": [{"ids": [42, 43], "space_id": 7}]},
-    )
-
-    ids: Annotated[list[Id], Field(min_length=1, max_length=MOVE_LIMIT)]
-    space_id: Id
 
 
 class ImagesMoved(BaseModel):

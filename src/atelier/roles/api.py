@@ -57,6 +57,7 @@ from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
+from atelier.tasks.move_routes import router as task_moves
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
 from atelier.wire.quota import Quota
@@ -65,7 +66,7 @@ log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, tasks, books, accounts, sign_in, browsers, keys),
+    *(images, image_moves, tasks, task_moves, books, accounts, sign_in, browsers, keys),
     *(invitations, spaces),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)

@@ -18,14 +18,13 @@ from atelier.http.conditional import if_match, picture_response, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once, within
 from atelier.http.json import json_response
-from atelier.http.moving import Moved, Moving
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD, content_of
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import handout, moving, queries, service
+from atelier.tasks import handout, queries, service
 from atelier.tasks.formats import SVG
 from atelier.tasks.handout import Fetch, Row
 from atelier.tasks.incoming import incoming
@@ -329,20 +328,6 @@ async def complete(
         return handout.complete(fetch, user, task_id, body.token)
 
     return await _once(res, user, COMPLETE, key, mark, work)
-
-
-@router.post(
-    "/api/tasks/move", response_model=Moved, responses=responses(400, 401, 404, 409, 415, 422)
-)
-async def move(body: Moving, watermarks: Reached, user: Editor, res: Res) -> Response:
-    """Move tasks to another space.
-
-    All of them, or none. 409 while one of them is leased.
-    """
-    space_id = in_space(user, body.space_id, Right.TASKS_WRITE)
-    allowed = allowance.allowance_of(res.settings)
-    moved = await moving.move(res.database, watermarks, user, body.ids, space_id, allowed)
-    return json_response({"moved": moved})
 
 
 @router.delete(
