@@ -28,6 +28,7 @@ PICTURES = ("images.picture", "images.rendition", "tasks.image", "files.thumbnai
 STEPS = ["create", "list", "get", "change", "delete"]
 IMAGES = [
     "Upload a picture into a space",
+    "Move pictures into another space",
     "List the pictures of a space",
     "Get a picture",
     "Get the record of a picture",
