@@ -313,8 +313,8 @@ async def test_an_unknown_filter(edges: Edges) -> None:
     """It is refused with those that there are; a value that is none with those that may be."""
     fastapi, django = await both(edges, "GET", "{listed}?statsu=queued&limitt=1")
     for answer, there in (
-        (fastapi, "`status`, `tag`, `q`, `limit`, `cursor`"),
-        (django, "`status`, `kind`, `limit`, `cursor`"),
+        (fastapi, "`space`, `status`, `tag`, `q`, `limit`, `cursor`"),
+        (django, "`status`, `kind`, `space`, `limit`, `cursor`"),
     ):
         assert answer.status_code == 422
         message = f"There is no such parameter; there are {there}"

@@ -96,7 +96,7 @@ class Mount:
             principal = await self._authenticate(scope, right_to(method))
             environment[PRINCIPAL] = principal
         if is_multipart(content_type):
-            if principal is not None:
+            if principal is not None and method == "POST":
                 named = dict(parse_qsl(environment["QUERY_STRING"], keep_blank_values=True))
                 space_of(principal, method, named.get(PARAMETER))
             answer = await self._upload(environment, receive)

@@ -76,7 +76,10 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     ),
     "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, (404,)),
     "move": (
-        {"request": FileMovingSerializer, "responses": {200: FileMovedSerializer}},
+        {
+            "request": {"application/json": FileMovingSerializer},
+            "responses": {200: FileMovedSerializer},
+        },
         (400, 404, 413, 415),
     ),
     "detail": (
