@@ -38,7 +38,9 @@ def broker(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def elsewhere(settings: Settings, broker: Engine) -> Iterator[Settings]:
-    """This process, too, sends jobs there."""
+    """This process, too, sends jobs there; what other tests left waiting takes no turn."""
+    with psycopg.connect(bootstrap.database_url(settings)) as connection:
+        connection.execute("UPDATE files SET status = 'failed' WHERE status = 'queued'")
     chosen = settings.model_copy(update={"redis_url": SecretStr(broker.url)})
     django_setup.configure(chosen)
     yield chosen

@@ -9,7 +9,6 @@ from atelier.auth import Principal, Right, in_space
 from atelier.files import django_setup
 from atelier.files.sync_bridge import at_once
 from atelier.http.credentials import SAFE, authenticate
-from atelier.observe import requester
 from atelier.wire.problems import CHALLENGE
 from atelier.wire.spaces import read_space
 
@@ -38,7 +37,6 @@ class BearerAuthentication(BaseAuthentication):
         known = request.META.get(PRINCIPAL)
         if known is not None:
             return known, None
-        requester.begin(request.META.get("REMOTE_ADDR", ""))  # there is no middleware of the API
         method = request.method or ""
         scope = {
             "method": method,

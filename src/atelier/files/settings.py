@@ -7,7 +7,7 @@ from typing import Any
 DEBUG = False
 ALLOWED_HOSTS = ("*",)  # `hosts` judges; no URL is ever made from the Host header
 INSTALLED_APPS = ("rest_framework", "drf_spectacular", "atelier.files")
-MIDDLEWARE = ("atelier.files.hosts.middleware",)
+MIDDLEWARE = ("atelier.files.standalone.middleware",)
 ROOT_URLCONF = "atelier.files.urls"
 WSGI_APPLICATION = "atelier.files.wsgi.application"
 ASGI_APPLICATION = "atelier.files.asgi.application"
