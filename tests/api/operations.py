@@ -51,6 +51,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "tasks.release": ("hidden", {"json": HOLDING}),
     "tasks.complete": ("hidden", {"json": HOLDING}),
     "tasks.move": ("hidden", {}),
+    "tasks.export": ("own", {}),
     "books.index": ("shared", {}),
     "books.create": ("shared", {"json": BOOK}),
     "books.read": ("shared", {}),

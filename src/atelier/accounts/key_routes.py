@@ -22,6 +22,7 @@ from atelier.http.resources import Res
 from atelier.http.strict import Decimal
 from atelier.wire.complaints import one_of
 from atelier.wire.idempotency import fingerprint, scope
+from atelier.wire.moments import moment
 
 CREATE = "POST /api/keys"
 PURPOSE = "api-key"  # of the digests that keys are made of
@@ -35,16 +36,6 @@ def _right(value: object) -> object:
     if not isinstance(value, str) or value not in GRANTABLE:
         raise ValueError(one_of(sorted(GRANTABLE)))
     return value
-
-
-def _time(value: object) -> object:
-    """A time with its zone; pydantic would take numbers, too."""
-    if not isinstance(value, str):
-        raise ValueError("a time is written as in 2027-01-31T12:00:00Z")  # noqa: TRY004 - pydantic shows ValueErrors alone
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError("a time has a zone, as in 2027-01-31T12:00:00Z")
-    return moment
 
 
 Granted = Annotated[
@@ -65,7 +56,7 @@ class NewKey(BaseModel):
     rights: Annotated[list[Granted], Field(min_length=1, max_length=len(GRANTABLE))]
     expires_at: Annotated[
         datetime | None,
-        BeforeValidator(lambda value: value if value is None else _time(value)),
+        BeforeValidator(lambda value: value if value is None else moment(value)),
         Field(description="When the key ends; left out: never."),
     ] = None
 

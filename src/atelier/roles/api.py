@@ -57,6 +57,7 @@ from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
+from atelier.tasks.export_routes import router as exports
 from atelier.tasks.handout_routes import router as handouts
 from atelier.tasks.move_routes import router as task_moves
 from atelier.tasks.queue_routes import router as queues
@@ -68,7 +69,7 @@ log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, handouts, tasks, task_moves, queues, books),
+    *(images, image_moves, handouts, exports, tasks, task_moves, queues, books),
     *(accounts, sign_in, browsers, keys, invitations, spaces),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
