@@ -23,7 +23,7 @@ COLUMNS = (
 # A task with its last answer: what lists and single reads show.
 ANSWERED = f"""
     (SELECT {COLUMNS} FROM tasks) AS tasks LEFT JOIN LATERAL (
-        SELECT user_id AS completed_by, result, seconds FROM answers
+        SELECT user_id AS completed_by, result::text, seconds FROM answers
         WHERE task_id = tasks.id AND tasks.completed_at IS NOT NULL
         ORDER BY answers.id DESC LIMIT 1
     ) AS answer ON true
