@@ -49,7 +49,8 @@ GENERAL = {
     "not-allowed": ProblemType(
         "You may not do this here",
         403,
-        "Your role in this space, or the rights of the API key, do not allow this.",
+        "Your role in this space, or the rights of the API key, do not allow this; or the "
+        "instance leaves it to its administrators (the setting `books_by`).",
     ),
     "cross-site": ProblemType(
         "Another site may not use a browser's session",
