@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from atelier.auth import Role
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 NOWHERE = 2**40
+NEWEST = """
+    SELECT data -> 'created_by' FROM outbox WHERE subject = %s ORDER BY sequence DESC LIMIT 1
+"""
 UPLOADS: dict[str, tuple[str, dict[str, Any]]] = {
     "images": ("/api/images", {"files": {"file": ("a.jpg", PHOTO)}}),
     "tasks": ("/api/tasks", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),
@@ -88,3 +92,56 @@ async def test_a_move_says_how_many_were_elsewhere(world: World, kind: str) -> N
     nowhere = await move(world.client, ada, kind, ids, NOWHERE)
     assert is_problem(nowhere, 404)
     assert nowhere.json()["detail"] == "There is no such space."
+
+
+async def told(world: World, person: Person, kind: str, thing: int) -> list[Any]:
+    """Whom a thing names as its maker: its record, its list and its newest event."""
+    record = await world.client.get(RECORDS[kind].format(thing), headers=person.headers)
+    found = record.json()
+    query = {"space": found["space_id"]}
+    listed = await world.client.get(f"/api/{kind}", params=query, headers=person.headers)
+    with psycopg.connect(world.database_url) as connection:
+        event = connection.execute(NEWEST, [f"{kind}/{thing}"]).fetchone()
+    assert event
+    makers = [each["created_by"] for each in listed.json() if each["id"] == thing]
+    return [found["created_by"], *makers, event[0]]
+
+
+@pytest.mark.parametrize("kind", UPLOADS)
+@pytest.mark.parametrize("when", ["before the move", "before the move, long ago", "after it"])
+async def test_nobody_becomes_the_maker_of_what_another_made(
+    world: World, kind: str, when: str
+) -> None:
+    """Whose maker has left is shown without one in a personal space as in a team's."""
+    ada, bob = [await sign_up(world.client) for _ in range(2)]
+    team = team_of(world, ada, bob)
+    thing = await make(world.client, ada, kind, team)
+    leave = f"/api/users/{ada.id}"
+    if when == "after it":
+        assert (await move(world.client, bob, kind, [thing], bob.id)).status_code == 200
+        assert await told(world, bob, kind, thing) == [ada.id] * 3
+    assert (await world.client.delete(leave, headers=ada.headers)).status_code == 204
+    if "long ago" in when:  # as it was written down once
+        world.execute(f"UPDATE {kind} SET created_by = NULL WHERE id = %s", thing)
+    if "before" in when:
+        assert (await move(world.client, bob, kind, [thing], bob.id)).status_code == 200
+        assert await told(world, bob, kind, thing) == [None] * 3
+    await world.app.state.resources.redis.flushdb()
+    assert (await told(world, bob, kind, thing))[:2] == [None] * 2
+    assert (await move(world.client, bob, kind, [thing], team)).status_code == 200
+    assert await told(world, bob, kind, thing) == [None] * 3
+
+
+async def test_changes_of_a_picture_say_that_its_maker_has_left(world: World) -> None:
+    """As its moves do, in the answer and in the event."""
+    ada, bob = [await sign_up(world.client) for _ in range(2)]
+    team = team_of(world, ada, bob)
+    thing = await make(world.client, ada, "images", team)
+    left = await world.client.delete(f"/api/users/{ada.id}", headers=ada.headers)
+    assert left.status_code == 204
+    assert (await move(world.client, bob, "images", [thing], bob.id)).status_code == 200
+    answer = await world.client.patch(
+        f"/api/images/{thing}", json={"title": "new"}, headers=bob.headers
+    )
+    assert (answer.status_code, answer.json()["created_by"]) == (200, None)
+    assert await told(world, bob, "images", thing) == [None] * 3

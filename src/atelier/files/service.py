@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -25,7 +25,7 @@ from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.media_types import served
 from atelier.files.models import PERSONAL, File, Status
 from atelier.files.storage import PREFIX
-from atelier.wire.spaces import gone
+from atelier.wire.spaces import GONE, gone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,18 +155,19 @@ def move(principal: Principal, file_ids: Sequence[int], space_id: int) -> int:
 
 
 def _move(files: list[File], space_id: int) -> None:
-    """Move locked files; who made one is written down where it was told by the space alone."""
+    """Move locked files; what they tell of their makers by their space alone is written down."""
     spaces = {file.pk: file.owner_id for file in files}
     try:
         File.objects.filter(pk__in=list(spaces)).update(
             owner_id=space_id,
             sequence=F("sequence") + 1,
-            created_by=Coalesce("created_by", PERSONAL),
+            created_by=Coalesce("created_by", PERSONAL, Value(GONE)),
         )
     except IntegrityError as error:
         raise gone() from error
     for file in files:
-        file.created_by, file.owner_id, file.sequence = file.maker, space_id, file.sequence + 1
+        file.created_by = file.maker or GONE
+        file.owner_id, file.sequence = space_id, file.sequence + 1
     events.announce_all(files, events.MOVED, from_space_id=spaces)
 
 

@@ -18,7 +18,7 @@ from atelier.images import events
 from atelier.images.records import MISSING, cache_key
 from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import MAKER_FOR_GOOD
 
 _SOURCES = text("SELECT DISTINCT owner_id FROM images WHERE id = ANY(:ids)")
 # A stranger must not lock a row, nor wait for who does. In the order in which archivers lock, and
@@ -27,10 +27,10 @@ _LOCK = text("""
     SELECT id, owner_id, size FROM images WHERE id = ANY(:ids) AND owner_id = ANY(:visible)
     ORDER BY id FOR NO KEY UPDATE
 """)
-# A row that is read as made by the person whose space it leaves says so from now on.
+# What a row tells by its space alone, who made it or that they have left, it says from now on.
 _MOVE = text(f"""
     WITH moved AS (
-        UPDATE images SET owner_id = :target, created_by = {MAKER},
+        UPDATE images SET owner_id = :target, created_by = {MAKER_FOR_GOOD},
             sequence = sequence + 1, updated_at = :now
         WHERE id = ANY(:ids) RETURNING *
     )

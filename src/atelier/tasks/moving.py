@@ -18,17 +18,18 @@ from atelier.tasks.handout import inside
 from atelier.tasks.records import MISSING
 from atelier.tasks.watermarks import Watermarks
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import MAKER, gone
+from atelier.wire.spaces import MAKER_FOR_GOOD, gone
 
 # In the order of their ids, as whoever deletes many locks them.
 _LOCK = """
     SELECT id, owner_id, size, leased_until > clock_timestamp() AS leased FROM tasks
     WHERE id = any($1::bigint[]) AND owner_id = any($2::bigint[]) ORDER BY id FOR UPDATE
 """
-# Whose a task was is written down where it was to be seen by the space alone.
+# What a task tells by its space alone, who made it or that they have left, it says from now on.
 _MOVE = f"""
     WITH moved AS (
-        UPDATE tasks SET owner_id = $2, created_by = {MAKER}, sequence = sequence + 1
+        UPDATE tasks SET owner_id = $2, created_by = {MAKER_FOR_GOOD},
+            sequence = sequence + 1
         FROM unnest($1::bigint[], $3::bigint[]) AS was (task_id, from_space_id)
         WHERE tasks.id = was.task_id RETURNING tasks.*, was.from_space_id
     ), announced AS (
