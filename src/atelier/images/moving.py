@@ -81,10 +81,7 @@ async def _locked(
 ) -> Sequence[Row[Any]]:
     """The rows, locked, and the spaces that they are in, held."""
     sources = set(await session.scalars(_SOURCES, {"ids": list(ids)}))
-    known = sources & set(principal.roles)  # nobody holds the spaces of others
-    held = await allowance.hold(session, known | {target})
-    if target not in held:
-        raise NotFound("There is no such space.")
+    held = await allowance.hold_ends(session, principal, sources, target)
     values = {"ids": list(ids), "visible": list(principal.roles)}
     rows = (await session.execute(_LOCK, values)).all()
     if len(rows) != len(ids):
