@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from atelier.wire.spaces import GONE
-from tests.spaces.conftest import announced, is_problem
+from tests.problems import is_problem
+from tests.spaces.conftest import announced
 from tests.spaces.test_spaces import put_in
 
 if TYPE_CHECKING:

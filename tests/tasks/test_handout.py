@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from atelier.tasks import handout
 from atelier.tasks.watermarks import LIFE_SECONDS, Watermarks
-from tests.tasks.test_routes import is_problem
+from tests.problems import is_problem
 from tests.waiting import patience
 
 if TYPE_CHECKING:
