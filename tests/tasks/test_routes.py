@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atelier.commands.check import check
+from tests.problems import is_problem
 from tests.tasks.conftest import PNG, picture
 
 if TYPE_CHECKING:
-    import httpx2
-
     from atelier.http.resources import Resources
     from tests.tasks.conftest import Person
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"] == f"/problems/{slug}"
-    )
 
 
 class TestCreate:

@@ -56,7 +56,9 @@ class Task(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(Space.id))  # the space
-    created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
+    created_by: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # None: of the space's person, if it has one; 0: left
     queue_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey(Queue.id))
     meta: Mapped[str] = mapped_column(Text)
     free: Mapped[bool]

@@ -34,7 +34,7 @@ from atelier.tasks.models import Task
 from atelier.tasks.pools import POOLS, SPACE, Pool
 from atelier.tasks.records import COLUMNS, MISSING
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import gone
+from atelier.wire.spaces import GONE, gone
 
 INTENT = timedelta(hours=1)  # far above the time in which a received image is committed
 # Rows of the total: two creators meet on one of them only if they are the same user, or one time
@@ -229,8 +229,8 @@ async def disown(session: AsyncSession, user_id: int) -> None:
 
 # Who has a task now is not looked for: the id of an account that is gone is nobody's name.
 _DISOWN = (
-    """
-    UPDATE tasks SET created_by = NULL WHERE id IN (
+    f"""
+    UPDATE tasks SET created_by = {GONE} WHERE id IN (
         SELECT id FROM tasks WHERE created_by = :user AND created_by <> owner_id
         ORDER BY id FOR NO KEY UPDATE
     )
