@@ -60,13 +60,25 @@ from atelier.tasks import service as tasks_service
 from atelier.tasks.move_routes import router as task_moves
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
+from atelier.tasks.view_routes import router as task_views
 from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, tasks, task_moves, books, accounts, sign_in, browsers, keys),
+    *(
+        images,
+        image_moves,
+        tasks,
+        task_views,
+        task_moves,
+        books,
+        accounts,
+        sign_in,
+        browsers,
+        keys,
+    ),
     *(invitations, spaces),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)

@@ -16,8 +16,12 @@ COLUMNS = (
 SELECT_ONE = f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])"
 MISSING = "There is no such task."  # to strangers, too
 
-# The blobs that rows refer to, for `atelier check`.
-REFERENCED = "SELECT blob AS key, sha256 FROM tasks"
+# The blobs that rows refer to, for `atelier check`; a view has no digest to compare with.
+REFERENCED = """
+    SELECT blob AS key, sha256 FROM tasks
+    UNION ALL
+    SELECT blob, NULL FROM task_views WHERE blob IS NOT NULL
+"""
 
 
 def record(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +39,7 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
             "format": row["format"],
             "size": row["size"],
         },
+        "view": {"url": f"/api/tasks/{row['id']}/view"},
     }
 
 

@@ -14,18 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atelier.auth import Principal, Right, in_space, require
 from atelier.http import allowance
 from atelier.http.auth import Needs
-from atelier.http.conditional import if_match, picture_response, record_response
+from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once, within
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
-from atelier.http.sendfile import HEAD, content_of
+from atelier.http.sendfile import HEAD
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import handout, queries, service
-from atelier.tasks.formats import SVG
+from atelier.tasks import handout, pictures, queries, service, views
 from atelier.tasks.handout import Fetch, Row
 from atelier.tasks.incoming import incoming
 from atelier.tasks.records import MISSING, etag, leased, record
@@ -196,19 +195,7 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
 
     Byte by byte as it was sent. What a browser might run comes as an attachment.
     """
-    row = await queries.find(res.database, user, task_id)
-    name = row["blob"].rpartition("/")[2]
-    return picture_response(
-        request,
-        content_of(res.blobs, row["blob"], row["size"], res.settings.accel_prefix),
-        media_type=row["media_type"],
-        etag=name.partition("-")[
-            0
-        ],  # blobs never change under their key, and its random part is theirs alone
-        modified=row["created_at"],
-        filename=f"task-{task_id}.{name.rpartition('.')[2]}",
-        attachment=row["media_type"] == SVG.media_type,
-    )
+    return pictures.stored(request, res, await queries.find(res.database, user, task_id))
 
 
 @router.get(
@@ -273,7 +260,7 @@ async def _create(
         async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
             if run.replay:
                 return run.replay
-            await service.create(
+            made = await service.create(
                 res.database,
                 res.blobs,
                 res.probers,
@@ -284,6 +271,8 @@ async def _create(
                 allowed=allowance.allowance_of(res.settings),
                 before_commit=_keep_created(run),
             )
+            if made.view_due:
+                await views.send(res.process_queue, made.row["id"], made.row["blob"])
             return run.answer
 
 
