@@ -140,18 +140,23 @@ async def create(
             created_at,
             requester.actor(),
         )
-        try:
-            row = await inside(session)(_CREATE, *values)
-        except IntegrityError as error:
-            raise gone() from error
-        if row is None:
-            raise Unauthenticated("The account is gone.")
+        row = await _insert(session, *values)
         if view_due:
             await views.want(inside(session), row["id"])
         await before_commit(session, row)
         await allowance.confirm(session, allowed, space_id, picture.size)
         await session.commit()
     return Created(row, view_due)
+
+
+async def _insert(session: AsyncSession, *values: object) -> Mapping[str, Any]:
+    try:
+        row = await inside(session)(_CREATE, *values)
+    except IntegrityError as error:
+        raise gone() from error
+    if row is None:
+        raise Unauthenticated("The account is gone.")
+    return row
 
 
 def _identify(content: bytes | Path) -> tuple[Format, Showing]:
