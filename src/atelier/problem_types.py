@@ -255,6 +255,12 @@ QUOTAS = {
     ),
 }
 IMAGES = {
+    "picture-in-use": ProblemType(
+        "Tasks are made of this picture",
+        409,
+        "A picture of which tasks are made is neither deleted nor moved: their answers are "
+        "somebody's work. Delete the tasks first, or their queue with them.",
+    ),
     "not-ready": ProblemType(
         "This is still being processed",
         404,
@@ -299,6 +305,33 @@ TASKS = {
         "A task that is leased stays in its space",
         409,
         "One of the tasks is leased, so none was moved. Move them once the lease has ended.",
+    ),
+    "task-of-picture": ProblemType(
+        "A task of a stored picture cannot be moved",
+        409,
+        "A task that is made of a stored picture stays in the space of the picture.",
+    ),
+    "no-answer": ProblemType(
+        "This task has no answer yet",
+        409,
+        "There is no answer to be corrected: take the task and complete it.",
+    ),
+    "already-queued": ProblemType(
+        "The queue has a task of this picture",
+        409,
+        "A picture is once in a queue. Or its processing has failed, so that there is nothing to "
+        "look at.",
+    ),
+    "queue-not-empty": ProblemType(
+        "There are tasks in this queue",
+        409,
+        "A queue is deleted with its tasks only if that is asked for, by `?with_tasks=true`: "
+        "answers go with them.",
+    ),
+    "too-many-queues": ProblemType(
+        "A space has no room for another queue",
+        409,
+        "The space has as many queues as it may. Delete one first.",
     ),
     "lease-lost": ProblemType(
         "This lease has ended",

@@ -390,3 +390,25 @@ async def test_a_task_that_goes_meanwhile_is_not_wanted(resources: Resources) ->
     """Between the reading of the task and the mark it may be deleted: 404, as afterwards."""
     with pytest.raises(NotFound):
         await pictures._want(resources, {"id": 999_999, "blob": "tasks/x"})
+
+
+async def test_a_task_of_a_stored_picture_has_a_view_of_its_own(
+    ada: Person,
+    settings: Settings,
+    database: Database,
+    blobs: DirectoryBlobs,
+    redis: Redis,
+    idle: Workers,
+) -> None:
+    """It is made of the picture's bytes when it is asked for, and goes with the task alone."""
+    sent = await ada.post("/api/images", files={"file": ("a.tif", TIFF)})
+    assert sent.status_code == 201, sent.text
+    task = (await ada.post("/api/tasks", json={"image_id": sent.json()["id"], "meta": ""})).json()
+    assert (await ada.get(task["view"]["url"])).json()["type"] == "/problems/not-ready"
+    await redis.flushdb()
+    assert await reoffer(settings, database, redis) == 1
+    idle.start()
+    answer = await settled(ada, task)
+    assert (answer.status_code, opened(answer.content).format) == (200, "JPEG")
+    assert (await ada.delete(f"/api/tasks/{task['id']}")).status_code == 204
+    assert await collected(database, blobs) == 1

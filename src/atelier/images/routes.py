@@ -283,13 +283,13 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
 @router.delete(
     "/{image_id}",
     status_code=204,
-    responses=responses(400, 401, 404, 412, 422, 503),
+    responses=responses(400, 401, 404, 409, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
 async def delete(request: Request, image_id: Id, user: Editor, res: Res) -> Response:
     """Delete a picture.
 
-    Its record, its original and its renditions.
+    Its record, its original and its renditions. 409 `picture-in-use` while tasks are made of it.
     """
     await service.delete(
         res.database,

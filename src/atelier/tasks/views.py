@@ -54,7 +54,9 @@ _LOST = f"""
     )
     UPDATE task_views SET offered_at = clock_timestamp() FROM lost, tasks
     WHERE task_views.task_id = lost.task_id AND tasks.id = lost.task_id
-    RETURNING tasks.id, tasks.blob
+    RETURNING tasks.id, coalesce(
+        tasks.blob, (SELECT images.blob FROM images WHERE images.id = tasks.image_id)
+    ) AS blob
 """
 _DROP = "DELETE FROM task_views WHERE task_id = $1 RETURNING blob"
 _DROP_LOST = "DELETE FROM task_views WHERE blob = any($1::text[]) RETURNING task_id"

@@ -1,6 +1,6 @@
 """task views: pictures that every browser shows, made of those of tasks.
 
-Revision: 0014, after 0012.
+Revision: 0015, after 0014.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0014"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
