@@ -43,6 +43,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),
     "tasks.read": ("hidden", {}),
     "tasks.image": ("hidden", {}),
+    "tasks.view": ("hidden", {}),
     "tasks.delete": ("hidden", {}),
     "tasks.take": ("own", {"json": {"lease_seconds": 36_000}}),
     "tasks.take_free_task": ("own", {}),

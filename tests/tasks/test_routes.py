@@ -38,6 +38,7 @@ class TestCreate:
                 "format": "PNG",
                 "size": len(content),
             },
+            "view": {"url": f"/api/tasks/{made['id']}/view"},
         }
         answer = await ada.get(made["image"]["url"])
         assert (answer.status_code, answer.content) == (200, content)

@@ -42,7 +42,7 @@ IMAGES = {
     "processing-failed": ProblemType(
         "This could not be processed",
         404,
-        "The picture could not be processed; `detail` and the record's `error` say why.",
+        "The picture could not be processed; `detail` says why, and an image's record in `error`.",
     ),
     "not-an-image": ProblemType(
         "This is not an image of a kind that can be decoded here",

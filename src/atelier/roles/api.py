@@ -62,14 +62,15 @@ from atelier.tasks.move_routes import router as task_moves
 from atelier.tasks.queue_routes import router as queues
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
+from atelier.tasks.view_routes import router as task_views
 from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, handouts, tasks, task_moves, queues, books),
-    *(accounts, sign_in, browsers, keys, invitations, spaces),
+    *(images, image_moves, handouts, tasks, task_views, task_moves, queues),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)

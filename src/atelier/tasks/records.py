@@ -31,8 +31,12 @@ ANSWERED = f"""
 SELECT_ONE = f"SELECT * FROM {ANSWERED} WHERE id = any($1::bigint[])"
 MISSING = "There is no such task."  # to strangers, too
 
-# The blobs that rows refer to, for `atelier check`.
-REFERENCED = "SELECT blob AS key, sha256 FROM tasks WHERE blob IS NOT NULL"
+# The blobs that rows refer to, for `atelier check`; a view has no digest to compare with.
+REFERENCED = """
+    SELECT blob AS key, sha256 FROM tasks WHERE blob IS NOT NULL
+    UNION ALL
+    SELECT blob, NULL FROM task_views WHERE blob IS NOT NULL
+"""
 
 
 class State(StrEnum):
@@ -68,6 +72,7 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
             "format": row["format"],
             "size": row["size"],
         },
+        "view": {"url": f"/api/tasks/{row['id']}/view"},
     }
 
 
