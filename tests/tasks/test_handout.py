@@ -13,7 +13,7 @@ from sqlalchemy import text
 from atelier.tasks import handout
 from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.watermarks import LIFE_SECONDS, Watermarks
-from tests.tasks.test_routes import is_problem
+from tests.problems import is_problem
 from tests.waiting import patience
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from atelier.images.errors import InUse
 from atelier.images.records import MISSING, cache_key
 from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import MAKER_FOR_GOOD
 
 _SOURCES = text("SELECT DISTINCT owner_id FROM images WHERE id = ANY(:ids)")
 # A stranger must not lock a row, nor wait for who does. In the order in which archivers lock, and
@@ -28,10 +28,10 @@ _LOCK = text("""
     SELECT id, owner_id, size FROM images WHERE id = ANY(:ids) AND owner_id = ANY(:visible)
     ORDER BY id FOR NO KEY UPDATE
 """)
-# A row that is read as made by the person whose space it leaves says so from now on.
+# What a row tells by its space alone, who made it or that they have left, it says from now on.
 _MOVE = text(f"""
     WITH moved AS (
-        UPDATE images SET owner_id = :target, created_by = {MAKER},
+        UPDATE images SET owner_id = :target, created_by = {MAKER_FOR_GOOD},
             sequence = sequence + 1, updated_at = :now
         WHERE id = ANY(:ids) RETURNING *
     )
@@ -88,10 +88,7 @@ async def _locked(
 ) -> Sequence[Row[Any]]:
     """The rows, locked, and the spaces that they are in, held."""
     sources = set(await session.scalars(_SOURCES, {"ids": list(ids)}))
-    known = sources & set(principal.roles)  # nobody holds the spaces of others
-    held = await allowance.hold(session, known | {target})
-    if target not in held:
-        raise NotFound("There is no such space.")
+    held = await allowance.hold_ends(session, principal, sources, target)
     values = {"ids": list(ids), "visible": list(principal.roles)}
     rows = (await session.execute(_LOCK, values)).all()
     if len(rows) != len(ids):

@@ -39,6 +39,7 @@ from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
 from atelier.observe import requester
 from atelier.settings import Settings
+from atelier.wire.spaces import GONE
 
 _FORGET = f"""
     WITH gone AS (
@@ -359,8 +360,8 @@ async def disown(session: AsyncSession, user_id: int) -> None:
     await session.execute(text(_DISOWN), {"user": user_id})
 
 
-_DISOWN = """
-    UPDATE images SET created_by = NULL WHERE id IN (
+_DISOWN = f"""
+    UPDATE images SET created_by = {GONE} WHERE id IN (
         SELECT id FROM images WHERE created_by = :user AND created_by <> owner_id
         ORDER BY id FOR NO KEY UPDATE
     )

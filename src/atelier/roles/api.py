@@ -24,7 +24,7 @@ from atelier.accounts.key_routes import router as keys
 from atelier.accounts.requests import lives
 from atelier.accounts.routes import router as accounts
 from atelier.accounts.session_routes import router as sign_in
-from atelier.auth import Authenticator, Tokens
+from atelier.auth import Authenticator, Tokens, reserved
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
 from atelier.cache import Cache
@@ -63,14 +63,15 @@ from atelier.tasks.move_routes import router as task_moves
 from atelier.tasks.queue_routes import router as queues
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
+from atelier.tasks.view_routes import router as task_views
 from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, handouts, exports, tasks, task_moves, queues, books),
-    *(accounts, sign_in, browsers, keys, invitations, spaces),
+    *(images, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
@@ -184,7 +185,11 @@ def open_resources(settings: Settings) -> Resources:
     database = Database(bootstrap.database_url(settings))
     cache = Cache(redis, settings.cache_bytes)
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
-    authenticator = Authenticator(tokens, Credentials(database, settings.refresh_token_days))
+    authenticator = Authenticator(
+        tokens,
+        Credentials(database, settings.refresh_token_days),
+        reserved=reserved(settings.books_by),
+    )
 
     async def membership_changed(user_id: int) -> None:
         await revocations.announce(redis, authenticator, user_id=user_id)

@@ -37,7 +37,7 @@ _BATCH = f"""
     WITH chosen AS MATERIALIZED (
         SELECT * FROM ({{arms}}) AS arms ORDER BY id LIMIT {BATCH}
     ), answered AS MATERIALIZED (
-        SELECT tasks.*, completed_by, seconds, result::text AS result,
+        SELECT tasks.*, completed_by, seconds, result,
             (SELECT name FROM users WHERE users.id = completed_by) AS completed_by_name
         FROM (SELECT {{columns}} FROM chosen) AS tasks {LAST_ANSWER}
     ), measured AS (

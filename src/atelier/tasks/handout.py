@@ -114,7 +114,7 @@ _COMPLETE = f"""
         INSERT INTO answers (task_id, queue_id, user_id, result, at, seconds)
         SELECT id, queue_id, $4, $6::jsonb, completed_at,
             round(extract(epoch FROM completed_at - taken_at), 3)
-        FROM done RETURNING user_id AS completed_by, result, seconds
+        FROM done RETURNING user_id AS completed_by, result::text, seconds
     ), announced AS (
         {events.announce(events.COMPLETED, "done", "$5", more=events.ANSWER.format("$4", "$6"))}
     )

@@ -1,4 +1,4 @@
-"""The tables of tasks: the tasks with their leases, answers, queues, and how many were made."""
+"""The tables of tasks: they and their leases, answers, queues, views, and how many were made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ class Task(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(Space.id))  # the space
-    created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
+    created_by: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # None: of the space's person, if it has one; 0: left
     queue_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey(Queue.id))
     meta: Mapped[str] = mapped_column(Text)
     free: Mapped[bool]
@@ -158,3 +160,30 @@ class TaskTotal(Base):
     # Half of each page stays empty for new versions of its rows: an update that finds room
     # touches no index.
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+
+class TaskView(Base):
+    """A picture of a task that every browser shows: wanted, made (`blob`) or failed (`error`).
+
+    A table of its own: making a view changes nothing on the way of a hand-out.
+    """
+
+    __tablename__ = "task_views"
+
+    task_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey(Task.id, ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    blob: Mapped[str | None] = mapped_column(Text)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    error: Mapped[dict[str, str] | None] = mapped_column(JSONB(none_as_null=True))
+    offered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    made_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        # The reconciler reads only views that are waited for; this index holds only those.
+        Index(
+            "ix_task_views_offered_at",
+            "offered_at",
+            postgresql_where=text("blob IS NULL AND error IS NULL"),
+        ),
+    )

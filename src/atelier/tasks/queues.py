@@ -24,7 +24,7 @@ Expected = Callable[[str], bool]  # judges the entity tag of If-Match
 
 NO_QUEUE = "There is no such queue."
 QUEUE_LIMIT = 1_000  # of one space
-COLUMNS = "id, space_id, created_by, name, form, sequence, created_at"
+COLUMNS = "id, space_id, created_by, name, form::text, sequence, created_at"
 _FIND = f"SELECT {COLUMNS} FROM queues WHERE id = $1"
 _PAGE = f"""
     SELECT {COLUMNS} FROM queues WHERE space_id = $1 AND ($2::bigint IS NULL OR id < $2)
@@ -32,7 +32,7 @@ _PAGE = f"""
 """
 _COUNT = "SELECT count(*) AS number FROM queues WHERE space_id = $1"
 _OF_TASK = """
-    SELECT tasks.owner_id, queues.form FROM tasks JOIN queues ON queues.id = tasks.queue_id
+    SELECT tasks.owner_id, queues.form::text FROM tasks JOIN queues ON queues.id = tasks.queue_id
     WHERE tasks.id = $1 AND queues.form IS NOT NULL
 """
 

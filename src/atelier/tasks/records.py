@@ -22,7 +22,7 @@ COLUMNS = (
 )
 LAST_ANSWER = """
     LEFT JOIN LATERAL (
-        SELECT user_id AS completed_by, result, seconds FROM answers
+        SELECT user_id AS completed_by, result::text, seconds FROM answers
         WHERE task_id = tasks.id AND tasks.completed_at IS NOT NULL
         ORDER BY answers.id DESC LIMIT 1
     ) AS answer ON true
@@ -32,8 +32,12 @@ ANSWERED = f"(SELECT {COLUMNS} FROM tasks) AS tasks {LAST_ANSWER}"
 SELECT_ONE = f"SELECT * FROM {ANSWERED} WHERE id = any($1::bigint[])"
 MISSING = "There is no such task."  # to strangers, too
 
-# The blobs that rows refer to, for `atelier check`.
-REFERENCED = "SELECT blob AS key, sha256 FROM tasks WHERE blob IS NOT NULL"
+# The blobs that rows refer to, for `atelier check`; a view has no digest to compare with.
+REFERENCED = """
+    SELECT blob AS key, sha256 FROM tasks WHERE blob IS NOT NULL
+    UNION ALL
+    SELECT blob, NULL FROM task_views WHERE blob IS NOT NULL
+"""
 
 
 class State(StrEnum):
@@ -69,6 +73,7 @@ def record(row: Mapping[str, Any]) -> dict[str, Any]:
             "format": row["format"],
             "size": row["size"],
         },
+        "view": {"url": f"/api/tasks/{row['id']}/view"},
     }
 
 

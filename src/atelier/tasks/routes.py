@@ -13,18 +13,16 @@ from atelier.auth import Principal, Right, in_space
 from atelier.errors import NotFound
 from atelier.http import allowance
 from atelier.http.auth import Needs
-from atelier.http.conditional import if_match, picture_response, record_response
+from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
-from atelier.http.sendfile import content_of
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import answers, filling, queries, queues, service
-from atelier.tasks.formats import SVG
+from atelier.tasks import answers, filling, pictures, queries, queues, service, views
 from atelier.tasks.incoming import Incoming, incoming
 from atelier.tasks.pools import QUEUE, SPACE, Pool
 from atelier.tasks.records import State, etag, record
@@ -140,19 +138,7 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
 
     Byte by byte as it was sent. What a browser might run comes as an attachment.
     """
-    row = await queries.find(res.database, user, task_id)
-    name = row["blob"].rpartition("/")[2]
-    return picture_response(
-        request,
-        content_of(res.blobs, row["blob"], row["size"], res.settings.accel_prefix),
-        media_type=row["media_type"],
-        etag=name.partition("-")[
-            0
-        ],  # blobs never change under their key, and its random part is theirs alone
-        modified=row["created_at"],
-        filename=f"task-{task_id}.{name.rpartition('.')[2]}",
-        attachment=row["media_type"] == SVG.media_type,
-    )
+    return pictures.stored(request, res, await queries.find(res.database, user, task_id))
 
 
 @router.get(
@@ -263,7 +249,7 @@ async def _make(user: Principal, space_id: int, res: Resources, sent: Incoming, 
             before_commit=keep,
         )
         return
-    await service.create(
+    made = await service.create(
         res.database,
         res.blobs,
         res.probers,
@@ -275,6 +261,8 @@ async def _make(user: Principal, space_id: int, res: Resources, sent: Incoming, 
         allowed=allowed,
         before_commit=keep,
     )
+    if made.view_due:
+        await views.send(res.process_queue, made.row["id"], made.row["blob"])
 
 
 @router.delete(

@@ -37,6 +37,12 @@ class TaskImage(BaseModel):
     size: int = Field(description="Bytes.", examples=[81356])
 
 
+class TaskView(BaseModel):
+    """The picture of a task as every browser shows it."""
+
+    url: str = Field(examples=["/api/tasks/42/view"])
+
+
 class TaskRecord(BaseModel):
     """A task as seen by the members of its space."""
 
@@ -63,6 +69,7 @@ class TaskRecord(BaseModel):
     result: JsonValue = Field(description="The answer.", examples=[{"light": "red"}])
     created_at: datetime
     image: TaskImage
+    view: TaskView
 
 
 class Lease(BaseModel):

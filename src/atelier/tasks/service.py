@@ -27,14 +27,15 @@ from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.observe import requester
-from atelier.tasks import events, formats, queue_events
+from atelier.tasks import events, formats, queue_events, views
 from atelier.tasks.formats import Format
 from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.pools import POOLS, SPACE, Pool
 from atelier.tasks.records import COLUMNS, MISSING
+from atelier.tasks.shown import Showing, showing
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import gone
+from atelier.wire.spaces import GONE, gone
 
 INTENT = timedelta(hours=1)  # far above the time in which a received image is committed
 # Rows of the total: two creators meet on one of them only if they are the same user, or one time
@@ -94,6 +95,14 @@ class Picture:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The row of a new task, and whether the job of its view is to be sent."""
+
+    row: Mapping[str, Any]
+    view_due: bool
+
+
 async def create(
     database: Database,
     blobs: Blobs,
@@ -106,15 +115,18 @@ async def create(
     meta: str,
     allowed: Allowance,
     before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
-) -> Mapping[str, Any]:
+) -> Created:
     """Make a task: its image on disk, then its row, count and event in one transaction.
 
-    Returns the row. Raises Unsupported if the file is no image, Forbidden if it is over the
-    space's quota, and NotFound if the space or the queue has gone.
+    The caller sends the job of its view. Raises Unsupported if the file is no image, Forbidden if
+    it is over the space's quota, and NotFound if the space or the queue has gone.
     """
     created_at = utcnow()
     await allowance.require_room(database, allowed, space_id, picture.size)
-    found = await asyncio.get_running_loop().run_in_executor(probers, _identify, picture.content)
+    found, how = await asyncio.get_running_loop().run_in_executor(
+        probers, _identify, picture.content
+    )
+    view_due = how is Showing.MADE
     key = new_key("tasks", f"image.{found.extension}")
     await garbage.intend(database, [key], INTENT)
     await blobs.put(key, picture.content)
@@ -133,25 +145,35 @@ async def create(
             requester.actor(),
             queue_id,
         )
-        try:
-            row = await inside(session)(_CREATE, *values)
-        except IntegrityError as error:
-            raise gone() from error
-        if row is None:
-            raise Unauthenticated("The account is gone.")
+        row = await _insert(session, *values)
+        if view_due:
+            await views.want(inside(session), row["id"])
         await before_commit(session, row)
         await allowance.confirm(session, allowed, space_id, picture.size)
         await session.commit()
+    return Created(row, view_due)
+
+
+async def _insert(session: AsyncSession, *values: object) -> Mapping[str, Any]:
+    try:
+        row = await inside(session)(_CREATE, *values)
+    except IntegrityError as error:
+        raise gone() from error
+    if row is None:
+        raise Unauthenticated("The account is gone.")
     return row
 
 
-def _identify(content: bytes | Path) -> Format:
+def _identify(content: bytes | Path) -> tuple[Format, Showing]:
     if isinstance(content, bytes):
-        return formats.identify(content[: formats.HEAD_BYTES], content[-formats.TAIL_BYTES :])
-    with content.open("rb") as file:
-        head = file.read(formats.HEAD_BYTES)
-        file.seek(-min(formats.TAIL_BYTES, len(head)), 2)
-        return formats.identify(head, file.read())
+        head, tail = content[: formats.HEAD_BYTES], content[-formats.TAIL_BYTES :]
+    else:
+        with content.open("rb") as file:
+            head = file.read(formats.HEAD_BYTES)
+            file.seek(-min(formats.TAIL_BYTES, len(head)), 2)
+            tail = file.read()
+    found = formats.identify(head, tail)
+    return found, showing(found.name, head)
 
 
 async def delete(
@@ -169,6 +191,7 @@ async def delete(
     async with database.session() as session:
         task = await _locked(session, principal, task_id, expected)
         keys = [] if task.blob is None else [task.blob]
+        keys += await views.drop(inside(session), task_id)
         await garbage.discard(session, keys)
         await session.execute(_DELETE, {"id": task_id, "actor": requester.actor()})
         await session.commit()
@@ -229,8 +252,8 @@ async def disown(session: AsyncSession, user_id: int) -> None:
 
 # Who has a task now is not looked for: the id of an account that is gone is nobody's name.
 _DISOWN = (
-    """
-    UPDATE tasks SET created_by = NULL WHERE id IN (
+    f"""
+    UPDATE tasks SET created_by = {GONE} WHERE id IN (
         SELECT id FROM tasks WHERE created_by = :user AND created_by <> owner_id
         ORDER BY id FOR NO KEY UPDATE
     )
