@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -103,3 +104,24 @@ def test_the_page_of_teams_does_what_it_says(instance: Instance, tmp_path: Path)
     assert '"type":"/problems/not-allowed"' in said
     assert '"type":"/problems/last-owner"' in said
     assert '"role":"worker"' in said
+
+
+def test_the_page_of_work_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """Three people answer three of four tasks, one of them is skipped; the CSV says so."""
+    said = paste(instance, tmp_path, "work.md")
+    assert said.count('"added":4,"present":0') == said.count('"added":0,"present":4') == 1
+    assert said.count('"status":') - said.count('"status":404') == 1  # what the form refuses
+    assert "One of 'red' or 'green' is needed" in said
+    assert '"type":"/problems/no-free-task"' in said
+    assert '"leased":2' in said
+    assert '"free":0,"taken":1,"done":3' in said
+    text = (tmp_path / "answers.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["state"] for row in rows] == ["done", "done", "taken", "done"]
+    assert [row["light"] for row in rows] == ["red", "green", "", "green"]
+    assert [row["remark"] for row in rows] == ["", "the far one", "", "'=sunny"]
+    assert [row["completed_by_name"] for row in rows] == ["Fay", "Fay", "", ""]
+    assert rows[0]["seen"] == "car; bus"
+    assert len((tmp_path / "answers.jsonl").read_bytes().splitlines()) == 3
+    with Image.open(tmp_path / "view.jpg") as picture:
+        assert picture.size == (1800, 1200)

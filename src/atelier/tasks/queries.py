@@ -21,7 +21,7 @@ _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
 _PAGE = f"""
     SELECT * FROM {ANSWERED}
     WHERE ({{pool}}, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
-      AND ({{pool}}, free, id) > ($1, $4, 0) {{more}}
+      AND ({{pool}}, free, id) > ($1, $4, 0) AND {{pool}} IS NOT NULL {{more}}
     ORDER BY {{pool}} DESC, free DESC, id DESC LIMIT $3
 """
 PAGES = {
