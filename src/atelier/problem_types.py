@@ -85,6 +85,11 @@ GENERAL = {
         409,
         "The request contradicts the present state of the object.",
     ),
+    "out-of-range": ProblemType(
+        "The log does not hold this position",
+        410,
+        "The log of events does not hold this position, or not any more.",
+    ),
     "precondition-failed": ProblemType(
         "The object has changed since you read it",
         412,
@@ -324,6 +329,22 @@ FILES = {
         "Only a file or an image whose processing failed can be retried.",
     ),
 }
+EVENTS = {
+    "log-pruned": ProblemType(
+        "The log has been pruned beyond this position",
+        410,
+        "Events after this position are older than the setting `outbox_retention_days` and are "
+        "gone. Read anew what you keep a copy of, and go on from the position that `GET "
+        "/api/events` gives without `after`.",
+    ),
+    "log-ahead": ProblemType(
+        "The log has not come to this position",
+        410,
+        "The position lies beyond the end of the log, as after a restore from a backup. Read anew "
+        "what you keep a copy of, and go on from the position that `GET /api/events` gives "
+        "without `after`.",
+    ),
+}
 REASONS = {
     "decode-failed": ProblemType(
         "The decoder failed on this content",
@@ -397,6 +418,7 @@ GROUPS: dict[str, dict[str, ProblemType]] = {
     "Images": IMAGES,
     "Tasks": TASKS,
     "Files": FILES,
+    "Events": EVENTS,
     "Reasons in records": REASONS,
 }
 PROBLEM_TYPES: dict[str, ProblemType] = {}
