@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,11 +12,11 @@ from atelier.auth import GRANTABLE, Principal, Right, Role
 from atelier.database import Database
 from atelier.events import outbox, visible
 from atelier.events.visible import Audience, Entry, Filters, entry_of, scan
-from scripts.reference import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+ROOT = Path(__file__).parents[2]
 OWN, TEAM, STRANGE = 7, 12, 13
 TYPES = [
     line.split("`")[1]
@@ -25,7 +26,7 @@ TYPES = [
 SUBJECTS = ("images/1", f"users/{OWN}", "users/8", f"spaces/{TEAM}")
 PUT = """
     INSERT INTO outbox (type, subject, sequence, data, space_id, position, sent_at)
-    VALUES ($1, $2, $3, $4, $5, $3, now())
+    VALUES ($1, $2, $3, $4, $5, $3::bigint, now())
 """
 
 
