@@ -26,7 +26,7 @@ TYPES = [
 SUBJECTS = ("images/1", f"users/{OWN}", "users/8", f"spaces/{TEAM}")
 PUT = """
     INSERT INTO outbox (type, subject, sequence, data, space_id, position, sent_at)
-    VALUES ($1, $2, $3, $4, $5, $3::bigint, now())
+    VALUES ($1, $2, $3, $4, $5, $6, now())
 """
 
 
@@ -58,8 +58,10 @@ async def database(fresh_database_url: str) -> AsyncIterator[Database]:
     for type_, subject in itertools.product(TYPES, SUBJECTS):
         for space, owner in ((OWN, OWN), (TEAM, TEAM), (STRANGE, STRANGE), (None, OWN)):
             data = f'{{"owner_id": {owner}, "user_id": 8}}'
-            await made.fetch(PUT, type_, subject, next(position), data, space)
-        await made.fetch(PUT, type_, subject, next(position), "{}", None)
+            number = next(position)
+            await made.fetch(PUT, type_, subject, number, data, space, number)
+        number = next(position)
+        await made.fetch(PUT, type_, subject, number, "{}", None, number)
     await made.fetch("INSERT INTO relay_position (position) VALUES ($1)", next(position) - 1)
     yield made
     await made.close()
