@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from atelier.events import outbox
+from tests.problems import is_problem
 
 if TYPE_CHECKING:
     import httpx2
@@ -17,15 +18,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from atelier.http.resources import Resources
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:

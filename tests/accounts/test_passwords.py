@@ -10,6 +10,7 @@ import pytest
 
 from atelier.accounts.guessable import refuse_guessable
 from atelier.errors import Invalid
+from tests.problems import is_problem
 
 if TYPE_CHECKING:
     import httpx2
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
     from atelier.http.resources import Resources
 
 NEW = "a louder workshop"
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 class TestChange:

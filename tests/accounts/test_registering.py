@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from tests.problems import is_problem
+
 if TYPE_CHECKING:
     import httpx2
     from conftest import Accounts, Person
 
     from atelier.http.resources import Resources
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 async def announced(resources: Resources, user_id: int) -> list[Any]:

@@ -14,6 +14,7 @@ import pytest
 from atelier.accounts import families, sealing, sessions
 from atelier.auth import Tokens
 from atelier.wire import cursors
+from tests.problems import is_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
 
 
 UNKNOWN = uuid.UUID(int=7).hex  # a family that is not there
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 class TestRefresh:

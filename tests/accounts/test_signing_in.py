@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from atelier.auth import Passwords
+from tests.problems import is_problem
 
 if TYPE_CHECKING:
     from conftest import Accounts, Person
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from atelier.http.resources import Resources
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 class TestSignIn:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -490,6 +491,23 @@ async def test_a_key_is_remembered_until_it_ends(tokens: Tokens, clock: Clock) -
     clock.now += 5
     with pytest.raises(Unauthenticated):
         await authenticator.authenticate(f"Bearer {KEY}")
+
+
+async def test_reserved_rights_are_withheld_from_all_but_administrators(
+    tokens: Tokens, sessions: Sessions, clock: Clock
+) -> None:
+    """By token, cookie and key, also while they are remembered."""
+    reserved = frozenset({Right.BOOKS_WRITE})
+    authenticator = Authenticator(tokens, sessions, reserved=reserved, now=clock)
+    sessions.keys[key_digest(KEY)] = ROBOT
+    value = bearer(tokens)
+    for credential in (value, f"Bearer {KEY}"):
+        assert (await authenticator.authenticate(credential)).withheld == reserved
+        assert (known := authenticator.known(credential))
+        assert known.withheld == reserved
+    authenticator.clear()
+    sessions.keys[key_digest(KEY)] = replace(ROBOT, administrator=True)
+    assert (await authenticator.authenticate(f"Bearer {KEY}")).withheld == frozenset()
 
 
 async def test_a_cookie_is_no_bearer_token(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from atelier.auth import (
@@ -15,6 +17,7 @@ from atelier.auth import (
     is_person,
     may,
     require,
+    reserved,
 )
 from atelier.auth.principal import ROLE_RIGHTS
 from atelier.errors import NotFound
@@ -71,6 +74,21 @@ def test_books_are_shared_by_all_spaces() -> None:
     assert may(member(Role.VIEWER), None, Right.BOOKS_WRITE)
     assert not may(member(Role.OWNER), None, Right.IMAGES_READ)
     assert not may(member(Role.OWNER, frozenset({Right.BOOKS_READ})), None, Right.BOOKS_WRITE)
+
+
+def test_books_may_be_left_to_administrators() -> None:
+    """Then who is none reads them, and their keys do, whatever these had been given."""
+    assert reserved("members") == frozenset()
+    withheld = reserved("administrators")
+    for principal in (member(Role.OWNER), member(Role.OWNER, GRANTABLE)):
+        other = replace(principal, withheld=withheld)
+        for space_id in (None, SPACE):
+            assert may(principal, space_id, Right.BOOKS_WRITE)
+            assert may(other, space_id, Right.BOOKS_READ)
+            assert not may(other, space_id, Right.BOOKS_WRITE)
+        with pytest.raises(NotAllowed, match="only administrators"):
+            has(other, Right.BOOKS_WRITE)
+        assert may(other, SPACE, Right.IMAGES_WRITE)
 
 
 def test_a_stranger_finds_nothing_and_a_member_is_told() -> None:

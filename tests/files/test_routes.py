@@ -17,6 +17,7 @@ from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
 from atelier.wire.spool import MEMORY_BYTES
 from tests.files.conftest import PHOTOS, Person
+from tests.problems import is_problem
 
 if TYPE_CHECKING:
     from atelier.settings import Settings
@@ -36,16 +37,6 @@ async def in_thread(work: Any, *arguments: Any) -> Any:
             django_setup.disconnect()
 
     return await asyncio.to_thread(run)
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if an answer is that problem."""
-    body = answer.json()
-    return (
-        answer.status_code == body["status"] == status
-        and answer.headers["content-type"] == PROBLEM
-        and body["type"] == f"/problems/{slug}"
-    )
 
 
 class TestUpload:

@@ -14,8 +14,8 @@ from psycopg.rows import tuple_row
 from atelier import bootstrap
 from atelier.files import django_setup
 from tests.files.conftest import Person, account
-from tests.files.test_routes import is_problem
 from tests.files.test_standalone import served
+from tests.problems import is_problem
 from tests.waiting import PATIENCE_SECONDS
 
 if TYPE_CHECKING:

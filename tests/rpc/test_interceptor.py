@@ -24,7 +24,7 @@ from tests.rpc.support import Books, details, refused
 from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
 
@@ -97,6 +97,7 @@ RIGHTS = dict.fromkeys(
     [f"/test/{name}" for name in ("unary", "collect", "echo", "watch", "fail", "yield")],
     Right.BOOKS_READ,
 )
+CHANGES = dict.fromkeys(RIGHTS, Right.BOOKS_WRITE)
 
 
 class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have no base for it
@@ -141,9 +142,15 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc] # the stubs have n
 
 
 @asynccontextmanager
-async def serving_at(host: str, at: str | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def serving_at(
+    host: str,
+    at: str | None = None,
+    rights: Mapping[str, Right] = RIGHTS,
+    reserved: frozenset[Right] = frozenset(),
+) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server of plain bytes behind the interceptor; `at` is where it is reached."""
-    interceptor_ = Interceptor(Authenticator(Tokens(SECRET), Everybody()), rights=RIGHTS)
+    authenticator = Authenticator(Tokens(SECRET), Everybody(), reserved=reserved)
+    interceptor_ = Interceptor(authenticator, rights=rights)
     server = grpc.aio.server(interceptors=(interceptor_,), handlers=(Handlers(),))
     port = server.add_insecure_port(f"{host}:0")
     await server.start()
@@ -273,3 +280,19 @@ async def test_unknown_methods_are_unimplemented(plain: grpc.aio.Channel) -> Non
     """An unknown method is UNIMPLEMENTED."""
     with refused(StatusCode.UNIMPLEMENTED):
         await plain.unary_unary("/test/nothing")(b"x", metadata=METADATA)
+
+
+async def test_what_is_left_to_administrators_is_denied_to_all_others() -> None:
+    """Unary and streaming methods alike say so with PERMISSION_DENIED and a sentence."""
+    withheld = frozenset({Right.BOOKS_WRITE})
+    async with serving_at("127.0.0.1", rights=CHANGES, reserved=withheld) as channel:
+        for call in (
+            channel.unary_unary("/test/unary")(b"x", metadata=METADATA),
+            channel.unary_stream("/test/watch")(b"x", metadata=METADATA).read(),
+        ):
+            with refused(StatusCode.PERMISSION_DENIED) as errors:
+                await call
+            assert "only administrators" in str(errors[0].details())
+            assert details(errors[0])["ErrorInfo"].reason == "NOT_ALLOWED"
+    async with serving_at("127.0.0.1", reserved=withheld) as channel:
+        assert await channel.unary_unary("/test/unary")(b"x", metadata=METADATA) == b"7 x"

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
-from argon2.profiles import CHEAPEST
 
-from atelier.auth import Passwords
-from atelier.roles import api
-from atelier.settings import Settings
+from tests.application import Client, started
 from tests.tasks.test_killed import instance  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    import httpx2
     from fastapi import FastAPI
 
     from atelier.http.resources import Resources
 
-PASSWORD = "correct horse battery"
 PHOTO = (Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg").read_bytes()
-numbers = itertools.count()
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"].endswith(f"/{slug}")
-    )
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +26,8 @@ async def application(
     tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
 ) -> AsyncIterator[FastAPI]:
     """The application, started once for all tests: each has users of its own."""
-    made = api.build(
-        Settings(
-            data=tmp_path_factory.mktemp("spaces"),
-            database_url=database_url,
-            redis_url=redis_url,
-            secret="s" * 32,
-            sign_ins_per_minute=100_000,
-        )
-    )
-    made.state.resources.passwords.close()
-    made.state.resources.passwords = Passwords(CHEAPEST)
-    async with made.router.lifespan_context(made):
+    folder = tmp_path_factory.mktemp("spaces")
+    async with started(folder, database_url, redis_url) as made:
         yield made
 
 
@@ -64,26 +38,8 @@ def resources(application: FastAPI) -> Resources:
     return found
 
 
-class Person:
+class Person(Client):
     """A user with a client of their own."""
-
-    def __init__(self, application: FastAPI) -> None:
-        self.email = f"person{next(numbers)}-{uuid.uuid4().hex}@example.org"
-        transport = httpx2.ASGITransport(application)
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
-        self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
-        self.patch, self.put = self.client.patch, self.client.put
-
-    async def enter(self, *, register: bool = True) -> Person:
-        """Make the account and take a token."""
-        if register:
-            body = {"email": self.email, "password": PASSWORD}
-            assert (await self.post("/api/users", json=body)).status_code == 201
-        form = {"username": self.email, "password": PASSWORD}
-        answer = await self.post("/api/auth/token", data=form)
-        self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        self.id: int = (await self.get("/api/users/me")).json()["id"]
-        return self
 
     async def space(self, name: str = "Herbarium") -> int:
         """Make a team's space; its id."""

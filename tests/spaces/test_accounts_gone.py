@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.spaces.conftest import announced, is_problem
+from atelier.wire.spaces import GONE
+from tests.problems import is_problem
+from tests.spaces.conftest import announced
 from tests.spaces.test_spaces import put_in
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ async def test_what_they_made_in_a_team_stays_without_their_name(
     for table, count in (("images", 1), ("tasks", 2), ("files", 1)):
         query = f"SELECT created_by FROM {table} WHERE owner_id = $1 ORDER BY 1"
         rows = await resources.database.fetch(query, space_id)
-        assert [row["created_by"] for row in rows] == [ada.id] * count + [None] * count
+        assert [row["created_by"] for row in rows] == [GONE] * count + [ada.id] * count
         assert await resources.database.fetch(query, bob.id) == []
     assert await ada.roles(space_id) == {ada.id: "owner"}
     types = await announced(resources, f"spaces/{space_id}")

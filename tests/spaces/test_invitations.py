@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atelier.accounts import operators
-from tests.spaces.conftest import PASSWORD, Person, announced, is_problem
+from tests.application import PASSWORD
+from tests.problems import is_problem
+from tests.spaces.conftest import Person, announced
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.spaces.conftest import announced, is_problem
+from tests.problems import is_problem
+from tests.spaces.conftest import announced
 
 if TYPE_CHECKING:
     import httpx2

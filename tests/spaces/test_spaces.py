@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.spaces.conftest import PHOTO, announced, is_problem
+from tests.problems import is_problem
+from tests.spaces.conftest import PHOTO, announced
 
 if TYPE_CHECKING:
     from atelier.http.resources import Resources

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
-from argon2.profiles import CHEAPEST
 
-from atelier.auth import Passwords
-from atelier.roles import api
-from atelier.settings import Settings
+from tests.application import Client, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import httpx2
     from fastapi import FastAPI
 
     from atelier.http.resources import Resources
 
-PASSWORD = "correct horse battery"
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0"
 MEMBER = "INSERT INTO members (space_id, user_id, role, created_at) VALUES ($1, $2, $3, now())"
-numbers = itertools.count()
 
 
 def picture() -> bytes:
@@ -39,18 +33,7 @@ async def application(
 ) -> AsyncIterator[FastAPI]:
     """The application, started once for all tests: each has users of its own."""
     folder = tmp_path_factory.mktemp("tasks")
-    made = api.build(
-        Settings(
-            data=folder,
-            database_url=database_url,
-            redis_url=redis_url,
-            secret="s" * 32,
-            sign_ins_per_minute=100_000,
-        )
-    )
-    made.state.resources.passwords.close()
-    made.state.resources.passwords = Passwords(CHEAPEST)
-    async with made.router.lifespan_context(made):
+    async with started(folder, database_url, redis_url) as made:
         yield made
 
 
@@ -61,25 +44,8 @@ def resources(application: FastAPI) -> Resources:
     return found
 
 
-class Person:
+class Person(Client):
     """A user with a client of their own."""
-
-    def __init__(self, application: FastAPI) -> None:
-        self.email = f"person{next(numbers)}-{uuid.uuid4().hex}@example.org"
-        transport = httpx2.ASGITransport(application)
-        self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
-        self.get, self.post, self.delete = self.client.get, self.client.post, self.client.delete
-
-    async def sign_in(self) -> Person:
-        """Make the account and take a token."""
-        account = await self.post("/api/users", json={"email": self.email, "password": PASSWORD})
-        assert account.status_code == 201, account.text
-        self.id: int = account.json()["id"]
-        answer = await self.post(
-            "/api/auth/token", data={"username": self.email, "password": PASSWORD}
-        )
-        self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return self
 
     async def create(
         self, content: bytes | None = None, meta: str = "", **options: Any
@@ -90,6 +56,16 @@ class Person:
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    async def create_in(self, queue_id: int, space_id: int | None = None) -> int:
+        """Make a task of a queue; its id."""
+        encoded = base64.b64encode(picture()).decode()
+        body = {"image": encoded, "meta": "", "queue_id": queue_id}
+        answer = await self.post(
+            "/api/tasks", json=body, params={"space": space_id} if space_id else {}
+        )
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
 
     async def take(self, lease_seconds: int | None = None, **options: Any) -> httpx2.Response:
         """Take a task."""
@@ -108,7 +84,7 @@ class Person:
 @pytest.fixture
 async def ada(application: FastAPI) -> AsyncIterator[Person]:
     """A signed-in user."""
-    person = await Person(application).sign_in()
+    person = await Person(application).enter()
     yield person
     await person.client.aclose()
 
@@ -116,7 +92,7 @@ async def ada(application: FastAPI) -> AsyncIterator[Person]:
 @pytest.fixture
 async def bob(application: FastAPI) -> AsyncIterator[Person]:
     """Another signed-in user."""
-    person = await Person(application).sign_in()
+    person = await Person(application).enter()
     yield person
     await person.client.aclose()
 

@@ -25,7 +25,7 @@ async def test_counters_are_exact_while_tasks_come_and_go(
     application: FastAPI, resources: Resources
 ) -> None:
     """Each user's counter and the total grow with each task made and never fall."""
-    people = [await Person(application).sign_in() for _ in range(4)]
+    people = [await Person(application).enter() for _ in range(4)]
     before, made, done = await people[0].total(), [15, 20, 25, 30], asyncio.Event()
 
     async def work(person: Person, count: int) -> None:
@@ -82,7 +82,7 @@ async def test_a_user_who_leaves_while_making_tasks_leaves_no_count(
     """Whichever of the two comes first, the total is the sum of the counters."""
     before = await bob.total()
     for _ in range(3):
-        person = await Person(application).sign_in()
+        person = await Person(application).enter()
         making = [
             asyncio.create_task(
                 person.post("/api/tasks", files={"image": b"GIF89a"}, data={"meta": ""})

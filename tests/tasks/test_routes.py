@@ -10,22 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from atelier.commands.check import check
+from tests.problems import is_problem
 from tests.tasks.conftest import PNG, picture
 
 if TYPE_CHECKING:
-    import httpx2
-
     from atelier.http.resources import Resources
     from tests.tasks.conftest import Person
-
-
-def is_problem(answer: httpx2.Response, status: int, slug: str) -> bool:
-    """True if the answer is this problem."""
-    return (
-        answer.status_code == status
-        and answer.headers["content-type"] == "application/problem+json"
-        and answer.json()["type"] == f"/problems/{slug}"
-    )
 
 
 class TestCreate:
@@ -48,6 +38,7 @@ class TestCreate:
                 "format": "PNG",
                 "size": len(content),
             },
+            "view": {"url": f"/api/tasks/{made['id']}/view"},
         }
         answer = await ada.get(made["image"]["url"])
         assert (answer.status_code, answer.content) == (200, content)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from tests.problems import is_problem
 from tests.tasks.conftest import Person, Team, make_team
 from tests.tasks.test_counting import ASTRAY
-from tests.tasks.test_routes import is_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +36,7 @@ HOLDING = {"json": {"token": 1}}
 BY_ID: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "read": ("GET", "", {}, "viewer"),
     "image": ("GET", "/image", {}, "viewer"),
+    "view": ("GET", "/view", {}, "viewer"),
     "renew": ("POST", "/renew", {"json": {"token": 1, "lease_seconds": 9}}, "worker"),
     "release": ("POST", "/release", HOLDING, "worker"),
     "complete": ("POST", "/complete", HOLDING, "worker"),
@@ -55,7 +56,7 @@ IN_SPACE: dict[str, tuple[str, str, dict[str, Any], str]] = {
 @pytest.fixture
 async def carol(application: FastAPI) -> AsyncIterator[Person]:
     """A third user."""
-    person = await Person(application).sign_in()
+    person = await Person(application).enter()
     yield person
     await person.client.aclose()
 

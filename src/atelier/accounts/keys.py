@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.accounts.models import ApiKey, User
-from atelier.auth import NotAllowed, Principal, Right, Role, key_digest, lacks_role
+from atelier.auth import NotAllowed, Principal, Right, has, key_digest, lacks_role
 from atelier.database import Database
 from atelier.errors import Conflict, Invalid, NotFound, Unauthenticated
 from atelier.events.messages import utcnow
@@ -40,10 +40,7 @@ async def create(
     Raises NotFound for a space that is not theirs, NotAllowed for rights that they lack there,
     Invalid for an end that has passed, and Conflict when they have `KEYS_LIMIT` keys.
     """
-    role = principal.roles.get(space_id)
-    if role is None:
-        raise NotFound(NO_SPACE)
-    _require_rights(role, rights)
+    _require_rights(principal, space_id, rights)
     if expires_at is not None and expires_at <= utcnow():
         raise Invalid(
             "The key would have expired already.",
@@ -71,7 +68,12 @@ async def create(
     return made
 
 
-def _require_rights(role: Role, rights: Sequence[Right]) -> None:
+def _require_rights(principal: Principal, space_id: int, rights: Sequence[Right]) -> None:
+    role = principal.roles.get(space_id)
+    if role is None:
+        raise NotFound(NO_SPACE)
+    for right in rights:
+        has(principal, right)
     if missing := [right for right in rights if lacks_role(role, right)]:
         raise NotAllowed(f"Your role in this space has no right to `{missing[0]}`.")
 

@@ -28,6 +28,7 @@ from atelier.auth.principal import (
     lacks_role,
     may,
     require,
+    reserved,
     spaces_with,
 )
 from atelier.auth.tokens import (
@@ -72,5 +73,6 @@ __all__ = [
     "lacks_role",
     "may",
     "require",
+    "reserved",
     "spaces_with",
 ]

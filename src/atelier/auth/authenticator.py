@@ -6,9 +6,10 @@ import hashlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
-from atelier.auth.principal import Principal
+from atelier.auth.principal import Principal, Right
 from atelier.auth.tokens import MAX_TOKEN_CHARACTERS, Claims, Tokens
 from atelier.errors import Unauthenticated
 
@@ -40,7 +41,8 @@ class Authenticator:
     """Turns credentials into principals; remembers those it has verified.
 
     They are remembered for `REMEMBER_SECONDS` at most, under a digest: what a client adds to a
-    header takes no memory here.
+    header takes no memory here. Rights that are `reserved` are withheld from everybody but
+    administrators and their keys.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Authenticator:
         tokens: Tokens,
         lookup: Lookup,
         *,
+        reserved: frozenset[Right] = frozenset(),
         capacity: int = REMEMBER_CREDENTIALS,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._tokens, self._lookup = tokens, lookup
+        self._reserved = reserved
         self._capacity = capacity
         self._now = now
         self._seen: dict[bytes, tuple[float, Principal]] = {}
@@ -111,6 +115,8 @@ class Authenticator:
     async def _remembered(self, digest: bytes, verifying: Awaitable[Found]) -> Principal:
         drops = self._drops
         principal, expires = await verifying
+        if self._reserved and not principal.administrator:
+            principal = replace(principal, withheld=self._reserved)
         if drops == self._drops:  # else it may have been revoked while we asked
             self._seen.pop(digest, None)
             while len(self._seen) >= self._capacity:

@@ -59,6 +59,7 @@ ROLE_RIGHTS: dict[Role, frozenset[Right]] = {
     Role.EDITOR: _WORK | {Right.IMAGES_WRITE, Right.TASKS_WRITE, Right.FILES_WRITE},
     Role.OWNER: frozenset(RIGHTS),
 }
+CATALOGUE = frozenset({Right.BOOKS_WRITE})  # what `books_by` may leave to administrators
 CHANGING = frozenset(
     right for right in Right if not right.endswith(":read")
 )  # what another site must not have a browser do
@@ -76,7 +77,8 @@ class Principal:
 
     `session_id` names the refresh family, or the key as `key.7`. `rights` are a key's; None is a
     person, who has all that their roles give. `roles` are the spaces that the principal may enter;
-    a person's own space has their id.
+    a person's own space has their id. `withheld` is what this instance leaves to administrators,
+    where the user is none.
     """
 
     user_id: int
@@ -86,6 +88,7 @@ class Principal:
     rights: frozenset[Right] | None = None
     roles: Mapping[int, Role] = field(default_factory=dict, hash=False)
     via_cookie: bool = False
+    withheld: frozenset[Right] = frozenset()
 
     @property
     def home(self) -> int:
@@ -112,8 +115,18 @@ _ANYWHERE = frozenset({Right.BOOKS_READ, Right.BOOKS_WRITE})
 
 
 def lacks(principal: Principal, right: Right) -> bool:
-    """Return whether `principal` is a key without `right`, wherever it would be used."""
+    """Return whether `principal` is without `right` wherever it would be used.
+
+    That is a key without it, and whoever is no administrator where it is left to these.
+    """
+    if right in principal.withheld:
+        return True
     return principal.rights is not None and right not in principal.rights
+
+
+def reserved(books_by: str) -> frozenset[Right]:
+    """Return the rights that the setting `books_by` leaves to administrators."""
+    return CATALOGUE if books_by == "administrators" else frozenset()
 
 
 def lacks_role(role: Role, right: Right) -> bool:
@@ -122,9 +135,12 @@ def lacks_role(role: Role, right: Right) -> bool:
 
 
 def has(principal: Principal, right: Right) -> None:
-    """Raise NotAllowed for a key without `right`."""
-    if lacks(principal, right):
+    """Raise NotAllowed for who is without `right` wherever it would be used."""
+    if not lacks(principal, right):
+        return
+    if principal.rights is not None and right not in principal.rights:
         raise NotAllowed(f"This key has no right to `{right}`.")
+    raise NotAllowed(f"On this instance only administrators have the right to `{right}`.")
 
 
 def require(principal: Principal, space_id: int, right: Right, missing: str) -> None:

@@ -43,7 +43,7 @@ KEY = """
     FROM users AS u
     WHERE k.digest = $1 AND u.id = k.created_by AND u.disabled_at IS NULL
         AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
-    RETURNING k.id AS key_id, u.id AS user_id, k.space_id, k.rights,
+    RETURNING k.id AS key_id, u.id AS user_id, u.administrator, k.space_id, k.rights,
         extract(epoch FROM k.expires_at)::float8 AS expires,
         CASE WHEN k.space_id = u.id THEN 'owner' ELSE (
             SELECT role FROM members WHERE space_id = k.space_id AND user_id = u.id
@@ -81,6 +81,7 @@ def key(row: Mapping[str, Any]) -> Principal | None:
     return Principal(
         row["user_id"],
         f"key.{row['key_id']}",
+        administrator=row["administrator"],
         key_id=row["key_id"],
         rights=GRANTABLE & {Right(name) for name in row["rights"] if name in set(Right)},
         roles={row["space_id"]: Role(row["role"])},

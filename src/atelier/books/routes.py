@@ -86,7 +86,8 @@ async def index(
 async def create(body: BookDetails, user: Editor, res: Res, key: Key = None) -> Response:
     """Add a book.
 
-    Every user may add, change and delete books.
+    Every user may add, change and delete books; where the setting `books_by` says so,
+    administrators alone may (403).
     """
     details = service.Details(body.title, body.author, body.publication_date)
     if key is None:
@@ -119,7 +120,7 @@ async def replace(
 ) -> Response:
     """Replace the details of a book.
 
-    Title, author and date of publication, all three.
+    Title, author and date of publication, all three. Who may is the setting `books_by`.
     """
     book = await service.change(
         res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
@@ -144,7 +145,7 @@ async def change(
 ) -> Response:
     """Change the details of a book.
 
-    What is left out stays.
+    What is left out stays. Who may is the setting `books_by`.
     """
     book = await service.change(
         res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
@@ -163,7 +164,7 @@ async def change(
 async def delete(request: Request, book_id: Id, user: Editor, res: Res) -> Response:
     """Delete a book.
 
-    It is deleted for all users.
+    It is deleted for all users. Who may is the setting `books_by`.
     """
     await service.delete(res.database, res.cache, book_id, expected=if_match(request))
     return Response(status_code=204)

@@ -37,6 +37,7 @@ def _person(principal: Principal, space: int | None) -> bool:
 FAMILIES: dict[str, Rule] = {
     "image": _by(Right.IMAGES_READ),
     "task": _by(Right.TASKS_READ),
+    "queue": _by(Right.TASKS_READ),
     "file": _by(Right.FILES_READ),
     "book": _by(Right.BOOKS_READ),
     "space": lambda principal, space: space in principal.roles,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.db import connection, transaction
@@ -14,6 +15,29 @@ _OWNER = {"owner": "%(owner)s"}
 _USAGE = law.USAGE.format(**_OWNER)
 _STOP_INSERTS = law.STOP_INSERTS.format(**_OWNER)
 _COUNT = law.COUNT.format(**_OWNER)
+_HOLD, _TURN = (each.format(spaces="%(spaces)s") for each in (law.HOLD, law.TURN))
+
+
+def begin(space_id: int) -> None:
+    """Have a space counted before a transaction moves things into it."""
+    if _allowance().is_limited and _usage(space_id) is None:
+        _counted(space_id)
+
+
+def hold(space_ids: Collection[int]) -> set[int]:
+    """Keep spaces from being deleted or counted anew until the commit; those that there are.
+
+    Whoever moves things holds both ends before the rows are locked.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD, {"spaces": list(space_ids)})
+        return {row[0] for row in cursor.fetchall()}
+
+
+def take_turn(space_ids: Collection[int]) -> None:
+    """Wait for others who change what is counted of these spaces: before the rows are moved."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TURN, {"spaces": list(space_ids)})
 
 
 def require_room(owner_id: int, size: int) -> None:
@@ -28,11 +52,14 @@ def require_room(owner_id: int, size: int) -> None:
             allowance.require_room(used, size)
 
 
-def confirm(owner_id: int, size: int) -> None:
-    """Judge whether the object that this transaction has made fits. Raises Forbidden."""
+def confirm(owner_id: int, size: int, number: int = 1) -> None:
+    """Judge whether `number` objects that this transaction has made or moved fit.
+
+    They have `size` bytes together. Raises Forbidden.
+    """
     allowance = _allowance()
     if allowance.is_limited and (used := _usage(owner_id)) is not None:
-        allowance.confirm(used, size)
+        allowance.confirm(used, size, number)
 
 
 def _allowance() -> Allowance:

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 
 from atelier.observe import requester, tracing
+from atelier.wire.spaces import shown_maker
 
 # Of a file of before there were spaces, each of which is in the space of a person.
 PERSONAL = models.Case(
@@ -58,7 +59,9 @@ class File(models.Model):
     """
 
     owner_id = models.BigIntegerField()  # the space
-    created_by = models.BigIntegerField(null=True)  # None: left, or of its owner
+    created_by = models.BigIntegerField(
+        null=True
+    )  # None: of the space's person, if it has one; 0: left
     file = models.FileField(max_length=255, unique=True)
     thumbnail = models.TextField(null=True)  # noqa: DJ001 - NULL: there is no blob
     name = models.TextField()
@@ -130,7 +133,7 @@ class File(models.Model):
     @property
     def maker(self) -> int | None:
         """Who uploaded it; None: somebody who has left."""
-        return self.personal if self.created_by is None else self.created_by
+        return self.personal if self.created_by is None else shown_maker(self.created_by)
 
     @property
     def etag(self) -> str:

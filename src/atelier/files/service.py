@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -25,7 +25,7 @@ from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.media_types import served
 from atelier.files.models import PERSONAL, File, Status
 from atelier.files.storage import PREFIX
-from atelier.wire.spaces import gone
+from atelier.wire.spaces import GONE, gone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,34 +139,48 @@ def move(principal: Principal, file_ids: Sequence[int], space_id: int) -> int:
     Returns how many were elsewhere. Raises NotFound for one that the principal does not see,
     NotAllowed, and Forbidden if they are over the space's quota.
     """
-    allowance.require_room(space_id, 1)
+    allowance.begin(space_id)
     with transaction.atomic():
-        rows = _own(principal).filter(pk__in=set(file_ids)).order_by("pk")
-        files = list(rows)
-        if len(files) < len(set(file_ids)):
-            raise NotFound(MISSING)
-        for owner_id in {file.owner_id for file in files}:
-            require(principal, owner_id, Right.FILES_WRITE, MISSING)
-        files = [file for file in files if file.owner_id != space_id]
+        held = _held(principal, set(file_ids), space_id)
+        files = [file for file in held if file.owner_id != space_id]
         if files:
+            allowance.take_turn({space_id, *(file.owner_id for file in files)})
             _move(files, space_id)
-            allowance.confirm(space_id, sum(file.size for file in files))
+            allowance.confirm(space_id, sum(file.size for file in files), len(files))
     return len(files)
 
 
+def _held(principal: Principal, file_ids: set[int], space_id: int) -> list[File]:
+    """The rows, locked, and the spaces that they are in and go to, held."""
+    found = File.objects.filter(pk__in=file_ids)
+    sources = set(found.values_list("owner_id", flat=True).distinct())
+    held = allowance.hold((sources & set(principal.roles)) | {space_id})
+    if space_id not in held:
+        raise gone()
+    # Not against the counting of a quota, which waits for the spaces that are held.
+    rows = File.objects.shown().select_for_update(no_key=True).order_by("pk")
+    files = list(rows.filter(pk__in=file_ids, owner_id__in=list(principal.roles)))
+    if len(files) < len(file_ids):
+        raise NotFound(MISSING)
+    owners = {file.owner_id for file in files}
+    for owner_id in owners:
+        require(principal, owner_id, Right.FILES_WRITE, MISSING)
+    if late := owners - held:  # another move came between the two looks
+        allowance.hold(late)
+    return files
+
+
 def _move(files: list[File], space_id: int) -> None:
-    """Move locked files; who made one is written down where it was told by the space alone."""
+    """Move locked files; what they tell of their makers by their space alone is written down."""
     spaces = {file.pk: file.owner_id for file in files}
-    try:
-        File.objects.filter(pk__in=list(spaces)).update(
-            owner_id=space_id,
-            sequence=F("sequence") + 1,
-            created_by=Coalesce("created_by", PERSONAL),
-        )
-    except IntegrityError as error:
-        raise gone() from error
+    File.objects.filter(pk__in=list(spaces)).update(
+        owner_id=space_id,
+        sequence=F("sequence") + 1,
+        created_by=Coalesce("created_by", PERSONAL, Value(GONE)),
+    )
     for file in files:
-        file.created_by, file.owner_id, file.sequence = file.maker, space_id, file.sequence + 1
+        file.created_by = file.maker or GONE
+        file.owner_id, file.sequence = space_id, file.sequence + 1
     events.announce_all(files, events.MOVED, from_space_id=spaces)
 
 

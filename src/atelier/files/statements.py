@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import GONE, MAKER
 
 # The blobs that rows refer to, for `atelier check`; only originals have a digest to compare with.
 REFERENCED = """
@@ -41,8 +41,8 @@ FORGET = f"""
 """
 
 # Takes a leaving user's name off the files that stay in teams' spaces.
-DISOWN = """
-    UPDATE files SET created_by = NULL WHERE id IN (
+DISOWN = f"""
+    UPDATE files SET created_by = {GONE} WHERE id IN (
         SELECT id FROM files
         WHERE created_by = :user_id AND (created_by < owner_id OR created_by > owner_id)
         ORDER BY id FOR NO KEY UPDATE

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atelier.auth import Principal
 from atelier.database import Database
 from atelier.settings import Settings
 from atelier.wire import allowance as law
 from atelier.wire.allowance import Allowance
 from atelier.wire.idempotency import HEADER
 from atelier.wire.multipart import FIELDS_BYTES
+from atelier.wire.spaces import gone
 
 if TYPE_CHECKING:  # `atelier check` uses slices' services, and its image has no web framework
     from starlette.requests import Request
@@ -70,11 +72,22 @@ async def require_room(database: Database, allowance: Allowance, owner_id: int, 
             allowance.require_room(used, size)
 
 
-async def hold(session: AsyncSession, space_ids: Collection[int]) -> set[int]:
-    """Keep spaces from being deleted or counted anew until the commit; those that there are.
+async def hold_ends(
+    session: AsyncSession, principal: Principal, sources: Collection[int], target: int
+) -> set[int]:
+    """Keep the ends of a move from being deleted or counted until the commit; those held.
 
-    Whoever moves things holds both ends, and awaits this before the rows are locked.
+    Await this before the rows are locked. Nobody holds the spaces of others. Raises NotFound if
+    `target` is gone.
     """
+    held = await hold(session, set(principal.roles).intersection(sources) | {target})
+    if target not in held:
+        raise gone()
+    return held
+
+
+async def hold(session: AsyncSession, space_ids: Collection[int]) -> set[int]:
+    """Keep spaces from being deleted or counted anew until the commit; those that there are."""
     return set(await session.scalars(_HOLD, {"spaces": list(space_ids)}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atelier.images.models import Image
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import MAKER, shown_maker
 
 CREATED = "image.created"
 UPDATED = "image.updated"
@@ -25,7 +25,7 @@ def state(image: Image) -> dict[str, Any]:
         "id": image.id,
         "owner_id": image.owner_id,
         "space_id": image.owner_id,
-        "created_by": image.created_by,
+        "created_by": shown_maker(image.created_by),
         "title": image.title,
         "description": image.description,
         "tags": image.tags,

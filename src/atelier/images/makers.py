@@ -15,8 +15,8 @@ _OWN = text("SELECT id, user_id FROM spaces WHERE id = any(:spaces) AND user_id 
 async def fill_in(session: AsyncSession, images: Collection[Image]) -> None:
     """Write into rows that are about to change what `wire.spaces.MAKER` reads of them.
 
-    The event and the answer then say the same as later reads. In a team's space the maker has
-    left, and nothing is written.
+    The event and the answer then say the same as later reads. In a team's space nothing is
+    written: that reads as a maker who has left.
     """
     unknown = [image for image in images if image.created_by is None]
     if not unknown:

@@ -34,7 +34,9 @@ class Image(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     owner_id: Mapped[int] = mapped_column(BigInteger, ForeignKey(Space.id))  # the space
-    created_by: Mapped[int | None] = mapped_column(BigInteger)  # None: left, or of its owner
+    created_by: Mapped[int | None] = mapped_column(
+        BigInteger
+    )  # None: of the space's person, if it has one; 0: left
     title: Mapped[str] = mapped_column(Text)
     description: Mapped[str] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(ARRAY(Text))

@@ -11,11 +11,10 @@ from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.idempotency import Key, Run, within
 from atelier.http.json import json_response
-from atelier.http.moving import Moving
+from atelier.http.moving import Moved, Moving
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.images import moving
-from atelier.images.schemas import ImagesMoved
 from atelier.wire.idempotency import fingerprint, scope
 
 MOVE = "POST /api/images/move"
@@ -26,7 +25,7 @@ Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
 
 @router.post(
     "/move",
-    response_model=ImagesMoved,
+    response_model=Moved,
     responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
 )
 async def move(body: Moving, user: Editor, res: Res, key: Key = None) -> Response:
@@ -50,7 +49,7 @@ async def move(body: Moving, user: Editor, res: Res, key: Key = None) -> Respons
         moved = await moving.move(
             session, res.cache, allowed, principal=user, ids=ids, target=target
         )
-        answer = json_response({"ids": ids, "space_id": target})
+        answer = json_response({"moved": len(moved)})
         await run.keep(session, answer)
         await session.commit()
     await res.cache.drop(moving.keys(moved))

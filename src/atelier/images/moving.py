@@ -15,10 +15,11 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events
+from atelier.images.errors import InUse
 from atelier.images.records import MISSING, cache_key
 from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import MAKER_FOR_GOOD
 
 _SOURCES = text("SELECT DISTINCT owner_id FROM images WHERE id = ANY(:ids)")
 # A stranger must not lock a row, nor wait for who does. In the order in which archivers lock, and
@@ -27,10 +28,10 @@ _LOCK = text("""
     SELECT id, owner_id, size FROM images WHERE id = ANY(:ids) AND owner_id = ANY(:visible)
     ORDER BY id FOR NO KEY UPDATE
 """)
-# A row that is read as made by the person whose space it leaves says so from now on.
+# What a row tells by its space alone, who made it or that they have left, it says from now on.
 _MOVE = text(f"""
     WITH moved AS (
-        UPDATE images SET owner_id = :target, created_by = {MAKER},
+        UPDATE images SET owner_id = :target, created_by = {MAKER_FOR_GOOD},
             sequence = sequence + 1, updated_at = :now
         WHERE id = ANY(:ids) RETURNING *
     )
@@ -39,6 +40,10 @@ _MOVE = text(f"""
         owner_id, :actor, :traceparent
     FROM moved ORDER BY id
 """)
+
+
+# Whoever makes a task holds the picture's row against being moved.
+_USED = text("SELECT EXISTS (SELECT FROM tasks WHERE image_id = ANY(:ids))")
 
 
 async def move(
@@ -54,14 +59,16 @@ async def move(
 
     The caller has judged the right in the space `target` and had it counted, commits, and drops
     from the cache what is returned. Raises NotFound if any picture or the space is not there,
-    NotAllowed, and Forbidden if they do not fit into the space's quota.
+    NotAllowed, InUse, and Forbidden if they do not fit into the space's quota.
     """
     rows = await _locked(session, principal, ids, target)
     moving = [row for row in rows if row.owner_id != target]
     if not moving:
         return []
-    await allowance.take_turn(session, {target} | {row.owner_id for row in moving})
     moved = [row.id for row in moving]
+    if await session.scalar(_USED, {"ids": moved}):
+        raise InUse("Tasks are made of one of these pictures; delete them first.")
+    await allowance.take_turn(session, {target} | {row.owner_id for row in moving})
     values = {"ids": moved, "target": target, "now": utcnow()}
     traced = {"actor": requester.actor(), "traceparent": tracing.traceparent()}
     await session.execute(_MOVE, values | traced)
@@ -81,10 +88,7 @@ async def _locked(
 ) -> Sequence[Row[Any]]:
     """The rows, locked, and the spaces that they are in, held."""
     sources = set(await session.scalars(_SOURCES, {"ids": list(ids)}))
-    known = sources & set(principal.roles)  # nobody holds the spaces of others
-    held = await allowance.hold(session, known | {target})
-    if target not in held:
-        raise NotFound("There is no such space.")
+    held = await allowance.hold_ends(session, principal, sources, target)
     values = {"ids": list(ids), "visible": list(principal.roles)}
     rows = (await session.execute(_LOCK, values)).all()
     if len(rows) != len(ids):

@@ -13,7 +13,7 @@ import orjson
 
 from atelier.http.encoding import dumps
 from atelier.images.models import Image
-from atelier.wire.spaces import MAKER
+from atelier.wire.spaces import MAKER, shown_maker
 
 NAMES = [
     "id",
@@ -137,6 +137,7 @@ def row_of(image: Image) -> dict[str, Any]:
     """An ORM object in the form of a driver row."""
     row = {name: getattr(image, name) for name in NAMES if name != "metadata"}
     return row | {
+        "created_by": shown_maker(image.created_by),
         "metadata": orjson.dumps(image.details),
         "renditions": orjson.dumps(image.renditions),
         "error": image.error and orjson.dumps(image.error),

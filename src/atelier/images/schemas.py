@@ -127,10 +127,3 @@ class ImageReplacement(BaseModel):
     title: Title
     description: Description
     tags: Tags
-
-
-class ImagesMoved(BaseModel):
-    """The pictures that are in the space now."""
-
-    ids: list[int] = Field(examples=[[42, 43]])
-    space_id: int = Field(examples=[7])

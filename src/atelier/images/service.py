@@ -32,12 +32,14 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events, makers
+from atelier.images.errors import InUse
 from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
 from atelier.observe import requester
 from atelier.settings import Settings
+from atelier.wire.spaces import GONE
 
 _FORGET = f"""
     WITH gone AS (
@@ -293,6 +295,10 @@ async def delete(
         _announce(session, events.DELETED, image)
         await session.delete(image)
         await cache.fence([cache_key(image_id)])
+        try:
+            await session.flush()
+        except IntegrityError as error:  # a task refers to it
+            raise InUse("Tasks are made of this picture; delete them first.") from error
         await session.commit()
     await cache.drop([cache_key(image_id)])
     await garbage.remove(
@@ -354,8 +360,8 @@ async def disown(session: AsyncSession, user_id: int) -> None:
     await session.execute(text(_DISOWN), {"user": user_id})
 
 
-_DISOWN = """
-    UPDATE images SET created_by = NULL WHERE id IN (
+_DISOWN = f"""
+    UPDATE images SET created_by = {GONE} WHERE id IN (
         SELECT id FROM images WHERE created_by = :user AND created_by <> owner_id
         ORDER BY id FOR NO KEY UPDATE
     )

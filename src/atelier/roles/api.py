@@ -24,7 +24,7 @@ from atelier.accounts.key_routes import router as keys
 from atelier.accounts.requests import lives
 from atelier.accounts.routes import router as accounts
 from atelier.accounts.session_routes import router as sign_in
-from atelier.auth import Authenticator, Tokens
+from atelier.auth import Authenticator, Tokens, reserved
 from atelier.books.routes import SHORTCUTS as BOOK_SHORTCUTS
 from atelier.books.routes import router as books
 from atelier.cache import Cache
@@ -58,17 +58,20 @@ from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
+from atelier.tasks.handout_routes import router as handouts
 from atelier.tasks.move_routes import router as task_moves
+from atelier.tasks.queue_routes import router as queues
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
+from atelier.tasks.view_routes import router as task_views
 from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, tasks, task_moves, books, accounts, sign_in, browsers, keys),
-    *(invitations, spaces, events),
+    *(images, image_moves, handouts, tasks, task_views, task_moves, queues),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
@@ -182,7 +185,11 @@ def open_resources(settings: Settings) -> Resources:
     database = Database(bootstrap.database_url(settings))
     cache = Cache(redis, settings.cache_bytes)
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
-    authenticator = Authenticator(tokens, Credentials(database, settings.refresh_token_days))
+    authenticator = Authenticator(
+        tokens,
+        Credentials(database, settings.refresh_token_days),
+        reserved=reserved(settings.books_by),
+    )
 
     async def membership_changed(user_id: int) -> None:
         await revocations.announce(redis, authenticator, user_id=user_id)
@@ -202,7 +209,8 @@ def open_resources(settings: Settings) -> Resources:
         ),
         process_queue=bootstrap.process_queue(settings, redis),
         uploads=Uploads(settings.upload_limit),
-        forget=(images_service.forget, tasks_service.forget, forget_files),
+        # Tasks before the pictures that they are made of.
+        forget=(tasks_service.forget, images_service.forget, forget_files),
         disown=(images_service.disown, tasks_service.disown, disown_files),
         teams=teams,
         membership_changed=membership_changed,

@@ -11,7 +11,7 @@ import logging
 from atelier import bootstrap
 from atelier.accounts import revocations
 from atelier.accounts.families import Credentials
-from atelier.auth import Authenticator, Tokens
+from atelier.auth import Authenticator, Tokens, reserved
 from atelier.books.servicer import RIGHTS, SERVICE, BookServicer, open_follower
 from atelier.database import Database
 from atelier.observe import health
@@ -38,7 +38,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     bus = bootstrap.open_bus(settings, redis)
     database = Database(bootstrap.database_url(settings))
     tokens = Tokens(bootstrap.secret(settings), access_seconds=settings.access_token_seconds)
-    authenticator = Authenticator(tokens, Credentials(database, settings.refresh_token_days))
+    authenticator = Authenticator(
+        tokens,
+        Credentials(database, settings.refresh_token_days),
+        reserved=reserved(settings.books_by),
+    )
     follower = open_follower(database)
     servicer = BookServicer(database, follower)
     following = asyncio.create_task(revocations.follow(redis, authenticator))

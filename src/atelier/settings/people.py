@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 from atelier.settings.places import MIB, plain_address
 
 Admission = Literal["open", "invited", "closed"]
+Keepers = Literal["members", "administrators"]
 
 
 class People(BaseSettings):
@@ -58,6 +59,12 @@ class People(BaseSettings):
         256,
         ge=1,
         description="Uploads that an API process receives at once; more are answered 503.",
+    )
+    books_by: Keepers = Field(
+        "members",
+        description="Who may add, change and delete books: everybody who is signed in "
+        "(`members`), or administrators alone (`administrators`), in both cases with their keys "
+        "that have the right `books:write`. Everybody sees them.",
     )
     space_limit: int = Field(
         100,

@@ -88,7 +88,7 @@ def from_error(error: AtelierError) -> Problem:
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
     detail, errors = listed(error) if isinstance(error, Invalid) else (error.detail, [])
-    members = {"errors": errors} if errors else {}
+    members = {**error.members, "errors": errors} if errors else error.members
     return problem(status, error.slug, error.title, detail, headers=headers, **members)
 
 

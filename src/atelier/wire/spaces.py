@@ -11,9 +11,18 @@ from atelier.wire.numbers import whole
 PARAMETER = "space"
 MAX_ID = 2**63 - 1
 TEXT = "The space; left out: one's own."
-# Who made a thing, as its record tells. Things of before there were spaces do not say it, but
-# each of them is in the space of a person.
-MAKER = "coalesce(created_by, (SELECT user_id FROM spaces WHERE spaces.id = owner_id))"
+GONE = 0  # in `created_by`: somebody who has left
+_OWN = "(SELECT user_id FROM spaces WHERE spaces.id = owner_id)"
+# Who made a thing, as its record tells; NULL is somebody who has left. Things of before there were
+# spaces do not say it, but each of them is in the space of a person.
+MAKER = f"nullif(coalesce(created_by, {_OWN}), {GONE})"
+# As it is written down where a thing leaves its space, which can tell no more.
+MAKER_FOR_GOOD = f"coalesce(created_by, {_OWN}, {GONE})"
+
+
+def shown_maker(created_by: int | None) -> int | None:
+    """Who made a thing, by a row that says it; None: somebody who has left."""
+    return created_by or None
 
 
 def read_space(given: str | None) -> int | None:
