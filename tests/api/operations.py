@@ -58,7 +58,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "queues.create": ("own", {"json": {"name": "q"}}),
     "queues.read": ("hidden", {}),
     "queues.change": ("hidden", {"json": {"name": "r"}}),
-    "queues.fill": ("hidden", {"json": {"tag": "a"}}),
+    "queues.fill": ("hidden", {"json": {"tag": "none has this"}}),
     "queues.progress": ("hidden", {}),
     "queues.delete": ("hidden", {}),
     "books.index": ("shared", {}),
