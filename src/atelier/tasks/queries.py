@@ -17,11 +17,11 @@ MAX_ID = 2**63 - 1
 # All shards in one snapshot: a sum that was true at one moment.
 _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
 # As for hand-outs, in a form that only one index fits: a scan of another might read the whole
-# table.
+# table. The last comparison says that the column is not null, as the index of queues has it.
 _PAGE = f"""
     SELECT {COLUMNS} FROM tasks
     WHERE ({{pool}}, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
-      AND ({{pool}}, free, id) > ($1, $4, 0) {{more}}
+      AND ({{pool}}, free, id) > ($1, $4, 0) AND {{pool}} <= $1 {{more}}
     ORDER BY {{pool}} DESC, free DESC, id DESC LIMIT $3
 """
 _NEWEST = "ORDER BY id DESC LIMIT $3"

@@ -20,7 +20,8 @@ COLUMNS = (
     f"coalesce(blob, {_OF_IMAGE.format('blob')}) AS blob, format, media_type, "
     f"{SIZE} AS size, sequence, created_at, {MAKER} AS created_by"
 )
-# Some tasks, each with its last answer: what lists and single reads show. `{tasks}` selects COLUMNS.
+# Some tasks, each with its last answer: what lists and single reads show. `{tasks}` selects
+# COLUMNS.
 ANSWERED = """
     SELECT * FROM ({tasks}) AS tasks LEFT JOIN LATERAL (
         SELECT user_id AS completed_by, result::text, seconds FROM answers
