@@ -96,6 +96,12 @@ class Unsupported(AtelierError):
     slug = "unsupported"
 
 
+class OutOfRange(AtelierError):
+    """The log does not hold this position."""
+
+    slug = "out-of-range"
+
+
 class PreconditionFailed(AtelierError):
     """The object has changed since you read it."""
 

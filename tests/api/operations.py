@@ -59,7 +59,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "queues.create": ("own", {"json": {"name": "q"}}),
     "queues.read": ("hidden", {}),
     "queues.change": ("hidden", {"json": {"name": "r"}}),
-    "queues.fill": ("hidden", {"json": {"tag": "a"}}),
+    "queues.fill": ("hidden", {"json": {"tag": "none has this"}}),
     "queues.progress": ("hidden", {}),
     "queues.delete": ("hidden", {}),
     "books.index": ("shared", {}),
@@ -99,7 +99,10 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "keys.create": ("own", {"json": KEY}),
     "keys.read": ("hidden", {}),
     "keys.delete": ("hidden", {}),
+    "events.index": ("own", {}),
 }
+# Without it the answer would be a stream, which has no end.
+AS_JSON = {"events.index": {"Accept": "application/json"}}
 SIGNING_OUT = {"accounts.logout", "accounts.sign_out"}  # ends the session of the request
 PUBLIC = {
     "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset",
@@ -136,7 +139,8 @@ class Operation:
         elif "space_id" in body.get("json", ()) and "space_id" in values:
             body = {"json": body["json"] | {"space_id": values["space_id"]}}
         path = self.path.format_map(dict(values))
-        return await client.request(self.method.upper(), path, headers=dict(headers), **body)
+        asked = dict(headers) | AS_JSON.get(self.id, {})
+        return await client.request(self.method.upper(), path, headers=asked, **body)
 
 
 def every(document: dict[str, Any]) -> list[Operation]:

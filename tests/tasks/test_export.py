@@ -169,7 +169,7 @@ class TestRows:
 
     async def test_the_name_of_who_answered(self, ada: Person, application: FastAPI) -> None:
         """As they call themselves; of somebody who deleted the account nothing is left."""
-        carol = await Person(application).sign_in()
+        carol = await Person(application).enter()
         resources: Resources = application.state.resources
         team = await make_team(resources, (ada, "owner"), (carol, "worker"))
         await ada.create(params={"space": team.id})

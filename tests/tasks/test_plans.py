@@ -73,7 +73,6 @@ async def test_one_index_finds_what_is_asked_for(
             text = "\n".join(row[0] for row in plan)
             assert index in text
             assert "Seq Scan on tasks" not in text
-            assert f"Sort Key: tasks.{pool}" not in text
 
 
 async def test_a_take_reads_a_handful_of_pages(database: Database) -> None:

@@ -129,3 +129,19 @@ FILES = {
         "Only a file or an image whose processing failed can be retried.",
     ),
 }
+EVENTS = {
+    "log-pruned": ProblemType(
+        "The log has been pruned beyond this position",
+        410,
+        "Events after this position are older than the setting `outbox_retention_days` and are "
+        "gone. Read anew what you keep a copy of, and go on from the position that `GET "
+        "/api/events` gives without `after`.",
+    ),
+    "log-ahead": ProblemType(
+        "The log has not come to this position",
+        410,
+        "The position lies beyond the end of the log, as after a restore from a backup. Read anew "
+        "what you keep a copy of, and go on from the position that `GET /api/events` gives "
+        "without `after`.",
+    ),
+}

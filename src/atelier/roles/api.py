@@ -35,6 +35,7 @@ from atelier.http import presence
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.credentials import authenticate
+from atelier.http.event_routes import router as events
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
@@ -71,7 +72,7 @@ log = logging.getLogger("atelier")
 # Routing is linear: the busiest first
 ROUTERS = (
     *(images, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
-    *(books, accounts, sign_in, browsers, keys, invitations, spaces),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)

@@ -17,7 +17,7 @@ import asyncpg
 
 from atelier.database import Database
 from atelier.tasks.pools import Pool
-from atelier.tasks.records import LAST_ANSWER, State
+from atelier.tasks.records import ANSWERED, State
 from atelier.wire.spaces import MAX_ID
 
 BATCH = 2_000  # tasks looked at by one statement
@@ -37,9 +37,8 @@ _BATCH = f"""
     WITH chosen AS MATERIALIZED (
         SELECT * FROM ({{arms}}) AS arms ORDER BY id LIMIT {BATCH}
     ), answered AS MATERIALIZED (
-        SELECT tasks.*, completed_by, seconds, result,
-            (SELECT name FROM users WHERE users.id = completed_by) AS completed_by_name
-        FROM (SELECT {{columns}} FROM chosen) AS tasks {LAST_ANSWER}
+        SELECT *, (SELECT name FROM users WHERE users.id = completed_by) AS completed_by_name
+        FROM ({ANSWERED.format(tasks="SELECT {columns} FROM chosen")}) AS found
     ), measured AS (
         SELECT *, sum(octet_length(meta) + coalesce(octet_length(result), 0))
             OVER (ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before

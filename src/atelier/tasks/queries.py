@@ -10,35 +10,39 @@ from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.tasks.pools import POOLS, Pool
-from atelier.tasks.records import ANSWERED, MISSING, SELECT_ONE, State, record
+from atelier.tasks.records import ANSWERED, COLUMNS, MISSING, SELECT_ONE, State, record
 
 MAX_ID = 2**63 - 1
 
 # All shards in one snapshot: a sum that was true at one moment.
 _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
 # As for hand-outs, in a form that only one index fits: a scan of another might read the whole
-# table.
+# table. The last comparison says that the column is not null, as the index of queues has it.
 _PAGE = f"""
-    SELECT * FROM {ANSWERED}
+    SELECT {COLUMNS} FROM tasks
     WHERE ({{pool}}, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
-      AND ({{pool}}, free, id) > ($1, $4, 0) AND {{pool}} IS NOT NULL {{more}}
+      AND ({{pool}}, free, id) > ($1, $4, 0) AND {{pool}} <= $1 {{more}}
     ORDER BY {{pool}} DESC, free DESC, id DESC LIMIT $3
 """
-PAGES = {
+_NEWEST = "ORDER BY id DESC LIMIT $3"
+_PAGES = {
     (pool, done): _PAGE.format(
         pool=pool, more="" if done is None else f"AND (completed_at IS NOT NULL) = {done}"
     )
     for pool in POOLS
     for done in (None, False, True)
 }
+PAGES = {kind: ANSWERED.format(tasks=page) + _NEWEST for kind, page in _PAGES.items()}
 PAGES_OF_BOTH = {
-    pool: f"""
-        SELECT * FROM (
-            ({PAGES[pool, None].replace("$4", "true")})
-            UNION ALL ({PAGES[pool, None].replace("$4", "false")})
-        ) AS both_kinds
-        ORDER BY id DESC LIMIT $3
-    """
+    pool: ANSWERED.format(
+        tasks=f"""
+            SELECT * FROM (
+                ({_PAGES[pool, None].replace("$4", "true")})
+                UNION ALL ({_PAGES[pool, None].replace("$4", "false")})
+            ) AS both_kinds {_NEWEST}
+        """
+    )
+    + _NEWEST
     for pool in POOLS
 }
 _DONE = {State.TAKEN: False, State.DONE: True}  # of the tasks that are not free

@@ -20,16 +20,16 @@ COLUMNS = (
     f"coalesce(blob, {_OF_IMAGE.format('blob')}) AS blob, format, media_type, "
     f"{SIZE} AS size, sequence, created_at, {MAKER} AS created_by"
 )
-LAST_ANSWER = """
-    LEFT JOIN LATERAL (
+# Some tasks, each with its last answer: what lists and single reads show. `{tasks}` selects
+# COLUMNS.
+ANSWERED = """
+    SELECT * FROM ({tasks}) AS tasks LEFT JOIN LATERAL (
         SELECT user_id AS completed_by, result::text, seconds FROM answers
         WHERE task_id = tasks.id AND tasks.completed_at IS NOT NULL
         ORDER BY answers.id DESC LIMIT 1
     ) AS answer ON true
 """
-# A task with its last answer: what lists and single reads show.
-ANSWERED = f"(SELECT {COLUMNS} FROM tasks) AS tasks {LAST_ANSWER}"
-SELECT_ONE = f"SELECT * FROM {ANSWERED} WHERE id = any($1::bigint[])"
+SELECT_ONE = ANSWERED.format(tasks=f"SELECT {COLUMNS} FROM tasks WHERE id = any($1::bigint[])")
 MISSING = "There is no such task."  # to strangers, too
 
 # The blobs that rows refer to, for `atelier check`; a view has no digest to compare with.

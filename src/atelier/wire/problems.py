@@ -27,6 +27,7 @@ STATUSES: dict[type[AtelierError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.OutOfRange: 410,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
