@@ -12,7 +12,7 @@ from atelier.events.messages import ProcessImage, encode
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
@@ -40,26 +40,26 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
     )
 
 
-async def offer(queue: Queue, job: ProcessImage) -> bool:
-    """Send a job whose row is committed.
+async def offer(lanes: Lanes, space_id: int, job: ProcessImage) -> bool:
+    """Send a job whose row is committed, as one of its space.
 
     False if the queue does not take it: the reconciler will offer it again.
     """
     try:
-        await queue.send(encode(job))
+        await lanes.send(space_id, encode(job))
     except AtelierError:
         return False
     return True
 
 
-async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
-    """Send again the jobs of queued rows that are on neither queue; returns how many.
+async def reoffer(session: AsyncSession, settings: Settings, process: Lanes, store: Queue) -> int:
+    """Send again the jobs of queued rows that are on no queue; returns how many.
 
     Jobs leave a queue only when they are done, and queues are read in order, so a row that was
-    offered before the oldest outstanding job of either queue has lost its own. Rows behind that
+    offered before the oldest outstanding job of every queue has lost its own. Rows behind that
     job are still waiting for their turn.
     """
-    ages = [await queue.oldest() + CLOCK_SLACK_SECONDS for queue in (process, store)]
+    ages = [await queue.oldest() + CLOCK_SLACK_SECONDS for queue in (*process.queues, store)]
     now = func.clock_timestamp()
     before = now - timedelta(seconds=max(settings.reconcile_seconds, *ages))
     lost = (
@@ -72,5 +72,5 @@ async def reoffer(session: AsyncSession, settings: Settings, process: Queue, sto
     statement = update(Image).where(Image.id.in_(lost)).values(offered_at=now).returning(Image)
     images = (await session.scalars(statement)).all()
     await session.commit()
-    sent = [await offer(process, process_job(settings, image)) for image in images]
+    sent = [await offer(process, image.owner_id, process_job(settings, image)) for image in images]
     return sum(sent)

@@ -211,7 +211,7 @@ async def _upload(
                 words=words,
                 before_commit=_keep(run),
             )
-            await jobs.offer(res.process_queue, jobs.process_job(settings, image, small))
+            await jobs.offer(res.process_lanes, space_id, jobs.process_job(settings, image, small))
             return run.answer
 
 
@@ -275,7 +275,7 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
         image_id=image_id,
         expected=if_match(request),
     )
-    await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))
+    await jobs.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
     return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
 
 
@@ -317,7 +317,7 @@ async def _require_room(res: Resources) -> int:
     Without Redis uploads are accepted: the rows are enough to offer the jobs later.
     """
     try:
-        depth = await res.process_queue.depth()
+        depth = await res.process_lanes.depth()
     except Unavailable:
         return 0
     if depth >= res.settings.queue_limit:
@@ -375,7 +375,7 @@ async def _change(
         expected=if_match(request),
     )
     if again:
-        await jobs.offer(res.process_queue, jobs.process_job(res.settings, image))
+        await jobs.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
     return record_response(request, dumps(record(row_of(image))), str(image.sequence))
 
 

@@ -203,7 +203,7 @@ def open_resources(settings: Settings) -> Resources:
             failures_per_minute=settings.logins_per_minute,
             attempts_per_minute=settings.sign_ins_per_minute,
         ),
-        process_queue=bootstrap.process_queue(settings, redis),
+        process_lanes=bootstrap.process_lanes(settings, redis),
         uploads=Uploads(settings.upload_limit),
         forget=(images_service.forget, tasks_service.forget, forget_files),
         disown=(images_service.disown, tasks_service.disown, disown_files),
