@@ -80,7 +80,7 @@ proto-check: $(VENV)/.dev ## Is the Python of the .proto files fresh, are they w
 proto-release: ## Remember the .proto files as what clients of this release rely on
 	cd proto && $(BUF) build --exclude-source-info -o released.binpb
 
-BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay books tasks files
+BENCHMARKS := imaging http_requests pipeline work_queue event_bus relay event_streams books tasks files
 bench: $(VENV)/.dev ## Run the benchmarks, Markdown tables out (BENCHMARKS="pipeline relay" for some)
 	@for each in $(BENCHMARKS); do echo "## $$each"; $(BIN)/python -m benchmarks.$$each || exit; done
 

@@ -30,6 +30,7 @@ from atelier.commands.migrate import migrate
 from atelier.database import Database
 from atelier.http.resources import PROBERS
 from atelier.tasks import events, handout, service
+from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.watermarks import Watermarks
 from atelier.up.engines import start_postgres
 from atelier.wire.allowance import Allowance
@@ -61,7 +62,7 @@ KNOWN = f"""
     SELECT id FROM taken
 """
 FLOORS = Watermarks()
-WAITING = handout.TAKE.replace(" SKIP LOCKED", "")
+WAITING = handout.TAKES[SPACE].replace(" SKIP LOCKED", "")
 
 
 class Figure(NamedTuple):
@@ -76,13 +77,14 @@ class Figure(NamedTuple):
 
 async def ours(database: Database, owner_id: int) -> int:
     """As the API does it."""
-    return int((await handout.take(database.fetchrow, FLOORS, owner_id, None))["id"])
+    pool = Pool(SPACE, owner_id)
+    return int((await handout.take(database.fetchrow, FLOORS, owner_id, pool, None))["id"])
 
 
 async def waiting(database: Database, owner_id: int) -> int:
     """The same statement without SKIP LOCKED: a client that finds the row taken asks again."""
     while True:
-        row = await database.fetchrow(WAITING, owner_id, None, 0, None)
+        row = await database.fetchrow(WAITING, owner_id, None, 0, None, owner_id)
         if row:
             return int(row["id"])
 

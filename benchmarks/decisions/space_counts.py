@@ -1,4 +1,4 @@
-"""What `GET /api/spaces` costs in a space of many pictures and tasks: decision 142.
+"""What `GET /api/spaces` costs in a space of many pictures and tasks: decision 144.
 
 python -m benchmarks.decisions.space_counts [ROWS]
 """

@@ -7,15 +7,20 @@ entry in `atelier.problem_types`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from atelier.problem_types import PROBLEM_TYPES
 
 
 class AtelierError(Exception):
-    """Something went wrong."""
+    """Something went wrong.
+
+    `members` are what the problem document says besides, by name.
+    """
 
     slug = "error"
+    members: Mapping[str, Any] = {}
 
     def __init__(
         self, detail: str = "", *, slug: str | None = None, retry_after: int | None = None
@@ -89,6 +94,12 @@ class Unsupported(AtelierError):
     """This kind of content is not supported."""
 
     slug = "unsupported"
+
+
+class OutOfRange(AtelierError):
+    """The log does not hold this position."""
+
+    slug = "out-of-range"
 
 
 class PreconditionFailed(AtelierError):

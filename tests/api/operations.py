@@ -43,6 +43,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),
     "tasks.read": ("hidden", {}),
     "tasks.image": ("hidden", {}),
+    "tasks.view": ("hidden", {}),
     "tasks.delete": ("hidden", {}),
     "tasks.take": ("own", {"json": {"lease_seconds": 36_000}}),
     "tasks.take_free_task": ("own", {}),
@@ -50,7 +51,16 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "tasks.renew": ("hidden", {"json": HOLDING | {"lease_seconds": 36_000}}),
     "tasks.release": ("hidden", {"json": HOLDING}),
     "tasks.complete": ("hidden", {"json": HOLDING}),
+    "tasks.skip": ("hidden", {"json": HOLDING | {"for_seconds": 9}}),
+    "tasks.correct": ("hidden", {"json": {"result": "red"}}),
     "tasks.move": ("hidden", {}),
+    "queues.index": ("own", {}),
+    "queues.create": ("own", {"json": {"name": "q"}}),
+    "queues.read": ("hidden", {}),
+    "queues.change": ("hidden", {"json": {"name": "r"}}),
+    "queues.fill": ("hidden", {"json": {"tag": "none has this"}}),
+    "queues.progress": ("hidden", {}),
+    "queues.delete": ("hidden", {}),
     "books.index": ("shared", {}),
     "books.create": ("shared", {"json": BOOK}),
     "books.read": ("shared", {}),
@@ -88,7 +98,10 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "keys.create": ("own", {"json": KEY}),
     "keys.read": ("hidden", {}),
     "keys.delete": ("hidden", {}),
+    "events.index": ("own", {}),
 }
+# Without it the answer would be a stream, which has no end.
+AS_JSON = {"events.index": {"Accept": "application/json"}}
 SIGNING_OUT = {"accounts.logout", "accounts.sign_out"}  # ends the session of the request
 PUBLIC = {
     "accounts.register", "accounts.token", "accounts.refresh", "accounts.reset",
@@ -125,7 +138,8 @@ class Operation:
         elif "space_id" in body.get("json", ()) and "space_id" in values:
             body = {"json": body["json"] | {"space_id": values["space_id"]}}
         path = self.path.format_map(dict(values))
-        return await client.request(self.method.upper(), path, headers=dict(headers), **body)
+        asked = dict(headers) | AS_JSON.get(self.id, {})
+        return await client.request(self.method.upper(), path, headers=asked, **body)
 
 
 def every(document: dict[str, Any]) -> list[Operation]:

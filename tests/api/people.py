@@ -50,6 +50,7 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
         "/api/tasks", files={"image": ("a.jpg", PHOTO)}, data={"meta": "m"}, headers=owner.headers
     )
     await client.post("/api/tasks/take", json={"lease_seconds": 36_000}, headers=owner.headers)
+    queue = await client.post("/api/queues", json={"name": "q"}, headers=owner.headers)
     file = await client.post("/api/upload", files=upload, headers=owner.headers)
     book = await client.post("/api/books", json=BOOK, headers=owner.headers)
     form = {"username": owner.email, "password": PASSWORD}
@@ -64,6 +65,7 @@ async def things_of(client: httpx2.AsyncClient, owner: Person) -> dict[str, obje
     made = {
         "image_id": image,
         "task_id": task,
+        "queue_id": queue,
         "file_id": file,
         "book_id": book,
         "key_id": key,

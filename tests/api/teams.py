@@ -97,6 +97,7 @@ async def things_in(world: World, owner: Person, space_id: int) -> dict[str, obj
     for table, name in TABLES.items():
         statement = f"UPDATE {table} SET owner_id = %s, created_by = %s WHERE id = %s"
         world.execute(statement, space_id, owner.id, things[name])
+    world.execute("UPDATE queues SET space_id = %s WHERE id = %s", space_id, things["queue_id"])
     return things
 
 

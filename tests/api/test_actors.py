@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     import httpx2
 
 PICTURE = {"image": ("a.jpg", PHOTO)}
-CHANGED = {"image.updated", "task.completed", "task.released", "book.updated"}
-MADE = {"image.created", "task.created", "task.taken", "file.uploaded", "book.created"}
-GONE = {"image.deleted", "task.deleted", "file.deleted"}
+CHANGED = {
+    *("task.completed", "task.released", "task.skipped", "task.answered"),
+    *("image.updated", "book.updated", "queue.updated"),
+}
+MADE = {
+    *("image.created", "file.uploaded", "book.created"),
+    *("task.created", "task.taken", "queue.created"),
+}
+GONE = {"image.deleted", "task.deleted", "queue.deleted", "file.deleted"}
 SPACELESS = {"books", "users"}
 
 
@@ -55,12 +61,15 @@ async def test_every_operation_names_its_actor_and_space(
             headers = bearer(key) if by_key else joe.headers
             answer = await operation.send(client, things, headers)
             assert answer.status_code < 500, (operation, answer.text)
-    await client.post("/api/tasks", files=PICTURE, data={"meta": "m"}, headers=headers)
-    for end in ("release", "complete"):
+    for _ in range(2):
+        await client.post("/api/tasks", files=PICTURE, data={"meta": "m"}, headers=headers)
+    for end, more in (("release", {}), ("skip", {"for_seconds": 3600}), ("complete", {})):
         lease = {"lease_seconds": 3600}
         taken = (await client.post("/api/tasks/take", json=lease, headers=headers)).json()
         path, body = f"/api/tasks/{taken['id']}/{end}", {"token": taken["lease"]["token"]}
-        assert (await client.post(path, json=body, headers=headers)).is_success
+        assert (await client.post(path, json=body | more, headers=headers)).is_success
+    path = f"/api/tasks/{taken['id']}/answer"
+    assert (await client.patch(path, json={"result": 1}, headers=headers)).is_success
     events = told(database_url, before)
     assert {type_ for type_, *_ in events} == MADE | CHANGED | GONE | {"book.deleted"}
     actor = f"keys/{key['id']}" if by_key else f"users/{joe.id}"

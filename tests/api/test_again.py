@@ -103,6 +103,7 @@ RECORDS = (
 CONTENTS = (
     "/api/images/{image_id}/renditions/original",
     "/api/tasks/{task_id}/image",
+    "/api/tasks/{task_id}/view",
     "/api/files/{file_id}/content",
 )
 

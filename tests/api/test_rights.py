@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import httpx2
 
 # A key may ask whose it is, and where it is good.
-FOR_EVERY_KEY = {"accounts.me", "spaces.index", "spaces.read"}
+FOR_EVERY_KEY = {"accounts.me", "spaces.index", "spaces.read", "events.index"}
 FORBIDDEN = {"accounts.delete"}  # as for every person: things are Ada's
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 

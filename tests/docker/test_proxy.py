@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 from fastapi import APIRouter, Request, Response
+from starlette.responses import StreamingResponse
 
 from atelier.http.app import create_app
 from atelier.http.conditional import picture_response
@@ -86,6 +87,21 @@ async def picture(request: Request, res: Res, way: str) -> Response:
     return picture_response(
         request, content, media_type="image/jpeg", etag="v7", modified=MODIFIED, filename=name
     )
+
+
+READ = asyncio.Event()  # the client has the beginning of the stream
+
+
+@router.get("/api/events")
+async def events() -> StreamingResponse:
+    """A stream that goes on once its beginning was read."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"id: 1\n\n"
+        await READ.wait()
+        yield b"id: 2\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
 
 
 @router.post("/said")
@@ -224,6 +240,20 @@ async def test_the_client_cannot_say_who_it_is(proxy: str) -> None:
     async with httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client:
         answer = await client.post("/said", content=b"x" * 40_000, headers=lies)
     assert answer.text == f"40000 127.0.0.1 http - {proxy.removeprefix('http://')}"
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/events/"])
+async def test_the_stream_of_events_is_not_held_back(proxy: str, path: str) -> None:
+    """Each event passes when it is sent, not when the answer ends."""
+    READ.clear()
+    async with (
+        httpx2.AsyncClient(base_url=proxy, timeout=PATIENCE_SECONDS) as client,
+        client.stream("GET", path) as answer,
+    ):
+        pieces = answer.aiter_bytes()
+        assert await anext(pieces) == b"id: 1\n\n"
+        READ.set()
+        assert b"".join([piece async for piece in pieces]) == b"id: 2\n\n"
 
 
 async def test_a_body_over_the_limit_is_a_problem(proxy: str) -> None:

@@ -14,8 +14,9 @@ import asyncpg
 import pytest
 
 from atelier.database import Database
+from atelier.errors import OutOfRange
 from atelier.events import follow, outbox
-from atelier.events.follow import Follower, OutOfRange
+from atelier.events.follow import Follower
 from tests.waiting import eventually, patience
 
 if TYPE_CHECKING:

@@ -436,3 +436,35 @@ def test_rendering_works_in_a_forked_child() -> None:
     picture = str(PHOTOS / "waterfall_640x480.jpg")
     command = [sys.executable, "-c", code, picture]
     assert subprocess.run(command, timeout=PATIENCE_SECONDS, check=False).returncode == 0
+
+
+FLAT = Recipe(("200x200",), gray=False, flat=True)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        pytest.param(saved(waterfall("RGBA")), id="transparent PNG"),
+        pytest.param(saved(waterfall("LA")), id="transparent grey PNG"),
+        pytest.param(saved(deep()), id="16-bit PNG"),
+        pytest.param(saved(deep(), "TIFF"), id="16-bit TIFF"),
+        pytest.param(saved(waterfall("CMYK"), "JPEG"), id="CMYK JPEG"),
+        pytest.param(saved(waterfall(), "BMP"), id="BMP"),
+        pytest.param(saved(waterfall(), "TIFF", exif=exif({0x0112: 6})), id="oriented TIFF"),
+    ],
+)
+def test_a_flat_recipe_makes_opaque_jpegs_of_everything(picture: bytes) -> None:
+    """Whatever the picture is: one upright JPEG of 8 bits in grey or RGB, and nothing beside."""
+    [(name, rendition)] = made(FLAT, picture).items()
+    image = opened(rendition.data)
+    assert (name, image.format, max(image.size)) == ("200x200", "JPEG", 200)
+    assert image.mode in {"L", "RGB"}
+    sideways = ImageOps.exif_transpose(opened(picture)).height > 300
+    assert (image.height > image.width) == sideways
+
+
+def test_a_flat_recipe_lays_pictures_on_white() -> None:
+    """Where a picture is transparent it is white, not black."""
+    nothing = saved(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
+    [rendition] = made(FLAT, nothing).values()
+    assert pixels(rendition.data).min() > 250

@@ -13,7 +13,6 @@ from grpc_status.rpc_status import to_status
 
 from atelier import errors
 from atelier.errors import AtelierError
-from atelier.events.follow import OutOfRange
 from atelier.rpc.errors import status_of
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def unpacked(error: Exception, kind: type[Any]) -> Any:
         (errors.Invalid, Code.INVALID_ARGUMENT),
         (errors.TooManyRequests, Code.RESOURCE_EXHAUSTED),
         (errors.Unavailable, Code.UNAVAILABLE),
-        (OutOfRange, Code.OUT_OF_RANGE),
+        (errors.OutOfRange, Code.OUT_OF_RANGE),
     ],
 )
 def test_every_kind_has_its_code_and_reason(

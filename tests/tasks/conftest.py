@@ -57,6 +57,16 @@ class Person(Client):
         made: dict[str, Any] = answer.json()
         return made
 
+    async def create_in(self, queue_id: int, space_id: int | None = None) -> int:
+        """Make a task of a queue; its id."""
+        encoded = base64.b64encode(picture()).decode()
+        body = {"image": encoded, "meta": "", "queue_id": queue_id}
+        answer = await self.post(
+            "/api/tasks", json=body, params={"space": space_id} if space_id else {}
+        )
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
+
     async def take(self, lease_seconds: int | None = None, **options: Any) -> httpx2.Response:
         """Take a task."""
         body = {} if lease_seconds is None else {"lease_seconds": lease_seconds}

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from atelier.tasks import handout
+from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.watermarks import LIFE_SECONDS, Watermarks
 from tests.problems import is_problem
 from tests.waiting import patience
@@ -298,8 +299,9 @@ class TestLease:
     async def test_a_lease_is_the_time_asked_for(self, ada: Person, resources: Resources) -> None:
         """From the moment of the hand-out."""
         task_id = (await ada.create())["id"]
+        pool = Pool(SPACE, ada.id)
         row = await handout.take(
-            resources.database.fetchrow, Watermarks(), ada.id, timedelta(seconds=90)
+            resources.database.fetchrow, Watermarks(), ada.id, pool, timedelta(seconds=90)
         )
         assert row["id"] == task_id
         assert (

@@ -22,6 +22,7 @@ from atelier.blobs import garbage
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.commands.check import check
 from atelier.database import Database
+from atelier.tasks.progress import progress
 from tests.ports import free_ports
 from tests.tasks.conftest import picture
 from tests.waiting import PATIENCE_SECONDS, eventually, patience
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 SECRET = "s" * 32
 TAKERS, TASKS, KILLS = 64, 5_000, 4
+LONG_SECONDS, SHORT_SECONDS = 600, 1  # of leases: the latter run out before the answer
+SKIP, LATE = 0.97, 0.985  # of what a taker throws: above it they skip, or answer too late
 RANDOM = random.Random()
 
 
@@ -128,49 +131,83 @@ async def instance(
 
 
 class Taker:
-    """An HTTP client with one connection at a time that retries elsewhere until answered."""
+    """An HTTP client with one connection at a time that retries elsewhere until answered.
 
-    def __init__(self, ports: list[int], headers: dict[str, str]) -> None:
+    It answers most of what it takes; some it skips, and some it answers too late.
+    """
+
+    def __init__(self, ports: list[int], user_id: int, headers: dict[str, str], pool: str) -> None:
         self.ports = ports
         self.port = ports[0]  # where the connection leads
+        self.user_id = user_id
         self.headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.broken = 0
-        self.taken: list[int] = []
+        self.pool = pool
+        self.broken = self.late = self.skipped = 0
+        self.answered: dict[int, str] = {}
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def take_all(self) -> None:
-        """Take until there is nothing left, each time under a key of its own."""
+    async def work(self) -> None:
+        """Take and answer until there is nothing left, nor anything that may come back."""
         while True:
-            status, answer = await self._take(uuid.uuid4().hex)
-            if status != 200:
-                assert (status, answer["type"]) == (404, "/problems/no-free-task")
+            fate = RANDOM.random()
+            seconds = SHORT_SECONDS if fate > LATE else LONG_SECONDS
+            status, task = await self._ask("take" + self.pool, {"lease_seconds": seconds})
+            if status == 200:
+                await self._treat(task, fate)
+                continue
+            assert (status, task["type"]) == (404, "/problems/no-free-task")
+            if not task["leased"]:
                 self._close()
                 return
-            self.taken.append(answer["id"])
+            await asyncio.sleep(0.2)
 
-    async def _take(self, key: str) -> tuple[int, Any]:
+    async def _treat(self, task: dict[str, Any], fate: float) -> None:
+        path, token = str(task["id"]), task["lease"]["token"]
+        if fate > LATE:
+            await asyncio.sleep(SHORT_SECONDS * 1.2)
+            status, answer = await self._ask(
+                f"{path}/complete", {"token": token, "result": "late"}
+            )
+            assert (status, answer["type"]) == (409, "/problems/lease-lost")
+            self.late += 1
+        elif fate > SKIP:
+            status, _ = await self._ask(f"{path}/skip", {"token": token, "for_seconds": 1})
+            assert status == 200
+            self.skipped += 1
+        else:
+            result = uuid.uuid4().hex
+            status, answer = await self._ask(
+                f"{path}/complete", {"token": token, "result": result}
+            )
+            assert (status, answer["result"]) == (200, result)
+            self.answered[task["id"]] = result
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """An answer to a request under a key of its own, from whichever process gives one."""
+        key = uuid.uuid4().hex
         while True:
             try:
-                status, answer = await self._post(key)
+                status, answer = await self._post(path, key, json.dumps(body).encode())
             except (OSError, asyncio.IncompleteReadError):
                 self.broken += 1
                 self._close()
                 await asyncio.sleep(0.02)
                 continue
-            if status not in (409, 503):
+            if status != 503 and (status != 409 or answer["type"] == "/problems/lease-lost"):
                 return status, answer
             await asyncio.sleep(0.1)
 
-    async def _post(self, key: str) -> tuple[int, Any]:
+    async def _post(self, path: str, key: str, body: bytes) -> tuple[int, Any]:
         if self._streams is None:
             self.port = RANDOM.choice(self.ports)
             self._streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self._streams
         request = (
-            f"POST /api/tasks/take HTTP/1.1\r\nHost: localhost\r\n{self.headers}Idempotency-Key: "
-            f"{key}\r\n\r\n"
+            f"POST /api/tasks/{path} HTTP/1.1\r\nHost: localhost\r\n{self.headers}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"Idempotency-Key: {key}\r\n\r\n"
         )
-        writer.write(request.encode())
+        writer.write(request.encode() + body)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         return int(head.split(b" ", 2)[1]), json.loads(await reader.readexactly(length))
@@ -181,22 +218,50 @@ class Taker:
             self._streams = None
 
 
-async def test_each_of_5000_tasks_is_handed_out_once(instance: Instance) -> None:
-    """To 64 takers who ask again under their key whenever a process dies under them.
-
-    None is lost.
-    """
-    user_id, headers = await instance.user()
+async def shared_space(instance: Instance, people: list[int]) -> tuple[int, int]:
+    """A space whose workers these are, and a queue of free tasks in it."""
+    made = await instance.database.fetchrow(
+        "INSERT INTO spaces (name, created_at) VALUES ('team', now()) RETURNING id"
+    )
+    assert made
+    for user_id in people:
+        await instance.database.fetch(
+            "INSERT INTO members (space_id, user_id, role, created_at) "
+            "VALUES ($1, $2, 'worker', now())",
+            made["id"],
+            user_id,
+        )
+    queue = await instance.database.fetchrow(
+        "INSERT INTO queues (space_id, name, sequence, created_at) "
+        "VALUES ($1, 'q', 1, now()) RETURNING id",
+        made["id"],
+    )
+    assert queue
     await instance.database.fetch(
-        """INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
-            sequence, created_at)
-        SELECT $1, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now()
-        FROM generate_series(1, $2) AS n""",
-        user_id,
+        """INSERT INTO tasks (owner_id, queue_id, meta, free, blob, format, media_type, size,
+            sha256, sequence, created_at)
+        SELECT $1, $2, '', true, 'tasks/' || n, 'PNG', 'image/png', 1, '', 1, now()
+        FROM generate_series(1, $3) AS n""",
+        made["id"],
+        queue["id"],
         TASKS,
     )
-    takers = [Taker(instance.ports, headers) for _ in range(TAKERS)]
-    taking = [asyncio.create_task(taker.take_all()) for taker in takers]
+    return made["id"], queue["id"]
+
+
+async def test_each_of_5000_tasks_is_answered_once(instance: Instance) -> None:
+    """By 64 takers of a team, with skips, late answers and processes that die under them.
+
+    They ask again under their key. No answer is lost, doubled or somebody else's, none that came
+    late counts, and the counters agree.
+    """
+    people = [await instance.user() for _ in range(4)]
+    space_id, queue_id = await shared_space(instance, [user_id for user_id, _ in people])
+    takers = [
+        Taker(instance.ports, *people[number % len(people)], f"?space={space_id}")
+        for number in range(TAKERS)
+    ]
+    working = [asyncio.create_task(taker.work()) for taker in takers]
     starts: dict[int, asyncio.Task[None]] = {}
 
     def answering() -> set[int]:
@@ -204,27 +269,39 @@ async def test_each_of_5000_tasks_is_handed_out_once(instance: Instance) -> None
 
     for kill in range(
         1, KILLS + 1
-    ):  # each when its share of the tasks is taken, however fast that is
+    ):  # each when its share of the tasks is answered, however fast that is
         share = kill * TASKS / (KILLS + 1)
         await eventually(
-            lambda share=share: answering() and sum(len(taker.taken) for taker in takers) > share
+            lambda share=share: (
+                answering() and sum(len(taker.answered) for taker in takers) > share
+            )
         )
         served = Counter(taker.port for taker in takers if taker.port in answering())
         busiest, _ = served.most_common(1)[0]
         starts[busiest] = asyncio.create_task(instance.kill_one(busiest))
-    await asyncio.gather(*taking, *starts.values())
-    taken = [task_id for taker in takers for task_id in taker.taken]
+    await asyncio.gather(*working, *starts.values())
     assert sum(taker.broken for taker in takers) >= KILLS
-    rows = await instance.database.fetch(
-        "SELECT id FROM tasks WHERE owner_id = $1 AND NOT free ORDER BY id", user_id
-    )
+    assert sum(taker.late for taker in takers) > 0
+    assert sum(taker.skipped for taker in takers) > 0
+    acknowledged = {
+        (task_id, taker.user_id, json.dumps(result))
+        for taker in takers
+        for task_id, result in taker.answered.items()
+    }
+    rows = await instance.database.fetch("SELECT task_id, user_id, result FROM answers")
     assert len(rows) == TASKS
-    assert sorted(taken) == [row["id"] for row in rows]
+    assert {tuple(row) for row in rows} == acknowledged
     query = (
         "SELECT count(*) AS events, count(DISTINCT subject) AS subjects FROM outbox WHERE "
-        "type = 'task.taken'"
+        "type = 'task.completed'"
     )
     assert dict((await instance.database.fetch(query))[0]) == {"events": TASKS, "subjects": TASKS}
+    counted = await progress(instance.database, queue_id)
+    assert (counted["free"], counted["taken"], counted["done"]) == (0, 0, TASKS)
+    by_person: Counter[int] = Counter()
+    for taker in takers:
+        by_person[taker.user_id] += len(taker.answered)
+    assert {each["user_id"]: each["done"] for each in counted["people"]} == by_person
 
 
 async def test_creating_and_deleting_survive_kills(instance: Instance) -> None:

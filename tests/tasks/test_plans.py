@@ -10,12 +10,13 @@ import pytest
 
 from atelier.database import Database
 from atelier.tasks import handout, queries
+from atelier.tasks.pools import QUEUE, SPACE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 FREE, TAKEN = True, False
-INDEX = "ix_tasks_owner_id_free_id"
+INDEXES = {SPACE: "ix_tasks_owner_id_free_id", QUEUE: "ix_tasks_queue_id_free_id"}
 FILL = """
     INSERT INTO tasks (owner_id, meta, free, blob, format, media_type, size, sha256,
        sequence, created_at)
@@ -55,16 +56,23 @@ async def test_one_index_finds_what_is_asked_for(
     for owner_id, free, count in tasks:
         await database.fetch(FILL, owner_id, free, count)
     if tasks:
+        await database.fetch(
+            "INSERT INTO queues (space_id, name, sequence, created_at) VALUES (1, 'q', 1, now())"
+        )
+        await database.fetch("UPDATE tasks SET queue_id = 1 WHERE owner_id = 1")
         await database.fetch("VACUUM ANALYZE tasks")
-    plans = [
-        await database.fetch(f"EXPLAIN {handout.TAKE}", 1, timedelta(seconds=1), 0, None),
-        await database.fetch(f"EXPLAIN {queries.PAGE}", 1, None, 51, TAKEN),
-        await database.fetch(f"EXPLAIN {queries.PAGE_OF_BOTH}", 1, None, 51),
-    ]
-    for plan in plans:
-        text = "\n".join(row[0] for row in plan)
-        assert INDEX in text
-        assert "Seq Scan" not in text
+    for pool, index in INDEXES.items():
+        take = f"EXPLAIN {handout.TAKES[pool]}"
+        plans = [
+            await database.fetch(take, 1, timedelta(seconds=1), 0, None, 1),
+            await database.fetch(f"EXPLAIN {queries.PAGES[pool, None]}", 1, None, 51, TAKEN),
+            await database.fetch(f"EXPLAIN {queries.PAGES[pool, True]}", 1, None, 51, TAKEN),
+            await database.fetch(f"EXPLAIN {queries.PAGES_OF_BOTH[pool]}", 1, None, 51),
+        ]
+        for plan in plans:
+            text = "\n".join(row[0] for row in plan)
+            assert index in text
+            assert "Seq Scan on tasks" not in text
 
 
 async def test_a_take_reads_a_handful_of_pages(database: Database) -> None:
@@ -72,9 +80,10 @@ async def test_a_take_reads_a_handful_of_pages(database: Database) -> None:
     await database.fetch(FILL, 1, TAKEN, 20_000)
     await database.fetch(FILL, 1, FREE, 100)
     await database.fetch("VACUUM ANALYZE tasks")
-    await database.fetchrow(handout.TAKE, 1, None, 0, None)
+    take = handout.TAKES[SPACE]
+    await database.fetchrow(take, 1, None, 0, None, 1)
     plan = await database.fetch(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {handout.TAKE}", 1, None, 0, None
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {take}", 1, None, 0, None, 1
     )
     candidate = next(node for node in nodes(plan) if node.get("Subplan Name") == "CTE candidate")
     assert candidate["Shared Hit Blocks"] + candidate["Shared Read Blocks"] < 12

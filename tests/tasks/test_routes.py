@@ -29,15 +29,25 @@ class TestCreate:
             "id": made["id"],
             "space_id": ada.id,
             "created_by": ada.id,
+            "queue_id": None,
+            "image_id": None,
             "meta": "Is the light red?",
             "free": True,
+            "state": "free",
             "taken_at": None,
+            "taken_by": None,
+            "skipped_until": None,
+            "completed_at": None,
+            "completed_by": None,
+            "seconds": None,
+            "result": None,
             "created_at": made["created_at"],
             "image": {
                 "url": f"/api/tasks/{made['id']}/image",
                 "format": "PNG",
                 "size": len(content),
             },
+            "view": {"url": f"/api/tasks/{made['id']}/view"},
         }
         answer = await ada.get(made["image"]["url"])
         assert (answer.status_code, answer.content) == (200, content)

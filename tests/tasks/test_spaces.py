@@ -36,6 +36,7 @@ HOLDING = {"json": {"token": 1}}
 BY_ID: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "read": ("GET", "", {}, "viewer"),
     "image": ("GET", "/image", {}, "viewer"),
+    "view": ("GET", "/view", {}, "viewer"),
     "renew": ("POST", "/renew", {"json": {"token": 1, "lease_seconds": 9}}, "worker"),
     "release": ("POST", "/release", HOLDING, "worker"),
     "complete": ("POST", "/complete", HOLDING, "worker"),

@@ -52,7 +52,7 @@ def test_it_lasts_for_a_moment(known: Watermarks, monkeypatch: pytest.MonkeyPatc
 
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many owners there are."""
-    monkeypatch.setattr(watermarks, "OWNERS", 3)
+    monkeypatch.setattr(watermarks, "POOLS", 3)
     made = Watermarks()
     for owner_id in range(1, 6):
         made.taken(owner_id, 7, 0)

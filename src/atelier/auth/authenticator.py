@@ -71,22 +71,22 @@ class Authenticator:
         """Return the principal of a recently verified cookie, without an await."""
         return self._recall(_digest(cookie, COOKIE_PURPOSE))
 
-    async def authenticate(self, authorization: str | None) -> Principal:
+    async def authenticate(self, authorization: str | None, *, fresh: bool = False) -> Principal:
         """Return the principal of an `Authorization` header (or gRPC metadata) value.
 
-        Raises Unauthenticated.
+        Raises Unauthenticated. `fresh`: nothing that is remembered counts.
         """
         if not authorization:
             raise Unauthenticated("Sign in first.")
-        if known := self.known(authorization):
+        if not fresh and (known := self.known(authorization)):
             return known
         credential = _bearer(authorization)
         verify = self._key if credential.startswith(KEY_PREFIX) else self._token
         return await self._remembered(_digest(credential), verify(credential))
 
-    async def authenticate_cookie(self, cookie: str) -> Principal:
+    async def authenticate_cookie(self, cookie: str, *, fresh: bool = False) -> Principal:
         """Return the principal of a session's cookie. Raises Unauthenticated."""
-        known = self.known_cookie(cookie)
+        known = None if fresh else self.known_cookie(cookie)
         return known or await self._remembered(
             _digest(cookie, COOKIE_PURPOSE), self._cookie(cookie)
         )

@@ -16,6 +16,7 @@ from atelier.database import Database
 from atelier.files import statements as files
 from atelier.images import service as images
 from atelier.settings import Settings
+from atelier.tasks import views
 
 # Names that Atelier itself gives its blobs (`new_key`); any other file in the store was put there
 # by people, and is left to them.
@@ -30,10 +31,12 @@ class Mended:
     images: int
     files: int
     orphans: int
+    views: int = 0
 
     def __str__(self) -> str:
         return (
             f"mended: {self.images} images and {self.files} files are queued anew, "
+            f"{self.views} views are made when they are asked for, "
             f"{self.orphans} orphans are garbage"
         )
 
@@ -50,9 +53,10 @@ async def repair(
         await cache.close()
         await redis.aclose()
     looked = await database.fetch(files.LOOK_ANEW, missing) if missing else []
+    forgotten = await views.drop_lost(database, missing) if missing else 0
     orphans = [key for key in orphaned if _OURS.fullmatch(key)]
     for start in range(0, len(orphans), CHUNK):
         async with database.session() as session:
             await garbage.discard(session, orphans[start : start + CHUNK])
             await session.commit()
-    return Mended(queued, len(looked), len(orphans))
+    return Mended(queued, len(looked), len(orphans), forgotten)

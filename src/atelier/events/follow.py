@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import asyncpg
 
 from atelier.database import ERRORS, KEEPALIVE, Database
-from atelier.errors import AtelierError, Unavailable
+from atelier.errors import OutOfRange, Unavailable
 from atelier.events import outbox
 from atelier.events.outbox import Sent
 
@@ -33,12 +33,6 @@ PAUSE_SECONDS = 1.0  # before another attempt when the database is away
 log = logging.getLogger(__name__)
 
 
-class OutOfRange(AtelierError):
-    """The log does not hold this position."""
-
-    slug = "out-of-range"
-
-
 class Batch(NamedTuple, Generic[Item]):
     """Items in the log's order, each with its position, and the position to continue after.
 
@@ -50,17 +44,20 @@ class Batch(NamedTuple, Generic[Item]):
 
 
 class Follower(Generic[Item]):
-    """Follows the events of some types.
+    """Follows the events of some types; of all, if `types` is None.
 
     `encode` makes each event's form for readers, once for all of them.
     """
 
     def __init__(
-        self, database: Database, types: Sequence[str], encode: Callable[[Sent], Item]
+        self,
+        database: Database,
+        types: Sequence[str] | None,
+        encode: Callable[[Sent], Item],
     ) -> None:
         self._database = database
         self._types = types
-        self._families = {each.partition(".")[0] for each in types}
+        self._families = None if types is None else {each.partition(".")[0] for each in types}
         self._encode = encode
         self._floor = self._position = 0  # recent items lie between these positions
         self._recent: list[tuple[int, Item]] = []
@@ -152,7 +149,8 @@ class Follower(Generic[Item]):
         def heard(_connection: object, _process: int, _channel: str, families: str) -> None:
             # Events of other types need no look at once; the next one moves the position past
             # them.
-            if not families or not self._families.isdisjoint(families.split()):
+            wanted = self._families
+            if not families or wanted is None or not wanted.isdisjoint(families.split()):
                 news.set()
 
         connection = await asyncpg.connect(

@@ -17,12 +17,16 @@ from atelier.imaging.recipe import Recipe, Rendition
 SOURCE = "/atelier"
 # Attributes that an event may lack. The first is CloudEvents' own, for distributed tracing.
 EXTENSIONS = ("traceparent", "actor", "space")
+# What jobs for a task's picture name as the image. No row has it: a process of a release that does
+# not know `task_id` finds nothing to change.
+NO_IMAGE = 0
 
 
 class ProcessImage(msgspec.Struct, frozen=True):
     """Render one picture: sent by the API, received by the image processor.
 
-    A small picture travels inside (`picture`), a larger one as a blob key (`blob`).
+    A small picture travels inside (`picture`), a larger one as a blob key (`blob`). With `task_id`
+    it is the picture of a task, and the image is `NO_IMAGE`; so too in what comes of it.
     """
 
     image_id: int
@@ -33,6 +37,7 @@ class ProcessImage(msgspec.Struct, frozen=True):
     blob: str
     picture: bytes | None = None
     traceparent: str | None = None
+    task_id: int | None = None
 
 
 class StoreImage(msgspec.Struct, frozen=True, tag="store"):
@@ -44,6 +49,7 @@ class StoreImage(msgspec.Struct, frozen=True, tag="store"):
     received_at: datetime
     renditions: tuple[Rendition, ...]
     traceparent: str | None = None
+    task_id: int | None = None
 
 
 class RejectImage(msgspec.Struct, frozen=True, tag="reject"):
@@ -57,6 +63,7 @@ class RejectImage(msgspec.Struct, frozen=True, tag="reject"):
     reason: str
     detail: str
     traceparent: str | None = None
+    task_id: int | None = None
 
 
 Outcome = StoreImage | RejectImage
@@ -101,6 +108,11 @@ class Event(msgspec.Struct, frozen=True):
     def from_json(cls, document: bytes) -> Event:
         """Decode a CloudEvents document. Raises msgspec.ValidationError for anything else."""
         return _event.decode(document)
+
+
+def subject(job: ProcessImage | StoreImage | RejectImage) -> str:
+    """Name what a job is about, for logs: `image 42` or `task 42`."""
+    return f"image {job.image_id}" if job.task_id is None else f"task {job.task_id}"
 
 
 def new_event_id() -> str:

@@ -38,20 +38,26 @@ def known(scope: Scope, authenticator: Authenticator) -> Principal | None:
 
 
 async def authenticate(
-    scope: Scope, authenticator: Authenticator, right: Right | None = None
+    scope: Scope,
+    authenticator: Authenticator,
+    right: Right | None = None,
+    *,
+    fresh: bool = False,
 ) -> Principal:
     """Return the principal of a request, who has `right` if it is a key's to have.
+
+    `fresh`: nothing that is remembered of the credential counts.
 
     Raises Unauthenticated, NotAllowed, and CrossSite for a change that another site asks for.
     """
     authorization, cookie = _credentials(scope)
     if authorization is None and cookie:
-        principal = await authenticator.authenticate_cookie(cookie)
+        principal = await authenticator.authenticate_cookie(cookie, fresh=fresh)
         requester.identify(principal.user_id, principal.session_id)
         if scope["method"] not in SAFE or right in CHANGING:
             require_own_page(scope)
     else:
-        principal = await authenticator.authenticate(authorization)
+        principal = await authenticator.authenticate(authorization, fresh=fresh)
         requester.identify(principal.user_id, principal.session_id)
     if right is not None:
         has(principal, right)

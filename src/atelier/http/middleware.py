@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LINGER_SECONDS = 30.0
 LINGER_IDLE_SECONDS = 5.0  # when nothing more comes
 REFUSED = "atelier.refused"  # in the scope: the status by which the server itself has answered
+LASTING = "atelier.lasting"  # in the scope: the answer ends when somebody wants it to
+END = "atelier.end"  # in the scope: what ends a lasting answer
 CLOSED_BY_CLIENT = 499  # nginx's word in logs and metrics for a client that went away
 UNMATCHED = "(unmatched)"  # the route of unknown paths: paths that clients make up are no labels
 SECRETS_UNDER = "/api/auth/"  # no cache keeps answers from here
@@ -130,12 +132,13 @@ class _Exchange:
     """One request and its answer."""
 
     __slots__ = (
-        "_edge", "_foreign", "_misdirected", "_over", "_read", "_receive", "_received", "_send",
-        "_since", "id", "scope", "status",
+        "_edge", "_foreign", "_misdirected", "_opened", "_over", "_read", "_receive", "_received",
+        "_send", "_since", "id", "scope", "status",
     )  # fmt: skip
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
         self._since = time.perf_counter()
+        self._opened: float | None = None
         self._edge = edge
         self._receive, self._send = receive, send
         self._received = 0
@@ -233,6 +236,8 @@ class _Exchange:
         """Pass an answer on, with our headers; nothing of a body to HEAD."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if LASTING in self.scope:
+                self._opened = time.perf_counter()
             message = {**message, "headers": self._headers(message.get("headers", ()))}
         elif HEAD in self.scope:
             if message.get("more_body", False):
@@ -283,7 +288,9 @@ class _Exchange:
         scope = self.scope
         status = self.status or scope.get(REFUSED, CLOSED_BY_CLIENT)
         method = "HEAD" if HEAD in scope else scope["method"]
-        self._edge.metrics.observe(method, self._route(), status, seconds)
+        # An hour of a stream says nothing of how fast we answer; its beginning does.
+        answered = seconds if self._opened is None else self._opened - self._since
+        self._edge.metrics.observe(method, self._route(), status, answered)
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         if access.isEnabledFor(level):
             client, user = requester.current().client, requester.user_of_line()

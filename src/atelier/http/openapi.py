@@ -45,7 +45,9 @@ TAGS = {
     "images": "Pictures: uploaded, processed in the background, captioned, served.",
     "files": "Files of any kind, inspected in the background.",
     "tasks": "Pictures to be worked on by people, each handed out once.",
+    "queues": "Named sets of tasks, with the form that their answers have.",
     "books": "One catalogue that all users share.",
+    "events": "What happened, live and as a history.",
     "health": "For monitoring: is the service alive and ready, and what has it done.",
 }
 SESSION = "session"  # the security scheme of browsers

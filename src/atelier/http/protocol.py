@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from atelier.http.middleware import REFUSED
+from atelier.http.middleware import END, REFUSED
 from atelier.http.pace import Pace, bytes_taken
 from atelier.http.problems import from_status
 from atelier.wire.networks import plain_address
@@ -89,6 +89,13 @@ class Protocol(HttpToolsProtocol):
         if self._counted and self._quota is not None and self.client is not None:
             self._quota.give_back(self.client[0])
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Let the request in hand end; an answer that lasts ends now."""
+        super().shutdown()
+        end: Any = self.cycle.scope.get(END) if self.cycle is not None else None
+        if end is not None:
+            end()
 
     def data_received(self, data: bytes) -> None:
         """Read on; the clock of a head is not set back by more of it."""

@@ -18,7 +18,9 @@ from redis.asyncio import Redis
 
 from atelier.auth import Authenticator, Passwords, Tokens
 from atelier.cache import Cache, Memory
+from atelier.events.fanout import Fanout
 from atelier.http.admission import Uploads
+from atelier.http.streams import Streams
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -69,6 +71,10 @@ class Resources:
     teams: Teams | None = None
     # Tells every process that a user's memberships have changed.
     membership_changed: Callable[[int], Awaitable[None]] = _nobody_listens
+    streams: Streams = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.streams = Streams(Fanout(self.database), self.settings.event_streams)
 
 
 async def resources(request: Request) -> Resources:

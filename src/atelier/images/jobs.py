@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.errors import AtelierError
-from atelier.events.messages import ProcessImage, encode
+from atelier.events.messages import ProcessImage
+from atelier.events.offers import offer, patience
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
@@ -16,7 +14,6 @@ from atelier.queue import Lanes, Queue
 from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
-CLOCK_SLACK_SECONDS = 2  # between the looks at the queue's clock and at the database's
 
 
 def recipe(settings: Settings, description: str) -> Recipe:
@@ -40,28 +37,10 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
     )
 
 
-async def offer(lanes: Lanes, space_id: int, job: ProcessImage) -> bool:
-    """Send a job whose row is committed, as one of its space.
-
-    False if the queue does not take it: the reconciler will offer it again.
-    """
-    try:
-        await lanes.send(space_id, encode(job))
-    except AtelierError:
-        return False
-    return True
-
-
 async def reoffer(session: AsyncSession, settings: Settings, process: Lanes, store: Queue) -> int:
-    """Send again the jobs of queued rows that are on no queue; returns how many.
-
-    Jobs leave a queue only when they are done, and queues are read in order, so a row that was
-    offered before the oldest outstanding job of every queue has lost its own. Rows behind that
-    job are still waiting for their turn.
-    """
-    ages = [await queue.oldest() + CLOCK_SLACK_SECONDS for queue in (*process.queues, store)]
+    """Send again the jobs of queued rows that are on no queue; returns how many."""
     now = func.clock_timestamp()
-    before = now - timedelta(seconds=max(settings.reconcile_seconds, *ages))
+    before = now - await patience(settings.reconcile_seconds, *process.queues, store)
     lost = (
         select(Image.id)
         .where(Image.status == QUEUED, Image.offered_at < before)

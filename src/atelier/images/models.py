@@ -59,7 +59,7 @@ class Image(Base):
 
     __table_args__ = (
         CheckConstraint("status in ('queued', 'ready', 'failed')", name="status"),
-        # With the sizes a space is counted without reading its rows: decision 142.
+        # With the sizes a space is counted without reading its rows: decision 144.
         Index(
             "ix_images_owner_id_id_size",
             "owner_id",

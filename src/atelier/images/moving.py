@@ -15,6 +15,7 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events
+from atelier.images.errors import InUse
 from atelier.images.records import MISSING, cache_key
 from atelier.observe import requester, tracing
 from atelier.wire.allowance import Allowance
@@ -41,6 +42,10 @@ _MOVE = text(f"""
 """)
 
 
+# Whoever makes a task holds the picture's row against being moved.
+_USED = text("SELECT EXISTS (SELECT FROM tasks WHERE image_id = ANY(:ids))")
+
+
 async def move(
     session: AsyncSession,
     cache: Cache,
@@ -54,14 +59,16 @@ async def move(
 
     The caller has judged the right in the space `target` and had it counted, commits, and drops
     from the cache what is returned. Raises NotFound if any picture or the space is not there,
-    NotAllowed, and Forbidden if they do not fit into the space's quota.
+    NotAllowed, InUse, and Forbidden if they do not fit into the space's quota.
     """
     rows = await _locked(session, principal, ids, target)
     moving = [row for row in rows if row.owner_id != target]
     if not moving:
         return []
-    await allowance.take_turn(session, {target} | {row.owner_id for row in moving})
     moved = [row.id for row in moving]
+    if await session.scalar(_USED, {"ids": moved}):
+        raise InUse("Tasks are made of one of these pictures; delete them first.")
+    await allowance.take_turn(session, {target} | {row.owner_id for row in moving})
     values = {"ids": moved, "target": target, "now": utcnow()}
     traced = {"actor": requester.actor(), "traceparent": tracing.traceparent()}
     await session.execute(_MOVE, values | traced)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right, in_space
 from atelier.errors import Unavailable
+from atelier.events import offers
 from atelier.http import allowance
 from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
@@ -211,7 +212,9 @@ async def _upload(
                 words=words,
                 before_commit=_keep(run),
             )
-            await jobs.offer(res.process_lanes, space_id, jobs.process_job(settings, image, small))
+            await offers.offer(
+                res.process_lanes, space_id, jobs.process_job(settings, image, small)
+            )
             return run.answer
 
 
@@ -275,20 +278,20 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
         image_id=image_id,
         expected=if_match(request),
     )
-    await jobs.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
+    await offers.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
     return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
 
 
 @router.delete(
     "/{image_id}",
     status_code=204,
-    responses=responses(400, 401, 404, 412, 422, 503),
+    responses=responses(400, 401, 404, 409, 412, 422, 503),
     openapi_extra=ON_MATCH,
 )
 async def delete(request: Request, image_id: Id, user: Editor, res: Res) -> Response:
     """Delete a picture.
 
-    Its record, its original and its renditions.
+    Its record, its original and its renditions. 409 `picture-in-use` while tasks are made of it.
     """
     await service.delete(
         res.database,
@@ -375,7 +378,9 @@ async def _change(
         expected=if_match(request),
     )
     if again:
-        await jobs.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
+        await offers.offer(
+            res.process_lanes, image.owner_id, jobs.process_job(res.settings, image)
+        )
     return record_response(request, dumps(record(row_of(image))), str(image.sequence))
 
 

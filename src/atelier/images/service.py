@@ -32,6 +32,7 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events, makers
+from atelier.images.errors import InUse
 from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
@@ -294,6 +295,10 @@ async def delete(
         _announce(session, events.DELETED, image)
         await session.delete(image)
         await cache.fence([cache_key(image_id)])
+        try:
+            await session.flush()
+        except IntegrityError as error:  # a task refers to it
+            raise InUse("Tasks are made of this picture; delete them first.") from error
         await session.commit()
     await cache.drop([cache_key(image_id)])
     await garbage.remove(

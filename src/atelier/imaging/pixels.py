@@ -60,3 +60,11 @@ def upright(pixels: Pixels, orientation: int, out: Pixels | None = None) -> Pixe
         if orientation == 7:
             turned = cv2.rotate(turned, cv2.ROTATE_180, dst=target)
     return np.atleast_3d(turned)
+
+
+def on_white(pixels: Pixels) -> Pixels:
+    """Blends transparent pixels with white."""
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    colours, opacity = pixels[..., :-1].astype(np.uint32), pixels[..., -1:].astype(np.uint32)
+    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)

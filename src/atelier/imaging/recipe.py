@@ -13,6 +13,9 @@ class Recipe:
     is the path of a TrueType or OpenType file, or None for the bundled font, and `caption_index`
     the place of the font in a collection. In a job, `caption_font` is the font's name in the
     sender's settings: only the process that draws looks for its file.
+
+    `flat` sizes stand for the picture itself: laid on white, always JPEG, of full quality, and
+    without `upright` beside them.
     """
 
     sizes: tuple[str, ...]
@@ -21,6 +24,7 @@ class Recipe:
     caption_size: int = 12
     caption_font: str | None = None
     caption_index: int = 0
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from atelier.imaging.errors import BadPicture
 from atelier.imaging.identify.headers import Header, read_header
 from atelier.imaging.identify.metadata import SIDEWAYS, orientation
 from atelier.imaging.identify.probe import check
-from atelier.imaging.pixels import BUFFERS, Pixels, upright
+from atelier.imaging.pixels import BUFFERS, Pixels, on_white, upright
 from atelier.imaging.raster import Raster, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
@@ -26,7 +26,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
 
     Sizes come first, in the recipe's order, then `gray`, then `captioned` (with a caption) or
     `upright` (without one, when the stored pixels are not upright). Opaque pictures become JPEG,
-    others PNG.
+    others PNG; those of a flat recipe all become JPEG.
 
     Raises:
         NotAnImage, TooManyPixels, BadPicture: see atelier.imaging.errors.
@@ -39,13 +39,14 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
     width = header.height if turn in SIDEWAYS else header.width
     caption = recipe.caption if recipe.caption.strip() else ""
     field = _field(recipe, caption, width) if caption else None
-    whole = caption != "" or turn != 1
+    turned = turn != 1 and not recipe.flat
+    whole = caption != "" or turned
     try:
         raster = decode(
             picture,
             header,
             spare_rows=len(field) if field is not None else 0,
-            exact=whole,
+            exact=whole or recipe.flat,
             divisor=1 if whole or recipe.gray else _divisor(header, turn, recipe.sizes),
         )
         raster.icc = significant(raster.icc)
@@ -54,7 +55,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
             made.append(_gray(raster, turn))
         if field is not None:
             made.append(_captioned(raster, turn, field))
-        elif turn != 1:
+        elif turned:
             made.append(
                 _rendition("upright", upright(raster.pixels, turn), QUALITY_FULL, raster.icc)
             )
@@ -127,7 +128,12 @@ def _sizes(recipe: Recipe, header: Header, raster: Raster, turn: int) -> list[Re
             source = source.down_to(target)
         small = shrink(source, target)
         levels += [source, Level.of(small)]
-        made[name] = _rendition(name, upright(to_srgb(small, raster.icc), turn), QUALITY)
+        pixels = upright(to_srgb(small, raster.icc), turn)
+        made[name] = (
+            _rendition(name, on_white(pixels), QUALITY_FULL)
+            if recipe.flat
+            else _rendition(name, pixels, QUALITY)
+        )
     return [made[name] for name in recipe.sizes]
 
 

@@ -12,7 +12,7 @@ from atelier.imaging.identify.headers import Header, read_header
 from atelier.imaging.identify.metadata import SIDEWAYS, orientation
 from atelier.imaging.identify.probe import check
 from atelier.imaging.magic import magic_number
-from atelier.imaging.pixels import BUFFERS, Pixels, upright
+from atelier.imaging.pixels import BUFFERS, Pixels, on_white, upright
 from atelier.imaging.raster import decode
 from atelier.imaging.recipe import Limits
 
@@ -41,7 +41,7 @@ def transform(
     turn = COUNTER_CLOCKWISE[turn] if rotate else turn
     try:
         raster = decode(picture, header, divisor=2 if resize else 1)
-        pixels = _on_white(raster.pixels)
+        pixels = on_white(raster.pixels)
         pixels = _halved(pixels, header) if resize else pixels
         pixels = np.ascontiguousarray(upright(pixels, turn, out=_turned(pixels, turn)))
     except cv2.error as error:
@@ -65,11 +65,3 @@ def _turned(pixels: Pixels, turn: int) -> Pixels:
     rows, columns, channels = pixels.shape
     shape = (columns, rows) if turn in SIDEWAYS else (rows, columns)
     return BUFFERS.take("turned", *shape, channels)
-
-
-def _on_white(pixels: Pixels) -> Pixels:
-    """Blends transparent pixels with white."""
-    if pixels.shape[2] not in (2, 4):
-        return pixels
-    colours, opacity = pixels[..., :-1].astype(np.uint32), pixels[..., -1:].astype(np.uint32)
-    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)

@@ -159,6 +159,21 @@ UPLOADS_LIMIT = Gauge(
 UPLOADS_REFUSED = Counter(
     "atelier_uploads_refused", "Uploads answered 503 for being too many.", registry=REGISTRY
 )
+EVENT_STREAMS = Gauge(
+    "atelier_event_streams", "Streams of events that are open.", registry=REGISTRY
+)
+EVENT_STREAMS_REFUSED = Counter(
+    "atelier_event_streams_refused",
+    "Streams of events answered 429 for being too many.",
+    registry=REGISTRY,
+)
+EVENT_STREAMS_ENDED = Counter(
+    "atelier_event_streams_ended",
+    "Streams of events by why they ended: left by the client, slow to take what was sent, no "
+    "longer allowed, stopped with the process, or failed with the database.",
+    ("reason",),
+    registry=REGISTRY,
+)
 REFRESH_REUSE = Counter(
     "atelier_refresh_reuse",
     "Sessions that ended because a refresh token was used a second time.",

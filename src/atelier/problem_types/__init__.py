@@ -10,7 +10,7 @@ from atelier.problem_types.accounts import ACCOUNTS, SPACES
 from atelier.problem_types.general import GENERAL
 from atelier.problem_types.model import ProblemType
 from atelier.problem_types.reasons import REASONS
-from atelier.problem_types.things import FILES, IMAGES, QUOTAS, REPEATED, TASKS
+from atelier.problem_types.things import EVENTS, FILES, IMAGES, QUOTAS, REPEATED, TASKS
 
 __all__ = ["BASE", "GROUPS", "PROBLEM_TYPES", "REASONS", "ProblemType"]
 
@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, ProblemType]] = {
     "Images": IMAGES,
     "Tasks": TASKS,
     "Files": FILES,
+    "Events": EVENTS,
     "Reasons in records": REASONS,
 }
 PROBLEM_TYPES: dict[str, ProblemType] = {}

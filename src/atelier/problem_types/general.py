@@ -70,6 +70,11 @@ GENERAL = {
         409,
         "The request contradicts the present state of the object.",
     ),
+    "out-of-range": ProblemType(
+        "The log does not hold this position",
+        410,
+        "The log of events does not hold this position, or not any more.",
+    ),
     "precondition-failed": ProblemType(
         "The object has changed since you read it",
         412,

@@ -27,6 +27,12 @@ QUOTAS = {
     ),
 }
 IMAGES = {
+    "picture-in-use": ProblemType(
+        "Tasks are made of this picture",
+        409,
+        "A picture of which tasks are made is neither deleted nor moved: their answers are "
+        "somebody's work. Delete the tasks first, or their queue with them.",
+    ),
     "not-ready": ProblemType(
         "This is still being processed",
         404,
@@ -36,7 +42,7 @@ IMAGES = {
     "processing-failed": ProblemType(
         "This could not be processed",
         404,
-        "The picture could not be processed; `detail` and the record's `error` say why.",
+        "The picture could not be processed; `detail` says why, and an image's record in `error`.",
     ),
     "not-an-image": ProblemType(
         "This is not an image of a kind that can be decoded here",
@@ -72,6 +78,33 @@ TASKS = {
         409,
         "One of the tasks is leased, so none was moved. Move them once the lease has ended.",
     ),
+    "task-of-picture": ProblemType(
+        "A task of a stored picture cannot be moved",
+        409,
+        "A task that is made of a stored picture stays in the space of the picture.",
+    ),
+    "no-answer": ProblemType(
+        "This task has no answer yet",
+        409,
+        "There is no answer to be corrected: take the task and complete it.",
+    ),
+    "already-queued": ProblemType(
+        "The queue has a task of this picture",
+        409,
+        "A picture is once in a queue. Or its processing has failed, so that there is nothing to "
+        "look at.",
+    ),
+    "queue-not-empty": ProblemType(
+        "There are tasks in this queue",
+        409,
+        "A queue is deleted with its tasks only if that is asked for, by `?with_tasks=true`: "
+        "answers go with them.",
+    ),
+    "too-many-queues": ProblemType(
+        "A space has no room for another queue",
+        409,
+        "The space has as many queues as it may. Delete one first.",
+    ),
     "lease-lost": ProblemType(
         "This lease has ended",
         409,
@@ -94,5 +127,21 @@ FILES = {
         "Only what has failed can be retried",
         409,
         "Only a file or an image whose processing failed can be retried.",
+    ),
+}
+EVENTS = {
+    "log-pruned": ProblemType(
+        "The log has been pruned beyond this position",
+        410,
+        "Events after this position are older than the setting `outbox_retention_days` and are "
+        "gone. Read anew what you keep a copy of, and go on from the position that `GET "
+        "/api/events` gives without `after`.",
+    ),
+    "log-ahead": ProblemType(
+        "The log has not come to this position",
+        410,
+        "The position lies beyond the end of the log, as after a restore from a backup. Read anew "
+        "what you keep a copy of, and go on from the position that `GET /api/events` gives "
+        "without `after`.",
     ),
 }

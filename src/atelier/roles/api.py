@@ -35,6 +35,7 @@ from atelier.http import presence
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.credentials import authenticate
+from atelier.http.event_routes import router as events
 from atelier.http.health import BROKER, dependencies
 from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
@@ -57,17 +58,20 @@ from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import service as tasks_service
+from atelier.tasks.handout_routes import router as handouts
 from atelier.tasks.move_routes import router as task_moves
+from atelier.tasks.queue_routes import router as queues
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
+from atelier.tasks.view_routes import router as task_views
 from atelier.wire.quota import Quota
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, tasks, task_moves, books, accounts, sign_in, browsers, keys),
-    *(invitations, spaces),
+    *(images, image_moves, handouts, tasks, task_views, task_moves, queues),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
@@ -205,7 +209,8 @@ def open_resources(settings: Settings) -> Resources:
         ),
         process_lanes=bootstrap.process_lanes(settings, redis),
         uploads=Uploads(settings.upload_limit),
-        forget=(images_service.forget, tasks_service.forget, forget_files),
+        # Tasks before the pictures that they are made of.
+        forget=(tasks_service.forget, images_service.forget, forget_files),
         disown=(images_service.disown, tasks_service.disown, disown_files),
         teams=teams,
         membership_changed=membership_changed,

@@ -23,6 +23,7 @@ from atelier.roles import run_role, worker_name
 from atelier.roles.store import owning
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
+from atelier.tasks import views
 
 log = logging.getLogger("atelier.archiver")
 
@@ -70,7 +71,7 @@ class Archiver:
         self._cache = cache
 
     async def store(self, jobs: list[Job]) -> None:
-        """Store a batch in one transaction.
+        """Store a batch in one transaction, and another for views of tasks.
 
         When that fails, the queue delivers its jobs one by one.
         """
@@ -81,7 +82,7 @@ class Archiver:
             for outcome, (_, parent) in zip(outcomes, spans, strict=True)
         ]
         try:
-            await archive.store(self._database, self._blobs, self._cache, traced)
+            await self._store(traced)
         finally:
             tracing.end(*(span for span, _ in spans))
 
@@ -89,11 +90,23 @@ class Archiver:
         """Mark the picture of a job whose attempts are used up as failed."""
         outcome = _read(job)
         if outcome is not None:
-            log.error("image %d is given up: %s", outcome.image_id, reason)
+            log.error("%s is given up: %s", messages.subject(outcome), reason)
             failure = messages.RejectImage(
-                outcome.image_id, outcome.version, "not-stored", NOT_STORED
+                outcome.image_id,
+                outcome.version,
+                "not-stored",
+                NOT_STORED,
+                task_id=outcome.task_id,
             )
-            await archive.store(self._database, self._blobs, self._cache, [failure])
+            await self._store([failure])
+
+    async def _store(self, outcomes: list[Outcome]) -> None:
+        of_images = [outcome for outcome in outcomes if outcome.task_id is None]
+        of_tasks = [outcome for outcome in outcomes if outcome.task_id is not None]
+        if of_images:
+            await archive.store(self._database, self._blobs, self._cache, of_images)
+        if of_tasks:
+            await views.store(self._database, self._blobs, of_tasks)
 
 
 def _read(job: Job) -> Outcome | None:

@@ -15,13 +15,11 @@ from atelier.observe import metrics
 from atelier.queue import Queue
 
 COUNTED = 100_000  # rows of one kind; more are this many
+KINDS = {"image": "images", "file": "files", "view": "task_views"}  # of what waits, and its table
 
 
-def _waiting(table: str) -> str:
-    rows = (
-        f"(SELECT offered_at FROM {table} WHERE status = 'queued' ORDER BY offered_at LIMIT "
-        f"{COUNTED})"
-    )
+def _waiting(table: str, queued: str = "status = 'queued'") -> str:
+    rows = f"(SELECT offered_at FROM {table} WHERE {queued} ORDER BY offered_at LIMIT {COUNTED})"
     age = "coalesce(extract(epoch FROM clock_timestamp() - min(offered_at)), 0)"
     return f"(SELECT ARRAY[count(*), {age}]::float8[] FROM {rows} AS waiting) AS {table}"
 
@@ -35,7 +33,8 @@ _ROWS = f"""
          WHERE position IS NULL ORDER BY id LIMIT 1) AS unsent_age,
         (SELECT count(*) FROM (SELECT FROM blob_garbage LIMIT {COUNTED}) AS listed) AS garbage,
         {_waiting("images")},
-        {_waiting("files")}
+        {_waiting("files")},
+        {_waiting("task_views", "blob IS NULL AND error IS NULL")}
 """
 
 
@@ -62,7 +61,7 @@ async def _rows(database: Database) -> None:
     metrics.OUTBOX_UNSENT.set(row["unsent"])
     metrics.OUTBOX_OLDEST.set(max(0.0, row["unsent_age"] or 0.0))
     metrics.GARBAGE.set(row["garbage"])
-    for kind in ("image", "file"):
-        count, age = row[f"{kind}s"]
+    for kind, table in KINDS.items():
+        count, age = row[table]
         metrics.UNFINISHED.labels(kind).set(count)
         metrics.UNFINISHED_OLDEST.labels(kind).set(max(0.0, age))

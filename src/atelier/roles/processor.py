@@ -140,7 +140,7 @@ class Processor:
             "process",
             "CONSUMER",
             parent=message.traceparent,
-            attributes={"image.id": message.image_id},
+            attributes=_about(message),
         ):
             await self._process(job, message)
 
@@ -150,9 +150,7 @@ class Processor:
         except DecodeFailed as failure:
             if job.deliveries < attempts(failure, self._attempts):
                 raise
-            outcome = messages.RejectImage(
-                message.image_id, message.version, failure.slug, failure.detail
-            )
+            outcome = _rejected(message, failure.slug, failure.detail)
         if outcome is not None:
             await self._send(outcome)
 
@@ -162,11 +160,9 @@ class Processor:
             message = _read(job)
         except Reject:
             return
-        log.error("image %d is given up: %s", message.image_id, reason)
+        log.error("%s is given up: %s", messages.subject(message), reason)
         detail = f"it could not be processed in {self._attempts} attempts"
-        await self._send(
-            messages.RejectImage(message.image_id, message.version, "not-processed", detail)
-        )
+        await self._send(_rejected(message, "not-processed", detail))
 
     async def _render(self, message: ProcessImage) -> Outcome | None:
         try:
@@ -183,17 +179,16 @@ class Processor:
             with tracing.span("render"):
                 renditions = await self._sandbox.call(recipe, picture, self._limits)
         except (Invalid, Unsupported) as refusal:
-            return messages.RejectImage(
-                message.image_id, message.version, refusal.slug, refusal.detail
-            )
+            return _rejected(message, refusal.slug, refusal.detail)
         for flaw in self._captions.flaws(recipe.caption):
-            log.warning("image %d: %s", message.image_id, flaw)
+            log.warning("%s: %s", messages.subject(message), flaw)
         return messages.StoreImage(
             message.image_id,
             message.version,
             message.description,
             message.received_at,
             tuple(renditions),
+            task_id=message.task_id,
         )
 
     async def _send(self, outcome: Outcome) -> None:
@@ -249,6 +244,18 @@ def _named(characters: list[str]) -> str:
     named = ", ".join(f"{each} (U+{ord(each):04X})" for each in characters[:NAMED_MOST])
     more = len(characters) - NAMED_MOST
     return f"{named} and {more} more" if more > 0 else named
+
+
+def _about(message: ProcessImage) -> dict[str, int]:
+    if message.task_id is not None:
+        return {"task.id": message.task_id}
+    return {"image.id": message.image_id}
+
+
+def _rejected(message: ProcessImage, reason: str, detail: str) -> messages.RejectImage:
+    return messages.RejectImage(
+        message.image_id, message.version, reason, detail, task_id=message.task_id
+    )
 
 
 def _read(job: Job) -> ProcessImage:

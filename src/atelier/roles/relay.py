@@ -25,7 +25,7 @@ from atelier.roles import backlog, run_role
 from atelier.roles.store import REFERENCED, owning
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
-from atelier.tasks import handout
+from atelier.tasks import handout, views
 
 SOON = 1.0  # seconds: for work with a promised time
 OFTEN = 5.0  # seconds: for work that users wait for
@@ -76,6 +76,10 @@ def periodics(
         async with database.session() as session:
             OFFERS.labels("image").inc(await jobs.reoffer(session, settings, process, store))
 
+    async def offer_lost_views() -> None:
+        seconds = settings.reconcile_seconds
+        OFFERS.labels("view").inc(await views.reoffer(database, seconds, process, store))
+
     async def offer_lost_files() -> None:
         from atelier.files import jobs as files  # its models exist once Django is set up
 
@@ -96,6 +100,9 @@ def periodics(
         ),
         Periodic(
             "offer lost images again", min(OFTEN, settings.reconcile_seconds), offer_lost_images
+        ),
+        Periodic(
+            "offer lost views again", min(OFTEN, settings.reconcile_seconds), offer_lost_views
         ),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
         Periodic("collect garbage", OFTEN, collect_garbage),

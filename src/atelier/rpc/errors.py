@@ -16,7 +16,6 @@ from google.rpc.status_pb2 import Status
 
 from atelier import database, errors
 from atelier.errors import AtelierError, Invalid
-from atelier.events import follow
 from atelier.wire import sqlstate
 from atelier.wire.complaints import listed
 
@@ -33,7 +32,7 @@ CODES: dict[type[AtelierError], grpc.StatusCode] = {
     errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
     errors.TooManyRequests: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    follow.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
 }
 
 log = logging.getLogger(__name__)

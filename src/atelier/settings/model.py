@@ -72,6 +72,13 @@ class Settings(Work, People, Engines, Serving):
         le=1_000,
         description="Streams of WatchBooks that one user may have open at a gRPC process.",
     )
+    event_streams: int = Field(
+        16,
+        ge=1,
+        le=1_000,
+        description="Streams of `GET /api/events` that one user may have open at a process of the "
+        "HTTP API.",
+    )
     processor_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,

@@ -70,8 +70,8 @@ class Base64Json:
             self._state = State.BETWEEN
             place = end + 1
 
-    def finish(self) -> dict[str, Any]:
-        """The other fields.
+    def finish(self, instead: str | None = None) -> dict[str, Any]:
+        """The other fields; one of the name `instead` may be there in the field's place.
 
         Raises Malformed if the body is not JSON, Invalid if the field is missing.
         """
@@ -83,12 +83,19 @@ class Base64Json:
             raise refused("A JSON object is needed", "body")
         given = fields.pop(self._name, None)
         if not self._found:
+            if given is None and instead in fields:
+                return fields
             message = REQUIRED if given is None else "A base64 string is needed"
             raise refused(message, "body", self._name)
         # A name that is given twice: the later value counts everywhere else, so neither may here
         if given is None or given:
             raise refused(TWICE, "body", self._name)
         return fields
+
+    @property
+    def found(self) -> bool:
+        """Whether the field has begun."""
+        return self._found
 
     def _skip(self, chunk: bytes, place: int) -> int:
         """Keep bytes up to the next structural one; returns the place after it."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from atelier.events import outbox
+from atelier.tasks.records import SIZE
 from atelier.wire.spaces import MAKER
 
 CREATED = "task.created"
 TAKEN = "task.taken"
 RELEASED = "task.released"
+SKIPPED = "task.skipped"
 COMPLETED = "task.completed"
+ANSWERED = "task.answered"
 MOVED = "task.moved"
 DELETED = "task.deleted"
 
@@ -17,10 +20,13 @@ STATE = f"""
     jsonb_build_object(
         'id', id, 'owner_id', owner_id, 'space_id', owner_id, 'created_by', {MAKER},
         'meta', meta, 'free', free, 'taken_at', taken_at, 'leased_until', leased_until,
-        'created_at', created_at, 'format', format, 'media_type', media_type, 'size', size,
-        'sha256', sha256
+        'created_at', created_at, 'format', format, 'media_type', media_type, 'size', {SIZE},
+        'sha256', sha256, 'queue_id', queue_id, 'image_id', image_id,
+        'taken_by', CASE WHEN completed_at IS NULL THEN taken_by END, 'completed_at', completed_at
     )
 """
+# What the data have besides where there is an answer: by whom, and the parameter that it is.
+ANSWER = "'completed_by', {0}::bigint, 'result', {1}::jsonb"
 
 
 def announce(

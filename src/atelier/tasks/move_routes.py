@@ -11,7 +11,8 @@ from atelier.http.moving import Moved, Moving
 from atelier.http.problems import responses
 from atelier.http.resources import Res
 from atelier.tasks import moving
-from atelier.tasks.routes import Editor, Reached
+from atelier.tasks.handout_routes import Reached
+from atelier.tasks.routes import Editor
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 

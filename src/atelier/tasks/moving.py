@@ -14,6 +14,7 @@ from atelier.http import allowance
 from atelier.observe import requester
 from atelier.tasks import events
 from atelier.tasks.handout import inside
+from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.records import MISSING
 from atelier.tasks.watermarks import Watermarks
 from atelier.wire.allowance import Allowance
@@ -23,14 +24,14 @@ _SOURCES = "SELECT DISTINCT owner_id FROM tasks WHERE id = any($1::bigint[])"
 # In the order of their ids, as whoever deletes many locks them, and not against the counting of a
 # quota, which waits for the spaces that are held here.
 _LOCK = """
-    SELECT id, owner_id, size, leased_until > clock_timestamp() AS leased FROM tasks
+    SELECT id, owner_id, image_id, size, leased_until > clock_timestamp() AS leased FROM tasks
     WHERE id = any($1::bigint[]) AND owner_id = any($2::bigint[]) ORDER BY id
     FOR NO KEY UPDATE
 """
 # What a task tells by its space alone, who made it or that they have left, it says from now on.
 _MOVE = f"""
     WITH moved AS (
-        UPDATE tasks SET owner_id = $2, created_by = {MAKER_FOR_GOOD},
+        UPDATE tasks SET owner_id = $2, queue_id = NULL, created_by = {MAKER_FOR_GOOD},
             sequence = sequence + 1
         FROM unnest($1::bigint[], $3::bigint[]) AS was (task_id, from_space_id)
         WHERE tasks.id = was.task_id RETURNING tasks.*, was.from_space_id
@@ -49,6 +50,12 @@ class Leased(Conflict):
     slug = "task-leased"
 
 
+class StaysWithImage(Conflict):
+    """A task of a stored picture cannot be moved."""
+
+    slug = "task-of-picture"
+
+
 async def move(
     database: Database,
     watermarks: Watermarks,
@@ -59,8 +66,8 @@ async def move(
 ) -> int:
     """Move tasks to a space in which the principal may write; returns how many were elsewhere.
 
-    Raises NotFound for one that the principal does not see, NotAllowed, Leased, and Forbidden if
-    they are over the space's quota.
+    They are in no queue there. Raises NotFound for one that the principal does not see,
+    NotAllowed, Leased, StaysWithImage, and Forbidden if they are over the space's quota.
     """
     await allowance.begin(database, allowed, space_id)
     async with database.session() as session:
@@ -71,6 +78,8 @@ async def move(
         ]
         if any(row["leased"] for row in rows):
             raise Leased("A task is leased: it can be moved once its lease has ended.")
+        if any(row["image_id"] is not None for row in rows):
+            raise StaysWithImage("A task of a stored picture stays in the space of the picture.")
         if rows:
             owners = [row["owner_id"] for row in rows]
             await allowance.take_turn(session, {space_id, *owners})
@@ -79,7 +88,9 @@ async def move(
             size = sum(row["size"] for row in rows)
             await allowance.confirm(session, allowed, space_id, size, len(rows))
             await session.commit()
-    watermarks.forget(space_id)  # what came is perhaps older than all that is free there
+    watermarks.forget(
+        Pool(SPACE, space_id)
+    )  # what came is perhaps older than all that is free there
     return len(rows)
 
 

@@ -9,7 +9,8 @@ import asyncpg
 from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import NotFound
-from atelier.tasks.records import COLUMNS, MISSING, SELECT_ONE, record
+from atelier.tasks.pools import POOLS, Pool
+from atelier.tasks.records import ANSWERED, COLUMNS, MISSING, SELECT_ONE, State, record
 
 MAX_ID = 2**63 - 1
 
@@ -17,18 +18,34 @@ MAX_ID = 2**63 - 1
 _TOTAL = "SELECT coalesce(sum(created), 0)::bigint AS total FROM task_totals"
 # As for hand-outs, in a form that only one index fits: a scan of another might read the whole
 # table.
-PAGE = f"""
+_PAGE = f"""
     SELECT {COLUMNS} FROM tasks
-    WHERE (owner_id, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
-      AND (owner_id, free, id) > ($1, $4, 0)
-    ORDER BY owner_id DESC, free DESC, id DESC LIMIT $3
+    WHERE ({{pool}}, free, id) < ($1, $4, coalesce($2, {MAX_ID}))
+      AND ({{pool}}, free, id) > ($1, $4, 0) {{more}}
+    ORDER BY {{pool}} DESC, free DESC, id DESC LIMIT $3
 """
-PAGE_OF_BOTH = f"""
-    SELECT * FROM (
-        ({PAGE.replace("$4", "true")}) UNION ALL ({PAGE.replace("$4", "false")})
-    ) AS both_kinds
-    ORDER BY id DESC LIMIT $3
-"""
+_NEWEST = "ORDER BY id DESC LIMIT $3"
+_PAGES = {
+    (pool, done): _PAGE.format(
+        pool=pool, more="" if done is None else f"AND (completed_at IS NOT NULL) = {done}"
+    )
+    for pool in POOLS
+    for done in (None, False, True)
+}
+PAGES = {kind: ANSWERED.format(tasks=page) + _NEWEST for kind, page in _PAGES.items()}
+PAGES_OF_BOTH = {
+    pool: ANSWERED.format(
+        tasks=f"""
+            SELECT * FROM (
+                ({_PAGES[pool, None].replace("$4", "true")})
+                UNION ALL ({_PAGES[pool, None].replace("$4", "false")})
+            ) AS both_kinds {_NEWEST}
+        """
+    )
+    + _NEWEST
+    for pool in POOLS
+}
+_DONE = {State.TAKEN: False, State.DONE: True}  # of the tasks that are not free
 
 
 async def find(database: Database, principal: Principal, task_id: int) -> asyncpg.Record:
@@ -44,13 +61,22 @@ async def find(database: Database, principal: Principal, task_id: int) -> asyncp
 
 
 async def page(
-    database: Database, *, owner_id: int, free: bool | None, before: int | None, limit: int
+    database: Database,
+    *,
+    pool: Pool,
+    free: bool | None,
+    state: State | None,
+    before: int | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Up to `limit` records of this space, newest first, with ids below `before`."""
+    """Up to `limit` records of this pool, newest first, with ids below `before`."""
+    if state is not None:
+        free = state is State.FREE
     if free is None:  # two short scans of the index, one for the free and one for the others
-        rows = await database.fetch(PAGE_OF_BOTH, owner_id, before, limit)
+        rows = await database.fetch(PAGES_OF_BOTH[pool.column], pool.id, before, limit)
     else:
-        rows = await database.fetch(PAGE, owner_id, before, limit, free)
+        done = None if state is None else _DONE.get(state)
+        rows = await database.fetch(PAGES[pool.column, done], pool.id, before, limit, free)
     return [record(row) for row in rows]
 
 

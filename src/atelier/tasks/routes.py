@@ -3,54 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal, Right, in_space, require
+from atelier.auth import Principal, Right, in_space
+from atelier.errors import NotFound
 from atelier.http import allowance
 from atelier.http.auth import Needs
-from atelier.http.conditional import if_match, picture_response, record_response
+from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
-from atelier.http.idempotency import Key, Run, once, within
+from atelier.http.idempotency import Key, Run, once
 from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
-from atelier.http.problems import from_status, responses
+from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
-from atelier.http.sendfile import HEAD, content_of
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import handout, queries, service
-from atelier.tasks.formats import SVG
-from atelier.tasks.handout import Fetch, Row
-from atelier.tasks.incoming import incoming
-from atelier.tasks.records import MISSING, etag, leased, record
-from atelier.tasks.schemas import (
-    Holding,
-    NewTask,
-    Renewal,
-    TakenTask,
-    Taking,
-    TaskForm,
-    TaskRecord,
-    TotalCreated,
-)
-from atelier.tasks.watermarks import Watermarks
+from atelier.tasks import answers, filling, pictures, queries, queues, service, views
+from atelier.tasks.incoming import Incoming, incoming
+from atelier.tasks.pools import QUEUE, SPACE, Pool
+from atelier.tasks.records import State, etag, record
+from atelier.tasks.schemas import Correction, NewTask, TaskForm, TaskRecord, TotalCreated
 from atelier.wire.complaints import refused
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
-from atelier.wire.spaces import elsewhere
+from atelier.wire.spaces import MAX_ID, elsewhere
 
 UPLOADS = ("/api/tasks", "/tasks")  # paths to which pictures are posted
 CREATE = "POST /api/tasks"
-TAKE = "POST /api/tasks/take"
-RELEASE = "POST /api/tasks/{task_id}/release"
-COMPLETE = "POST /api/tasks/{task_id}/complete"
-UNSEEN = {"Cache-Control": "no-store"}  # each hand-out is for one request: no cache may repeat it
 
 router = APIRouter(tags=["tasks"])
 Id = Annotated[
@@ -60,18 +43,11 @@ Id = Annotated[
 Viewer = Annotated[Principal, Depends(Needs(Right.TASKS_READ))]
 Worker = Annotated[Principal, Depends(Needs(Right.TASKS_WORK))]
 Editor = Annotated[Principal, Depends(Needs(Right.TASKS_WRITE))]
+QueueFilter = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_ID), Decimal] | None,
+    Query(description="Only tasks of this queue.", examples=[3]),
+]
 
-
-async def reached(request: Request) -> Watermarks:
-    """The watermarks of this process; made with the first request."""
-    state = request.app.state
-    if not hasattr(state, "task_floors"):
-        state.task_floors = Watermarks()
-    found: Watermarks = state.task_floors
-    return found
-
-
-Reached = Annotated[Watermarks, Depends(reached)]
 
 PICTURE: dict[int | str, dict[str, Any]] = (
     SAME
@@ -94,60 +70,8 @@ BODY = {
     }
 }
 MAKING = responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
-TAKEN = responses(401, 404, 409, 422, 503)
 READ = SAME | responses(401, 404, 422)
 GONE = responses(400, 401, 404, 412, 422, 503)
-HELD = responses(400, 401, 404, 409, 415, 422, 503)
-
-
-@router.get("/take_free_task", response_model=TakenTask, responses=TAKEN, deprecated=True)
-async def take_free_task(
-    request: Request,
-    watermarks: Reached,
-    user: Worker,
-    res: Res,
-    space: Space = None,
-    key: Key = None,
-) -> Response:
-    """Take my oldest free task.
-
-    It is taken for good. A GET should change nothing: use `POST /api/tasks/take`.
-    """
-    if HEAD in request.scope:  # it would be taken, and the client would not learn which
-        return from_status(405, headers={"Allow": "GET"})
-    return await take(watermarks, user, res, space=space, key=key)
-
-
-@router.post("/api/tasks/take", response_model=TakenTask, responses=TAKEN | responses(400, 415))
-async def take(
-    watermarks: Reached,
-    user: Worker,
-    res: Res,
-    body: Taking | None = None,
-    space: Space = None,
-    key: Key = None,
-) -> Response:
-    """Take my oldest free task.
-
-    It is taken for good, or for the time of a lease. No two requests get the same task.
-    """
-    space_id = in_space(user, _named(space, body), Right.TASKS_WORK)
-    seconds = body.lease_seconds if body else None
-    lease = None if seconds is None else timedelta(seconds=seconds)
-    mark = fingerprint(seconds, *elsewhere(user.user_id, space_id))
-
-    def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.take(fetch, watermarks, space_id, lease)
-
-    return await _once(res, user, TAKE, key, mark, work)
-
-
-def _named(space: int | None, body: Taking | None) -> int | None:
-    """The space that a request names in its address, its body or both."""
-    named = body.space_id if body else None
-    if None not in (space, named) and space != named:
-        raise refused("The address names another space", "body", "space_id")
-    return named if space is None else space
 
 
 @router.get(
@@ -181,6 +105,24 @@ async def read(request: Request, task_id: Id, user: Viewer, res: Res) -> Respons
     return record_response(request, dumps(record(row)), etag(row))
 
 
+@router.patch(
+    "/api/tasks/{task_id}/answer",
+    response_model=TaskRecord,
+    responses=responses(400, 401, 403, 404, 409, 412, 415, 422, 503),
+    openapi_extra=ON_MATCH,
+)
+async def correct(
+    request: Request, task_id: Id, body: Correction, user: Worker, res: Res
+) -> Response:
+    """Correct the answer to a task.
+
+    By who gave it, or an editor. The event `task.answered` keeps the former one. 409 while there
+    is none.
+    """
+    row = await answers.correct(res.database, user, task_id, body.result, if_match(request))
+    return record_response(request, dumps(record(row)), etag(row))
+
+
 @router.get(
     "/tasks/{task_id}/image",
     response_class=Response,
@@ -196,19 +138,7 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
 
     Byte by byte as it was sent. What a browser might run comes as an attachment.
     """
-    row = await queries.find(res.database, user, task_id)
-    name = row["blob"].rpartition("/")[2]
-    return picture_response(
-        request,
-        content_of(res.blobs, row["blob"], row["size"], res.settings.accel_prefix),
-        media_type=row["media_type"],
-        etag=name.partition("-")[
-            0
-        ],  # blobs never change under their key, and its random part is theirs alone
-        modified=row["created_at"],
-        filename=f"task-{task_id}.{name.rpartition('.')[2]}",
-        attachment=row["media_type"] == SVG.media_type,
-    )
+    return pictures.stored(request, res, await queries.find(res.database, user, task_id))
 
 
 @router.get(
@@ -222,17 +152,35 @@ async def index(
     free: Annotated[
         bool | None, Query(description="Only tasks that are free, or that are not.")
     ] = None,
+    state: Annotated[State | None, Query(description="Only tasks in this state.")] = None,
+    queue: QueueFilter = None,
     space: Space = None,
 ) -> Response:
     """List my tasks.
 
-    Newest first, in pages; those of one space.
+    Newest first, in pages; those of one space, or of one of its queues.
     """
-    owner_id = in_space(user, space, Right.TASKS_READ)
+    if free is not None and state is not None:
+        raise refused("Either `free` or `state`, not both", "query", "state")
     records = await queries.page(
-        res.database, owner_id=owner_id, free=free, before=page.before, limit=page.fetch
+        res.database,
+        pool=await pool_of(res, user, space, queue),
+        free=free,
+        state=state,
+        before=page.before,
+        limit=page.fetch,
     )
     return page_response(page, records)
+
+
+async def pool_of(res: Resources, user: Principal, space: int | None, queue: int | None) -> Pool:
+    """What a request for tasks looks at: a queue's, or a space's. Raises NotFound and others."""
+    if queue is None:
+        return Pool(SPACE, in_space(user, space, Right.TASKS_READ))
+    found = await queues.find(res.database.fetchrow, user, queue, Right.TASKS_READ)
+    if space not in (None, found["space_id"]):
+        raise NotFound(queues.NO_QUEUE)
+    return Pool(QUEUE, queue)
 
 
 @router.post(
@@ -256,7 +204,8 @@ async def create(
     """Create a task.
 
     It has a picture of any image format, sent as base64 in JSON or as multipart, and a text. The
-    picture is kept as it was sent.
+    picture is kept as it was sent. With `image_id` in its place the task is made of a stored
+    picture, which cannot be deleted before the task. `queue_id` puts it into a queue.
     """
     space_id = in_space(user, space, Right.TASKS_WRITE)
     with res.uploads.admitted():
@@ -267,67 +216,53 @@ async def _create(
     request: Request, user: Principal, space_id: int, res: Resources, key: str | None
 ) -> Response:
     await allowance.refuse_early(request, res, space_id)
-    async with incoming(request, res.settings) as (picture, meta), res.uploads.working:
-        mark = fingerprint(picture.sha256, meta, *elsewhere(user.user_id, space_id))
+    async with incoming(request, res.settings) as sent, res.uploads.working:
         hours = res.settings.idempotency_hours
+        mark = _mark(user, space_id, sent)
         async with once(res.database, scope(user.user_id, CREATE), key, mark, hours=hours) as run:
-            if run.replay:
-                return run.replay
-            await service.create(
-                res.database,
-                res.blobs,
-                res.probers,
-                space_id=space_id,
-                created_by=user.user_id,
-                picture=picture,
-                meta=meta,
-                allowed=allowance.allowance_of(res.settings),
-                before_commit=_keep_created(run),
-            )
-            return run.answer
+            if not run.replay:
+                await _make(user, space_id, res, sent, run)
+            return run.replay or run.answer
 
 
-@router.post("/api/tasks/{task_id}/renew", response_model=TakenTask, responses=HELD)
-async def renew(task_id: Id, body: Renewal, user: Worker, res: Res) -> Response:
-    """Renew the lease of a task.
-
-    The lease runs from now on for the time given. 409 when it has ended.
-    """
-    lease = timedelta(seconds=body.lease_seconds)
-    row = await handout.renew(res.database.fetchrow, user, task_id, body.token, lease)
-    return _handed(row)
+def _mark(user: Principal, space_id: int, sent: Incoming) -> bytes:
+    of = f"images/{sent.image_id}" if sent.picture is None else sent.picture.sha256
+    queue = () if sent.queue_id is None else (f"queues/{sent.queue_id}",)
+    return fingerprint(of, sent.meta, *elsewhere(user.user_id, space_id), *queue)
 
 
-@router.post("/api/tasks/{task_id}/release", response_model=TaskRecord, responses=HELD)
-async def release(
-    task_id: Id, body: Holding, watermarks: Reached, user: Worker, res: Res, key: Key = None
-) -> Response:
-    """Release a leased task.
-
-    The task is free again. 409 when the lease has ended.
-    """
-    mark = fingerprint(task_id, body.token)
-
-    def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.release(fetch, watermarks, user, task_id, body.token)
-
-    return await _once(res, user, RELEASE, key, mark, work)
-
-
-@router.post("/api/tasks/{task_id}/complete", response_model=TaskRecord, responses=HELD)
-async def complete(
-    task_id: Id, body: Holding, user: Worker, res: Res, key: Key = None
-) -> Response:
-    """Complete a leased task.
-
-    The work is done and the task stays taken for good. 409 when the lease has ended.
-    """
-    mark = fingerprint(task_id, body.token)
-
-    def work(fetch: Fetch) -> Awaitable[Row]:
-        return handout.complete(fetch, user, task_id, body.token)
-
-    return await _once(res, user, COMPLETE, key, mark, work)
+async def _make(user: Principal, space_id: int, res: Resources, sent: Incoming, run: Run) -> None:
+    if sent.queue_id is not None:
+        queue = await queues.find(res.database.fetchrow, user, sent.queue_id, Right.TASKS_WRITE)
+        if queue["space_id"] != space_id:
+            raise refused("The queue is in another space", "body", "queue_id")
+    allowed, keep = allowance.allowance_of(res.settings), _keep_created(run)
+    if sent.picture is None:
+        await filling.create(
+            res.database,
+            user,
+            space_id=space_id,
+            queue_id=sent.queue_id,
+            image_id=sent.image_id or 0,
+            meta=sent.meta,
+            allowed=allowed,
+            before_commit=keep,
+        )
+        return
+    made = await service.create(
+        res.database,
+        res.blobs,
+        res.probers,
+        space_id=space_id,
+        created_by=user.user_id,
+        queue_id=sent.queue_id,
+        picture=sent.picture,
+        meta=sent.meta,
+        allowed=allowed,
+        before_commit=keep,
+    )
+    if made.view_due:
+        await views.send(res.process_lanes, space_id, made.row["id"], made.row["blob"])
 
 
 @router.delete(
@@ -341,41 +276,6 @@ async def delete(request: Request, task_id: Id, user: Editor, res: Res) -> Respo
     """
     await service.delete(res.database, res.blobs, user, task_id, if_match(request))
     return Response(status_code=204)
-
-
-async def _once(
-    res: Resources,
-    user: Principal,
-    operation: str,
-    key: str | None,
-    mark: bytes,
-    work: Callable[[Fetch], Awaitable[Row]],
-) -> Response:
-    """Run `work` alone, or with a key in one transaction with its answer, kept for repetitions."""
-    if key is None:
-        return _handed(await work(res.database.fetchrow))
-    hours = res.settings.idempotency_hours
-    async with res.database.session() as session:
-        run = await within(
-            res.database, session, scope(user.user_id, operation), key, mark, hours=hours
-        )
-        if run.replay:
-            _may_see(user, bytes(run.replay.body))
-            return run.replay
-        answer = _handed(await work(handout.inside(session)))
-        await run.keep(session, answer)
-        await session.commit()
-    return answer
-
-
-def _may_see(user: Principal, kept: bytes) -> None:
-    """Judge a kept answer anew: its task's space may be one that the caller has left."""
-    space_id = orjson.loads(kept).get("space_id", user.user_id)  # it once was one's own alone
-    require(user, space_id, Right.TASKS_WORK, MISSING)
-
-
-def _handed(row: Row) -> Response:
-    return json_response(leased(row), headers=UNSEEN | {"ETag": f'"{etag(row)}"'})
 
 
 def _keep_created(run: Run) -> Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]]:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from atelier.tasks.records import State
 from atelier.wire.spaces import MAX_ID
+from atelier.wire.strict_json import depth, has_nul
 
 LEASE_LIMIT_SECONDS = 7 * 86_400
 TOKEN_LIMIT = 2**31 - 1
+RESULT_BYTES = 64 * 1024  # of an answer, as compact JSON
+RESULT_DEPTH = 32  # of lists and objects in an answer: more than any form, less than any stack
+
+
+def _result(value: object) -> object:
+    if has_nul(value) or depth(value) > RESULT_DEPTH:
+        raise ValueError(f"At most {RESULT_DEPTH} levels, without NUL characters")
+    if len(orjson.dumps(value)) > RESULT_BYTES:
+        raise ValueError(f"At most {RESULT_BYTES} bytes")
+    return value
+
+
+Result = Annotated[JsonValue, BeforeValidator(_result)]
 
 
 class TaskImage(BaseModel):
@@ -20,6 +37,12 @@ class TaskImage(BaseModel):
     size: int = Field(description="Bytes.", examples=[81356])
 
 
+class TaskView(BaseModel):
+    """The picture of a task as every browser shows it."""
+
+    url: str = Field(examples=["/api/tasks/42/view"])
+
+
 class TaskRecord(BaseModel):
     """A task as seen by the members of its space."""
 
@@ -28,11 +51,25 @@ class TaskRecord(BaseModel):
     created_by: int | None = Field(
         description="Who made it; null: somebody who has left.", examples=[7]
     )
+    queue_id: int | None = Field(description="The queue that it is in.", examples=[3])
+    image_id: int | None = Field(
+        description="The stored picture that it is made of; null: it was made with its own."
+    )
     meta: str = Field(examples=["Is the light red?"])
     free: bool
+    state: State = Field(description="One that was skipped is `taken`, by nobody.")
     taken_at: datetime | None
+    taken_by: int | None = Field(description="Who has it now.", examples=[7])
+    skipped_until: datetime | None = Field(description="Until when nobody gets it.")
+    completed_at: datetime | None
+    completed_by: int | None = Field(
+        description="Who answered; null: nobody yet, or somebody who has left.", examples=[7]
+    )
+    seconds: float | None = Field(description="From being taken to being completed.")
+    result: JsonValue = Field(description="The answer.", examples=[{"light": "red"}])
     created_at: datetime
     image: TaskImage
+    view: TaskView
 
 
 class Lease(BaseModel):
@@ -93,6 +130,9 @@ class Taking(BaseModel):
         le=LEASE_LIMIT_SECONDS,
         description="Take it for so long only; left out: for good.",
     )
+    queue_id: int | None = Field(
+        None, ge=1, le=MAX_ID, description="Take one of this queue.", examples=[3]
+    )
     space_id: int | None = Field(None, ge=1, le=MAX_ID, description="As `?space=`.", examples=[7])
 
 
@@ -112,6 +152,48 @@ class Renewal(Holding):
     model_config = ConfigDict(json_schema_extra={"examples": [{"token": 2, "lease_seconds": 600}]})
 
     lease_seconds: int = Field(ge=1, le=LEASE_LIMIT_SECONDS)
+
+
+class Completion(Holding):
+    """The proof of a lease, and the answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"token": 2, "result": {"light": "red"}}]}
+    )
+
+    result: Result = Field(None, description=f"The answer, any JSON up to {RESULT_BYTES} bytes.")
+    lease_seconds: int | None = Field(
+        None,
+        ge=1,
+        le=LEASE_LIMIT_SECONDS,
+        description="With `take_next`: take the next one for so long only; left out: for good.",
+    )
+
+
+class CompletedTask(TaskRecord):
+    """A task with its answer; with `take_next` also the next one, null when none is free."""
+
+    next: TakenTask | None = None
+
+
+class Skipping(Holding):
+    """The proof of a lease, and for how long nobody is to get the task."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"token": 2, "for_seconds": 600}]})
+
+    for_seconds: int = Field(ge=1, le=LEASE_LIMIT_SECONDS)
+
+
+class Correction(BaseModel):
+    """Another answer in place of the one that was given."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"result": {"light": "green"}}]},
+    )
+
+    result: Result = Field(description=f"Any JSON up to {RESULT_BYTES} bytes.")
 
 
 class TotalCreated(BaseModel):

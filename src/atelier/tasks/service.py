@@ -27,11 +27,13 @@ from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.observe import requester
-from atelier.tasks import events, formats
+from atelier.tasks import events, formats, queue_events, views
 from atelier.tasks.formats import Format
 from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
+from atelier.tasks.pools import POOLS, SPACE, Pool
 from atelier.tasks.records import COLUMNS, MISSING
+from atelier.tasks.shown import Showing, showing
 from atelier.wire.allowance import Allowance
 from atelier.wire.spaces import GONE, gone
 
@@ -51,10 +53,10 @@ _CREATE = f"""
         ON CONFLICT (shard) DO UPDATE SET created = total.created + 1
     ), made AS (
         INSERT INTO tasks (
-            owner_id, created_by, meta, free, blob, format, media_type, size, sha256, sequence,
-            created_at
+            owner_id, created_by, queue_id, meta, free, blob, format, media_type, size, sha256,
+            sequence, created_at
         )
-        SELECT $2, id, $3, true, $4, $5, $6, $7, $8, 1, $9 FROM maker RETURNING *
+        SELECT $2, id, $11, $3, true, $4, $5, $6, $7, $8, 1, $9 FROM maker RETURNING *
     ), announced AS (
         {events.announce(events.CREATED, "made", "$10")}
     )
@@ -65,17 +67,19 @@ _CREATE = f"""
 _FORGET = f"""
     WITH gone AS (
         DELETE FROM tasks WHERE id IN (
-            SELECT id FROM tasks WHERE owner_id = $1 ORDER BY id LIMIT {FORGET_ROWS}
-        ) AND owner_id = $1
+            SELECT id FROM tasks WHERE {{pool}} = $1 ORDER BY id LIMIT {FORGET_ROWS}
+        ) AND {{pool}} = $1
         RETURNING *
     ), discarded AS (
         INSERT INTO {garbage.TABLE} (key, after, intent)
         SELECT blob, clock_timestamp() + interval '{READERS_SECONDS} seconds', false FROM gone
+        WHERE blob IS NOT NULL
     ), announced AS (
         {events.announce(events.DELETED, "gone", "$2", sequence="sequence + 1")}
     )
     SELECT count(*) AS gone FROM gone
 """
+_FORGETS = {column: _FORGET.format(pool=column) for column in POOLS}
 _UNCOUNT = f"""
     UPDATE task_totals SET created = created - users.tasks_created
     FROM users WHERE users.id = $1 AND shard = users.id % {SHARDS} RETURNING created
@@ -91,6 +95,14 @@ class Picture:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The row of a new task, and whether the job of its view is to be sent."""
+
+    row: Mapping[str, Any]
+    view_due: bool
+
+
 async def create(
     database: Database,
     blobs: Blobs,
@@ -98,19 +110,23 @@ async def create(
     *,
     space_id: int,
     created_by: int,
+    queue_id: int | None,
     picture: Picture,
     meta: str,
     allowed: Allowance,
     before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
-) -> Mapping[str, Any]:
+) -> Created:
     """Make a task: its image on disk, then its row, count and event in one transaction.
 
-    Returns the row. Raises Unsupported if the file is no image, Forbidden if it is over the
-    space's quota, and NotFound if the space has gone.
+    The caller sends the job of its view. Raises Unsupported if the file is no image, Forbidden if
+    it is over the space's quota, and NotFound if the space or the queue has gone.
     """
     created_at = utcnow()
     await allowance.require_room(database, allowed, space_id, picture.size)
-    found = await asyncio.get_running_loop().run_in_executor(probers, _identify, picture.content)
+    found, how = await asyncio.get_running_loop().run_in_executor(
+        probers, _identify, picture.content
+    )
+    view_due = how is Showing.MADE
     key = new_key("tasks", f"image.{found.extension}")
     await garbage.intend(database, [key], INTENT)
     await blobs.put(key, picture.content)
@@ -127,26 +143,37 @@ async def create(
             picture.sha256,
             created_at,
             requester.actor(),
+            queue_id,
         )
-        try:
-            row = await inside(session)(_CREATE, *values)
-        except IntegrityError as error:
-            raise gone() from error
-        if row is None:
-            raise Unauthenticated("The account is gone.")
+        row = await _insert(session, *values)
+        if view_due:
+            await views.want(inside(session), row["id"])
         await before_commit(session, row)
         await allowance.confirm(session, allowed, space_id, picture.size)
         await session.commit()
+    return Created(row, view_due)
+
+
+async def _insert(session: AsyncSession, *values: object) -> Mapping[str, Any]:
+    try:
+        row = await inside(session)(_CREATE, *values)
+    except IntegrityError as error:
+        raise gone() from error
+    if row is None:
+        raise Unauthenticated("The account is gone.")
     return row
 
 
-def _identify(content: bytes | Path) -> Format:
+def _identify(content: bytes | Path) -> tuple[Format, Showing]:
     if isinstance(content, bytes):
-        return formats.identify(content[: formats.HEAD_BYTES], content[-formats.TAIL_BYTES :])
-    with content.open("rb") as file:
-        head = file.read(formats.HEAD_BYTES)
-        file.seek(-min(formats.TAIL_BYTES, len(head)), 2)
-        return formats.identify(head, file.read())
+        head, tail = content[: formats.HEAD_BYTES], content[-formats.TAIL_BYTES :]
+    else:
+        with content.open("rb") as file:
+            head = file.read(formats.HEAD_BYTES)
+            file.seek(-min(formats.TAIL_BYTES, len(head)), 2)
+            tail = file.read()
+    found = formats.identify(head, tail)
+    return found, showing(found.name, head)
 
 
 async def delete(
@@ -163,11 +190,13 @@ async def delete(
     """
     async with database.session() as session:
         task = await _locked(session, principal, task_id, expected)
-        await garbage.discard(session, [task.blob])
+        keys = [] if task.blob is None else [task.blob]
+        keys += await views.drop(inside(session), task_id)
+        await garbage.discard(session, keys)
         await session.execute(_DELETE, {"id": task_id, "actor": requester.actor()})
         await session.commit()
     await garbage.remove(
-        database, blobs, [task.blob]
+        database, blobs, keys
     )  # after a kill before this line the collector does it
 
 
@@ -199,10 +228,17 @@ async def forget(session: AsyncSession, owner_id: int) -> None:
     This happens in the caller's transaction; the images become garbage with its commit. The caller
     holds the lock of the space's row, and of its person's, so no task is added.
     """
+    await empty(session, Pool(SPACE, owner_id))
     fetch = inside(session)
-    while (row := await fetch(_FORGET, owner_id, requester.actor())) and row["gone"]:
-        pass
+    await fetch(queue_events.FORGET, owner_id, requester.actor())
     await fetch(_UNCOUNT, owner_id)
+
+
+async def empty(session: AsyncSession, pool: Pool) -> None:
+    """Delete every task of a pool in the caller's transaction, which holds off new ones."""
+    fetch, statement = inside(session), _FORGETS[pool.column]
+    while (row := await fetch(statement, pool.id, requester.actor())) and row["gone"]:
+        pass
 
 
 async def disown(session: AsyncSession, user_id: int) -> None:
@@ -210,12 +246,18 @@ async def disown(session: AsyncSession, user_id: int) -> None:
 
     In the order of their ids, as whoever locks several does.
     """
-    await session.execute(text(_DISOWN), {"user": user_id})
+    for statement in _DISOWN:
+        await session.execute(text(statement), {"user": user_id})
 
 
-_DISOWN = f"""
+# Who has a task now is not looked for: the id of an account that is gone is nobody's name.
+_DISOWN = (
+    f"""
     UPDATE tasks SET created_by = {GONE} WHERE id IN (
         SELECT id FROM tasks WHERE created_by = :user AND created_by <> owner_id
         ORDER BY id FOR NO KEY UPDATE
     )
-"""
+    """,
+    "UPDATE answers SET user_id = NULL WHERE user_id = :user",
+    "UPDATE queues SET created_by = NULL WHERE created_by = :user",
+)

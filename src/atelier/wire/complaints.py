@@ -18,7 +18,7 @@ UNKNOWN = "There is no such field"
 UNKNOWN_PARAMETER = "There is no such parameter"
 TWICE = "Given twice"
 DECIMAL = "A number in decimal digits is needed"
-_NUMBER = "A whole number is needed"
+A_NUMBER = "A whole number is needed"
 _TRUTH = "true or false is needed"
 _OBJECT = "A JSON object is needed"
 _DATE = "A date is needed, written YYYY-MM-DD"
@@ -33,10 +33,10 @@ MESSAGES = {
     "string_too_long": "At most {max_length} characters",
     "string_too_short": "At least {min_length} characters",
     "string_pattern_mismatch": "This is not in the form that is needed",
-    "int_type": _NUMBER,
-    "int_parsing": _NUMBER,
-    "int_parsing_size": _NUMBER,
-    "int_from_float": _NUMBER,
+    "int_type": A_NUMBER,
+    "int_parsing": A_NUMBER,
+    "int_parsing_size": A_NUMBER,
+    "int_from_float": A_NUMBER,
     "greater_than_equal": "At least {ge}",
     "greater_than": "More than {gt}",
     "less_than_equal": "At most {le}",

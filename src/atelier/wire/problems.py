@@ -27,6 +27,7 @@ STATUSES: dict[type[AtelierError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.OutOfRange: 410,
     errors.PreconditionFailed: 412,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
@@ -87,7 +88,7 @@ def from_error(error: AtelierError) -> Problem:
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = CHALLENGE
     detail, errors = listed(error) if isinstance(error, Invalid) else (error.detail, [])
-    members = {"errors": errors} if errors else {}
+    members = {**error.members, "errors": errors} if errors else error.members
     return problem(status, error.slug, error.title, detail, headers=headers, **members)
 
 

@@ -40,7 +40,7 @@ def parse(body: bytes) -> Any:
 
 
 def has_nul(value: object) -> bool:
-    """Whether any text in a JSON value holds a NUL.
+    """Whether any text in a JSON value holds a NUL, which no column can hold.
 
     It walks without recursion, for JSON may be deep.
     """
@@ -55,6 +55,19 @@ def has_nul(value: object) -> bool:
         elif isinstance(item, list):
             waiting += item
     return False
+
+
+def depth(value: object) -> int:
+    """How deep lists and objects lie in one another; 0 for anything else."""
+    deepest, level = 0, [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        deepest += 1
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return deepest
 
 
 def too_large(limit: int = LIMIT_BYTES) -> TooLarge:

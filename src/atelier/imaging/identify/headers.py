@@ -100,6 +100,7 @@ def _jpeg(data: bytes, budget: Budget) -> Header:
                 ">BHHB", payload
             )
             header.mode = {1: "L", 3: "RGB", 4: "CMYK"}.get(header.channels, "")
+            header.tags["process"] = marker
             if not header.mode:
                 raise BadPicture(f"A JPEG of {header.channels} components.")
         elif marker == 0xE0 and payload.startswith(b"JFIF\0"):

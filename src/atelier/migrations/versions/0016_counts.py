@@ -1,14 +1,14 @@
 """counts: the index of an owner's pictures has their sizes, so that counting reads no table.
 
-Revision: 0013, after 0012.
+Revision: 0016, after 0015.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

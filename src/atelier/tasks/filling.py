@@ -1,0 +1,172 @@
+"""Makes tasks of stored pictures: one, or all that a filter finds, each once in its queue.
+
+Such a task has no bytes of its own. While it is there its picture cannot be deleted: answers are
+somebody's work, and do not vanish beside something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atelier.auth import Principal, Right, require
+from atelier.database import Database
+from atelier.errors import Conflict, NotFound, Unauthenticated
+from atelier.http import allowance
+from atelier.observe import requester
+from atelier.tasks import events
+from atelier.tasks.handout import inside
+from atelier.tasks.records import COLUMNS
+from atelier.tasks.service import SHARDS
+from atelier.wire.allowance import Allowance
+from atelier.wire.spaces import gone
+
+BATCH = 2_500  # pictures looked at in one transaction: well under a second
+NO_PICTURE = "There is no such picture."
+LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+# The counters after the rows, the user's before the total's. A picture that failed shows nothing;
+# one that is chosen is held, or it might be moved to another space meanwhile.
+_FILL = f"""
+    WITH chosen AS MATERIALIZED (
+        SELECT id, format, media_type, sha256 FROM images
+        WHERE owner_id = $1 AND id > $2 AND status <> 'failed' AND {{filter}}
+        ORDER BY id LIMIT {BATCH} FOR SHARE
+    ), made AS (
+        INSERT INTO tasks (
+            owner_id, created_by, queue_id, meta, free, image_id, format, media_type, size, sha256,
+            sequence, created_at
+        )
+        SELECT $1, $3, $4, $5, true, id, format, media_type, 0, sha256, 1, clock_timestamp()
+        FROM chosen ORDER BY id
+        ON CONFLICT (image_id, queue_id) WHERE image_id IS NOT NULL DO NOTHING
+        RETURNING *
+    ), maker AS (
+        UPDATE users SET tasks_created = tasks_created + (SELECT count(*) FROM made)
+        WHERE id = $3 RETURNING id
+    ), counted AS (
+        INSERT INTO task_totals AS total (shard, created)
+        SELECT id % {SHARDS}, (SELECT count(*) FROM made) FROM maker
+        ON CONFLICT (shard) DO UPDATE SET created = total.created + excluded.created
+    ), announced AS (
+        {events.announce(events.CREATED, "made", "$6")}
+    )
+"""
+_SUMS = """
+    SELECT (SELECT count(*) FROM chosen) AS seen, (SELECT max(id) FROM chosen) AS last,
+        (SELECT count(*) FROM made) AS added, (SELECT id FROM maker) AS maker
+"""
+_BY_TAG = _FILL.format(filter="tags @> ARRAY[$7::text]") + _SUMS
+_BY_TEXT = _FILL.format(filter="(title ILIKE $7 OR description ILIKE $7)") + _SUMS
+_BY_IDS = _FILL.format(filter="id = any($7::bigint[])") + _SUMS
+_ONE = (
+    _FILL.format(filter="id = $7") + f"SELECT {COLUMNS} FROM made WHERE EXISTS (SELECT FROM maker)"
+)
+_SEEN = "SELECT count(*) AS number FROM images WHERE owner_id = $1 AND id = any($2::bigint[])"
+_IMAGE_SPACE = "SELECT owner_id FROM images WHERE id = $1"
+
+
+class AlreadyQueued(Conflict):
+    """The queue has a task of this picture."""
+
+    slug = "already-queued"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which pictures to make tasks of: exactly one of the three is given."""
+
+    tag: str | None = None
+    q: str | None = None
+    ids: Sequence[int] | None = None
+
+    @property
+    def statement(self) -> tuple[str, object]:
+        """The statement that chooses so, and its last parameter."""
+        if self.tag is not None:
+            return _BY_TAG, self.tag
+        if self.q is not None:
+            return _BY_TEXT, f"%{self.q.translate(LIKE_SPECIALS)}%"
+        return _BY_IDS, sorted(set(self.ids or ()))
+
+
+async def fill(
+    database: Database,
+    principal: Principal,
+    queue: Mapping[str, Any],
+    choice: Choice,
+    *,
+    meta: str,
+    allowed: Allowance,
+) -> tuple[int, int]:
+    """Put pictures of the queue's space into it; returns how many came and how many were there.
+
+    In batches, each with its own commit: after a kill the same call adds the rest. Raises NotFound
+    for ids that are not pictures of the space, and Forbidden over its quota.
+    """
+    space_id = queue["space_id"]
+    if choice.ids is not None:
+        found = await database.fetchrow(_SEEN, space_id, sorted(set(choice.ids)))
+        if found is None or found["number"] < len(set(choice.ids)):
+            raise NotFound(NO_PICTURE)
+    await allowance.begin(database, allowed, space_id)
+    statement, value = choice.statement
+    actor = requester.actor()
+    added = seen = last = 0
+    while True:
+        values = space_id, last, principal.user_id, queue["id"], meta, actor, value
+        async with database.session() as session:
+            row = await _made(session, statement, values)
+            await allowance.confirm(session, allowed, space_id, 0, row["added"])
+            await session.commit()
+        added, seen = added + row["added"], seen + row["seen"]
+        if row["seen"] < BATCH:
+            return added, seen - added
+        last = row["last"]
+
+
+async def create(
+    database: Database,
+    principal: Principal,
+    *,
+    space_id: int,
+    queue_id: int | None,
+    image_id: int,
+    meta: str,
+    allowed: Allowance,
+    before_commit: Callable[[AsyncSession, Mapping[str, Any]], Awaitable[None]],
+) -> None:
+    """Make a task of one stored picture of a space.
+
+    Raises NotFound for what is no picture of the space, AlreadyQueued for one that its queue has,
+    and Forbidden over the quota.
+    """
+    found = await database.fetchrow(_IMAGE_SPACE, image_id)
+    if found is None or found["owner_id"] != space_id:
+        raise NotFound(NO_PICTURE)
+    require(principal, space_id, Right.IMAGES_READ, NO_PICTURE)
+    await allowance.begin(database, allowed, space_id)
+    values = space_id, 0, principal.user_id, queue_id, meta, requester.actor(), image_id
+    async with database.session() as session:
+        row = await _made(session, _ONE, values)
+        await before_commit(session, row)
+        await allowance.confirm(session, allowed, space_id, 0)
+        await session.commit()
+
+
+async def _made(session: AsyncSession, statement: str, values: tuple[Any, ...]) -> Any:
+    try:
+        row = await inside(session)(statement, *values)
+    except IntegrityError as error:
+        raise gone() from error
+    if row is None:
+        raise AlreadyQueued(
+            "The queue has a task of this picture, or the picture cannot be shown."
+        )
+    if row.get("maker", True) is None:
+        raise Unauthenticated("The account is gone.")
+    return row
