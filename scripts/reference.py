@@ -141,8 +141,8 @@ error of a request. Its record has the status `failed`, and in `error` a `reason
 of `not-an-image`, `bad-picture`, `too-many-pixels` above, and a sentence as `detail`.
 """
 LABELS = {
-    "queue": "`process` and `store`; `files` is Celery's, of which the active relay sees only "
-    "how many jobs wait",
+    "queue": "`process`, `bulk` and `store`; `files` is Celery's, of which the active relay sees "
+    "only how many jobs wait",
     "outcome": "of `atelier_jobs`: `done`, `retried`, `put-off` (an engine was away), `dead`; of "
     "`atelier_images`: "
     "`ready`, `failed`; of `atelier_file_jobs`: `processed`, `failed`, `retried`, `put-off`, "

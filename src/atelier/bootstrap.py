@@ -15,11 +15,11 @@ from atelier.blobs import Blobs
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.errors import Unavailable
 from atelier.events.bus import Bus
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.settings import Bucket, Settings
 from atelier.up.engines import running
 
-PROCESS, STORE = "process", "store"
+PROCESS, BULK, STORE = "process", "bulk", "store"
 # Rendered pictures are large: the processor waits for the archiver rather than fill the memory.
 STORE_LIMIT = 256
 DEAD_LIMIT = 100  # dead letters kept of each queue: they contain pictures
@@ -75,15 +75,19 @@ def open_store(settings: Settings, place: Path | Bucket) -> Blobs:
     return S3Blobs(place.name, place.prefix, access)
 
 
-def process_queue(settings: Settings, redis: Redis) -> Queue:
-    """Open the queue of the image processor."""
-    return Queue(
-        redis,
-        PROCESS,
-        limit=settings.queue_limit,
-        attempts=settings.job_attempts,
-        dead_limit=DEAD_LIMIT,
+def process_lanes(settings: Settings, redis: Redis) -> Lanes:
+    """Open the queues of the image processor."""
+    first, bulk = (
+        Queue(
+            redis,
+            name,
+            limit=settings.queue_limit,
+            attempts=settings.job_attempts,
+            dead_limit=DEAD_LIMIT,
+        )
+        for name in (PROCESS, BULK)
     )
+    return Lanes(first, bulk)
 
 
 def store_queue(settings: Settings, redis: Redis) -> Queue:

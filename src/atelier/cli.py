@@ -229,7 +229,7 @@ def probe(
 @app.command()
 def jobs(
     queue: Annotated[
-        str | None, typer.Argument(help="process, store or files; none: all.")
+        str | None, typer.Argument(help="process, bulk, store or files; none: all.")
     ] = None,
     data: Data = None,
     resend: Annotated[bool, typer.Option("--resend", help="Send the dead letters again.")] = False,

@@ -27,7 +27,7 @@ from atelier.http.admission import Uploads
 from atelier.http.app import create_app
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.settings import Settings
 from atelier.spaces import teams
 from tests.waiting import PATIENCE_SECONDS
@@ -62,7 +62,10 @@ async def resources(database_url: str, redis: Redis, tmp_path: Path) -> AsyncIte
             failures_per_minute=settings.logins_per_minute,
             attempts_per_minute=settings.sign_ins_per_minute,
         ),
-        process_queue=Queue(redis, "process", limit=10, attempts=2),
+        process_lanes=Lanes(
+            Queue(redis, "process", limit=10, attempts=2),
+            Queue(redis, "bulk", limit=10, attempts=2),
+        ),
         uploads=Uploads(10),
         passwords=Passwords(CHEAPEST),
         teams=teams,

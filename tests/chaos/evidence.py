@@ -15,7 +15,7 @@ from redis import Redis
 
 from atelier.blobs import garbage
 from atelier.blobs.directory import INCOMING, MARK, DirectoryBlobs
-from atelier.bootstrap import PROCESS, STORE
+from atelier.bootstrap import BULK, PROCESS, STORE
 from atelier.commands.check import ROWS
 from atelier.database import Database
 from atelier.queue.stream import GROUP
@@ -112,8 +112,8 @@ def queues(instance: Instance) -> dict[str, int]:
     not counted, for its row is what says whether it was done.
     """
     with Redis.from_url(address(instance, "redis_url")) as redis:
-        found = {f"{name} (waiting)": int(redis.xlen(name)) for name in (PROCESS, STORE)}
-        for name in (PROCESS, STORE):
+        found = {f"{name} (waiting)": int(redis.xlen(name)) for name in (PROCESS, BULK, STORE)}
+        for name in (PROCESS, BULK, STORE):
             if redis.exists(name) and redis.xinfo_groups(name):
                 found[f"{name} (taken)"] = int(redis.xpending(name, GROUP)["pending"])
         found["files (waiting)"] = int(redis.llen(FILES_QUEUE))

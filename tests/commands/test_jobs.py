@@ -46,6 +46,7 @@ def test_jobs_for_files_are_counted(
     assert main(settings, None, resend=False, purge=False) == 0
     assert capsys.readouterr().out.splitlines() == [
         "process: 0 waiting",
+        "bulk: 0 waiting",
         "store: 0 waiting",
         f"files: {count} waiting",
     ]
@@ -67,7 +68,7 @@ def test_rabbitmq_is_asked_where_it_is_set(
 
 @pytest.mark.parametrize(
     ("name", "resend", "known"),
-    [("nope", False, "store, files"), ("files", True, "process, store")],
+    [("nope", False, "store, files"), ("files", True, "process, bulk, store")],
 )
 def test_a_queue_that_there_is_not(
     settings: Settings, capsys: pytest.CaptureFixture[str], *, name: str, resend: bool, known: str

@@ -19,7 +19,7 @@ from atelier.http.admission import Uploads
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from tests.lookups import Everybody
 from tests.waiting import patience
 
@@ -49,7 +49,10 @@ def make_resources(
         tokens=tokens,
         authenticator=Authenticator(tokens, Everybody()),
         limits=Limits(client, failures_per_minute=5, attempts_per_minute=60),
-        process_queue=Queue(client, "process", limit=10, attempts=2),
+        process_lanes=Lanes(
+            Queue(client, "process", limit=10, attempts=2),
+            Queue(client, "bulk", limit=10, attempts=2),
+        ),
         uploads=Uploads(settings.upload_limit),
     )
 

@@ -177,7 +177,7 @@ async def backdate(database: Database, seconds: float) -> None:
 
 async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
     """One round of the reconciler."""
-    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    queues = bootstrap.process_lanes(settings, redis), bootstrap.store_queue(settings, redis)
     async with database.session() as session:
         return await jobs.reoffer(session, settings, *queues)
 
@@ -208,9 +208,9 @@ async def test_waiting_jobs_are_not_offered_again(
     """Rows behind the oldest outstanding job wait for their turn, however long that takes."""
     await ada.upload()
     await ada.upload()
-    queue = bootstrap.process_queue(settings, redis)
+    lanes = bootstrap.process_lanes(settings, redis)
     assert await reoffer(settings, database, redis) == 0
-    assert await queue.depth() == 2
+    assert await lanes.depth() == 2
 
 
 async def test_final_rows_are_left_alone(

@@ -164,10 +164,17 @@ def team_of(owner: httpx2.Client, member: httpx2.Client) -> int:
     """A space of two."""
     space = owner.post("/api/spaces", json={"name": "Herbarium"}).json()["id"]
     body = {"space_id": space, "role": "editor"}
-    token = owner.post("/api/invitations", json=body).json()["token"]
-    answer = member.post("/api/invitations/accept", json={"token": token})
+    invited = until(lambda: _made(owner.post("/api/invitations", json=body)))
+    answer = member.post("/api/invitations/accept", json={"token": invited["token"]})
     assert answer.status_code == 201, answer.text
+    time.sleep(HEARD_SECONDS)
     return int(space)
+
+
+def _made(answer: httpx2.Response) -> dict[str, Any]:
+    """What was made; nothing by a process that has not heard yet of the space."""
+    found: dict[str, Any] = answer.json()
+    return found if answer.status_code == 201 else {}
 
 
 def repeated(send: Callable[[], httpx2.Response]) -> httpx2.Response:

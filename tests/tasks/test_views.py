@@ -145,7 +145,7 @@ async def settled(person: Person, task: dict[str, Any]) -> httpx2.Response:
 async def reoffer(settings: Settings, database: Database, redis: Redis) -> int:
     """One round of the reconciler, long after the views were offered."""
     await database.fetch("UPDATE task_views SET offered_at = offered_at - interval '2 hours'")
-    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    queues = bootstrap.process_lanes(settings, redis), bootstrap.store_queue(settings, redis)
     return await views.reoffer(database, settings.reconcile_seconds, *queues)
 
 
@@ -266,7 +266,7 @@ async def test_a_wiped_queue_loses_no_view(
     task, broken = await ada.create(TIFF), await ada.create(TIFF[:2000])
     await redis.flushdb()
     assert await reoffer(settings, database, redis) == 2
-    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    queues = bootstrap.process_lanes(settings, redis), bootstrap.store_queue(settings, redis)
     assert await views.reoffer(database, settings.reconcile_seconds, *queues) == 0
     idle.start()
     assert (await settled(ada, task)).status_code == 200
@@ -279,7 +279,7 @@ async def test_a_view_outlives_the_processor(
 ) -> None:
     """Of a processor that is killed at work the next one takes the job over."""
     tasks = [await ada.create(saved(deep((3000, 2000)), "TIFF")) for _ in range(3)]
-    queue = bootstrap.process_queue(settings, redis)
+    queue = bootstrap.process_lanes(settings, redis).first
     environment = os.environ | {"ATELIER_REDIS_URL": settings.redis_url.get_secret_value()}
     command = [sys.executable, "-m", "atelier", "processor", "--data", str(settings.data)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as running:

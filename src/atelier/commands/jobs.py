@@ -27,7 +27,7 @@ async def _run(settings: Settings, name: str | None, *, resend: bool, purge: boo
         queues = {
             q.name: q
             for q in (
-                bootstrap.process_queue(settings, redis),
+                *bootstrap.process_lanes(settings, redis).queues,
                 bootstrap.store_queue(settings, redis),
             )
         }

@@ -6,18 +6,18 @@ from datetime import timedelta
 
 from atelier.errors import AtelierError
 from atelier.events.messages import ProcessImage, encode
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 
 CLOCK_SLACK_SECONDS = 2  # between the looks at the queue's clock and at the database's
 
 
-async def offer(queue: Queue, job: ProcessImage) -> bool:
-    """Send a job whose row is committed.
+async def offer(lanes: Lanes, space_id: int, job: ProcessImage) -> bool:
+    """Send a job whose row is committed, as one of its space.
 
     False if the queue does not take it: the reconciler will offer it again.
     """
     try:
-        await queue.send(encode(job))
+        await lanes.send(space_id, encode(job))
     except AtelierError:
         return False
     return True

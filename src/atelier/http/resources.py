@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from atelier.database import Database
     from atelier.http.ratelimit import Limits
     from atelier.http.teams import Teams
-    from atelier.queue import Queue
+    from atelier.queue import Lanes
     from atelier.settings import Settings
 
     # Deletes what is in a space that is being deleted, in that transaction.
@@ -57,7 +57,7 @@ class Resources:
     tokens: Tokens
     authenticator: Authenticator
     limits: Limits
-    process_queue: Queue
+    process_lanes: Lanes
     uploads: Uploads
     passwords: Passwords = field(default_factory=Passwords)
     # Of their own: bad pictures must not hold the threads that read files and send metrics.

@@ -10,7 +10,7 @@ from atelier.events.offers import offer, patience
 from atelier.images.models import QUEUED, Image
 from atelier.imaging.recipe import Recipe
 from atelier.observe import tracing
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.settings import Settings
 
 REOFFER_BATCH = 500  # rows per round: a wiped queue refills at this pace, without one long lock
@@ -37,10 +37,10 @@ def process_job(settings: Settings, image: Image, picture: bytes | None = None) 
     )
 
 
-async def reoffer(session: AsyncSession, settings: Settings, process: Queue, store: Queue) -> int:
-    """Send again the jobs of queued rows that are on neither queue; returns how many."""
+async def reoffer(session: AsyncSession, settings: Settings, process: Lanes, store: Queue) -> int:
+    """Send again the jobs of queued rows that are on no queue; returns how many."""
     now = func.clock_timestamp()
-    before = now - await patience(settings.reconcile_seconds, process, store)
+    before = now - await patience(settings.reconcile_seconds, *process.queues, store)
     lost = (
         select(Image.id)
         .where(Image.status == QUEUED, Image.offered_at < before)
@@ -51,5 +51,5 @@ async def reoffer(session: AsyncSession, settings: Settings, process: Queue, sto
     statement = update(Image).where(Image.id.in_(lost)).values(offered_at=now).returning(Image)
     images = (await session.scalars(statement)).all()
     await session.commit()
-    sent = [await offer(process, process_job(settings, image)) for image in images]
+    sent = [await offer(process, image.owner_id, process_job(settings, image)) for image in images]
     return sum(sent)

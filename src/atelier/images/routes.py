@@ -212,7 +212,9 @@ async def _upload(
                 words=words,
                 before_commit=_keep(run),
             )
-            await offers.offer(res.process_queue, jobs.process_job(settings, image, small))
+            await offers.offer(
+                res.process_lanes, space_id, jobs.process_job(settings, image, small)
+            )
             return run.answer
 
 
@@ -276,7 +278,7 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
         image_id=image_id,
         expected=if_match(request),
     )
-    await offers.offer(res.process_queue, jobs.process_job(res.settings, image))
+    await offers.offer(res.process_lanes, image.owner_id, jobs.process_job(res.settings, image))
     return record_response(request, dumps(record(row_of(image))), str(image.sequence), 202)
 
 
@@ -318,7 +320,7 @@ async def _require_room(res: Resources) -> int:
     Without Redis uploads are accepted: the rows are enough to offer the jobs later.
     """
     try:
-        depth = await res.process_queue.depth()
+        depth = await res.process_lanes.depth()
     except Unavailable:
         return 0
     if depth >= res.settings.queue_limit:
@@ -376,7 +378,9 @@ async def _change(
         expected=if_match(request),
     )
     if again:
-        await offers.offer(res.process_queue, jobs.process_job(res.settings, image))
+        await offers.offer(
+            res.process_lanes, image.owner_id, jobs.process_job(res.settings, image)
+        )
     return record_response(request, dumps(record(row_of(image))), str(image.sequence))
 
 

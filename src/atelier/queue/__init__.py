@@ -7,6 +7,7 @@ the stream is the set of open jobs.
 from __future__ import annotations
 
 from atelier.queue.consumer import Job, Reject
+from atelier.queue.lanes import Lanes
 from atelier.queue.stream import DeadLetter, Queue, QueueFull
 
-__all__ = ["DeadLetter", "Job", "Queue", "QueueFull", "Reject"]
+__all__ = ["DeadLetter", "Job", "Lanes", "Queue", "QueueFull", "Reject"]

@@ -18,6 +18,7 @@ WAITING = "waiting"  # the consumer that holds what nobody works on
 _script = partial(Script, "atelier.queue")
 
 SEND = _script("lua/send.lua")
+SEND_SHARED = _script("lua/send_shared.lua")
 OLDEST = _script("lua/oldest.lua")
 CLAIM = _script("lua/claim.lua")
 BEAT = _script("lua/beat.lua")

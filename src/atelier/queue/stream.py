@@ -87,6 +87,19 @@ class Queue:
             raise self._full()
         return [entry.decode() for entry in ids]
 
+    async def send_shared(
+        self, body: bytes, bulk: Queue, counter: str, *, share: int, seconds: int
+    ) -> str:
+        """Add a job here, or to `bulk` once `counter` has counted `share` in so many seconds.
+
+        Return its id. Raises QueueFull.
+        """
+        keys = (self.name, bulk.name, counter)
+        entry = await self._call(scripts.SEND_SHARED, keys, self._limit, share, seconds, body)
+        if entry is None:
+            raise self._full()
+        return str(entry.decode())
+
     async def depth(self) -> int:
         """Count the outstanding jobs: waiting, running or put off."""
         try:

@@ -208,7 +208,7 @@ def open_resources(settings: Settings) -> Resources:
             failures_per_minute=settings.logins_per_minute,
             attempts_per_minute=settings.sign_ins_per_minute,
         ),
-        process_queue=bootstrap.process_queue(settings, redis),
+        process_lanes=bootstrap.process_lanes(settings, redis),
         uploads=Uploads(settings.upload_limit),
         # Tasks before the pictures that they are made of.
         forget=(tasks_service.forget, images_service.forget, forget_files),

@@ -78,19 +78,24 @@ async def run(settings: Settings, stop: asyncio.Event, font: FontFile | None = N
     }
     store = bootstrap.store_queue(settings, redis)
     processor = Processor(settings, blobs, sandbox, store, Captions(settings, font))
-    queue = bootstrap.process_queue(settings, redis)
+    lanes = bootstrap.process_lanes(settings, redis)
     try:
         with worker_name(SERVICE, settings) as name:
             async with health.listening(settings, checks), asyncio.TaskGroup() as tasks:
                 systemd.ready()
                 tasks.create_task(log_events(bus, SERVICE, bootstrap.SUBSCRIPTIONS[SERVICE], stop))
-                await queue.consume(
-                    processor.process,
-                    consumer=name,
-                    concurrency=settings.processor_workers,
-                    on_dead=processor.give_up,
-                    stop=stop,
-                )
+                # The sandboxes serve in the order of the calls: where both queues have jobs, each
+                # gets half of them, and where one has, it gets all.
+                for queue in lanes.queues:
+                    tasks.create_task(
+                        queue.consume(
+                            processor.process,
+                            consumer=name,
+                            concurrency=settings.processor_workers,
+                            on_dead=processor.give_up,
+                            stop=stop,
+                        )
+                    )
     finally:
         await sandbox.aclose()
         await bus.close()

@@ -20,7 +20,7 @@ from atelier.http import idempotency_keys
 from atelier.images import jobs
 from atelier.observe import health, systemd
 from atelier.observe.metrics import OFFERS, RELAY
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.roles import backlog, run_role
 from atelier.roles.store import REFERENCED, owning
 from atelier.settings import Settings
@@ -45,7 +45,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     redis = bootstrap.open_redis(settings)
     database = Database(bootstrap.database_url(settings))
     bus, blobs = bootstrap.open_bus(settings, redis), bootstrap.open_blobs(settings)
-    queues = bootstrap.process_queue(settings, redis), bootstrap.store_queue(settings, redis)
+    process, store = (
+        bootstrap.process_lanes(settings, redis),
+        bootstrap.store_queue(settings, redis),
+    )
     checks: dict[str, health.Check] = {
         "database": database.ping,
         "redis": redis.ping,
@@ -53,8 +56,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         "blobs": blobs.probe,
     }
     try:
-        work = periodics(settings, database, blobs, *queues)
-        measure = partial(backlog.measure, database, queues, bus)
+        work = periodics(settings, database, blobs, process, store)
+        measure = partial(backlog.measure, database, (*process.queues, store), bus)
         async with health.listening(settings, checks, registries=(RELAY,), before=measure):
             systemd.ready()
             await relay.run(database.url, bus, work, stop, services=bootstrap.SUBSCRIPTIONS)
@@ -65,7 +68,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def periodics(
-    settings: Settings, database: Database, blobs: Blobs, process: Queue, store: Queue
+    settings: Settings, database: Database, blobs: Blobs, process: Lanes, store: Queue
 ) -> tuple[Periodic, ...]:
     """The periodic work."""
 

@@ -61,7 +61,7 @@ class Work(BaseSettings):
     queue_limit: int = Field(
         10_000,
         ge=1,
-        description="Jobs waiting on one queue before uploads are answered 503.",
+        description="Pictures that wait for the image processor before uploads are answered 503.",
     )
     job_attempts: int = Field(
         4,

@@ -88,7 +88,7 @@ async def _want(res: Resources, row: Mapping[str, Any]) -> None:
     except asyncpg.ForeignKeyViolationError as error:
         raise NotFound(MISSING) from error
     if due:
-        await views.send(res.process_queue, row["id"], row["blob"])
+        await views.send(res.process_lanes, row["owner_id"], row["id"], row["blob"])
 
 
 def _not_ready() -> NotFound:

@@ -262,7 +262,7 @@ async def _make(user: Principal, space_id: int, res: Resources, sent: Incoming, 
         before_commit=keep,
     )
     if made.view_due:
-        await views.send(res.process_queue, made.row["id"], made.row["blob"])
+        await views.send(res.process_lanes, space_id, made.row["id"], made.row["blob"])
 
 
 @router.delete(

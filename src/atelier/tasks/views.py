@@ -29,7 +29,7 @@ from atelier.events.messages import (
 from atelier.events.offers import offer, patience
 from atelier.imaging.recipe import Recipe, Rendition
 from atelier.observe import tracing
-from atelier.queue import Queue
+from atelier.queue import Lanes, Queue
 from atelier.tasks.handout import Fetch
 from atelier.tasks.models import TaskView
 
@@ -54,7 +54,7 @@ _LOST = f"""
     )
     UPDATE task_views SET offered_at = clock_timestamp() FROM lost, tasks
     WHERE task_views.task_id = lost.task_id AND tasks.id = lost.task_id
-    RETURNING tasks.id, coalesce(
+    RETURNING tasks.id, tasks.owner_id, coalesce(
         tasks.blob, (SELECT images.blob FROM images WHERE images.id = tasks.image_id)
     ) AS blob
 """
@@ -74,7 +74,7 @@ async def find(database: Database, task_id: int) -> Mapping[str, Any] | None:
     return await database.fetchrow(_FIND, task_id)
 
 
-async def send(queue: Queue, task_id: int, blob: str) -> bool:
+async def send(lanes: Lanes, space_id: int, task_id: int, blob: str) -> bool:
     """Offer a view that is marked as wanted, after the commit.
 
     Never with the picture inside: tasks may come much faster than views are made.
@@ -89,13 +89,13 @@ async def send(queue: Queue, task_id: int, blob: str) -> bool:
         traceparent=tracing.traceparent(),
         task_id=task_id,
     )
-    return await offer(queue, job)
+    return await offer(lanes, space_id, job)
 
 
-async def reoffer(database: Database, seconds: float, process: Queue, store: Queue) -> int:
-    """Send again the jobs of wanted views that are on neither queue; returns how many."""
-    lost = await database.fetch(_LOST, await patience(seconds, process, store))
-    return sum([await send(process, row["id"], row["blob"]) for row in lost])
+async def reoffer(database: Database, seconds: float, process: Lanes, store: Queue) -> int:
+    """Send again the jobs of wanted views that are on no queue; returns how many."""
+    lost = await database.fetch(_LOST, await patience(seconds, *process.queues, store))
+    return sum([await send(process, row["owner_id"], row["id"], row["blob"]) for row in lost])
 
 
 async def store(database: Database, blobs: Blobs, outcomes: Sequence[Outcome]) -> None:
