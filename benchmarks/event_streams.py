@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import asyncpg
 import psutil
@@ -92,6 +93,10 @@ def answers(port: int) -> bool:
         return False
 
 
+def _itself(client: Client) -> Client:
+    return client
+
+
 async def happen(url: str, events: int, rate: float) -> dict[int, float]:
     """Have events happen at a rate; when each was about to get its position."""
     connection = await asyncpg.connect(url)
@@ -119,7 +124,7 @@ async def measure(made: Engines, port: int, pid: int, chosen: argparse.Namespace
     clients = []
     for number in range(chosen.streams):
         client = Client(request, arrived if number < SAMPLES else None)
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+        await loop.create_connection(partial(_itself, client), "127.0.0.1", port)
         clients.append(client)
     while not all(client.opened for client in clients):
         await asyncio.sleep(0.05)

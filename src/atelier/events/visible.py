@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import asyncpg
+
 from atelier.auth import Principal, Right, may
 from atelier.database import Database
 from atelier.errors import OutOfRange
@@ -255,8 +257,8 @@ async def _history(
     return Page(_shown(audience, rows), reached)
 
 
-def _shown(audience: Audience, rows: Sequence[Mapping[str, object]]) -> list[Entry]:
-    entries = (entry_of(Sent(row["position"], event_of(row))) for row in rows)  # type: ignore[arg-type] # asyncpg has no types
+def _shown(audience: Audience, rows: Sequence[asyncpg.Record]) -> list[Entry]:
+    entries = (entry_of(Sent(row["position"], event_of(row))) for row in rows)
     return [entry for entry in entries if audience.sees(entry)]
 
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from atelier.files.models import File
 from atelier.http.moving import MOST
+from atelier.wire.spaces import MAX_ID
 
 ROOT = "/api/files/"
 
@@ -101,12 +102,14 @@ class FileMovingSerializer(serializers.Serializer):
     """The JSON body of a move; `http.moving` judges it."""
 
     ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=1),
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID),
         min_length=1,
         max_length=MOST,
         help_text="All of them are moved, or none.",
     )
-    space_id = serializers.IntegerField(min_value=1, help_text="The space that they are to be in.")
+    space_id = serializers.IntegerField(
+        min_value=1, max_value=MAX_ID, help_text="The space that they are to be in."
+    )
 
 
 class FileMovedSerializer(serializers.Serializer):

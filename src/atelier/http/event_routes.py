@@ -38,6 +38,8 @@ EXAMPLE: dict[str, Any] = {
     "space": 7,
 }
 
+NAME_CHARACTERS = 100  # of a subject or a type
+
 router = APIRouter(prefix="/api/events", tags=["events"])
 
 Position = Annotated[int, Field(ge=0, le=MAX_ID), Decimal]
@@ -57,11 +59,11 @@ Space = Annotated[
     Query(description="Events of this space alone.", examples=[7]),
 ]
 Subject = Annotated[
-    Annotated[str, Field(pattern=SUBJECT_PATTERN)] | None,
+    Annotated[str, Field(pattern=SUBJECT_PATTERN, max_length=NAME_CHARACTERS)] | None,
     Query(description="Events of one thing alone.", examples=["images/42"]),
 ]
 Type = Annotated[
-    Annotated[str, Field(pattern=TYPE_PATTERN)] | None,
+    Annotated[str, Field(pattern=TYPE_PATTERN, max_length=NAME_CHARACTERS)] | None,
     Query(description="Events of this type, or of this family, alone.", examples=["image.*"]),
 ]
 

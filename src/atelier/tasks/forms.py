@@ -39,7 +39,11 @@ class Choice(BaseModel):
     )
     label: Line | None = Field(None, description="What people see; left out: the value.")
     key: str | None = Field(
-        None, pattern=r"^[a-z0-9]$", description="The key that chooses it.", examples=["1"]
+        None,
+        pattern=r"^[a-z0-9]$",
+        max_length=1,
+        description="The key that chooses it.",
+        examples=["1"],
     )
 
 
@@ -50,6 +54,7 @@ class FormField(BaseModel):
 
     name: str = Field(
         pattern=r"^[a-z][a-z0-9_]{0,39}$",
+        max_length=40,
         description="Its name in `result`, and the column of exports.",
         examples=["light"],
     )
