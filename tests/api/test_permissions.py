@@ -267,6 +267,8 @@ async def test_lists_and_hand_outs_show_the_callers_own_alone(
             found = (await operation.send(client, {}, bob.headers)).json()
             if operation.id == "spaces.index":
                 found = [space for space in found if space["id"] != bob.id]
+            if operation.id == "events.index":
+                found = found["events"]  # a page without `after` has none
             assert found == [], operation
         if operation.id.startswith("tasks.take"):
             answer = await operation.send(client, {}, bob.headers)
