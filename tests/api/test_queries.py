@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OF_LISTS = {
     "/api/images": "there are `space`, `status`, `tag`, `q`, `limit`, `cursor`",
     "/api/books": "there are `author`, `title`, `limit`, `cursor`",
-    "/api/tasks": "there are `free`, `space`, `limit`, `cursor`",
+    "/api/tasks": "there are `free`, `state`, `queue`, `space`, `limit`, `cursor`",
     "/api/files/": "there are `status`, `kind`, `space`, `limit`, `cursor`",
 }
 

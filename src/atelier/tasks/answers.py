@@ -14,7 +14,7 @@ from atelier.database import Database
 from atelier.errors import Conflict, NotFound, PreconditionFailed
 from atelier.observe import requester
 from atelier.tasks import events, forms, queues
-from atelier.tasks.handout import Fetch, inside
+from atelier.tasks.fetch import Fetch, inside
 from atelier.tasks.models import Answer, Task
 from atelier.tasks.records import MISSING, SELECT_ONE
 

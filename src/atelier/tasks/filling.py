@@ -19,7 +19,7 @@ from atelier.errors import Conflict, NotFound, Unauthenticated
 from atelier.http import allowance
 from atelier.observe import requester
 from atelier.tasks import events
-from atelier.tasks.handout import inside
+from atelier.tasks.fetch import inside
 from atelier.tasks.records import COLUMNS
 from atelier.tasks.service import SHARDS
 from atelier.wire.allowance import Allowance

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right, require, spaces_with
 from atelier.database import Database
@@ -22,12 +19,10 @@ from atelier.errors import Conflict, NotFound, Unavailable
 from atelier.observe import requester
 from atelier.retry import Backoff
 from atelier.tasks import events
+from atelier.tasks.fetch import Fetch, Row
 from atelier.tasks.pools import POOLS, Pool, pools_of
 from atelier.tasks.records import COLUMNS, MISSING
 from atelier.tasks.watermarks import Watermarks
-
-Row = Mapping[str, Any]
-Fetch = Callable[..., Awaitable[Row | None]]  # the first row of a statement with $1, $2 ...
 
 # A take waits so long while every free task is locked by requests that may yet give it back.
 PATIENCE_SECONDS = 5.0
@@ -224,20 +219,6 @@ async def expire(database: Database) -> int:
     while batch := await _expire(database.fetchrow, None):
         freed += batch
     return freed
-
-
-def inside(session: AsyncSession) -> Fetch:
-    """A `Fetch` in the transaction of `session`."""
-
-    async def fetch(statement: str, *values: object) -> Row | None:
-        result = (
-            (await (await session.connection()).exec_driver_sql(statement, values))
-            .mappings()
-            .first()
-        )
-        return None if result is None else dict(result)
-
-    return fetch
 
 
 async def _expire(fetch: Fetch, pool: Pool | None) -> int:

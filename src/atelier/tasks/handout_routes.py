@@ -19,7 +19,8 @@ from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD
 from atelier.http.spaces import Space
 from atelier.tasks import answers, handout, queues
-from atelier.tasks.handout import Fetch, NoFreeTask, Row
+from atelier.tasks.fetch import Fetch, Row, inside
+from atelier.tasks.handout import NoFreeTask
 from atelier.tasks.pools import QUEUE, SPACE, Pool, pools_of
 from atelier.tasks.records import MISSING, etag, leased
 from atelier.tasks.routes import Id, Worker
@@ -231,7 +232,7 @@ async def _once(
         if run.replay:
             _may_see(user, bytes(run.replay.body))
             return run.replay
-        answer = _handed(await work(handout.inside(session)))
+        answer = _handed(await work(inside(session)))
         await run.keep(session, answer)
         await session.commit()
     return answer

@@ -13,7 +13,7 @@ from atelier.errors import Conflict, NotFound
 from atelier.http import allowance
 from atelier.observe import requester
 from atelier.tasks import events
-from atelier.tasks.handout import inside
+from atelier.tasks.fetch import inside
 from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.records import MISSING
 from atelier.tasks.watermarks import Watermarks

@@ -15,7 +15,7 @@ from atelier.errors import Conflict, NotFound, PreconditionFailed
 from atelier.events.messages import utcnow
 from atelier.tasks import queue_events as events
 from atelier.tasks import service
-from atelier.tasks.handout import Fetch
+from atelier.tasks.fetch import Fetch
 from atelier.tasks.models import Queue, Task
 from atelier.tasks.pools import QUEUE, Pool
 from atelier.wire.spaces import gone

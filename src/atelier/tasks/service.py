@@ -28,8 +28,8 @@ from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.observe import requester
 from atelier.tasks import events, formats, queue_events, views
+from atelier.tasks.fetch import inside
 from atelier.tasks.formats import Format
-from atelier.tasks.handout import inside
 from atelier.tasks.models import Task
 from atelier.tasks.pools import POOLS, SPACE, Pool
 from atelier.tasks.records import COLUMNS, MISSING

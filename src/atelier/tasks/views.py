@@ -30,7 +30,7 @@ from atelier.events.offers import offer, patience
 from atelier.imaging.recipe import Recipe, Rendition
 from atelier.observe import tracing
 from atelier.queue import Lanes, Queue
-from atelier.tasks.handout import Fetch
+from atelier.tasks.fetch import Fetch
 from atelier.tasks.models import TaskView
 
 NAME = "2048x2048"  # the box that a view fits into; the size is that of a large screen
