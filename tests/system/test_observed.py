@@ -154,6 +154,8 @@ def busy(observed: Observed) -> None:
         "/api/books",
         json={"title": "Emma", "author": "Jane Austen", "publication_date": "1815-12-23"},
     )
+    with client.stream("GET", "/api/events") as stream:
+        next(stream.iter_bytes())
     metadata = (("authorization", client.headers["Authorization"]),)
     with grpc.insecure_channel(f"127.0.0.1:{observed.grpc_port}") as channel:
         books = books_pb2_grpc.BookServiceStub(channel)
@@ -170,6 +172,7 @@ def busy(observed: Observed) -> None:
         next(pid for pid, words in descendants(processor).items() if "-I" in words)
     )
     until(lambda: any("sandbox_ends" in name for name in observed.samples("processor")))
+    until(lambda: any("streams_ended_total" in name for name in observed.samples("api")))
 
 
 def test_every_role_is_ready_and_alive(observed: Observed) -> None:
