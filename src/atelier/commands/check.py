@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -43,7 +43,7 @@ _ORPHANED = (
     "referenced.key = listed.key)"
 )
 _WAITING = "SELECT count(*) FROM referenced JOIN listed USING (key) WHERE NOT kept"
-_REFERS = f"SELECT count(*) FROM ({ROWS}) AS rows WHERE key = $1"
+_REFERRED = f"SELECT DISTINCT key FROM ({ROWS}) AS rows WHERE key = any($1::text[])"
 # Held: it outlives its transaction, which would hold up vacuum for as long as all originals are
 # read.
 _ORIGINALS = """
@@ -123,9 +123,7 @@ async def check(database: Database, blobs: Blobs, *, deep: bool = False) -> Repo
             await connection.execute(_ORIGINALS)
         await connection.execute("DROP TABLE listed, referenced")
         report.gaps = [row["subject"] for row in await connection.fetch(outbox.GAPS)]
-        report.missing = [
-            row["key"] for row in missing if await _still_missing(connection, blobs, row["key"])
-        ]
+        report.missing = await _still_missing(connection, blobs, [row["key"] for row in missing])
         report.orphaned = [row["key"] for row in orphaned if await _exists(blobs, row["key"])]
         report.corrupt = [key async for key in _corrupt(connection, blobs)] if deep else []
     return report
@@ -143,10 +141,13 @@ async def _list(connection: asyncpg.Connection, blobs: Blobs) -> int:
     return count
 
 
-async def _still_missing(connection: asyncpg.Connection, blobs: Blobs, key: str) -> bool:
-    if await _exists(blobs, key):
-        return False
-    return bool(await connection.fetchval(_REFERS, key))
+async def _still_missing(
+    connection: asyncpg.Connection, blobs: Blobs, keys: Sequence[str]
+) -> list[str]:
+    """Those that do not exist and that rows refer to: all rows are read once, not for each."""
+    gone = [key for key in keys if not await _exists(blobs, key)]
+    referred = {row["key"] for row in await connection.fetch(_REFERRED, gone)} if gone else set()
+    return [key for key in gone if key in referred]
 
 
 async def _exists(blobs: Blobs, key: str) -> bool:
