@@ -119,13 +119,13 @@ class TestList:
         team, own = (await ada.get("/api/spaces")).json()
         assert (team["pictures"], team["tasks"], team["files"], team["bytes"]) == (
             1,
-            {"free": 1, "taken": 1},
+            {"free": 1, "taken": 1, "done": 0},
             1,
             1210,
         )
         assert (own["pictures"], own["tasks"], own["files"], own["bytes"]) == (
             0,
-            {"free": 0, "taken": 0},
+            {"free": 0, "taken": 0, "done": 0},
             1,
             len(PHOTO),
         )

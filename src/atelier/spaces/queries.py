@@ -19,14 +19,17 @@ _PAGE = f"""
         WHERE id = any($1::bigint[]) AND ($2::bigint IS NULL OR id < $2)
         ORDER BY id DESC LIMIT $3
     )
-    SELECT page.*, images.count AS pictures, tasks.free, tasks.taken, files.count AS files,
+    SELECT page.*, images.count AS pictures, files.count AS files,
+        tasks.free, tasks.taken, tasks.done,
         (images.bytes + tasks.bytes + files.bytes)::bigint AS bytes
     FROM page
     CROSS JOIN LATERAL (
         SELECT count(*), coalesce(sum(size), 0) AS bytes FROM images WHERE owner_id = page.id
     ) AS images
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE free) AS free, count(*) FILTER (WHERE NOT free) AS taken,
+        SELECT count(*) FILTER (WHERE free) AS free,
+            count(*) FILTER (WHERE NOT free AND completed_at IS NULL) AS taken,
+            count(*) FILTER (WHERE completed_at IS NOT NULL) AS done,
             coalesce(sum(size), 0) AS bytes
         FROM tasks WHERE owner_id = page.id
     ) AS tasks

@@ -26,6 +26,7 @@ from atelier.spaces.schemas import (
     NewSpace,
     SpaceChange,
     SpaceRecord,
+    TaskCounts,
 )
 from atelier.spaces_table import Space
 from atelier.wire.idempotency import fingerprint, scope
@@ -47,7 +48,8 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     counts = {name: row[name] for name in ("pictures", "files", "bytes")}
-    return _record(row) | counts | {"tasks": {"free": row["free"], "taken": row["taken"]}}
+    states = {name: row[name] for name in TaskCounts.model_fields}
+    return _record(row) | counts | {"tasks": states}
 
 
 def _team(space: Space, role: Role) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class TaskCounts(BaseModel):
 
     free: int
     taken: int
+    done: int
 
 
 class ListedSpace(SpaceRecord):
@@ -62,7 +63,7 @@ class ListedSpace(SpaceRecord):
                 _SPACE
                 | {
                     "pictures": 240,
-                    "tasks": {"free": 12, "taken": 3},
+                    "tasks": {"free": 12, "taken": 3, "done": 40},
                     "files": 7,
                     "bytes": 81_204_224,
                 }
