@@ -218,6 +218,7 @@ async def creating(database: Database, folder: Path) -> None:
                 probers,
                 space_id=owner_id,
                 created_by=owner_id,
+                queue_id=None,
                 picture=picture,
                 meta="Is the light red?",
                 allowed=Allowance(),
