@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow  # a benchmark's tool, and a minute and a half
 
 
 @pytest.fixture(scope="module")
