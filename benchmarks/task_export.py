@@ -14,21 +14,18 @@ import argparse
 import asyncio
 import io
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import uvloop
 
-from atelier.commands.migrate import migrate
 from atelier.database import Database
 from atelier.tasks.export import Wanted, batches
 from atelier.tasks.export_formats import Csv, JsonLines, Writer
 from atelier.tasks.export_routes import SLICE
 from atelier.tasks.pools import QUEUE, SPACE, Pool
-from atelier.up.engines import start_postgres
+from benchmarks.engines import engines
 from benchmarks.tasks import server_seconds
 
 USER = """
@@ -181,11 +178,5 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="atelier-bench-") as name:
-        Path(name).chmod(0o711)
-        engine = start_postgres(Path(name) / "postgres")
-        try:
-            migrate(engine.url)
-            uvloop.run(main(given.tasks, given.rounds, engine.url))
-        finally:
-            engine.halt()
+    with engines() as running:
+        uvloop.run(main(given.tasks, given.rounds, running.postgres.url))

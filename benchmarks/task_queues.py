@@ -12,23 +12,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 import uvloop
 
 from atelier.auth import Principal, Right, Role
-from atelier.commands.migrate import migrate
 from atelier.database import Database
 from atelier.tasks import answers, filling, handout, queues
 from atelier.tasks.filling import Choice
 from atelier.tasks.pools import QUEUE, Pool
 from atelier.tasks.watermarks import Watermarks
-from atelier.up.engines import start_postgres
 from atelier.wire.allowance import Allowance
+from benchmarks.engines import engines
 from benchmarks.task_export import IMAGES, QUEUE_ROW, USER
 
 FORM = """
@@ -39,7 +36,7 @@ FLOOR = """
     INSERT INTO tasks (owner_id, meta, free, image_id, format, media_type, size, sha256, sequence,
         created_at)
     SELECT owner_id, '', true, id, format, media_type, 0, sha256, 1, now() FROM images
-    ORDER BY id LIMIT 100000
+    ORDER BY id
 """
 LEASE = timedelta(minutes=10)
 STEP = 20_000  # rows of one statement
@@ -113,11 +110,5 @@ if __name__ == "__main__":
     parser.add_argument("--takers", type=int, default=32)
     parser.add_argument("--answers", type=int, default=8_000)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="atelier-bench-") as name:
-        Path(name).chmod(0o711)
-        engine = start_postgres(Path(name) / "postgres")
-        try:
-            migrate(engine.url)
-            uvloop.run(main(given.pictures, given.takers, given.answers, engine.url))
-        finally:
-            engine.halt()
+    with engines() as running:
+        uvloop.run(main(given.pictures, given.takers, given.answers, running.postgres.url))

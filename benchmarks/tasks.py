@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import itertools
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,14 +25,13 @@ from typing import Any, NamedTuple
 import uvloop
 
 from atelier.blobs.directory import DirectoryBlobs
-from atelier.commands.migrate import migrate
 from atelier.database import Database
 from atelier.http.resources import PROBERS
 from atelier.tasks import events, handout, service
 from atelier.tasks.pools import SPACE, Pool
 from atelier.tasks.watermarks import Watermarks
-from atelier.up.engines import start_postgres
 from atelier.wire.allowance import Allowance
+from benchmarks.engines import engines
 from benchmarks.usage import cpu_seconds
 
 Take = Callable[[Database, int], Awaitable[Any]]
@@ -266,11 +264,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--takes", type=int, default=1600)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="atelier-bench-") as name:
-        Path(name).chmod(0o711)
-        engine = start_postgres(Path(name) / "postgres")
-        try:
-            migrate(engine.url)
-            uvloop.run(main(given, engine.url, Path(name) / "blobs"))
-        finally:
-            engine.halt()
+    with engines() as running:
+        uvloop.run(main(given, running.postgres.url, running.folder / "blobs"))

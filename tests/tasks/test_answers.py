@@ -275,13 +275,16 @@ class TestCorrect:
         assert (await ada.get(f"/api/tasks/{task_id}")).json()["result"] == "red"
 
     async def test_the_same_answer_is_no_event(self, ada: Person, resources: Resources) -> None:
-        """Nothing happens when nothing changes."""
+        """Nothing happens when nothing changes, whatever the order of names; 1 is not true."""
         await ada.create()
-        task_id = await self.answered(ada, ada.id)
-        before = await history(resources, task_id)
-        answer = await ada.client.patch(f"/api/tasks/{task_id}/answer", json={"result": "red"})
-        assert answer.status_code == 200
-        assert await history(resources, task_id) == before
+        task_id, token = await leased(ada)
+        await complete(ada, task_id, token, result={"b": 1, "a": [2]})
+        before, path = await history(resources, task_id), f"/api/tasks/{task_id}/answer"
+        for result in ({"b": 1, "a": [2]}, {"a": [2], "b": 1}):
+            assert (await ada.client.patch(path, json={"result": result})).status_code == 200
+            assert await history(resources, task_id) == before
+        await ada.client.patch(path, json={"result": {"b": True, "a": [2]}})
+        assert len(await history(resources, task_id)) == len(before) + 1
 
     async def test_only_in_the_state_that_was_read(self, ada: Person) -> None:
         """412 with another entity tag."""

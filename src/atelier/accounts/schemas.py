@@ -11,14 +11,14 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
 )
 
+from atelier.http.strict import one_line
 from atelier.wire import texts
-from atelier.wire.texts import bounded, line, too_long
+from atelier.wire.texts import bounded, too_long
 
 EMAIL_MAX = 254  # RFC 5321
 PASSWORD_MIN, PASSWORD_MAX = 8, 128
@@ -60,11 +60,6 @@ def _printable(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _name(value: object) -> object:
-    """A name in NFC on one line."""
-    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
-
-
 Address = Annotated[
     str,
     Field(max_length=EMAIL_MAX, json_schema_extra={"format": "email"}),
@@ -76,7 +71,7 @@ Password = Annotated[
 # One that is only compared: it may be older than today's rules.
 PresentPassword = Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_MAX)]
 LinkToken = Annotated[str, Field(min_length=1, max_length=LINK_TOKEN_MAX)]
-Name = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=NAME_MAX)]
+Name = Annotated[str, one_line(NAME_MAX), Field(min_length=1, max_length=NAME_MAX)]
 
 
 class Registration(BaseModel):

@@ -17,8 +17,8 @@ from atelier.books.texts import folded
 from atelier.cache import Cache
 from atelier.database import Database
 from atelier.errors import NotFound
+from atelier.wire.searches import containing
 
-LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 MAX_ID = 2**63 - 1  # PostgreSQL's largest bigint; ids never come near it
 
 
@@ -76,7 +76,7 @@ async def page(
 def _contains(column: str, text: str) -> tuple[str, str]:
     """The condition that a column contains a text, and its value."""
     if _TRIGRAM.search(text):
-        return f"{column} LIKE {{}}", f"%{text.translate(LIKE_SPECIALS)}%"
+        return f"{column} LIKE {{}}", containing(text)
     # Without a trigram to look for, LIKE would read the whole index, and then the whole table.
     return f"strpos({column}, {{}}) > 0", text
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from atelier.errors import AtelierError
 from atelier.http.conditional import disposition
+from atelier.http.leaving import until_left
 from atelier.http.sendfile import HEAD
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Download(Response):
     async def _send(
         self, piece: bytes, rest: AsyncGenerator[bytes, None], receive: Receive, send: Send
     ) -> None:
-        leaving = asyncio.create_task(_until_left(receive))
+        leaving = asyncio.create_task(until_left(receive))
         try:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             async for following in rest:
@@ -67,8 +68,3 @@ class Download(Response):
             raise ClientDisconnect from error
         finally:
             leaving.cancel()
-
-
-async def _until_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

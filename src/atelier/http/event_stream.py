@@ -21,6 +21,7 @@ from atelier.errors import Forbidden, OutOfRange, Unauthenticated, Unavailable
 from atelier.events.fanout import Reader
 from atelier.events.visible import Audience, Entry, Filters
 from atelier.http.credentials import authenticate, known
+from atelier.http.leaving import until_left
 from atelier.http.middleware import END, LASTING
 from atelier.http.sendfile import HEAD
 from atelier.observe.metrics import EVENT_STREAMS_ENDED
@@ -90,8 +91,7 @@ class EventStream(Response):
 
 
 async def _until_left(receive: Receive, reader: Reader) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await until_left(receive)
     reader.end()
 
 

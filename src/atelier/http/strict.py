@@ -23,7 +23,7 @@ from atelier.http.bodies import limit_of, read
 from atelier.wire.complaints import DECIMAL
 from atelier.wire.problems import status_of
 from atelier.wire.strict_json import parse, require_json
-from atelier.wire.texts import composed
+from atelier.wire.texts import composed, line
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -40,6 +40,11 @@ Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and que
 def normal(most: int) -> BeforeValidator:
     """For `Annotated` texts of queries: bounded, in NFC, of at most so many characters."""
     return BeforeValidator(lambda text: composed(text, most) if isinstance(text, str) else text)
+
+
+def one_line(most: int) -> BeforeValidator:
+    """For `Annotated` texts of bodies: in NFC on one line, of 1 to so many characters."""
+    return BeforeValidator(lambda text: line(text, 1, most) if isinstance(text, str) else text)
 
 
 class _NeverNull:

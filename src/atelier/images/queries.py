@@ -23,8 +23,7 @@ from atelier.images.records import (
     encode_cached,
     record,
 )
-
-LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+from atelier.wire.searches import containing
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,5 @@ def _clauses(filters: Filters, before: int | None) -> list[tuple[str, Any]]:
     if filters.tag is not None:
         clauses.append(("tags @> ARRAY[?]", filters.tag))
     if filters.q is not None:
-        clauses.append(
-            ("(title ILIKE ? OR description ILIKE ?)", f"%{filters.q.translate(LIKE_SPECIALS)}%")
-        )
+        clauses.append(("(title ILIKE ? OR description ILIKE ?)", containing(filters.q)))
     return clauses

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from atelier.http.strict import Kept
-from atelier.wire.texts import line
+from atelier.http.strict import Kept, one_line
 
 NAME_MAX = 100
 _SPACE: dict[str, Any] = {
@@ -20,11 +19,7 @@ _SPACE: dict[str, Any] = {
 }
 
 
-def _line(value: object) -> object:
-    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
-
-
-Name = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=NAME_MAX)]
+Name = Annotated[str, one_line(NAME_MAX), Field(min_length=1, max_length=NAME_MAX)]
 RoleName = Annotated[
     Literal["viewer", "worker", "editor", "owner"],
     Field(

@@ -83,7 +83,8 @@ async def correct(
 
 
 def _json(value: object) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
+    """The text of an answer, the same whatever the order of names in it."""
+    return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
 async def _locked(

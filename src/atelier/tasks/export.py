@@ -17,7 +17,7 @@ import asyncpg
 
 from atelier.database import Database
 from atelier.tasks.pools import Pool
-from atelier.tasks.records import ANSWERED, State
+from atelier.tasks.records import ANSWERED, COMPLETED, State
 from atelier.wire.spaces import MAX_ID
 
 BATCH = 2_000  # tasks looked at by one statement
@@ -53,13 +53,6 @@ _BATCH = f"""
         AND ($6::timestamptz IS NULL OR completed_at < $6)
     ORDER BY id
 """
-_FREE: dict[State | None, tuple[bool, ...]] = {
-    None: (True, False),
-    State.FREE: (True,),
-    State.TAKEN: (False,),
-    State.DONE: (False,),
-}
-_DONE = {State.TAKEN: False, State.DONE: True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,8 @@ class Wanted:
 @cache
 def statement(column: str, state: State | None, columns: str) -> str:
     """The statement of a batch, which gives these columns of each task."""
-    arms = [_ARM.format(pool=column, free=free) for free in _FREE[state]]
+    kinds = (True, False) if state is None else (state is State.FREE,)
+    arms = [_ARM.format(pool=column, free=free) for free in kinds]
     return _BATCH.format(arms=" UNION ALL ".join(arms), columns=columns)
 
 
@@ -85,7 +79,7 @@ async def batches(
 ) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
     """The tasks in batches, which may be empty; the next one is read while one is worked on."""
     query = statement(wanted.pool.column, wanted.state, columns)
-    done = None if wanted.state is None else _DONE.get(wanted.state)
+    done = None if wanted.state is None else COMPLETED.get(wanted.state)
     more = done, wanted.by, wanted.since, wanted.until
 
     def read(after: int) -> asyncio.Task[list[asyncpg.Record]]:

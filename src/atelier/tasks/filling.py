@@ -6,7 +6,7 @@ somebody's work, and do not vanish beside something else.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,49 +23,51 @@ from atelier.tasks.fetch import inside
 from atelier.tasks.records import COLUMNS
 from atelier.tasks.service import SHARDS
 from atelier.wire.allowance import Allowance
+from atelier.wire.searches import containing
 from atelier.wire.spaces import gone
 
 BATCH = 2_500  # pictures looked at in one transaction: well under a second
 NO_PICTURE = "There is no such picture."
-LIKE_SPECIALS = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
+_BY_TAG, _BY_TEXT = (
+    f"""
+    SELECT id FROM images WHERE owner_id = $1 AND id > $2 AND status <> 'failed' AND {found}
+    ORDER BY id LIMIT {BATCH}
+    """
+    for found in ("tags @> ARRAY[$3::text]", "(title ILIKE $3 OR description ILIKE $3)")
+)
 # The counters after the rows, the user's before the total's. A picture that failed shows nothing;
 # one that is chosen is held, or it might be moved to another space meanwhile.
 _FILL = f"""
     WITH chosen AS MATERIALIZED (
         SELECT id, format, media_type, sha256 FROM images
-        WHERE owner_id = $1 AND id > $2 AND status <> 'failed' AND {{filter}}
-        ORDER BY id LIMIT {BATCH} FOR SHARE
+        WHERE owner_id = $1 AND id = any($6::bigint[]) AND status <> 'failed'
+        ORDER BY id FOR SHARE
     ), made AS (
         INSERT INTO tasks (
             owner_id, created_by, queue_id, meta, free, image_id, format, media_type, size, sha256,
             sequence, created_at
         )
-        SELECT $1, $3, $4, $5, true, id, format, media_type, 0, sha256, 1, clock_timestamp()
+        SELECT $1, $2, $3, $4, true, id, format, media_type, 0, sha256, 1, clock_timestamp()
         FROM chosen ORDER BY id
         ON CONFLICT (image_id, queue_id) WHERE image_id IS NOT NULL DO NOTHING
         RETURNING *
     ), maker AS (
         UPDATE users SET tasks_created = tasks_created + (SELECT count(*) FROM made)
-        WHERE id = $3 RETURNING id
+        WHERE id = $2 RETURNING id
     ), counted AS (
         INSERT INTO task_totals AS total (shard, created)
         SELECT id % {SHARDS}, (SELECT count(*) FROM made) FROM maker
         ON CONFLICT (shard) DO UPDATE SET created = total.created + excluded.created
     ), announced AS (
-        {events.announce(events.CREATED, "made", "$6")}
+        {events.announce(events.CREATED, "made", "$5")}
     )
 """
-_SUMS = """
-    SELECT (SELECT count(*) FROM chosen) AS seen, (SELECT max(id) FROM chosen) AS last,
-        (SELECT count(*) FROM made) AS added, (SELECT id FROM maker) AS maker
+_MANY = f"""
+    {_FILL} SELECT (SELECT count(*) FROM chosen) AS seen, (SELECT count(*) FROM made) AS added,
+        (SELECT id FROM maker) AS maker
 """
-_BY_TAG = _FILL.format(filter="tags @> ARRAY[$7::text]") + _SUMS
-_BY_TEXT = _FILL.format(filter="(title ILIKE $7 OR description ILIKE $7)") + _SUMS
-_BY_IDS = _FILL.format(filter="id = any($7::bigint[])") + _SUMS
-_ONE = (
-    _FILL.format(filter="id = $7") + f"SELECT {COLUMNS} FROM made WHERE EXISTS (SELECT FROM maker)"
-)
+_ONE = f"{_FILL} SELECT {COLUMNS} FROM made WHERE EXISTS (SELECT FROM maker)"
 _SEEN = "SELECT count(*) AS number FROM images WHERE owner_id = $1 AND id = any($2::bigint[])"
 _IMAGE_SPACE = "SELECT owner_id FROM images WHERE id = $1"
 
@@ -84,15 +86,6 @@ class Choice:
     q: str | None = None
     ids: Sequence[int] | None = None
 
-    @property
-    def statement(self) -> tuple[str, object]:
-        """The statement that chooses so, and its last parameter."""
-        if self.tag is not None:
-            return _BY_TAG, self.tag
-        if self.q is not None:
-            return _BY_TEXT, f"%{self.q.translate(LIKE_SPECIALS)}%"
-        return _BY_IDS, sorted(set(self.ids or ()))
-
 
 async def fill(
     database: Database,
@@ -106,27 +99,45 @@ async def fill(
     """Put pictures of the queue's space into it; returns how many came and how many were there.
 
     In batches, each with its own commit: after a kill the same call adds the rest. Raises NotFound
-    for ids that are not pictures of the space, and Forbidden over its quota.
+    for ids that are not pictures of the space, Forbidden over its quota, and as searches do
+    TooManyRequests and TooSlow.
     """
-    space_id = queue["space_id"]
-    if choice.ids is not None:
-        found = await database.fetchrow(_SEEN, space_id, sorted(set(choice.ids)))
-        if found is None or found["number"] < len(set(choice.ids)):
-            raise NotFound(NO_PICTURE)
+    space_id, actor = queue["space_id"], requester.actor()
     await allowance.begin(database, allowed, space_id)
-    statement, value = choice.statement
-    actor = requester.actor()
-    added = seen = last = 0
-    while True:
-        values = space_id, last, principal.user_id, queue["id"], meta, actor, value
+    added = seen = 0
+    async for ids in _batches(database, principal.user_id, space_id, choice):
+        values = space_id, principal.user_id, queue["id"], meta, actor, ids
         async with database.session() as session:
-            row = await _made(session, statement, values)
+            row = await _made(session, _MANY, values)
             await allowance.confirm(session, allowed, space_id, 0, row["added"])
             await session.commit()
         added, seen = added + row["added"], seen + row["seen"]
-        if row["seen"] < BATCH:
-            return added, seen - added
-        last = row["last"]
+    return added, seen - added
+
+
+async def _batches(
+    database: Database, user_id: int, space_id: int, choice: Choice
+) -> AsyncIterator[list[int]]:
+    """The pictures that are chosen, in order. Raises NotFound, TooManyRequests and TooSlow."""
+    if choice.ids is not None:
+        ids = sorted(set(choice.ids))
+        found = await database.fetchrow(_SEEN, space_id, ids)
+        if found is None or found["number"] < len(ids):
+            raise NotFound(NO_PICTURE)
+        yield ids
+        return
+    after, ids = 0, []
+    while not after or len(ids) == BATCH:
+        if choice.tag is not None:
+            rows = await database.fetch(_BY_TAG, space_id, after, choice.tag)
+        else:
+            pattern = containing(choice.q or "")
+            rows = await database.search(user_id, _BY_TEXT, space_id, after, pattern)
+        ids = [row["id"] for row in rows]
+        if not ids:
+            return
+        yield ids
+        after = ids[-1]
 
 
 async def create(
@@ -150,7 +161,7 @@ async def create(
         raise NotFound(NO_PICTURE)
     require(principal, space_id, Right.IMAGES_READ, NO_PICTURE)
     await allowance.begin(database, allowed, space_id)
-    values = space_id, 0, principal.user_id, queue_id, meta, requester.actor(), image_id
+    values = space_id, principal.user_id, queue_id, meta, requester.actor(), [image_id]
     async with database.session() as session:
         row = await _made(session, _ONE, values)
         await before_commit(session, row)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from atelier.errors import Invalid
-from atelier.wire.complaints import A_TEXT, REFUSED, REQUIRED, one_of, unknown
-from atelier.wire.texts import LINE_LIMIT, clean, line
+from atelier.http.strict import one_line
+from atelier.wire.complaints import A_TEXT, COMPLAINTS, REFUSED, REQUIRED, one_of, unknown
+from atelier.wire.texts import LINE_LIMIT, clean
 
 FIELDS, CHOICES = 20, 100  # of a form, and of a field
 TEXT_LIMIT = 10_000  # characters of an answer in words
@@ -22,11 +23,7 @@ A_LIST = "A list is needed"
 AN_OBJECT = "A JSON object with the fields of the queue's form is needed"
 
 
-def _line(value: object) -> object:
-    return line(value, 1, LINE_LIMIT) if isinstance(value, str) else value
-
-
-Line = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=LINE_LIMIT)]
+Line = Annotated[str, one_line(LINE_LIMIT), Field(min_length=1, max_length=LINE_LIMIT)]
 
 
 class Choice(BaseModel):
@@ -127,7 +124,9 @@ def check(form: Mapping[str, Any] | None, result: object) -> None:
     if not isinstance(result, dict):
         raise _refused([([], REQUIRED if result is None else AN_OBJECT)])
     fields = {field["name"]: field for field in form["fields"]}
-    wrong = [([name], unknown(fields)) for name in result if name not in fields]
+    others = [name for name in result if name not in fields][: COMPLAINTS + 1]
+    words = unknown(fields)
+    wrong: list[tuple[list[str | int], str]] = [([name], words) for name in others]
     for name, field in fields.items():
         if result.get(name) is not None:
             wrong += [([name, *place], words) for place, words in _complaints(field, result[name])]

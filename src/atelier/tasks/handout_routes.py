@@ -17,7 +17,7 @@ from atelier.http.json import json_response
 from atelier.http.problems import from_status, responses
 from atelier.http.resources import Res, Resources
 from atelier.http.sendfile import HEAD
-from atelier.http.spaces import Space
+from atelier.http.spaces import Space, named
 from atelier.tasks import answers, handout, queues
 from atelier.tasks.fetch import Fetch, Row, inside
 from atelier.tasks.handout import NoFreeTask
@@ -96,7 +96,7 @@ async def take(
     is free, the problem tells how many are with others or skipped (`leased`), and when the first
     of them is free again (`next_free_at`), if it is ever.
     """
-    space_id, queue_id = await _asked(res, user, _named(space, body), body)
+    space_id, queue_id = await _asked(res, user, space, body)
     pool = Pool(SPACE, space_id) if queue_id is None else Pool(QUEUE, queue_id)
     seconds = body.lease_seconds if body else None
     lease = None if seconds is None else timedelta(seconds=seconds)
@@ -113,6 +113,7 @@ async def _asked(
     res: Resources, user: Principal, space: int | None, body: Taking | None
 ) -> tuple[int, int | None]:
     """The space to take from, and the queue if one is named; the right there is judged."""
+    space = named(space, body.space_id if body else None)
     queue_id = body.queue_id if body else None
     if queue_id is None:
         return in_space(user, space, Right.TASKS_WORK), None
@@ -120,14 +121,6 @@ async def _asked(
     if space not in (None, queue["space_id"]):
         raise refused("The queue is in another space", "body", "queue_id")
     return queue["space_id"], queue_id
-
-
-def _named(space: int | None, body: Taking | None) -> int | None:
-    """The space that a request names in its address, its body or both."""
-    named = body.space_id if body else None
-    if None not in (space, named) and space != named:
-        raise refused("The address names another space", "body", "space_id")
-    return named if space is None else space
 
 
 @router.post("/api/tasks/{task_id}/renew", response_model=TakenTask, responses=HELD)

@@ -7,12 +7,11 @@ from typing import Any
 from atelier.database import Database
 
 HOURS = 24 * 14  # of the latest answers, told hour by hour
-# Counted along the hand-out's index; all of them in one snapshot.
 _STATES = """
-    SELECT
-        (SELECT count(*) FROM tasks WHERE queue_id = $1 AND free) AS free,
-        (SELECT count(*) FROM tasks WHERE queue_id = $1 AND NOT free) AS rest,
-        (SELECT count(*) FROM tasks WHERE queue_id = $1 AND completed_at IS NOT NULL) AS done
+    SELECT count(*) FILTER (WHERE free) AS free,
+        count(*) FILTER (WHERE NOT free AND completed_at IS NULL) AS taken,
+        count(completed_at) AS done
+    FROM tasks WHERE queue_id = $1
 """
 _PEOPLE = """
     SELECT answers.user_id, users.name, count(*) AS done, round(avg(seconds)::numeric, 1)::float8
@@ -29,14 +28,8 @@ _HOURS = f"""
 
 async def progress(database: Database, queue_id: int) -> dict[str, Any]:
     """The progress of a queue as its JSON has it."""
-    states = await database.fetchrow(_STATES, queue_id)
+    (states,) = await database.fetch(_STATES, queue_id)
     people = await database.fetch(_PEOPLE, queue_id)
     hours = await database.fetch(_HOURS, queue_id)
-    free, rest, done = (states["free"], states["rest"], states["done"]) if states else (0, 0, 0)
-    return {
-        "free": free,
-        "taken": rest - done,
-        "done": done,
-        "people": [dict(row) for row in people],
-        "hours": [dict(row) for row in hours],
-    }
+    parts = {"people": [dict(row) for row in people], "hours": [dict(row) for row in hours]}
+    return dict(states) | parts

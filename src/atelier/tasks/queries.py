@@ -10,7 +10,7 @@ from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.tasks.pools import POOLS, Pool
-from atelier.tasks.records import ANSWERED, COLUMNS, MISSING, SELECT_ONE, State, record
+from atelier.tasks.records import ANSWERED, COLUMNS, COMPLETED, MISSING, SELECT_ONE, State, record
 
 MAX_ID = 2**63 - 1
 
@@ -45,7 +45,6 @@ PAGES_OF_BOTH = {
     + _NEWEST
     for pool in POOLS
 }
-_DONE = {State.TAKEN: False, State.DONE: True}  # of the tasks that are not free
 
 
 async def find(database: Database, principal: Principal, task_id: int) -> asyncpg.Record:
@@ -75,7 +74,7 @@ async def page(
     if free is None:  # two short scans of the index, one for the free and one for the others
         rows = await database.fetch(PAGES_OF_BOTH[pool.column], pool.id, before, limit)
     else:
-        done = None if state is None else _DONE.get(state)
+        done = None if state is None else COMPLETED.get(state)
         rows = await database.fetch(PAGES[pool.column, done], pool.id, before, limit, free)
     return [record(row) for row in rows]
 

@@ -18,7 +18,7 @@ from atelier.http.json import json_response
 from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res
-from atelier.http.spaces import Space
+from atelier.http.spaces import Space, named
 from atelier.http.strict import Decimal
 from atelier.tasks import filling, queues
 from atelier.tasks import progress as progress_of
@@ -33,7 +33,6 @@ from atelier.tasks.queue_schemas import (
     QueueRecord,
 )
 from atelier.tasks.routes import Editor, Viewer
-from atelier.wire.complaints import refused
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import ON_MATCH, SAME, UNLESS_SAME
 from atelier.wire.spaces import MAX_ID, elsewhere
@@ -77,9 +76,7 @@ async def create(
 
     A named set of tasks of one space, with the form that their answers have to have.
     """
-    if None not in (space, body.space_id) and space != body.space_id:
-        raise refused("The address names another space", "body", "space_id")
-    space_id = in_space(user, body.space_id if space is None else space, Right.TASKS_WRITE)
+    space_id = in_space(user, named(space, body.space_id), Right.TASKS_WRITE)
     form = None if body.form is None else body.form.model_dump()
     mark = fingerprint(body.name, dumps(form).decode(), *elsewhere(user.user_id, space_id))
     hours = res.settings.idempotency_hours
@@ -160,7 +157,7 @@ async def delete(
 @router.post(
     "/{queue_id}/fill",
     response_model=Filled,
-    responses=responses(400, 401, 403, 404, 413, 415, 422, 503),
+    responses=responses(400, 401, 403, 404, 413, 415, 422, 429, 503),
 )
 async def fill(queue_id: Id, body: Filling, user: Editor, res: Res) -> Response:
     """Fill a queue from the library.

@@ -5,30 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from atelier.http.moving import MOST
-from atelier.http.strict import Kept
+from atelier.http.strict import Kept, normal, one_line
 from atelier.tasks.forms import Form
 from atelier.tasks.incoming import META_LIMIT
 from atelier.tasks.progress import HOURS
 from atelier.wire.spaces import MAX_ID
-from atelier.wire.texts import composed, line
 
 NAME_MAX = 100
 SEARCH_MAX = 300  # characters
 
 
-def _line(value: object) -> object:
-    return line(value, 1, NAME_MAX) if isinstance(value, str) else value
-
-
-def _words(value: object) -> object:
-    return composed(value, SEARCH_MAX) if isinstance(value, str) else value
-
-
-Name = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=NAME_MAX)]
-Words = Annotated[str, BeforeValidator(_words), Field(min_length=1, max_length=SEARCH_MAX)]
+Name = Annotated[str, one_line(NAME_MAX), Field(min_length=1, max_length=NAME_MAX)]
+Words = Annotated[str, normal(SEARCH_MAX), Field(min_length=1, max_length=SEARCH_MAX)]
 
 
 class QueueRecord(BaseModel):

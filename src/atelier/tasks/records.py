@@ -48,6 +48,9 @@ class State(StrEnum):
     DONE = "done"
 
 
+COMPLETED = {State.TAKEN: False, State.DONE: True}  # of the tasks that are not free
+
+
 def record(row: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON record of the contract; `row` holds `COLUMNS`, and the answer if there is one."""
     state, result = state_of(row), row.get("result")

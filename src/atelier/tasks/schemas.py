@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from atelier.tasks.records import State
 from atelier.wire.spaces import MAX_ID
-from atelier.wire.strict_json import depth, has_nul
+from atelier.wire.strict_json import depth
 
 LEASE_LIMIT_SECONDS = 7 * 86_400
 TOKEN_LIMIT = 2**31 - 1
@@ -19,8 +19,8 @@ RESULT_DEPTH = 32  # of lists and objects in an answer: more than any form, less
 
 
 def _result(value: object) -> object:
-    if has_nul(value) or depth(value) > RESULT_DEPTH:
-        raise ValueError(f"At most {RESULT_DEPTH} levels, without NUL characters")
+    if depth(value) > RESULT_DEPTH:
+        raise ValueError(f"At most {RESULT_DEPTH} levels")
     if len(orjson.dumps(value)) > RESULT_BYTES:
         raise ValueError(f"At most {RESULT_BYTES} bytes")
     return value
