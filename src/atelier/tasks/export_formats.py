@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import orjson
 
 from atelier.http.encoding import dumps
-from atelier.tasks.records import COLUMNS, record, state_of
+from atelier.tasks.records import RECORDED, record, state_of
 
 Row = Mapping[str, Any]
 
@@ -27,8 +27,7 @@ BETWEEN = "; "  # the choices of one field
 _PLACE = itemgetter("id", "owner_id", "queue_id", "image_id")
 _TIMES = itemgetter("created_at", "taken_at", "completed_at")
 # What a spreadsheet takes for a formula is a text with an apostrophe before it. A number is none.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?\Z)", re.ASCII)
 
 
 class Format(StrEnum):
@@ -52,7 +51,7 @@ class Writer(Protocol):
 class JsonLines:
     """The record of each task on a line of its own."""
 
-    columns = COLUMNS
+    columns = RECORDED
     media_type = "application/jsonl"
     head = b""
 
@@ -102,9 +101,7 @@ def column_of(field: str) -> str:
 
 def defused(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
-    return text
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def _cells(row: Row, times: Sequence[str | None]) -> list[object]:

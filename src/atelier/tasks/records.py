@@ -14,12 +14,11 @@ from atelier.wire.spaces import MAKER
 # The bytes of a task made of a stored picture are the picture's.
 _OF_IMAGE = "(SELECT {0} FROM images WHERE images.id = image_id)"
 SIZE = f"CASE WHEN image_id IS NULL THEN size ELSE {_OF_IMAGE.format('size')} END"
-COLUMNS = (
+RECORDED = (  # what the record shows
     "id, owner_id, queue_id, image_id, meta, free, taken_at, taken_by, leased_until, "
-    "completed_at, "
-    f"coalesce(blob, {_OF_IMAGE.format('blob')}) AS blob, format, media_type, "
-    f"{SIZE} AS size, sequence, created_at, {MAKER} AS created_by"
+    f"completed_at, format, {SIZE} AS size, created_at, {MAKER} AS created_by"
 )
+COLUMNS = f"{RECORDED}, coalesce(blob, {_OF_IMAGE.format('blob')}) AS blob, media_type, sequence"
 # Some tasks, each with its last answer: what lists and single reads show. `{tasks}` selects
 # COLUMNS.
 ANSWERED = """
@@ -52,7 +51,7 @@ COMPLETED = {State.TAKEN: False, State.DONE: True}  # of the tasks that are not 
 
 
 def record(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON record of the contract; `row` holds `COLUMNS`, and the answer if there is one."""
+    """The JSON record of the contract; `row` holds `RECORDED`, and the answer if there is one."""
     state, result = state_of(row), row.get("result")
     return {
         "id": row["id"],
