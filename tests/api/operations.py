@@ -99,6 +99,10 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "keys.create": ("own", {"json": KEY}),
     "keys.read": ("hidden", {}),
     "keys.delete": ("hidden", {}),
+    "trash.index": ("own", {}),
+    "trash.restore": ("own", {"json": {"subjects": [f"images/{2**40}"]}}),
+    "trash.purge": ("own", {"json": {"subjects": [f"images/{2**40}"]}}),
+    "trash.empty": ("own", {}),
     "events.index": ("own", {}),
 }
 # Without it the answer would be a stream, which has no end.

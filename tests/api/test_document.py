@@ -23,5 +23,5 @@ def test_tags_are_in_the_order_in_which_one_needs_them(document: dict[str, Any])
     names = [tag["name"] for tag in document["tags"]]
     assert names == [
         *("accounts", "spaces", "invitations", "keys"),
-        *("images", "files", "tasks", "queues", "books", "events", "health"),
+        *("images", "files", "tasks", "queues", "books", "trash", "events", "health"),
     ]

@@ -22,7 +22,7 @@ PHOTO = Path(__file__).parents[1] / "photos" / "waterfall_640x480.jpg"
 EMAIL = "grace@example.org"
 TAGS = [
     *("accounts", "spaces", "invitations", "keys"),
-    *("images", "files", "tasks", "queues", "books", "events", "health"),
+    *("images", "files", "tasks", "queues", "books", "trash", "events", "health"),
 ]
 PICTURES = ("images.picture", "images.rendition", "tasks.image", "files.thumbnail")
 STEPS = ["create", "list", "get", "change", "delete"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, IntegrityError, InterfaceError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, connection, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
@@ -19,12 +19,14 @@ from django.utils import timezone
 from atelier.auth import Principal, Right, require
 from atelier.blobs import new_key
 from atelier.errors import AtelierError, Conflict, NotFound, PreconditionFailed, Unauthenticated
-from atelier.files import allowance, events, garbage
+from atelier.files import allowance, django_setup, events, garbage
 from atelier.files.inspectors import Inspection
 from atelier.files.inspectors.detect import HEAD_BYTES, detect
 from atelier.files.inspectors.media_types import served
 from atelier.files.models import PERSONAL, File, Status
+from atelier.files.statements import KEEP
 from atelier.files.storage import PREFIX
+from atelier.observe import requester
 from atelier.wire.spaces import GONE, gone
 
 if TYPE_CHECKING:
@@ -115,15 +117,18 @@ def retry(principal: Principal, file_id: int, expected: Callable[[str], bool]) -
 
 
 def delete(principal: Principal, file_id: int, expected: Callable[[str], bool]) -> None:
-    """Delete a file: row, event, blobs.
+    """Delete a file: row, event, and unless the trash keeps them, blobs.
 
     A kill at any point leaves nothing that is not collected later.
     """
     with transaction.atomic():
         file = _locked(principal, file_id, expected)
-        garbage.discard(file.keys)
         file.sequence += 1
         events.announce(file, events.DELETED)
+        if django_setup.context().settings.trash_days > 0:
+            _put_into_trash(file_id)
+            return
+        garbage.discard(file.keys)
         keys = file.keys
         file.delete()
     try:
@@ -131,6 +136,11 @@ def delete(principal: Principal, file_id: int, expected: Callable[[str], bool]) 
             default_storage.delete_all(keys)
     except (AtelierError, OSError, DatabaseError, InterfaceError):
         log.warning("blobs of a deleted file are left to the collector", exc_info=True)
+
+
+def _put_into_trash(file_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(KEEP, [file_id, requester.actor()])
 
 
 def move(principal: Principal, file_ids: Sequence[int], space_id: int) -> int:

@@ -47,6 +47,7 @@ TAGS = {
     "tasks": "Pictures to be worked on by people, each handed out once.",
     "queues": "Named sets of tasks, with the form that their answers have.",
     "books": "One catalogue that all users share.",
+    "trash": "Deleted pictures, tasks and files, which can be restored for some days.",
     "events": "What happened, live and as a history.",
     "health": "For monitoring: is the service alive and ready, and what has it done.",
 }

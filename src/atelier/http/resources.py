@@ -8,7 +8,7 @@ Opens and closes nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from atelier.http.teams import Teams
     from atelier.queue import Lanes
     from atelier.settings import Settings
+    from atelier.wire.trash import Kind
 
     # Deletes what is in a space that is being deleted, in that transaction.
     Forget = Callable[[AsyncSession, int], Awaitable[None]]
+    # Restores things of a kind from the trash, in that transaction.
+    Restore = Callable[[AsyncSession, Cache, Collection[int]], Awaitable[Sequence[str]]]
 
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache
@@ -68,6 +71,7 @@ class Resources:
     forget: tuple[Forget, ...] = ()
     # Takes a leaving user's name off what they made in teams' spaces, in that transaction.
     disown: tuple[Forget, ...] = ()
+    restorers: Mapping[Kind, Restore] = field(default_factory=dict)
     teams: Teams | None = None
     # Tells every process that a user's memberships have changed.
     membership_changed: Callable[[int], Awaitable[None]] = _nobody_listens

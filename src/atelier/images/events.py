@@ -10,6 +10,7 @@ from atelier.wire.spaces import MAKER, shown_maker
 CREATED = "image.created"
 UPDATED = "image.updated"
 DELETED = "image.deleted"
+RESTORED = "image.restored"
 PROCESSED = "image.processed"
 FAILED = "image.failed"
 

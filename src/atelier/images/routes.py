@@ -23,7 +23,7 @@ from atelier.http.shortcuts import Shortcut
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal, normal
 from atelier.http.upload import receive
-from atelier.images import jobs, pictures, queries, service, texts
+from atelier.images import deleting, jobs, pictures, queries, service, texts
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
 from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
@@ -291,15 +291,17 @@ async def retry(request: Request, image_id: Id, user: Editor, res: Res) -> Respo
 async def delete(request: Request, image_id: Id, user: Editor, res: Res) -> Response:
     """Delete a picture.
 
-    Its record, its original and its renditions. 409 `picture-in-use` while tasks are made of it.
+    Its record, its original and its renditions; it can be restored from the trash for
+    `trash_days`. 409 `picture-in-use` while tasks are made of it.
     """
-    await service.delete(
+    await deleting.delete(
         res.database,
         res.blobs,
         res.cache,
         principal=user,
         image_id=image_id,
         expected=if_match(request),
+        keep=res.settings.trash_days > 0,
     )
     return Response(status_code=204)
 

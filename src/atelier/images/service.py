@@ -1,4 +1,4 @@
-"""The use cases of pictures: create, change, retry, delete.
+"""The use cases of pictures: create, change, retry.
 
 One use case, one transaction, an explicit commit. Knows no HTTP; dependencies are arguments.
 """
@@ -32,7 +32,6 @@ from atelier.events import outbox
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.images import events, makers
-from atelier.images.errors import InUse
 from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
@@ -274,38 +273,6 @@ async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: b
     await session.commit()
 
 
-async def delete(
-    database: Database,
-    blobs: Blobs,
-    cache: Cache,
-    *,
-    principal: Principal,
-    image_id: int,
-    expected: Callable[[str], bool],
-) -> None:
-    """Delete a picture: row, files and cache.
-
-    A kill at any point leaves nothing that is not collected later.
-    """
-    async with database.session() as session:
-        image = await _locked(session, principal, image_id, expected)
-        keys = _keys(image)
-        await garbage.discard(session, keys)
-        image.sequence += 1
-        _announce(session, events.DELETED, image)
-        await session.delete(image)
-        await cache.fence([cache_key(image_id)])
-        try:
-            await session.flush()
-        except IntegrityError as error:  # a task refers to it
-            raise InUse("Tasks are made of this picture; delete them first.") from error
-        await session.commit()
-    await cache.drop([cache_key(image_id)])
-    await garbage.remove(
-        database, blobs, keys
-    )  # after a kill before this line the collector does it
-
-
 async def forget(session: AsyncSession, space_id: int) -> None:
     """Delete every picture of one space within the caller's transaction.
 
@@ -346,10 +313,6 @@ def _announce(session: AsyncSession, type_: str, image: Image) -> None:
         events.state(image),
         space_id=image.owner_id,
     )
-
-
-def _keys(image: Image) -> list[str]:
-    return [image.blob, *(rendition["blob"] for rendition in image.renditions)]
 
 
 async def disown(session: AsyncSession, user_id: int) -> None:

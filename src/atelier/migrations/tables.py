@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atelier import trash_table
 from atelier.accounts import models as accounts
 from atelier.blobs import garbage, ownership
 from atelier.books import models as books
@@ -11,4 +12,15 @@ from atelier.images import models as images
 from atelier.spaces import models as spaces
 from atelier.tasks import models as tasks
 
-MODULES = (outbox, garbage, ownership, idempotency_keys, accounts, spaces, images, books, tasks)
+MODULES = (
+    outbox,
+    garbage,
+    ownership,
+    idempotency_keys,
+    accounts,
+    spaces,
+    images,
+    books,
+    tasks,
+    trash_table,
+)

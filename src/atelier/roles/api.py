@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -31,6 +31,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.files import celery_app, django_setup
 from atelier.files.statements import DISOWN, FORGET
+from atelier.files.statements import RESTORE as RESTORE_FILES
 from atelier.http import presence
 from atelier.http.admission import Uploads
 from atelier.http.app import create_app
@@ -41,6 +42,7 @@ from atelier.http.middleware import Elsewhere
 from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
+from atelier.images import deleting as images_deleting
 from atelier.images import service as images_service
 from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
@@ -57,6 +59,7 @@ from atelier.spaces import teams
 from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
+from atelier.tasks import deleting as tasks_deleting
 from atelier.tasks import service as tasks_service
 from atelier.tasks.export_routes import router as exports
 from atelier.tasks.handout_routes import router as handouts
@@ -65,14 +68,17 @@ from atelier.tasks.queue_routes import router as queues
 from atelier.tasks.routes import UPLOADS as TASK_UPLOADS
 from atelier.tasks.routes import router as tasks
 from atelier.tasks.view_routes import router as task_views
+from atelier.trash import service as trash_service
+from atelier.trash.routes import router as trash
 from atelier.wire.quota import Quota
+from atelier.wire.trash import Kind
 
 log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
     *(images, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
-    *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
+    *(books, accounts, sign_in, browsers, keys, invitations, spaces, trash, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
 UPLOADS = (*IMAGE_UPLOADS, *TASK_UPLOADS)
@@ -210,9 +216,16 @@ def open_resources(settings: Settings) -> Resources:
         ),
         process_lanes=bootstrap.process_lanes(settings, redis),
         uploads=Uploads(settings.upload_limit),
-        # Tasks before the pictures that they are made of.
-        forget=(tasks_service.forget, images_service.forget, forget_files),
+        # Tasks before the pictures that they are made of; the trash last, for what is deleted
+        # meanwhile goes there.
+        forget=(tasks_service.forget, images_service.forget, forget_files, trash_service.forget),
         disown=(images_service.disown, tasks_service.disown, disown_files),
+        # Pictures before the tasks that are made of them.
+        restorers={
+            Kind.IMAGE: images_deleting.restore,
+            Kind.TASK: tasks_deleting.restore,
+            Kind.FILE: restore_files,
+        },
         teams=teams,
         membership_changed=membership_changed,
     )
@@ -237,3 +250,9 @@ async def forget_files(session: AsyncSession, owner_id: int) -> None:
     The blobs become garbage with its commit.
     """
     await session.execute(text(FORGET), {"owner_id": owner_id, "actor": requester.actor()})
+
+
+async def restore_files(session: AsyncSession, _: Cache, ids: Collection[int]) -> Sequence[str]:
+    """Restore files from the trash within the caller's transaction; they are in no cache."""
+    await session.execute(text(RESTORE_FILES), {"ids": list(ids), "actor": requester.actor()})
+    return ()

@@ -26,9 +26,11 @@ from atelier.roles.store import REFERENCED, owning
 from atelier.settings import Settings
 from atelier.startup.folders import require_blobs
 from atelier.tasks import handout, views
+from atelier.trash import service as trash
 
 SOON = 1.0  # seconds: for work with a promised time
 OFTEN = 5.0  # seconds: for work that users wait for
+EVERY_MINUTE = 60.0
 HOURLY = 3600.0
 UNFINISHED = timedelta(hours=1)  # since the last write to an upload: its client has gone
 
@@ -89,6 +91,9 @@ def periodics(
         await ownership.claim(database, blobs, REFERENCED)
         await garbage.collect(database, blobs)
 
+    async def empty_trash() -> None:
+        await trash.purge_due(database, settings.trash_days)
+
     async def prune_outbox() -> None:
         await outbox.prune(database, timedelta(days=settings.outbox_retention_days))
 
@@ -106,6 +111,7 @@ def periodics(
         ),
         Periodic("free tasks whose lease ran out", SOON, partial(handout.expire, database)),
         Periodic("collect garbage", OFTEN, collect_garbage),
+        Periodic("purge the trash", EVERY_MINUTE, empty_trash),
         Periodic("sweep unfinished files", HOURLY, partial(blobs.sweep_temporary, UNFINISHED)),
         Periodic("prune the outbox", HOURLY, prune_outbox),
         Periodic(

@@ -14,12 +14,13 @@ from atelier.files import statements as files
 from atelier.images import records as images
 from atelier.settings import Settings
 from atelier.tasks import records as tasks
+from atelier.wire import trash
 
 Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 # For every slice that stores blobs: the keys that its rows refer to, as `key, sha256` (sha256
 # null: unknown).
-REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED)
+REFERENCED = (images.REFERENCED, tasks.REFERENCED, files.REFERENCED, trash.REFERENCED)
 
 log = logging.getLogger("atelier")
 

@@ -78,6 +78,13 @@ class Work(BaseSettings):
         ge=1,
         description="How long sent events stay in the outbox for replays.",
     )
+    trash_days: int = Field(
+        30,
+        ge=0,
+        le=3650,
+        description="How long deleted pictures, tasks and files can be restored. 0: not at all, "
+        "and what is in the trash is purged.",
+    )
     idempotency_hours: int = Field(
         24,
         ge=1,

@@ -14,6 +14,7 @@ COMPLETED = "task.completed"
 ANSWERED = "task.answered"
 MOVED = "task.moved"
 DELETED = "task.deleted"
+RESTORED = "task.restored"
 
 # The facts that a subscriber may want without asking back, of a row of `tasks`.
 STATE = f"""

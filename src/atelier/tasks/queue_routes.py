@@ -147,10 +147,11 @@ async def delete(
 ) -> Response:
     """Delete a queue.
 
-    409 while there are tasks in it, unless they are to go with it.
+    409 while there are tasks in it, unless they are to go with it. They can be restored from the
+    trash for `trash_days`, and are in no queue then.
     """
-    expected = if_match(request)
-    await queues.delete(res.database, user, queue_id, expected, with_tasks=with_tasks)
+    expected, keep = if_match(request), res.settings.trash_days > 0
+    await queues.delete(res.database, user, queue_id, expected, with_tasks=with_tasks, keep=keep)
     return Response(status_code=204)
 
 

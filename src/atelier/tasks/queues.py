@@ -13,8 +13,8 @@ from atelier.auth import Principal, Right, require
 from atelier.database import Database
 from atelier.errors import Conflict, NotFound, PreconditionFailed
 from atelier.events.messages import utcnow
+from atelier.tasks import deleting
 from atelier.tasks import queue_events as events
-from atelier.tasks import service
 from atelier.tasks.fetch import Fetch
 from atelier.tasks.models import Queue, Task
 from atelier.tasks.pools import QUEUE, Pool
@@ -136,15 +136,17 @@ async def delete(
     expected: Expected,
     *,
     with_tasks: bool,
+    keep: bool,
 ) -> None:
     """Delete a queue, and only if it is said so, its tasks with their answers.
 
+    With `keep` the tasks go to the trash, from where they come back without a queue.
     Raises NotFound, NotAllowed, PreconditionFailed and QueueNotEmpty.
     """
     async with database.session() as session:
         queue = await _locked(session, principal, queue_id, expected)
         if with_tasks:
-            await service.empty(session, Pool(QUEUE, queue_id))
+            await deleting.empty(session, Pool(QUEUE, queue_id), keep=keep)
         elif await session.scalar(select(Task.id).where(Task.queue_id == queue_id).limit(1)):
             raise QueueNotEmpty("Delete its tasks first, or with it: `?with_tasks=true`.")
         events.announce(session, queue, events.DELETED)

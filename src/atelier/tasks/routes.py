@@ -22,7 +22,7 @@ from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.spaces import Space
 from atelier.http.strict import Decimal
-from atelier.tasks import answers, filling, pictures, queries, queues, service, views
+from atelier.tasks import answers, deleting, filling, pictures, queries, queues, service, views
 from atelier.tasks.incoming import Incoming, incoming
 from atelier.tasks.pools import QUEUE, SPACE, Pool
 from atelier.tasks.records import State, etag, record
@@ -272,9 +272,11 @@ async def _make(user: Principal, space_id: int, res: Resources, sent: Incoming, 
 async def delete(request: Request, task_id: Id, user: Editor, res: Res) -> Response:
     """Delete a task.
 
-    Its picture goes with it. The counter of created tasks stays as it is.
+    Its picture and its answers go with it; all of it can be restored from the trash for
+    `trash_days`. The counter of created tasks stays as it is.
     """
-    await service.delete(res.database, res.blobs, user, task_id, if_match(request))
+    keep = res.settings.trash_days > 0
+    await deleting.delete(res.database, res.blobs, user, task_id, if_match(request), keep=keep)
     return Response(status_code=204)
 
 

@@ -1,4 +1,4 @@
-"""The use cases of a space's editors: create, delete.
+"""The use case of a space's editors: create.
 
 One use case, one transaction. Knows no HTTP; dependencies are arguments. A user's counter grows in
 the transaction that makes the task, and nothing lowers it afterwards; the sum of all counters is
@@ -15,24 +15,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atelier.auth import Principal, Right, require
 from atelier.blobs import Blobs, garbage, new_key
-from atelier.blobs.statements import READERS_SECONDS
 from atelier.database import Database
-from atelier.errors import NotFound, PreconditionFailed, Unauthenticated
+from atelier.errors import Unauthenticated
 from atelier.events.messages import utcnow
 from atelier.http import allowance
 from atelier.observe import requester
-from atelier.tasks import events, formats, queue_events, views
+from atelier.tasks import deleting, events, formats, queue_events, views
 from atelier.tasks.fetch import inside
 from atelier.tasks.formats import Format
-from atelier.tasks.models import Task
-from atelier.tasks.pools import POOLS, SPACE, Pool
-from atelier.tasks.records import COLUMNS, MISSING
+from atelier.tasks.pools import SPACE, Pool
+from atelier.tasks.records import COLUMNS
 from atelier.tasks.shown import Showing, showing
 from atelier.wire.allowance import Allowance
 from atelier.wire.spaces import GONE, gone
@@ -41,7 +38,6 @@ INTENT = timedelta(hours=1)  # far above the time in which a received image is c
 # Rows of the total: two creators meet on one of them only if they are the same user, or one time
 # in 64.
 SHARDS = 64
-FORGET_ROWS = 10_000  # tasks deleted by one statement: none may run into the statement timeout
 
 # The user's row before the total's, here as when an account is deleted: the one order of locks
 # prevents deadlocks.
@@ -62,24 +58,6 @@ _CREATE = f"""
     )
     SELECT {COLUMNS} FROM made
 """
-# The owner is asked for twice: a task that was just moved away has been waited for, and is another
-# space's by now.
-_FORGET = f"""
-    WITH gone AS (
-        DELETE FROM tasks WHERE id IN (
-            SELECT id FROM tasks WHERE {{pool}} = $1 ORDER BY id LIMIT {FORGET_ROWS}
-        ) AND {{pool}} = $1
-        RETURNING *
-    ), discarded AS (
-        INSERT INTO {garbage.TABLE} (key, after, intent)
-        SELECT blob, clock_timestamp() + interval '{READERS_SECONDS} seconds', false FROM gone
-        WHERE blob IS NOT NULL
-    ), announced AS (
-        {events.announce(events.DELETED, "gone", "$2", sequence="sequence + 1")}
-    )
-    SELECT count(*) AS gone FROM gone
-"""
-_FORGETS = {column: _FORGET.format(pool=column) for column in POOLS}
 _UNCOUNT = f"""
     UPDATE task_totals SET created = created - users.tasks_created
     FROM users WHERE users.id = $1 AND shard = users.id % {SHARDS} RETURNING created
@@ -176,69 +154,16 @@ def _identify(content: bytes | Path) -> tuple[Format, Showing]:
     return found, showing(found.name, head)
 
 
-async def delete(
-    database: Database,
-    blobs: Blobs,
-    principal: Principal,
-    task_id: int,
-    expected: Callable[[str], bool],
-) -> None:
-    """Delete a task and its image. A kill at any point leaves nothing that is not collected later.
-
-    `expected` judges the present entity tag (If-Match); False raises PreconditionFailed. Raises
-    NotFound, and NotAllowed.
-    """
-    async with database.session() as session:
-        task = await _locked(session, principal, task_id, expected)
-        keys = [] if task.blob is None else [task.blob]
-        keys += await views.drop(inside(session), task_id)
-        await garbage.discard(session, keys)
-        await session.execute(_DELETE, {"id": task_id, "actor": requester.actor()})
-        await session.commit()
-    await garbage.remove(
-        database, blobs, keys
-    )  # after a kill before this line the collector does it
-
-
-_DELETE = text(f"""
-    WITH gone AS (DELETE FROM tasks WHERE id = :id RETURNING *)
-    {events.announce(events.DELETED, "gone", ":actor", sequence="sequence + 1")}
-""")
-
-
-async def _locked(
-    session: AsyncSession, principal: Principal, task_id: int, expected: Callable[[str], bool]
-) -> Task:
-    task = await session.scalar(
-        select(Task)
-        .where(Task.id == task_id, Task.owner_id.in_(principal.roles))  # strangers lock nothing
-        .with_for_update()
-    )
-    if task is None:
-        raise NotFound(MISSING)
-    require(principal, task.owner_id, Right.TASKS_WRITE, MISSING)
-    if not expected(str(task.sequence)):
-        raise PreconditionFailed("The task has changed since this entity tag.")
-    return task
-
-
 async def forget(session: AsyncSession, owner_id: int) -> None:
     """Delete every task of one space; of a person's own also their count from the total.
 
     This happens in the caller's transaction; the images become garbage with its commit. The caller
     holds the lock of the space's row, and of its person's, so no task is added.
     """
-    await empty(session, Pool(SPACE, owner_id))
+    await deleting.empty(session, Pool(SPACE, owner_id), keep=False)
     fetch = inside(session)
     await fetch(queue_events.FORGET, owner_id, requester.actor())
     await fetch(_UNCOUNT, owner_id)
-
-
-async def empty(session: AsyncSession, pool: Pool) -> None:
-    """Delete every task of a pool in the caller's transaction, which holds off new ones."""
-    fetch, statement = inside(session), _FORGETS[pool.column]
-    while (row := await fetch(statement, pool.id, requester.actor())) and row["gone"]:
-        pass
 
 
 async def disown(session: AsyncSession, user_id: int) -> None:

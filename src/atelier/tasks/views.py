@@ -58,7 +58,6 @@ _LOST = f"""
         tasks.blob, (SELECT images.blob FROM images WHERE images.id = tasks.image_id)
     ) AS blob
 """
-_DROP = "DELETE FROM task_views WHERE task_id = $1 RETURNING blob"
 _DROP_LOST = "DELETE FROM task_views WHERE blob = any($1::text[]) RETURNING task_id"
 
 log = logging.getLogger(__name__)
@@ -157,12 +156,6 @@ async def _apply(
         log.warning(
             "the view of task %d failed: %s: %s", view.task_id, outcome.reason, outcome.detail
         )
-
-
-async def drop(fetch: Fetch, task_id: int) -> list[str]:
-    """Delete the view of a task that is being deleted; returns its blob, garbage by then."""
-    row = await fetch(_DROP, task_id)
-    return [row["blob"]] if row and row["blob"] else []
 
 
 async def drop_lost(database: Database, missing: Collection[str]) -> int:

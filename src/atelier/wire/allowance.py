@@ -1,9 +1,11 @@
 """How much one space may keep: objects and bytes of pictures, tasks and files together.
 
+What is in the trash counts until it is purged.
+
 The statements, for any driver, and the judgement. What each space has is counted in the table
-`owner_usage` by triggers on the three tables, in the transaction of each row; a space's counting
-begins with the first upload under a quota, so without quotas the table is empty. Renditions are
-not counted: the program makes them, and may make others.
+`owner_usage` by triggers on their tables and the trash's, in the transaction of each row; a
+space's counting begins with the first upload under a quota, so without quotas the table is empty.
+Renditions are not counted: the program makes them, and may make others.
 """
 
 from __future__ import annotations
@@ -25,13 +27,15 @@ STOP_INSERTS = "SELECT id FROM spaces WHERE id = {owner} FOR UPDATE"
 COUNT = """
 WITH of_images AS (SELECT size FROM images WHERE owner_id = {owner} FOR KEY SHARE),
     of_tasks AS (SELECT size FROM tasks WHERE owner_id = {owner} FOR KEY SHARE),
-    of_files AS (SELECT size FROM files WHERE owner_id = {owner} FOR KEY SHARE)
+    of_files AS (SELECT size FROM files WHERE owner_id = {owner} FOR KEY SHARE),
+    of_trash AS (SELECT size FROM trash WHERE owner_id = {owner} FOR KEY SHARE)
 INSERT INTO owner_usage (owner_id, objects, bytes)
 SELECT spaces.id, count(size), coalesce(sum(size), 0)
 FROM spaces LEFT JOIN (
     SELECT size FROM of_images
     UNION ALL SELECT size FROM of_tasks
     UNION ALL SELECT size FROM of_files
+    UNION ALL SELECT size FROM of_trash
 ) AS kept ON true
 WHERE spaces.id = {owner} GROUP BY spaces.id
 ON CONFLICT (owner_id) DO NOTHING
@@ -76,12 +80,13 @@ class Allowance:
         if self.objects is not None and objects + number > self.objects:
             raise Forbidden(
                 f"There are {objects} of the {self.objects} pictures, tasks and files that one "
-                "space may keep. Delete what you no longer need.",
+                "space may keep. Delete what you no longer need, and purge it from the trash.",
                 slug="quota-exceeded",
             )
         if self.bytes is not None and taken + size > self.bytes:
             raise Forbidden(
                 f"There are {taken} of the {self.bytes} bytes that one space may keep; "
-                f"this needs {size} more. Delete what you no longer need.",
+                f"this needs {size} more. Delete what you no longer need, and purge it from the "
+                "trash.",
                 slug="quota-exceeded",
             )

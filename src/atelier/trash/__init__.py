@@ -1,0 +1,1 @@
+"""The trash: deleted pictures, tasks and files, listed, restored and purged."""
