@@ -30,7 +30,7 @@ BYTES = 10 * len(PHOTO)
 COUNTED = """
     SELECT count(*), coalesce(sum(size), 0) FROM (
         SELECT size, owner_id FROM images UNION ALL SELECT size, owner_id FROM tasks
-        UNION ALL SELECT size, owner_id FROM files
+        UNION ALL SELECT size, owner_id FROM files UNION ALL SELECT size, owner_id FROM trash
     ) AS kept WHERE owner_id = %s
 """
 WAITING = """
@@ -92,10 +92,10 @@ def kept(connection: psycopg.Connection[Any], person: Person) -> tuple[Any, Any]
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_full_quota_refuses_and_deletion_makes_room(
+async def test_a_full_quota_refuses_until_something_is_purged(
     client: httpx2.AsyncClient, bob: Person, way: str, database: psycopg.Connection[Any]
 ) -> None:
-    """Pictures, tasks and files count together; the answer says how much is used."""
+    """Pictures, tasks, files and what is in the trash count together; the answer says how much."""
     first = await send(client, bob, way)
     others = [await send(client, bob, other) for other in ("image", "file")]
     assert {answer.status_code for answer in (first, *others)} == {201}
@@ -104,6 +104,9 @@ async def test_a_full_quota_refuses_and_deletion_makes_room(
     assert refused.json()["type"] == "/problems/quota-exceeded"
     assert "3 of the 3 pictures, tasks and files" in refused.json()["detail"]
     await delete(client, bob, way, first.json()["id"])
+    assert is_problem(await send(client, bob, way), 403)
+    emptied = await client.delete("/api/trash", headers=bob.headers)
+    assert emptied.json() == {"purged": 1}
     assert (await send(client, bob, way)).status_code == 201
     counted, real = kept(database, bob)
     assert counted == real == (OBJECTS, OBJECTS * len(PHOTO))

@@ -458,14 +458,19 @@ class TestOne:
         assert (answer.content, answer.headers["content-type"]) == (b"small", "image/jpeg")
         assert answer.headers["content-disposition"].startswith("inline;")
 
-    async def test_delete_removes_all_of_it(self, ada: Person, settings: Settings) -> None:
-        """204; record, content and blob are gone, and it is announced."""
+    @pytest.mark.parametrize("days", [0, 1])
+    async def test_delete_removes_all_of_it(
+        self, ada: Person, settings: Settings, days: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """204; the record is gone, without a trash the blob, too, and it is announced."""
+        changed = settings.model_copy(update={"trash_days": days})
+        monkeypatch.setattr(django_setup.context(), "settings", changed)
         record = await ada.upload(TEXT)
         file = await in_thread(_get, record["id"])
         assert (await ada.client.delete(record["url"])).status_code == 204
         assert (await ada.client.get(record["url"])).status_code == 404
         assert (await ada.client.delete(record["url"])).status_code == 404
-        assert not (settings.blobs_folder / file.file.name).exists()
+        assert (settings.blobs_folder / file.file.name).exists() == bool(days)
         events = await in_thread(
             lambda: list(Outbox.objects.filter(subject=f"files/{file.pk}").order_by("sequence"))
         )

@@ -19,6 +19,8 @@ from tests.images.conftest import PHOTOS, Person
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fastapi import FastAPI
+
     from atelier.settings import Settings
 
 SEED_TEXT = "С начала фазы запрещающего сигнала прошло: 7 секунд"
@@ -404,11 +406,14 @@ async def test_reads_see_every_acknowledged_write(ada: Person) -> None:
         assert (await ada.client.get(record["url"] + "/info")).json()["title"] == f"title {number}"
 
 
-async def test_deleting_leaves_nothing(ada: Person, settings: Settings, workers: None) -> None:
-    """DELETE is 204; afterwards row, files and cache are gone."""
+async def test_deleting_leaves_nothing(
+    ada: Person, application: FastAPI, settings: Settings, workers: None
+) -> None:
+    """DELETE is 204; without a trash row, files and cache are gone afterwards."""
     record = await ada.settled((await ada.upload(description="one"))["id"])
     await ada.client.get(record["url"])
     assert blobs(settings)
+    application.state.resources.settings = settings.model_copy(update={"trash_days": 0})
     assert (await ada.client.delete(record["url"])).status_code == 204
     assert not blobs(settings)
     for path in ("", "/info", "/renditions/gray", "/renditions/original"):

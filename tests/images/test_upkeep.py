@@ -31,6 +31,7 @@ from atelier.imaging.fontfiles import BUNDLED
 from atelier.imaging.recipe import Rendition
 from atelier.roles.processor import Captions, Processor
 from atelier.sandbox.failures import DecodeCrashed, DecodeFailed, DecodeTimeout
+from atelier.trash import service as trash
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,6 +72,10 @@ async def test_the_check_agrees_with_what_was_made(
     gone = await ada.settled((await ada.upload())["id"])
     await ada.client.delete(gone["url"])
     report = await check(database, DirectoryBlobs(settings.blobs_folder), deep=True)
+    assert report.agrees
+    assert report.references == 9, "what is in the trash is referred to"
+    assert await trash.purge_due(database, 0) == 1
+    report = await check(database, DirectoryBlobs(settings.blobs_folder), deep=False)
     assert report.agrees
     assert report.references == 5
 

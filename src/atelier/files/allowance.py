@@ -14,6 +14,7 @@ from atelier.wire.allowance import Allowance
 _OWNER = {"owner": "%(owner)s"}
 _USAGE = law.USAGE.format(**_OWNER)
 _STOP_INSERTS = law.STOP_INSERTS.format(**_OWNER)
+_STOP_DELETIONS = law.STOP_DELETIONS.format(**_OWNER)
 _COUNT = law.COUNT.format(**_OWNER)
 _HOLD, _TURN = (each.format(spaces="%(spaces)s") for each in (law.HOLD, law.TURN))
 
@@ -78,5 +79,6 @@ def _counted(owner_id: int) -> dict[str, Any] | None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(law.PATIENCE)
         cursor.execute(_STOP_INSERTS, {"owner": owner_id})
+        cursor.execute(_STOP_DELETIONS, {"owner": owner_id})
         cursor.execute(_COUNT, {"owner": owner_id})
     return _usage(owner_id)

@@ -28,8 +28,9 @@ OVERHEAD_BYTES = 2 * FIELDS_BYTES
 PICTURE_SHARE = 0.7
 _USAGE = law.USAGE.format(owner="$1")
 _OWNER = {"owner": ":owner"}
-_OWN_USAGE, _STOP_INSERTS, _COUNT = (
-    text(statement.format(**_OWNER)) for statement in (law.USAGE, law.STOP_INSERTS, law.COUNT)
+_OWN_USAGE, _STOP_INSERTS, _STOP_DELETIONS, _COUNT = (
+    text(statement.format(**_OWNER))
+    for statement in (law.USAGE, law.STOP_INSERTS, law.STOP_DELETIONS, law.COUNT)
 )
 _PATIENCE = text(law.PATIENCE)
 _HOLD, _TURN = (text(statement.format(spaces=":spaces")) for statement in (law.HOLD, law.TURN))
@@ -120,6 +121,7 @@ async def _count(database: Database, owner_id: int) -> Mapping[str, Any] | None:
     async with database.session() as session:
         await session.execute(_PATIENCE)
         await session.execute(_STOP_INSERTS, {"owner": owner_id})
+        await session.execute(_STOP_DELETIONS, {"owner": owner_id})
         await session.execute(_COUNT, {"owner": owner_id})
         await session.commit()
     return await database.fetchrow(_USAGE, owner_id)

@@ -17,6 +17,7 @@ from atelier.cache import Cache
 from atelier.database import Database
 from atelier.errors import NotFound, PreconditionFailed
 from atelier.events import outbox
+from atelier.http import allowance
 from atelier.images import events
 from atelier.images.errors import InUse
 from atelier.images.models import Image
@@ -114,6 +115,8 @@ async def remove(
         require(principal, row.owner_id, Right.IMAGES_WRITE, MISSING)
         if expected is not None and not expected(str(row.sequence)):
             raise PreconditionFailed("The image has changed since this entity tag.")
+    if not keep:
+        await allowance.take_turn(session, {row.owner_id for row in rows})
     await cache.fence([cache_key(image_id) for image_id in ids])
     values = {"ids": list(ids), **_traced()}
     try:

@@ -74,9 +74,15 @@ _PURGE_THESE = text(_PURGE.format(which="id = ANY(:ids) ORDER BY id"))
 _PURGE_SPACE = text(
     _PURGE.format(which="owner_id = :space AND kind = ANY(:kinds) AND deleted_at <= :until")
 )
+_DUE = "deleted_at <= clock_timestamp() - CAST(:age AS interval)"
+# Of one space at a time: whoever changes what is counted of several takes them in order.
 _PURGE_DUE = text(
-    _PURGE.format(which="deleted_at <= clock_timestamp() - CAST(:age AS interval)").replace(
-        "FOR UPDATE", "FOR UPDATE SKIP LOCKED"
+    _PURGE.format(
+        which=f"""
+            {_DUE} AND owner_id = (
+                SELECT owner_id FROM trash WHERE {_DUE} ORDER BY deleted_at LIMIT 1
+            )
+        """
     )
 )
 _NOW = text("SELECT clock_timestamp()")
@@ -130,6 +136,7 @@ async def purge(
     """
     async with database.session() as session:
         rows = await _locked(session, principal, named, hold=False)
+        await allowance.take_turn(session, {row.owner_id for row in rows})
         values = {"ids": [row.id for row in rows], "actor": requester.actor()}
         await session.execute(_PURGE_THESE, values)
         await session.commit()
@@ -175,7 +182,7 @@ async def _in_batches(database: Database, statement: Any, values: Mapping[str, A
             batch = await session.scalar(statement, values) or 0
             await session.commit()
         purged += batch
-        if batch < PURGE_ROWS:
+        if not batch:
             return purged
 
 

@@ -22,19 +22,24 @@ USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = {owner}"
 PATIENCE = "SET LOCAL statement_timeout = '5min'"
 # Whoever inserts a row of this space holds a lock on the space's row that this one waits for.
 STOP_INSERTS = "SELECT id FROM spaces WHERE id = {owner} FOR UPDATE"
-# The rows are locked, for one that is being deleted must not be counted: its trigger has run, or
-# runs after this commit. In one statement after the lock, which sees what the lock waited for.
+# A row that is being deleted must not be counted, for its trigger has run, or runs after this
+# commit. So they are locked first; who deletes has been waited for then.
+STOP_DELETIONS = """
+WITH of_images AS MATERIALIZED (SELECT FROM images WHERE owner_id = {owner} FOR KEY SHARE),
+    of_tasks AS MATERIALIZED (SELECT FROM tasks WHERE owner_id = {owner} FOR KEY SHARE),
+    of_files AS MATERIALIZED (SELECT FROM files WHERE owner_id = {owner} FOR KEY SHARE)
+SELECT (SELECT count(*) FROM of_images), (SELECT count(*) FROM of_tasks),
+    (SELECT count(*) FROM of_files)
+"""
+# In a statement of its own, which sees in the trash what was deleted just before.
 COUNT = """
-WITH of_images AS (SELECT size FROM images WHERE owner_id = {owner} FOR KEY SHARE),
-    of_tasks AS (SELECT size FROM tasks WHERE owner_id = {owner} FOR KEY SHARE),
-    of_files AS (SELECT size FROM files WHERE owner_id = {owner} FOR KEY SHARE),
-    of_trash AS (SELECT size FROM trash WHERE owner_id = {owner} FOR KEY SHARE)
+WITH of_trash AS (SELECT size FROM trash WHERE owner_id = {owner} FOR KEY SHARE)
 INSERT INTO owner_usage (owner_id, objects, bytes)
 SELECT spaces.id, count(size), coalesce(sum(size), 0)
 FROM spaces LEFT JOIN (
-    SELECT size FROM of_images
-    UNION ALL SELECT size FROM of_tasks
-    UNION ALL SELECT size FROM of_files
+    SELECT size FROM images WHERE owner_id = {owner}
+    UNION ALL SELECT size FROM tasks WHERE owner_id = {owner}
+    UNION ALL SELECT size FROM files WHERE owner_id = {owner}
     UNION ALL SELECT size FROM of_trash
 ) AS kept ON true
 WHERE spaces.id = {owner} GROUP BY spaces.id

@@ -14,10 +14,9 @@ down_revision = "0016"
 branch_labels = None
 depends_on = None
 
-# Quotas count what can be restored; nothing there moves to another space.
+# Quotas count what can be restored. What comes into the trash, or out of it again, stays counted:
+# those statements stop the counting. What is purged does not.
 COUNTED = """
-    CREATE TRIGGER count_made AFTER INSERT ON trash REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION count_usage('1');
     CREATE TRIGGER count_gone AFTER DELETE ON trash REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION count_usage('-1');
 """
