@@ -337,7 +337,7 @@ def _words(received: Upload, settings: Settings) -> service.Words:
         if len(received.values(name)) > 1:
             raise refused(TWICE, "body", name)
     fields = dict(received.fields)
-    given = fields.get("title", "").strip() or received.file.name or "untitled"
+    given = fields.get("title", "").strip() or received.file.name
     return service.Words(
         title=texts.title(given),
         description=texts.description(fields.get("description", ""), settings.description_limit),
