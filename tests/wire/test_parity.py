@@ -422,8 +422,12 @@ async def test_forms_as_some_clients_write_them(
     ids=["windows-1251", "extended", "base64"],
 )
 async def test_files_that_cannot_be_read(edges: Edges, disposition: bytes, more: bytes) -> None:
-    """The complaint names the file's part, in the same words."""
-    await assert_equal(edges, 422, "POST", "{made}", **_raw(disposition, more))
+    """The complaint names the file's part and says what is wrong, in the same words."""
+    fastapi, django = map(told, await both(edges, "POST", "{made}", **_raw(disposition, more)))
+    assert (fastapi["status"], django) == (422, fastapi)
+    (error,) = fastapi["problem"]["errors"]
+    assert error["loc"] == ["body", "file"]
+    assert fastapi["problem"]["detail"] == f"{error['msg']}."
 
 
 async def test_an_unknown_field(edges: Edges) -> None:

@@ -143,7 +143,9 @@ class Form:
         except ValueError as error:
             raise Malformed(f"{error}.") from None
         if begun.complaint:
-            raise refused(begun.complaint, "body", begun.name)
+            # Said in the detail, too: it is about the form as a whole, and many show that alone.
+            found = {"loc": ["body", begun.name], "msg": begun.complaint}
+            raise Invalid(f"{begun.complaint}.", errors=[found])
         if begun.name in self.names:
             if not begun.is_file:
                 raise self.text_instead(begun.name)
