@@ -154,6 +154,33 @@ def check(
 
 
 @app.command()
+def renditions(
+    data: Data = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Pictures that lack a size of the settings.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that are ready, as for another font of captions.")
+    ] = False,
+    per_second: Annotated[
+        float | None,
+        typer.Option("--per-second", min=0.01, help="Pictures queued a second, at most."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Make of stored pictures what new settings ask for, in the background; again, to go on.
+
+    It never fills the queue: it waits for room. Exit code 130: it was interrupted.
+    """
+    if missing == everything:
+        raise typer.BadParameter("Choose one of --missing and --all.")
+    from atelier.commands.renditions import main as run
+
+    settings = _operator(data)
+    raise typer.Exit(run(settings, everything=everything, per_second=per_second, as_json=as_json))
+
+
+@app.command()
 def backup(
     folder: Annotated[
         Path,

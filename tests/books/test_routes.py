@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+import orjson
 import pytest
 
 from tests.books.support import WAR, add
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
 async def events(database_url: str, book_id: int) -> list[tuple[str, int, dict[str, Any]]]:
     """Announcements about a book: type, sequence, data."""
-    import asyncpg
-    import orjson
-
     connection = await asyncpg.connect(database_url)
     query = "SELECT type, sequence, data FROM outbox WHERE subject = $1 ORDER BY id"
     rows = await connection.fetch(query, f"books/{book_id}")
@@ -115,12 +114,21 @@ async def test_the_catalogue_is_shared(ada: httpx2.AsyncClient, bob: httpx2.Asyn
         "2000-02-29",
         "2024-02-29",
         "9999-12-31",
+        "0001",
+        "1897",
+        "9999",
+        "0001-01",
+        "1897-05",
+        "9999-12",
     ],
 )
 async def test_dates_of_all_ages_come_back_as_they_went(
     ada: httpx2.AsyncClient, publication_date: str
 ) -> None:
-    """Before 1900, in leap years, to the calendar's ends; in the record and in the list."""
+    """Before 1900, in leap years, to the calendar's ends, as exact as they were given.
+
+    In the record and in the list.
+    """
     book = await add(ada, publication_date=publication_date)
     assert book["publication_date"] == publication_date
     assert (await ada.get(f"/api/books/{book['id']}")).json() == book
@@ -139,6 +147,21 @@ async def test_dates_of_all_ages_come_back_as_they_went(
         "-0001-01-01",
         "20230101",
         "2023-1-1",
+        "0000",
+        "0000-01",
+        "2023-00",
+        "2023-13",
+        "2023-1",
+        "2023-",
+        "2023-01-",
+        "202",
+        "20230",
+        "-0043",
+        "+2023",
+        "44 BC",
+        "1897?",
+        "189X",
+        1897,
         "2023-W01-1",
         "2023-01-01T00:00:00",
         "01.02.2023",
@@ -182,6 +205,39 @@ async def test_texts_are_kept_in_nfc_on_one_line(
 ) -> None:
     """1 to 300 characters after normalisation, of any script."""
     assert (await add(ada, **{field: text}))[field] == kept
+
+
+async def test_how_exact_a_date_is_can_change(ada: httpx2.AsyncClient, database_url: str) -> None:
+    """A year is not its first of January: the change counts, and is announced as it was given."""
+    book = await add(ada, publication_date="1897")
+    where = f"/api/books/{book['id']}"
+    for written, tag in (("1897-01-01", 2), ("1897-01-01", 2), ("1897-01", 3), ("1897", 4)):
+        answer = await ada.patch(where, json={"publication_date": written})
+        assert answer.json()["publication_date"] == written
+        assert answer.headers["etag"] == f'"{tag}"'
+    told = [data["publication_date"] for *_, data in await events(database_url, book["id"])]
+    assert told == ["1897", "1897-01-01", "1897-01", "1897"]
+
+
+@pytest.mark.parametrize(
+    ("first", "precision"),
+    [("1897-02-01", "year"), ("1897-01-02", "month"), ("1897-01-01", "age")],
+)
+async def test_the_table_holds_no_other_date(
+    ada: httpx2.AsyncClient, database_url: str, first: str, precision: str
+) -> None:
+    """What is known to the month is kept as its first day, to the year as its first of January."""
+    book = await add(ada, publication_date="1897")
+    connection = await asyncpg.connect(database_url)
+    try:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await connection.execute(
+                "UPDATE books SET publication_date = $1::text::date, publication_precision = $2 "
+                "WHERE id = $3",
+                *(first, precision, book["id"]),
+            )
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("field", ["title", "author"])

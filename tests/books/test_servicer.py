@@ -51,7 +51,7 @@ async def changes(
 
 
 @pytest.mark.parametrize(
-    "publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31"]
+    "publication_date", ["0001-01-01", "1869-01-01", "1904-02-29", "9999-12-31", "1869", "1869-05"]
 )
 async def test_a_book_is_the_same_over_rest_and_grpc(
     ada: httpx2.AsyncClient, books: Books, publication_date: str

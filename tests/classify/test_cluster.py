@@ -110,6 +110,17 @@ async def test_a_chunk_becomes_one_file(tmp_path: Path, pictures: Path, service:
     assert set(tmp_path.iterdir()) - before == {order.done}
 
 
+async def test_a_chunk_says_that_it_was_given_up(
+    tmp_path: Path, pictures: Path, start_service: Callable[..., Service]
+) -> None:
+    """The rest of it is not asked for, and is neither an answer nor a failure."""
+    service = start_service("--garbage", "1")
+    order = chunk(tmp_path, pictures, service.url, ["00.jpg"])
+    order.tries, order.wrong_answers = 100, 1
+    await do(order)
+    assert [line[:8] for line in read(order.done) if isinstance(line, str)] == ["not JSON"]
+
+
 async def test_a_chunk_of_a_forgotten_run_is_dropped(
     tmp_path: Path, pictures: Path, service: Service
 ) -> None:

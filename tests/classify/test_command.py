@@ -268,6 +268,19 @@ def test_errors_and_garbage_are_tried_again(
     assert service.counts()["asked"] > 12
 
 
+def test_a_service_that_answers_wrongly_ends_the_run(
+    tool: Tool, start_service: Callable[..., Service]
+) -> None:
+    """Code 3, what is wrong, and nothing is lost: the same command goes on."""
+    wrong = start_service("--garbage", "1")
+    options = ("--tries", "100", "--wrong-answers", "1")
+    code, report = tool.run(wrong.url, *options)
+    assert (code, report["pending"], report["failed"]) == (3, 12, 0)
+    assert report["given_up"].startswith("not JSON")
+    code, report = tool.run(start_service().url, *options)
+    assert (code, report["classified"], report["given_up"]) == (0, 12, None)
+
+
 def test_statistics_go_beside_the_run(tool: Tool, start_service: Callable[..., Service]) -> None:
     """Every answer is reported to the statistics service, in batches.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from atelier.classify.breaker import FAILURES, CircuitBreaker, Drained
+from atelier.classify.breaker import FAILURES, WRONG_ANSWERS, CircuitBreaker, Drained
 from atelier.classify.http_client import (
     ANSWER_MOST,
     BadAnswer,
@@ -110,6 +112,8 @@ async def test_a_connection_is_used_again() -> None:
         (answer(b"no", 500), "remote_5xx"),
         (answer(b"no", 503), "remote_5xx"),
         (answer(b"no", 401), "remote_4xx"),
+        (answer(b"no", 408), "remote_4xx"),
+        (answer(b"no", 425), "remote_4xx"),
         (answer(b"<html>"), "bad_answer"),
         (answer(b'{"class":"cat"}'), "bad_answer"),
         (answer(b'{"class":null,"score":1}'), "bad_answer"),
@@ -133,6 +137,45 @@ async def test_what_may_pass_is_tried_again_and_fails_at_last(
         with pytest.raises(Failed) as caught:
             await asked.classify(PICTURE)
     assert (caught.value.kind, caught.value.attempts) == (kind, 2)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (answer(status=201), "status 201: an answer has the status 200"),
+        (answer(b"", 204), "status 204"),
+        (answer(b"", 302, "Location: http://u:p@x/y\r\n"), r"302 to http://\S*@x/y: redirects"),
+        (answer(b"", 307), "to nowhere"),
+        (answer(gzip.compress(CAT), headers="Content-Encoding: gzip\r\n"), "coded as gzip"),
+        (answer(gzip.compress(CAT)), "coded as gzip"),
+        (answer(headers="Content-Encoding: BR\r\n"), "coded as br"),
+        (answer(b"\xef\xbb\xbf" + CAT), "byte order mark"),
+        (answer(b"<html>hello"), "not JSON .*<html>hello"),
+        (answer(b"[1]"), "not {.class.*Expected"),
+        (answer(b'{"label":"cat","score":1}'), "missing required field `class`"),
+    ],
+)
+async def test_a_service_that_answers_wrongly_is_given_up(said: bytes, words: str) -> None:
+    """A run ends after some wrong answers in a row, and tells what is wrong with them."""
+    async with scripted(said) as (script, url):
+        asked, breaker, told = remote(url, tries=100)
+        with pytest.raises(Drained):
+            await asked.classify(PICTURE)
+    assert re.search(words, breaker.given_up)
+    assert (told[-1], len(script.heard)) == (
+        f"the service answers wrongly ({breaker.given_up}): giving up",
+        FAILURES + WRONG_ANSWERS,
+    )
+
+
+async def test_wrong_answers_amid_others_are_an_outage() -> None:
+    """Only those in a row end a run: a page of a proxy's passes, as does an outage."""
+    wrong, down = answer(b"<html>"), answer(b"", 500)
+    said = [*[down] * FAILURES, *[wrong] * (WRONG_ANSWERS - 1), down, wrong, answer()]
+    async with scripted(*said) as (_, url):
+        asked, breaker, _ = remote(url, tries=100)
+        assert (await asked.classify(PICTURE)).label == "cat"
+    assert not breaker.given_up
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
@@ -242,6 +285,8 @@ async def test_a_rest_is_kept_and_costs_no_try() -> None:
         (503, "Fri, 01 Jan 2021 00:00:00 GMT", 0.0),
         (500, "7", None),
         (429, "-3", 1.0),
+        (408, "7", 7.0),
+        (425, "", None),
     ],
 )
 def test_retry_after_is_read_in_both_forms(status: int, after: str, rest: float | None) -> None:

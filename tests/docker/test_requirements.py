@@ -56,6 +56,7 @@ ROOTS = {
         ),
         *("atelier.commands.check", "atelier.commands.doctor", "atelier.commands.jobs"),
         *("atelier.commands.backup", "atelier.commands.backup.restore"),
+        "atelier.commands.renditions",
     ),
 }
 # Installed though no module of ours imports it.

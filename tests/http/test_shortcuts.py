@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import pytest
 from fastapi import APIRouter, Path, Request, Response
@@ -56,18 +56,18 @@ async def thing(
 
 
 async def quick_part(
-    _: Request, thing_id: int, name: str, user: Principal, __: Resources
+    _: Request, thing_id: int, name: str, user: Principal, __: Resources, v: str = ""
 ) -> Response:
     """The short way to a part."""
     ways.append("short")
-    return Response(f"{thing_id} {name} {user.user_id}")
+    return Response(f"{thing_id} {name} {user.user_id}{v}")
 
 
 @router.get(PART)
-async def part(thing_id: int, name: str, user: CurrentUser) -> Response:
+async def part(thing_id: int, name: str, user: CurrentUser, v: str = "") -> Response:
     """The long way to it."""
     ways.append("long")
-    return Response(f"{thing_id} {name} {user.user_id}")
+    return Response(f"{thing_id} {name} {user.user_id}{v}")
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ async def client(resources: Resources) -> AsyncIterator[httpx2.AsyncClient]:
     """A signed-in client whose token has just been verified."""
     shortcuts = [
         Shortcut("/others/{other_id}", answer, Right.IMAGES_READ),
-        Shortcut(PART, quick_part, Right.IMAGES_READ),
+        Shortcut(PART, quick_part, Right.IMAGES_READ, versioned=True),
         Shortcut(PATH, quick, Right.IMAGES_READ),
     ]
     async with in_process(create_app(resources, [router], shortcuts=shortcuts)) as client:
@@ -117,7 +117,7 @@ async def test_the_short_way_says_the_same(
         ("/things/01/info", 200),
         ("/things/1000000000000000000/info", 200), ("/things/1/other", 404),
         ("/things/%D9%A3/info", 422),
-        ("/things/1/info?size=2", 422),
+        ("/things/1/info?size=2", 422), ("/things/1/info?v=2", 422),
     ],
 )  # fmt: skip
 async def test_odd_paths_go_the_long_way(
@@ -183,3 +183,17 @@ async def test_a_key_without_the_right_goes_the_long_way(
         ways.clear()
         await client.get(PATH.format(thing_id=1))
         assert ways == ["short" if right is Right.IMAGES_READ else "long"]
+
+
+@pytest.mark.parametrize(
+    ("query", "way"),
+    [("v=0a", "short"), ("v=", "long"), ("v=A", "long"), ("v=0&v=1", "long"), ("v=0%61", "long"),
+     ("v=" + "0" * 65, "long")],
+)  # fmt: skip
+async def test_a_version_in_its_usual_form_goes_the_short_way(
+    client: httpx2.AsyncClient, query: str, way: str
+) -> None:
+    """And arrives as the route would get it; any other query is for the route."""
+    answer = await client.get(f"{PART.format(thing_id=1, name='a')}?{query}")
+    assert ways == [way]
+    assert answer.text == f"1 a 7{parse_qs(query).get('v', [''])[-1]}"

@@ -181,6 +181,11 @@ async def test_fields_keep_order_and_repetition(client: httpx2.AsyncClient) -> N
     [
         (END, "file"),
         (part(disposition("title"), b"x") + END, "file"),
+        (part(disposition("file"), b"x") + END, "file"),
+        (
+            part(b'Content-Disposition: form-data; name="image"; filename="\xff"', b"x") + END,
+            "image",
+        ),
         (part(disposition("file", ""), b"") + END, "file"),
         (FILE + FILE + END, "file"),
         (FILE + part(disposition("image", "b.jpg"), b"x") + END, "image"),
@@ -260,7 +265,7 @@ async def test_broken_bodies(client: httpx2.AsyncClient, body: bytes, status: in
         ('multipart/form-data; boundary=""', 400),
         ("multipart/form-data; boundary=" + "b" * 300, 400),
         ("multipart/form-data; boundary=c", 400),
-        ("MULTIPART/Form-Data; boundary=b", 200),
+        ("MULTIPART/Form-Data; BOUNDARY=b", 200),
         ('multipart/form-data; charset=utf-8; boundary="b"', 200),
     ],
 )

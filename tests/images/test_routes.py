@@ -92,6 +92,41 @@ async def test_every_rendition_comes_out(ada: Person, workers: None) -> None:
     assert served.content == (await ada.client.get(made["captioned"]["url"])).content
 
 
+async def test_an_address_with_its_version_lasts(ada: Person, workers: None) -> None:
+    """It is kept for a year; with another version, or none, the reader asks each time."""
+    record = await ada.settled((await ada.upload(description="one"))["id"])
+    made = {r["name"]: r["url"] for r in record["renditions"]}
+    url = made["captioned"]
+    plain, _, version = url.partition("?v=")
+    assert plain == f"{record['url']}/renditions/captioned"
+    whole = await ada.client.get(url)
+    assert whole.headers["etag"] == f'"{version}"'
+    for status, method, headers in (
+        (200, "GET", {}),
+        (200, "HEAD", {}),
+        (206, "GET", {"Range": "bytes=0-9"}),
+        (304, "GET", {"If-None-Match": whole.headers["etag"]}),
+    ):
+        for address, kept in (
+            (url, "private, max-age=31536000, immutable"),
+            (f"{plain}?v={version[:-1]}", "private, no-cache"),
+            (f"{plain}?v=", "private, no-cache"),
+            (plain, "private, no-cache"),
+        ):
+            answer = await ada.client.request(method, address, headers=headers)
+            assert (answer.status_code, answer.headers["cache-control"]) == (status, kept)
+            assert answer.headers["etag"] == whole.headers["etag"]
+    await ada.client.patch(record["url"], json={"description": "two"})
+    changed = await ada.settled(record["id"])
+    answer = await ada.client.get(url)
+    assert answer.headers["cache-control"] == "private, no-cache"
+    now = {r["name"]: r["url"] for r in changed["renditions"]}["captioned"]
+    assert answer.content == (await ada.client.get(now)).content != whole.content
+    refused = await ada.client.get(url, headers={"If-Match": whole.headers["etag"]})
+    assert (refused.status_code, "immutable" in str(refused.headers)) == (412, False)
+    assert (await ada.client.get(f"{plain}?v={'a' * 65}")).status_code == 422
+
+
 async def test_without_a_description_the_upright_picture_is_served(
     ada: Person, workers: None
 ) -> None:

@@ -11,6 +11,9 @@ from atelier.wire.multipart import NAME_CHARACTERS, clean_name
     ("sent", "clean"),
     [
         ("a\0b\n.jpg", "ab.jpg"),
+        ("Опись\u00a015.jpg", "Опись 15.jpg"),
+        ("a\u2009\u3000 b\u2028c.jpg\u202f", "a b c.jpg"),
+        ("a\u200bb.jpg", "ab.jpg"),
         ("  a.jpg ", "a.jpg"),
         ("a/", ""),
         ("\u202egpj.exe", "gpj.exe"),
@@ -21,5 +24,5 @@ from atelier.wire.multipart import NAME_CHARACTERS, clean_name
     ],
 )
 def test_names_are_cleaned(sent: str, clean: str) -> None:
-    """Nothing invisible, no path, a bounded length that keeps the ending."""
+    """Nothing invisible, no path, ordinary blanks, a bounded length that keeps the ending."""
     assert clean_name(sent) == clean

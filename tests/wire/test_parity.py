@@ -385,6 +385,51 @@ async def test_forms_that_are_none(edges: Edges, request_: dict[str, Any], statu
     await assert_equal(edges, status, "POST", "{made}", **request_)
 
 
+def _raw(disposition: bytes, more: bytes = b"Content-Type: image/jpeg") -> dict[str, Any]:
+    """A form as some client writes it by itself."""
+    head = b'Content-Disposition: form-data; name="file"' + disposition + b"\r\n" + more
+    body = b"--b\r\n" + head.rstrip(b"\r\n") + b"\r\n\r\n" + PHOTO + b"\r\n--b--\r\n"
+    return {"content": body, "headers": {"Content-Type": "Multipart/Form-Data; BOUNDARY=b"}}
+
+
+@pytest.mark.parametrize(
+    ("disposition", "more", "name"),
+    [
+        (b"; filename=\"=?utf-8?B?0KIuanBn?=\"; filename*=utf-8''%D0%A2.jpg", b"", "Т.jpg"),
+        (b'; filename="a\xc2\xa0b.jpg"', b"", "a b.jpg"),
+        (b'; filename="a%22b.jpg"', b"", 'a"b.jpg'),
+        (b';\r\n filename="a.jpg"', b"", "a.jpg"),
+        (b"", b"Content-Type: IMAGE/JPEG", "untitled"),
+        (b'; filename="a.jpg"', b"Content-Transfer-Encoding: Binary", "a.jpg"),
+    ],
+    ids=["both names", "no-break", "quote", "folded", "none", "binary"],
+)
+async def test_forms_as_some_clients_write_them(
+    edges: Edges, disposition: bytes, more: bytes, name: str
+) -> None:
+    """A file comes in, and is called the same, by every way to write a form."""
+    fastapi, django = await both(edges, "POST", "{made}", **_raw(disposition, more))
+    assert (fastapi.json()["title"], django.json()["name"]) == (name, name)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "more"),
+    [
+        (b'; filename="\xd2.jpg"', b""),
+        (b"; filename*=zlib''a.jpg", b""),
+        (b'; filename="a.jpg"', b"Content-Transfer-Encoding: base64"),
+    ],
+    ids=["windows-1251", "extended", "base64"],
+)
+async def test_files_that_cannot_be_read(edges: Edges, disposition: bytes, more: bytes) -> None:
+    """The complaint names the file's part and says what is wrong, in the same words."""
+    fastapi, django = map(told, await both(edges, "POST", "{made}", **_raw(disposition, more)))
+    assert (fastapi["status"], django) == (422, fastapi)
+    (error,) = fastapi["problem"]["errors"]
+    assert error["loc"] == ["body", "file"]
+    assert fastapi["problem"]["detail"] == f"{error['msg']}."
+
+
 async def test_an_unknown_field(edges: Edges) -> None:
     """It is refused by its name, with those that there are."""
     fastapi, django = await both(edges, "POST", "{made}", files=_photo(), data={"titel": "Sea"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 CREATED = "book.created"
@@ -12,6 +11,6 @@ TYPES = (CREATED, UPDATED, DELETED)
 SUBJECTS = "books/"  # followed by the id
 
 
-def state(title: str, author: str, publication_date: date) -> dict[str, Any]:
+def state(title: str, author: str, publication_date: str) -> dict[str, Any]:
     """The facts about a book; its `id` is among an event's data, too."""
-    return {"title": title, "author": author, "publication_date": publication_date.isoformat()}
+    return {"title": title, "author": author, "publication_date": publication_date}

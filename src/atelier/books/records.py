@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import asyncpg
 import orjson
 
-COLUMNS = "id, title, author, publication_date, sequence"
+from atelier.books.dates import shown
+
+COLUMNS = "id, title, author, publication_date, publication_precision, sequence"
 SELECT_ONE = f"SELECT {COLUMNS} FROM books WHERE id = any($1::bigint[])"
 
 
@@ -29,8 +31,13 @@ def record(row: asyncpg.Record) -> dict[str, Any]:
         "id": row["id"],
         "title": row["title"],
         "author": row["author"],
-        "publication_date": row["publication_date"],
+        "publication_date": published(row),
     }
+
+
+def published(row: asyncpg.Record) -> str:
+    """The date of publication as it was given."""
+    return shown(row["publication_date"], row["publication_precision"])
 
 
 def encode(row: asyncpg.Record) -> bytes:

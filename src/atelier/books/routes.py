@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right
 from atelier.books import queries, service
+from atelier.books.dates import shown
+from atelier.books.models import Book
 from atelier.books.records import record
 from atelier.books.schemas import BookChange, BookDetails, BookRecord
 from atelier.http.auth import Needs
@@ -125,9 +126,7 @@ async def replace(
     book = await service.change(
         res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
     )
-    return record_response(
-        request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence)
-    )
+    return record_response(request, _changed(book), str(book.sequence))
 
 
 @router.patch(
@@ -150,9 +149,7 @@ async def change(
     book = await service.change(
         res.database, res.cache, book_id, expected=if_match(request), **body.model_dump()
     )
-    return record_response(
-        request, _json(book.id, book.title, book.author, book.publication_date), str(book.sequence)
-    )
+    return record_response(request, _changed(book), str(book.sequence))
 
 
 @router.delete(
@@ -177,7 +174,12 @@ def _created(book_id: int, details: service.Details) -> Response:
     )
 
 
-def _json(book_id: int, title: str, author: str, publication_date: date) -> bytes:
+def _changed(book: Book) -> bytes:
+    published = shown(book.publication_date, book.publication_precision)
+    return _json(book.id, book.title, book.author, published)
+
+
+def _json(book_id: int, title: str, author: str, publication_date: str) -> bytes:
     fields: dict[str, Any] = {
         "id": book_id,
         "title": title,

@@ -5,36 +5,38 @@ The only place that validates them.
 
 from __future__ import annotations
 
-import re
-from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from atelier.books import dates
 from atelier.books.texts import line
 from atelier.http.strict import Kept
 from atelier.wire.texts import LINE_LIMIT
-
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def _line(value: object) -> object:
     return line(value) if isinstance(value, str) else value
 
 
-def _date(value: object) -> object:
-    """A date in the one form of RFC 3339; Python itself would accept others, and numbers."""
-    if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise ValueError("a date is written YYYY-MM-DD")
-    return date.fromisoformat(value)
+def _date(text: str) -> str:
+    dates.parse(text)
+    return text
 
 
 Line = Annotated[str, BeforeValidator(_line), Field(min_length=1, max_length=LINE_LIMIT)]
-PublicationDate = Annotated[date, BeforeValidator(_date)]
+PublicationDate = Annotated[
+    str,
+    AfterValidator(_date),
+    Field(json_schema_extra={"pattern": dates.PATTERN, "maxLength": dates.LENGTH}),
+]  # the form is said, and judged with the date, in one sentence
 
 TITLE = Field(examples=["Война и мир"])
 AUTHOR = Field(examples=["Лев Толстой"])
-PUBLICATION_DATE = Field(description="From year 0001 on.", examples=["1869-01-01"])
+PUBLICATION_DATE = Field(
+    description="A day, or only the month or the year that is known; from year 0001 on.",
+    examples=["1869-01-01", "1869-05", "1869"],
+)
 
 
 class BookRecord(BaseModel):
@@ -43,7 +45,7 @@ class BookRecord(BaseModel):
     id: int = Field(examples=[42])
     title: str = TITLE
     author: str = AUTHOR
-    publication_date: date = PUBLICATION_DATE
+    publication_date: PublicationDate = PUBLICATION_DATE
 
 
 class BookDetails(BaseModel):

@@ -11,6 +11,7 @@ from grpc.aio import ServicerContext
 
 from atelier.auth import Right
 from atelier.books import events, queries
+from atelier.books.records import published
 from atelier.database import Database
 from atelier.errors import Unavailable
 from atelier.events.follow import Follower
@@ -110,7 +111,7 @@ def _book(row: asyncpg.Record) -> pb.Book:
         id=row["id"],
         title=row["title"],
         author=row["author"],
-        publication_date=row["publication_date"].isoformat(),
+        publication_date=published(row),
         etag=str(row["sequence"]),
     )
 

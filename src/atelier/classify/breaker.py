@@ -1,7 +1,8 @@
 """A circuit breaker before the remote service: while it is open, pictures wait instead of failing.
 
 Many failures in a row open it; then one request at a time probes whether the service is back. A
-`Retry-After` of the service holds every request for that long.
+`Retry-After` of the service holds every request for that long. A service that is there and answers
+the probes wrongly is another service: the run is given up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from atelier.retry import Backoff
 FAILURES = 10
 """Failures in a row, across pictures, after which the service counts as down."""
 
+WRONG_ANSWERS = 4
+"""Wrong answers to probes in a row after which the run is given up: some seconds of them."""
+
 LONGEST_REST = 3600.0
 """The longest Retry-After that is honoured, in seconds."""
 
@@ -28,13 +32,24 @@ class Drained(Exception):
 
 
 class CircuitBreaker:
-    """Call `enter` before each request, and report how the request went."""
+    """Call `enter` before each request, and report how the request went.
+
+    `wrong_answers` of 0 never gives up. `given_up` says why a run was given up.
+    """
 
     def __init__(
-        self, first: float = 0.5, longest: float = 30.0, tell: Callable[[str], None] = _log.warning
+        self,
+        first: float = 0.5,
+        longest: float = 30.0,
+        tell: Callable[[str], None] = _log.warning,
+        *,
+        wrong_answers: int = WRONG_ANSWERS,
     ) -> None:
+        self.given_up = ""
         self._backoff = Backoff(first, longest)
         self._tell = tell
+        self._wrong_answers = wrong_answers
+        self._wrong = 0
         self._row = 0
         self._open = False
         self._permit = False
@@ -81,15 +96,24 @@ class CircuitBreaker:
         self._backoff.reset()
         if self._open:
             self._open = self._permit = False
+            self._wrong = 0
             self._tell("the service is back")
             self._release(len(self._waiting))
 
-    def failed(self, reason: str, *, trying: bool) -> bool:
-        """Report a failed request; true if the service, not the picture, counts as the cause."""
+    def failed(self, reason: str, *, trying: bool, wrong: bool = False) -> bool:
+        """Report a failed request; true if the service, not the picture, counts as the cause.
+
+        `wrong` is an answer that is none. Only those to probes count towards giving up: many
+        requests at once fail by one moment of a proxy's.
+        """
         self._row += 1
         if self._open:
             if trying:
-                self._arm()
+                self._wrong = self._wrong + 1 if wrong else 0
+                if wrong and self._wrong == self._wrong_answers:
+                    self._give_up(reason)
+                else:
+                    self._arm()
             return True
         if self._row >= FAILURES:
             self._open = True
@@ -115,6 +139,11 @@ class CircuitBreaker:
         self._release(len(self._waiting))
         if self._timer:
             self._timer.cancel()
+
+    def _give_up(self, reason: str) -> None:
+        self.given_up = reason
+        self._tell(f"the service answers wrongly ({reason}): giving up")
+        self.drain()
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()

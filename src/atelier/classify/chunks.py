@@ -25,7 +25,7 @@ ALIVE_SECONDS = 5.0
 """Seconds between two touches of a running chunk's file, by which the run knows it is alive."""
 
 DONE, PART, OBSOLETE = ".done", ".part", "obsolete"
-RESULT, FAILURE = b"+", b"-"
+RESULT, FAILURE, GIVEN_UP = b"+", b"-", b"!"
 
 
 class Piece(msgspec.Struct, array_like=True):
@@ -53,6 +53,7 @@ class Chunk(msgspec.Struct):
     timeout: float
     tries: int
     concurrency: int
+    wrong_answers: int = 0  # of a run from before there was the option
 
     @property
     def done(self) -> Path:
@@ -70,7 +71,14 @@ class Chunk(msgspec.Struct):
             memory=self.memory,
         )
         return Means(
-            work, self.url, tuple(self.headers), 1, self.concurrency, self.timeout, self.tries
+            work,
+            self.url,
+            tuple(self.headers),
+            1,
+            self.concurrency,
+            self.timeout,
+            self.tries,
+            self.wrong_answers,
         )
 
 
@@ -92,6 +100,10 @@ class Outcome:
     async def failure(self, line: Failure) -> None:
         """Append a failure to the outcome."""
         await self._write(FAILURE + msgspec.json.encode(line))
+
+    async def given_up(self, reason: str) -> None:
+        """Append why the rest was not asked for."""
+        await self._write(GIVEN_UP + msgspec.json.encode(reason))
 
     async def _write(self, line: bytes) -> None:
         async with self._turn:
@@ -121,6 +133,8 @@ async def do(chunk: Chunk) -> str:
     try:
         engine = Engine(chunk.means(), outcome)
         await engine.run(lambda: _feed(engine, chunk), [_live(outcome.path)])
+        if engine.given_up:
+            await outcome.given_up(engine.given_up)
         outcome.finish()
     finally:
         outcome.close()
@@ -139,12 +153,14 @@ async def _live(path: Path) -> None:
         os.utime(path)
 
 
-def read(path: Path) -> Iterator[Result | Failure]:
-    """The lines of an outcome."""
+def read(path: Path) -> Iterator[Result | Failure | str]:
+    """The lines of an outcome; a text is why the rest was given up."""
     with path.open("rb") as file:
         for line in file:
             if line[:1] == RESULT:
                 yield _results.decode(line[1:])
+            elif line[:1] == GIVEN_UP:
+                yield msgspec.json.decode(line[1:], type=str)
             else:
                 yield _failures.decode(line[1:])
 

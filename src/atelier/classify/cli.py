@@ -73,6 +73,13 @@ Concurrency = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that a request may take.")]
 Tries = Annotated[int, typer.Option(min=1, help="Tries per picture, while the service is up.")]
+WrongAnswers = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Wrong answers in a row, once it counts as down, that end the run; 0: none.",
+    ),
+]
 Headers = Annotated[
     list[str] | None, typer.Option(help='A header of each request, "Name: value"; repeatable.')
 ]
@@ -125,6 +132,7 @@ def run(
     concurrency: Concurrency = None,
     timeout: Timeout = 60.0,
     tries: Tries = 5,
+    wrong_answers: WrongAnswers = 4,
     header: Headers = None,
     stats_url: StatsUrl = None,
     output: Output = Path("classified.jsonl"),
@@ -152,7 +160,7 @@ def run(
     processes = workers or os.cpu_count() or 1
     requests = concurrency or CONCURRENCY_PER_WORKER * processes
     headers = tuple(map(_header, header or []))
-    means = Means(work, url, headers, processes, requests, timeout, tries)
+    means = Means(work, url, headers, processes, requests, timeout, tries, wrong_answers)
     Endpoint(url, means.headers)  # an error now rather than after the first picture
     console = _console()
 

@@ -36,12 +36,14 @@ _log = logging.getLogger(__name__)
 class Ordered:
     """A chunk in flight.
 
-    `number` is its place in the queue; times are monotonic.
+    `number` is its place in the queue; times are monotonic. `fresh` is false while what an earlier
+    run left is to be collected.
     """
 
-    def __init__(self, chunk: Chunk, number: int) -> None:
+    def __init__(self, chunk: Chunk, number: int, *, fresh: bool = True) -> None:
         self.chunk = chunk
         self.number = number
+        self.fresh = fresh
         self.missing = {piece.n for piece in chunk.pieces}
         self.begun: float | None = None
         self.alive = time.monotonic()
@@ -59,6 +61,7 @@ class Ordered:
         """Move it to the end of the queue, reduced to the pictures that are missing."""
         self.chunk.pieces = [piece for piece in self.chunk.pieces if piece.n in self.missing]
         self.number, self.begun, self.alive = number, None, time.monotonic()
+        self.fresh = True
 
 
 def lost(ordered: list[Ordered], life: float, now: float, silence: float) -> list[Ordered]:
@@ -90,6 +93,7 @@ class Cluster:
         self.window = AHEAD * size
         self.draining = False
         self.waiting = False
+        self.given_up = ""
         self._means = means
         self._recorder = recorder
         self._journal = journal
@@ -162,8 +166,9 @@ class Cluster:
         if self.draining:
             return
         self._count += 1
-        self._ordered[chunk.name] = Ordered(chunk, self._count)
-        if not chunk.done.exists():  # an earlier run may have had it done
+        done = chunk.done.exists()  # an earlier run may have had it done
+        self._ordered[chunk.name] = Ordered(chunk, self._count, fresh=not done)
+        if not done:
             await self._sent(chunk)
 
     def _chunk(self) -> Chunk:
@@ -183,6 +188,7 @@ class Cluster:
             timeout=means.timeout,
             tries=means.tries,
             concurrency=max(1, means.concurrency // means.workers),
+            wrong_answers=means.wrong_answers,
         )
 
     async def _sent(self, chunk: Chunk) -> None:
@@ -219,8 +225,11 @@ class Cluster:
         return done
 
     async def _taken(self, ordered: Ordered) -> None:
+        wrong = ""
         for line in read(ordered.chunk.done):
-            if line.n in ordered.missing:
+            if isinstance(line, str):
+                wrong = line
+            elif line.n in ordered.missing:
                 ordered.missing.discard(line.n)
                 await (
                     self._recorder.failure(line)
@@ -232,12 +241,21 @@ class Cluster:
         # A second worker may have published an outcome for fewer pictures, after the chunk was
         # ordered again with only those that were missing.
         if ordered.missing:
-            await self._again(ordered)
+            if wrong and ordered.fresh:  # an earlier run's word is not about the service of today
+                self._give_up(wrong)
+            else:
+                await self._again(ordered)
             return
         del self._ordered[ordered.chunk.name]
         self._room.release()
         if not self._ordered and not self._cut:
             self._idle.set()
+
+    def _give_up(self, reason: str) -> None:
+        if not self.given_up:
+            _log.warning("the service answers wrongly (%s): giving up", reason)
+            self.given_up = reason
+            self.drain()
 
     async def _again(self, ordered: Ordered) -> None:
         _log.warning("chunk %s is ordered again", ordered.chunk.name)

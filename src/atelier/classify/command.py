@@ -20,7 +20,7 @@ from atelier.classify.telemetry import Telemetry
 if TYPE_CHECKING:
     from rich.console import Console
 
-DONE, SOME_FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, SOME_FAILED, USAGE, GIVEN_UP, INTERRUPTED = 0, 1, 2, 3, 130
 
 _log = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ class Command:
         run.drain()
 
     def _exit_code(self, run: Run) -> int:
+        if run.given_up:
+            return GIVEN_UP
         if run.draining:
             return INTERRUPTED
         return SOME_FAILED if self._journal.totals.failed or run.folders_unreadable else DONE
@@ -115,6 +117,7 @@ class Command:
             "walking": view.walking,
             "pending": view.found - view.done,
             "interrupted": run.draining,
+            "given_up": run.given_up or None,
             "folders_unreadable": run.folders_unreadable,
             "folders_not_entered": self._journal.state.folders_not_entered,
             "results_file": str(self._files.results),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from atelier.classify.breaker import CircuitBreaker, Drained
+from atelier.classify.breaker import WRONG_ANSWERS, CircuitBreaker, Drained
 from atelier.classify.channel import Channel, Room
 from atelier.classify.http_client import Client, Endpoint
 from atelier.classify.outcomes import Entry, Failed, Failure, Result, Transformed, failure, result
@@ -43,6 +43,7 @@ class Means:
     concurrency: int
     timeout: float = 60.0
     tries: int = 5
+    wrong_answers: int = WRONG_ANSWERS
 
 
 class Engine:
@@ -54,7 +55,7 @@ class Engine:
     def __init__(self, means: Means, recorder: Recorder) -> None:
         self._means = means
         self._recorder = recorder
-        self._breaker = CircuitBreaker()
+        self._breaker = CircuitBreaker(wrong_answers=means.wrong_answers)
         self._client = Client(Endpoint(means.url, means.headers), means.timeout)
         self._remote = Remote(self._client, self._breaker, means.tries)
         self._room = Room(BYTES_IN_HAND)
@@ -73,6 +74,11 @@ class Engine:
     def draining(self) -> bool:
         """True if the run is being ended early."""
         return self._breaker.draining
+
+    @property
+    def given_up(self) -> str:
+        """What is wrong with the answers for which the run was given up."""
+        return self._breaker.given_up
 
     def drain(self) -> None:
         """Finish the requests in flight, unless they wait for the service; leave the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import email.utils
 import math
 import time
@@ -12,16 +13,25 @@ import msgspec
 from atelier.classify.breaker import CircuitBreaker
 from atelier.classify.http_client import BadAnswer, Client, Response
 from atelier.classify.outcomes import Answer, Failed, Kind, Transformed
+from atelier.observe.logs import Redactor
 from atelier.retry import pause
 
 LABEL_MOST = 200
 """Longest class name, in characters."""
 
+SHOWN_MOST = 80
+"""Characters or bytes of a wrong answer that are shown."""
+
+GZIP = b"\x1f\x8b"  # how a gzip file begins
+
 BACKOFF_SECONDS = 0.2
 BACKOFF_MOST_SECONDS = 10.0
 
-RESTED = (429, 503)
+RESTED = (408, 425, 429, 503)
 """Statuses that may ask for a pause."""
+
+PASSING = (408, 425)
+"""Statuses of a request that came too slow or too early (RFC 9110, RFC 8470): another may not."""
 
 REST_SECONDS = 1.0
 """Seconds to pause after a 429 that does not say how long."""
@@ -41,6 +51,7 @@ class Said(msgspec.Struct):
 
 
 _said = msgspec.json.Decoder(Said)
+_redact = Redactor()
 
 
 class _Trouble(Exception):
@@ -86,7 +97,8 @@ class Remote:
                 raise
             except _Trouble as trouble:
                 # While the service counts as down, failures are not the picture's and cost no try.
-                if self._breaker.failed(trouble.detail, trying=trying):
+                wrong = trouble.kind == "bad_answer"
+                if self._breaker.failed(trouble.detail, trying=trying, wrong=wrong):
                     continue
                 attempts += 1
                 if attempts >= self._tries:
@@ -128,26 +140,41 @@ class Remote:
     def _read(self, response: Response) -> Said:
         status = response.status
         if status == 200:
-            return _decoded(response.body)
+            return _decoded(response)
         detail = f"status {status}"
         if status >= 500:
             raise _Trouble("remote_5xx", detail)
-        if status in REFUSED or (status in MISPLACED and not self._answered):
+        if status in (*REFUSED, *PASSING) or (status in MISPLACED and not self._answered):
             raise _Trouble("remote_4xx", detail)
         if status >= 400:
             raise Failed(
                 "remote_4xx", f"{detail}: {response.body[:100].decode('utf-8', 'replace')}"
             )
-        raise _Trouble("bad_answer", detail)
+        if status >= 300:
+            where = _redact(response.headers.get("location", "")[:SHOWN_MOST]) or "nowhere"
+            raise _Trouble("bad_answer", f"{detail} to {where}: redirects are not followed")
+        raise _Trouble("bad_answer", f"{detail}: an answer has the status 200")
 
 
-def _decoded(body: bytes) -> Said:
+def _decoded(response: Response) -> Said:
+    """The answer in a body. Raises _Trouble that says what the body is instead."""
+    body = response.body
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity") or body.startswith(GZIP):
+        coding = "gzip" if body.startswith(GZIP) else coding[:SHOWN_MOST]
+        raise _Trouble("bad_answer", f"the body is coded as {coding}, which was not asked for")
+    if body.startswith(codecs.BOM_UTF8):
+        raise _Trouble("bad_answer", "the JSON begins with a byte order mark")
     try:
         said = _said.decode(body)
+    except msgspec.ValidationError as error:
+        wanted = 'not {"class": ..., "score": number}'
+        raise _Trouble("bad_answer", f"{wanted}: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise _Trouble("bad_answer", f"not an answer: {error}") from error
+        shown = body[:SHOWN_MOST].decode("utf-8", "replace")
+        raise _Trouble("bad_answer", f"not JSON ({error}): {shown!r}") from error
     if not math.isfinite(said.score):
-        raise _Trouble("bad_answer", "not an answer: the score is no number")
+        raise _Trouble("bad_answer", "the score is no finite number")
     return said
 
 

@@ -86,6 +86,8 @@ def text(report: dict[str, Any]) -> str:
             f"statistics sent {stats['sent']:,}, lost {stats['lost']:,}"
             + (f" ({stats['error']})" if stats["error"] else "")
         )
+    if report.get("given_up"):
+        lines.append(f"given up, for the service answers wrongly: {report['given_up']}")
     if report["failed"] and "failures_file" in report:
         lines += _advice(report)
     if "results_file" in report:

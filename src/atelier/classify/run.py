@@ -49,6 +49,10 @@ class Doer(Protocol):
     def draining(self) -> bool:
         """True if the run is being ended early."""
 
+    @property
+    def given_up(self) -> str:
+        """What is wrong with the answers for which the run was given up, else empty."""
+
     def drain(self) -> None:
         """End the run early."""
 
@@ -113,6 +117,11 @@ class Run:
         """True if the run is being ended early."""
         return self._doer.draining
 
+    @property
+    def given_up(self) -> str:
+        """What is wrong with the answers for which the run was given up, else empty."""
+        return self._doer.given_up
+
     def drain(self) -> None:
         """Begin no more pictures; finish the requests in flight, unless they wait."""
         self._doer.drain()
@@ -161,6 +170,8 @@ class Run:
     async def _checkpoints(self) -> None:
         while True:
             await asyncio.sleep(CHECKPOINT_SECONDS)
+            if self.draining:  # also by itself, when it gives up
+                self.walk.stop()
             await self._journal.checkpoint()
 
     async def _telemetry(self) -> None:

@@ -10,12 +10,11 @@ from atelier.errors import AtelierError, Malformed
 from atelier.files import django_setup
 from atelier.observe.metrics import UPLOADED
 from atelier.wire.complaints import refused
-from atelier.wire.multipart import Form, Upload, file_name, is_multipart
+from atelier.wire.multipart import A_FILE, Form, Upload, is_multipart
 from atelier.wire.spool import Spool
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from multipart import MultipartSegment
 
 FORM = "atelier.form"  # in the WSGI environment: the upload, or the error that it ended with
 FIELD = "file"
@@ -35,10 +34,6 @@ class FileForm(Form):
         super().__init__(content_type, spool, (FIELD,))
         self._misplaced = False
 
-    def is_file(self, segment: MultipartSegment) -> bool:
-        """A part without a file name is a text."""
-        return segment.name == FIELD and bool(file_name(segment))
-
     def misplaced(self, name: str) -> None:
         """Wait for the form's end."""
         self._misplaced = True
@@ -46,6 +41,10 @@ class FileForm(Form):
     def missing(self) -> AtelierError:
         """The error of a form without a file, by the part that has one."""
         return Malformed(MISPLACED if self._misplaced else MISSING, slug="no-file")
+
+    def text_instead(self, name: str) -> AtelierError:
+        """The error of a form with a text in the place of the file."""
+        return Malformed(f"{A_FILE}.", slug="no-file")
 
     def end(self) -> None:
         """Raises Malformed without a file, Invalid with one too many."""

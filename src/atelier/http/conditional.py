@@ -22,6 +22,7 @@ from atelier.http.problems import from_status
 from atelier.http.sendfile import HEAD, ProxiedFile, RemoteBlob, Streamed, open_file
 from atelier.wire.accel import ACCEL, UNPROXIED, file_size
 from atelier.wire.preconditions import (
+    LASTING,
     LOCKED,
     NAMES,
     PRIVATE,
@@ -37,6 +38,7 @@ from atelier.wire.ranges import content_range, unsatisfied
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 _PRIVATE = (b"cache-control", PRIVATE.encode())
+_LASTING = (b"cache-control", LASTING.encode())
 RANGES = (b"accept-ranges", b"bytes")
 REMEMBERED = 2048  # descriptions of contents that were sent lately, of about 1 KB each
 _QUOTED = re.compile(r"[^\x20-\x7e]|[\"\\%]")
@@ -64,6 +66,7 @@ def picture_response(
     modified: datetime,
     filename: str,
     attachment: bool = False,
+    lasting: bool = False,
 ) -> Response:
     """A picture or file, whole or in part, as the request's conditions ask.
 
@@ -71,22 +74,23 @@ def picture_response(
 
     `content` is the bytes, a file on this machine, or something of known size that is streamed
     from elsewhere. A file that the proxy before us can send is left to it wherever it comes to the
-    same conclusions. An `attachment` is saved, not shown, by a browser that is sent to it.
+    same conclusions. An `attachment` is saved, not shown, by a browser that is sent to it. What is
+    `lasting` may be kept for a year without asking again.
     """
     shown = min(modified.timestamp(), time.time())  # another machine's clock may be ahead
-    headers = _description(etag, int(shown), media_type, filename, attachment)
+    headers = _description(etag, int(shown), media_type, filename, attachment, lasting)
     return _conditional(request, content, etag, modified, [*headers])
 
 
 @lru_cache(REMEMBERED)
 def _description(
-    etag: str, modified: int, media_type: str, filename: str, attachment: bool
+    etag: str, modified: int, media_type: str, filename: str, attachment: bool, lasting: bool
 ) -> Headers:
     """The headers of a content, last those that a 304 goes without; `modified` in Unix seconds."""
     return [
         (b"etag", f'"{etag}"'.encode("latin-1")),
         (b"last-modified", http_date(modified).encode()),
-        _PRIVATE,
+        _LASTING if lasting else _PRIVATE,
         (b"content-security-policy", LOCKED.encode()),
         RANGES,
         (b"content-type", media_type.encode("latin-1")),

@@ -1,8 +1,8 @@
 """The hottest reads, answered ahead of the framework, whose routing costs more than they do.
 
-A shortcut is taken only when there is nothing to decide: GET or HEAD, no query, an id in its plain
-form, a name of the usual letters, a token that was verified lately. Everything else, errors
-included, goes the way of the route that has the same path.
+A shortcut is taken only when there is nothing to decide: GET or HEAD, no query but the version of
+a versioned address, an id in its plain form, a name of the usual letters, a token that was
+verified lately. Everything else, errors included, goes the way of the route with the same path.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _PARAMETER = re.compile(r"\{\w+\}")
 _ID = "([1-9][0-9]{0,17})"  # below 2**63, and written in no second way
 _NAME = "([0-9a-z]{1,50})"
+_VERSION = re.compile(rb"v=([0-9a-f]{1,64})")
 
 Answer = Callable[
     ..., Awaitable[Response]
@@ -35,12 +36,14 @@ Answer = Callable[
 class Shortcut:
     """A route's path, its own function and right; the parameters come in the order of `Answer`.
 
-    The path has an id, and perhaps below it a name of at most 50 lower-case letters and digits.
+    The path has an id, and perhaps below it a name of at most 50 lower-case letters and digits. A
+    `versioned` one takes the version `v` as well.
     """
 
     path: str
     answer: Answer
     right: Right
+    versioned: bool = False
 
 
 class Shortcuts:
@@ -62,7 +65,10 @@ class Shortcuts:
 
         Marks its route in the scope.
         """
-        if scope["method"] != "GET" or scope["query_string"] or not self._by_group:
+        if scope["method"] != "GET" or not self._by_group:
+            return None
+        version = _VERSION.fullmatch(scope["query_string"])
+        if scope["query_string"] and version is None:
             return None
         match = self._pattern.fullmatch(scope["path"])
         if match is None or match.lastindex is None:
@@ -71,10 +77,13 @@ class Shortcuts:
         before, shortcut = self._by_group[match.lastindex]
         if principal is None or lacks(principal, shortcut.right):
             return None
+        if version is not None and not shortcut.versioned:
+            return None
+        more = {} if version is None else {"v": version[1].decode()}
         scope["route"] = shortcut
         id_, *names = match.groups()[before : match.lastindex]
         return shortcut.answer(
-            Request(scope, receive), int(id_), *names, principal, self._resources
+            Request(scope, receive), int(id_), *names, principal, self._resources, **more
         )
 
 

@@ -43,9 +43,16 @@ def named(image: Cached, name: str) -> Picture:
 
 
 async def respond(
-    request: Request, resources: Resources, image: Cached, picture: Picture
+    request: Request,
+    resources: Resources,
+    image: Cached,
+    picture: Picture,
+    version: str | None = None,
 ) -> Response:
-    """The file, whole or in part, subject to the request's conditions."""
+    """The file, whole or in part, subject to the request's conditions.
+
+    Under an address that names its `version` it stays the same for ever.
+    """
     return picture_response(
         request,
         await _content(resources, picture),
@@ -53,6 +60,7 @@ async def respond(
         etag=picture.etag,
         modified=image.updated_at,
         filename=filename(image.title, picture),
+        lasting=version == picture.etag,
     )
 
 

@@ -62,8 +62,8 @@ class Picture(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def etag(self) -> str:
-        """The random part of the key: blobs never change under their key."""
-        return self.blob.rpartition("/")[2].partition("-")[0]
+        """What stands for the content: see `digest`."""
+        return digest(self.blob)
 
 
 class Cached(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +96,11 @@ class Cached(msgspec.Struct, frozen=True, array_like=True):
         return len(self.pictures) > 1
 
 
+def digest(blob: str) -> str:
+    """The random part of a key stands for the content: blobs never change under their key."""
+    return blob.rpartition("/")[2].partition("-")[0]
+
+
 def cache_key(image_id: int) -> str:
     """The cache key of an image's `Cached`."""
     return f"image:{image_id}"
@@ -126,7 +131,7 @@ def record(row: Any) -> dict[str, Any]:
         "metadata": orjson.Fragment(row["metadata"]),
         "renditions": [
             {key: value for key, value in r.items() if key not in HIDDEN}
-            | {"url": f"{url}/renditions/{r['name']}"}
+            | {"url": f"{url}/renditions/{r['name']}?v={digest(r['blob'])}"}
             for r in renditions
         ],
         "url": url,

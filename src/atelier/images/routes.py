@@ -120,13 +120,23 @@ async def rendition(
     ],
     user: Viewer,
     res: Res,
+    v: Annotated[
+        str | None,
+        Query(
+            max_length=64,
+            description=(
+                "The version in the record's address: while it is the present one, the answer may "
+                "be kept for a year without asking again. With another the present picture comes."
+            ),
+        ),
+    ] = None,
 ) -> Response:
     """Get a rendition of a picture.
 
     A size, the picture in gray, the captioned picture, or the original as it was uploaded.
     """
     image = await _find(res, user, image_id)
-    return await pictures.respond(request, res, image, pictures.named(image, name))
+    return await pictures.respond(request, res, image, pictures.named(image, name), v)
 
 
 @router.get("", response_model=list[ImageRecord], responses=responses(401, 403, 404, 422))
@@ -339,7 +349,7 @@ def _words(received: Upload, settings: Settings) -> service.Words:
         if len(received.values(name)) > 1:
             raise refused(TWICE, "body", name)
     fields = dict(received.fields)
-    given = fields.get("title", "").strip() or received.file.name or "untitled"
+    given = fields.get("title", "").strip() or received.file.name
     return service.Words(
         title=texts.title(given),
         description=texts.description(fields.get("description", ""), settings.description_limit),
@@ -389,5 +399,7 @@ async def _change(
 SHORTCUTS = (
     Shortcut("/api/images/{image_id}/info", info, Right.IMAGES_READ),
     Shortcut("/api/images/{image_id}", picture, Right.IMAGES_READ),
-    Shortcut("/api/images/{image_id}/renditions/{name}", rendition, Right.IMAGES_READ),
+    Shortcut(
+        "/api/images/{image_id}/renditions/{name}", rendition, Right.IMAGES_READ, versioned=True
+    ),
 )

@@ -248,13 +248,25 @@ async def render_anew(database: Database, cache: Cache, missing: Collection[str]
     """
     found = await database.fetch(_HALF_MISSING, list(missing))
     for row in found:
-        async with database.session() as session:
-            image = await session.get(Image, row["id"], with_for_update=True)
-            if image is not None:
-                await makers.fill_in(session, [image])
-                await _update(session, cache, image, again=True)
-        await cache.drop([cache_key(row["id"])])
+        await queue_again(database, cache, row["id"], lambda _: True)
     return len(found)
+
+
+async def queue_again(
+    database: Database, cache: Cache, image_id: int, due: Callable[[Image], bool]
+) -> Image | None:
+    """Queue a picture for rendering, if it is still there and `due`; its row.
+
+    The reconciler sends the job, unless the caller does.
+    """
+    async with database.session() as session:
+        image = await session.get(Image, image_id, with_for_update=True)
+        if image is None or not due(image):
+            return None
+        await makers.fill_in(session, [image])
+        await _update(session, cache, image, again=True)
+    await cache.drop([cache_key(image_id)])
+    return image
 
 
 async def _update(session: AsyncSession, cache: Cache, image: Image, *, again: bool) -> None:

@@ -34,7 +34,8 @@ class Work(BaseSettings):
     )
     sizes: Annotated[tuple[Size, ...], NoDecode] = Field(
         ("100x100", "500x500"),
-        description="Renditions made of every picture: it is fitted inside, never enlarged.",
+        description="Renditions made of every picture: it is fitted inside, never enlarged. "
+        "`atelier renditions --missing` makes a new one of those that are there.",
     )
     caption_font: str | None = Field(
         None,

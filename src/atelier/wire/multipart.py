@@ -6,21 +6,22 @@ Memory stays flat whatever is sent. Knows no picture and no store.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from multipart import (
     MultipartError,
     MultipartSegment,
     ParserLimitReached,
     PushMultipartParser,
-    parse_options_header,
+    header_unquote,
 )
 
 from atelier.errors import AtelierError, Invalid, Malformed, Unsupported
 from atelier.wire.complaints import refused, unknown
+from atelier.wire.disposition import Part, options, part
 from atelier.wire.spool import Spool
 from atelier.wire.texts import squeezed
 
@@ -30,7 +31,8 @@ FIELDS_BYTES = 256 * 1024  # of all fields together
 PARTS = 64  # of one body
 BOUNDARY_CHARACTERS = 200
 NAME_CHARACTERS = 255  # of a file's name
-_EXTENDED = re.compile(r"filename\*\s*=\s*utf-8'[^']*'([^\s;]+)", re.IGNORECASE)
+NAMELESS = "untitled"  # the name of a file that came without one
+A_FILE = "This is a text: the part of a file has a file name or a media type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Upload:
 
 def is_multipart(content_type: str) -> bool:
     """Whether a Content-Type says multipart/form-data."""
-    return str(parse_options_header(content_type)[0]) == MEDIA_TYPE
+    return content_type.partition(";")[0].strip().lower() == MEDIA_TYPE
 
 
 class Form:
@@ -74,11 +76,11 @@ class Form:
         """Raises Unsupported for another Content-Type, Malformed without a boundary."""
         self.spool = spool
         self.names = names
-        self.file: MultipartSegment | None = None
+        self.file: Part | None = None
         self._known = fields
         self._parser = _parser(content_type)
         self._fields: list[tuple[str, str]] = []
-        self._segment: MultipartSegment | None = None
+        self._part: Part | None = None
         self._value = bytearray()
         self._total = 0
 
@@ -106,12 +108,9 @@ class Form:
         """The whole, with what the finished spool gave."""
         name, kind = "", ""
         if self.file is not None:
-            name, kind = clean_name(file_name(self.file) or ""), self.file.content_type or ""
+            name = clean_name(self.file.filename or "") or NAMELESS
+            kind = self.file.content_type
         return Upload(Spooled(name, kind, sha256, self.spool.size, content), tuple(self._fields))
-
-    def is_file(self, segment: MultipartSegment) -> bool:
-        """Whether a part is the file."""
-        return segment.name in self.names
 
     def misplaced(self, name: str) -> None:
         """A part of another name has a file. Raises Invalid."""
@@ -120,6 +119,10 @@ class Form:
     def missing(self) -> AtelierError:
         """The error of a form without a file."""
         return refused("A file is required", "body", self._first)
+
+    def text_instead(self, name: str) -> AtelierError:
+        """The error of a form with a text in the place of the file."""
+        return refused(A_FILE, "body", name)
 
     @property
     def _first(self) -> str:
@@ -135,74 +138,74 @@ class Form:
             self._begin(event)
 
     def _begin(self, segment: MultipartSegment) -> None:
-        self._segment = segment
-        name = segment.name or ""
-        if self.is_file(segment):
+        try:
+            self._part = begun = part(segment.headerlist)
+        except ValueError as error:
+            raise Malformed(f"{error}.") from None
+        if begun.complaint:
+            # Said in the detail, too: it is about the form as a whole, and many show that alone.
+            found = {"loc": ["body", begun.name], "msg": begun.complaint}
+            raise Invalid(f"{begun.complaint}.", errors=[found])
+        if begun.name in self.names:
+            if not begun.is_file:
+                raise self.text_instead(begun.name)
             if self.file is not None:
-                raise refused("Only one file is accepted", "body", name)
-            self.file = segment
-        elif file_name(segment):
-            self.misplaced(name)
-        elif name not in self._known and name not in self.names:
-            raise refused(unknown((*self.names, *self._known)), "body", name)
+                raise refused("Only one file is accepted", "body", begun.name)
+            self.file = begun
+        elif begun.filename:
+            self.misplaced(begun.name)
+        elif begun.name not in self._known:
+            raise refused(unknown((*self.names, *self._known)), "body", begun.name)
 
     def _data(self, chunk: bytes) -> None:
-        if self._segment is None:
+        if self._part is None:
             return
-        if self._segment is self.file:
+        if self._part is self.file:
             self.spool.add(chunk)
-        elif not file_name(self._segment):
+        elif not self._part.filename:
             self._total += len(chunk)
             if len(self._value) + len(chunk) > FIELD_BYTES or self._total > FIELDS_BYTES:
-                raise refused("The value is too long", "body", self._segment.name or "")
+                raise refused("The value is too long", "body", self._part.name)
             self._value += chunk
 
     def _end(self) -> None:
-        segment, self._segment = self._segment, None
-        if segment is None or segment is self.file or file_name(segment):
+        ended, self._part = self._part, None
+        if ended is None or ended is self.file or ended.filename:
             return
-        name = segment.name or ""
         try:
             value = self._value.decode()
         except UnicodeDecodeError:
-            raise refused("Not valid UTF-8", "body", name) from None
-        if "\0" in value or "\0" in name:
-            raise refused("NUL characters are not accepted", "body", name)
-        self._fields.append((name, value))
+            raise refused("Not valid UTF-8", "body", ended.name) from None
+        if "\0" in value or "\0" in ended.name:
+            raise refused("NUL characters are not accepted", "body", ended.name)
+        self._fields.append((ended.name, value))
         self._value.clear()
 
 
 def _parser(content_type: str) -> PushMultipartParser:
-    media_type, options = parse_options_header(content_type)
-    if media_type != MEDIA_TYPE:
+    if not is_multipart(content_type):
         raise Unsupported("Send the file as multipart/form-data.")
-    boundary = options.get("boundary", "")
+    boundary = header_unquote(options(content_type).get("boundary", ""))
     if not boundary or len(boundary) > BOUNDARY_CHARACTERS:
         raise Malformed("The multipart body has no usable boundary in its Content-Type.")
-    return PushMultipartParser(boundary.encode("latin-1", "replace"), max_segment_count=PARTS)
+    # Latin-1 keeps each byte of the heads: `part` says which of them should be UTF-8.
+    return PushMultipartParser(
+        boundary.encode("latin-1", "replace"), max_segment_count=PARTS, header_charset="latin-1"
+    )
 
 
 def _broken(error: MultipartError) -> Malformed:
     return Malformed(f"The multipart body is broken: {error}.")
 
 
-def file_name(segment: MultipartSegment) -> str | None:
-    """The name that a part gives its file; None for one that is no file.
-
-    Also the `filename*` of some older clients.
-    """
-    if segment.filename is None:
-        for name, value in segment.headerlist:
-            if name == "Content-Disposition" and (match := _EXTENDED.search(value)):
-                return unquote(match[1])
-    named: str | None = segment.filename
-    return named
-
-
 def clean_name(name: str) -> str:
-    """A file's name as people may see it: no path, NFC, nothing invisible, of bounded length."""
+    """A file's name as people may see it: no path, NFC, nothing invisible, of bounded length.
+
+    Blanks of any width, those that do not break included, are one ordinary blank.
+    """
     last = squeezed(re.split(r"[/\\]", name)[-1])
-    visible = "".join(char for char in last if char.isprintable()).strip()
+    spaced = "".join(" " if unicodedata.category(char)[0] == "Z" else char for char in last)
+    visible = " ".join("".join(char for char in spaced if char.isprintable()).split())
     if len(visible) <= NAME_CHARACTERS:
         return visible
     stem, dot, extension = visible.rpartition(".")

@@ -28,6 +28,8 @@ NAMES = frozenset(
     }
 )
 PRIVATE = "private, no-cache"  # Cache-Control: its reader alone keeps it, and asks before each use
+# Of an address that names the state of its content: another state has another address.
+LASTING = "private, max-age=31536000, immutable"
 LOCKED = "default-src 'none'; sandbox"  # Content-Security-Policy: an upload never runs as a page
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _PATTERN = r'(W/)?"[!#-~]*"'
