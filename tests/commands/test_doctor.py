@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from atelier.commands import doctor
 from atelier.commands.doctor import main
 from atelier.settings import Settings, load
 from atelier.up.engines import start_valkey
@@ -209,6 +210,20 @@ def test_no_library_for_captions(folder: Path, without_fribidi: Path) -> None:
     assert done.returncode == 0
     assert verdicts(done.stdout)["shaping"] == "warning"
     assert "libfribidi is missing: captions in Arabic, Hebrew, Hindi, Thai" in done.stdout
+
+
+@pytest.mark.parametrize(("package", "verdict"), [("cryptography", "ok"), ("no_such", "warning")])
+def test_ciphers_of_documents(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    verdict: str,
+) -> None:
+    """Where the package is missing it is said what is lost; nothing fails for it."""
+    monkeypatch.setattr(doctor, "CIPHERS", package)
+    assert main(load(data=folder)) == 0
+    assert verdicts(capsys.readouterr().out)["pdf"] == verdict
 
 
 def test_engines_that_are_not_there(capsys: pytest.CaptureFixture[str], folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atelier.files.inspectors import Task, archive, detect, office
+from atelier.files.inspectors import Task, archive, detect, isobmff, office
 from atelier.files.inspectors.media_types import UNKNOWN, served
 from tests.files import samples
 
@@ -57,7 +57,9 @@ def test_types_of_the_tables_are_served() -> None:
     """Every type that detection may choose is sent as it is."""
     tables = [
         *(found.content_type for _, found in detect.MAGIC),
-        *(content_type for _, content_type in office.PARTS.values()),
+        *(content_type for _, content_type in office.MAIN_PARTS.values()),
+        *(found.content_type for found in isobmff.BRANDS.values()),
+        *(found.content_type for found in isobmff.VAGUE.values()),
         *office.NAMED,
         *archive.TAR_TYPES.values(),
     ]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -37,6 +38,7 @@ from atelier.up.screen import address
 
 CONNECT_SECONDS = 5
 OLDEST_POSTGRES = 15
+CIPHERS = "cryptography"  # the package that pypdf takes them from
 OK, WARNING, FAILED = "ok", "warning", "FAILED"
 # The resources of each role: its container has these settings, and no embedded engines.
 NEEDS: dict[str | None, tuple[str, ...]] = {
@@ -45,7 +47,7 @@ NEEDS: dict[str | None, tuple[str, ...]] = {
     "archiver": ("user", "data", "database", "redis", "blobs"),
     "relay": ("user", "data", "database", "redis", "bus", "blobs", "files"),
     "grpc": ("user", "data", "database", "redis", "bus", "secret", "grpc port"),
-    "files": ("user", "data", "database", "redis", "bus", "blobs", "sandbox", "files"),
+    "files": ("user", "data", "database", "redis", "bus", "blobs", "sandbox", "pdf", "files"),
     "migrate": (
         "user",
         "data",
@@ -136,6 +138,7 @@ def examine(settings: Settings, supervisor: int | None) -> list[Finding]:
         "shaping": _shaping,
         "files": _files,
         "sandbox": _seccomp,
+        "pdf": _pdf,
     }
     found = [_look(name, looks[name], settings) for name in NEEDS.get(settings.role, tuple(looks))]
     if settings.role is not None:
@@ -359,6 +362,13 @@ def _seccomp(_: Settings) -> Finding:
     if seccomp_available():
         return Finding("sandbox", OK, "seccomp confines the image decoders")
     return Finding("sandbox", WARNING, "no seccomp here: decoders are confined by limits alone")
+
+
+def _pdf(_: Settings) -> Finding:
+    if find_spec(CIPHERS):
+        return Finding("pdf", OK, f"{CIPHERS} opens documents locked with AES")
+    lost = f"{CIPHERS} is not installed: of PDFs locked with AES only that is reported"
+    return Finding("pdf", WARNING, lost)
 
 
 def _output(program: Path) -> str:

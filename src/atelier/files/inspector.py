@@ -29,7 +29,7 @@ class TooLargeToInspect(Invalid):
     slug = "too-large-to-inspect"
 
 
-_open: list[tuple[Sandbox[Inspection], int]] = []
+_open: list[tuple[Sandbox[Inspection], Settings]] = []
 
 
 def start(settings: Settings) -> None:
@@ -43,7 +43,7 @@ def start(settings: Settings) -> None:
         warm_up=WARM_UP,
         answer=ANSWER_BYTES,
     )
-    _open[:] = [(sandbox, settings.pixel_limit)]
+    _open[:] = [(sandbox, settings)]
 
 
 def stop() -> None:
@@ -56,8 +56,13 @@ def inspect(file: File) -> Inspection:
     """The contents of a file. Raises NotFound, Invalid, Unsupported, DecodeFailed, Unavailable."""
     if not _open:
         raise Unavailable("This process has no decoder.")
-    sandbox, pixels = _open[0]
-    task = Task(file.kind, file.content_type, pixels)
+    sandbox, settings = _open[0]
+    task = Task(
+        file.kind,
+        file.content_type,
+        settings.pixel_limit,
+        languages=settings.text_languages,
+    )
     with default_storage.open(file.file.name) as content:
         if file.kind == "other":
             found = sandbox.call_sync(task, content.read(HEAD_BYTES))

@@ -164,7 +164,7 @@ class Settings(Work, People, Engines, Serving):
             raise ValueError(f"should have {SECRET_BYTES} bytes or more")
         return value
 
-    @field_validator("sizes", "trusted_proxies", "allowed_hosts", mode="before")
+    @field_validator("sizes", "text_languages", "trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

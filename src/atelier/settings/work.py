@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, NoDecode
@@ -10,6 +10,11 @@ from pydantic_settings import BaseSettings, NoDecode
 from atelier.settings.places import MIB
 
 Size = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")]
+Language = Literal[
+    "ar", "bg", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "he", "hr", "hu", "it",
+    "ja", "ko", "lt", "lv", "mk", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk",
+    "zh",
+]  # fmt: skip
 
 
 class Work(BaseSettings):
@@ -52,6 +57,13 @@ class Work(BaseSettings):
         le=256,
         description="Font size of captions, in pixels. That of the image processor counts, if it "
         "is set there, else that of the API.",
+    )
+
+    text_languages: Annotated[tuple[Language, ...], NoDecode] = Field(
+        ("ru", "en"),
+        description="Languages that texts are expected in, where bytes alone leave the encoding "
+        "in doubt (Windows-1251 or KOI8-R, for example). Texts in others are told, too, if there "
+        "is enough of them. The files worker reads it.",
     )
 
     inline_limit: int = Field(

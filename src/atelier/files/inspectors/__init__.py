@@ -21,13 +21,17 @@ class Found(NamedTuple):
 
 
 class Task(msgspec.Struct, frozen=True, array_like=True):
-    """The input of an inspector beside the bytes: the detected type, and the largest picture."""
+    """The input of an inspector beside the bytes.
+
+    The detected type, the largest picture, and the languages that texts are expected in.
+    """
 
     kind: str
     content_type: str
     pixels: int
     piece: bool = False  # the bytes are a part of a text, not a whole file
     last: bool = True  # no more of it will come
+    languages: tuple[str, ...] = ("ru", "en")
 
 
 class Picture(msgspec.Struct, frozen=True):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from atelier.errors import Invalid, Unsupported
-from atelier.files.inspectors import Inspection, Task, office
+from atelier.files.inspectors import Inspection, Task, office, zip_names
 from atelier.files.inspectors.clean import clean
 from atelier.files.inspectors.detect import is_tar
 
@@ -31,6 +32,7 @@ MAGIC_BYTES = 3  # by which a stream is known to follow
 MEMBERS = 100_000  # streams of one file; bgzip makes one of each 64 KiB
 LZMA_MEMORY = 128 * MIB  # of a dictionary; xz -9 needs 65
 ENCRYPTED_FLAG = 1
+_ZEROS = re.compile(rb"\0*+")
 TAR_TYPES = {
     "application/gzip": "application/x-tar+gzip",
     "application/x-bzip2": "application/x-tar+bzip2",
@@ -67,7 +69,7 @@ def inspect(task: Task, data: bytes) -> Inspection:
     """Raises BadArchive, ArchiveBomb, TooManyEntries."""
     try:
         if task.content_type == "application/zip":
-            return _zip(data)
+            return _zip(data, task.languages)
         if task.content_type == "application/x-tar":
             return Inspection(
                 "archive", task.content_type, {"format": "tar"} | _tar(io.BytesIO(data), len(data))
@@ -77,7 +79,7 @@ def inspect(task: Task, data: bytes) -> Inspection:
         raise BadArchive("The archive ends too early, or what is in it cannot be read.") from error
 
 
-def _zip(data: bytes) -> Inspection:
+def _zip(data: bytes, languages: Sequence[str]) -> Inspection:
     if data.count(CENTRAL_RECORD) > ENTRIES:
         raise TooManyEntries(f"The limit is {ENTRIES} entries.")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -85,26 +87,30 @@ def _zip(data: bytes) -> Inspection:
         unpacked = sum(info.file_size for info in infos)
         refuse_bomb(unpacked, len(data))
         about = office.describe(archive)
+        names = zip_names.names_of(infos, languages)
         result = {
             "format": "zip",
             "entries": len(infos),
             "folders": sum(info.is_dir() for info in infos),
             "unpacked_size": unpacked,
             "encrypted": sum(bool(info.flag_bits & ENCRYPTED_FLAG) for info in infos),
-            "names": [clean(info.filename) for info in infos[:NAMES]],
-        } | _verified(archive, infos)
+            "names": [clean(name) for name in names[:NAMES]],
+        } | _verified(archive, infos, names)
     if about:
         result["document"] = about.facts
     return Inspection("archive", about.content_type if about else "application/zip", result)
 
 
-def _verified(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> dict[str, Any]:
+def _verified(
+    archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo], names: list[str]
+) -> dict[str, Any]:
     """Unpack entries within the budget and discard them.
 
-    Counts those whose size or checksum is wrong.
+    Counts those whose size or checksum is wrong, and those packed in a way that is not known here,
+    of which nothing can be said.
     """
-    budget, checked, damaged = VERIFIED_BYTES, 0, []
-    for info in infos:
+    budget, checked, unknown, damaged = VERIFIED_BYTES, 0, 0, []
+    for info, name in zip(infos, names, strict=True):
         if info.flag_bits & ENCRYPTED_FLAG or info.file_size > budget:
             continue
         budget -= info.file_size
@@ -113,9 +119,16 @@ def _verified(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> dict[st
             with archive.open(info) as entry:
                 while entry.read(CHUNK_BYTES):
                     pass
+        except NotImplementedError:  # Deflate64, PPMd and others
+            budget, checked, unknown = budget + info.file_size, checked - 1, unknown + 1
         except BROKEN:
-            damaged.append(clean(info.filename))
-    return {"checked": checked, "damaged": len(damaged), "damaged_names": damaged[:NAMES]}
+            damaged.append(clean(name))
+    return {
+        "checked": checked,
+        "unsupported": unknown,
+        "damaged": len(damaged),
+        "damaged_names": damaged[:NAMES],
+    }
 
 
 def _tar(source: Any, size: int) -> dict[str, Any]:
@@ -234,9 +247,14 @@ class Stream(io.RawIOBase):
         return bool(getattr(self._decompressor, "needs_input", True))
 
     def _next_stream(self) -> bool:
-        """Go on with the next stream, if one follows; zeros or garbage at the end are padding."""
+        """Go on with the next stream, if one follows; zeros or garbage at the end are padding.
+
+        Zeros may stand between two streams as well: xz pads so, and tapes do.
+        """
         self._place -= len(self._decompressor.unused_data) + len(self._pending)
         self._pending = b""
+        zeros = _ZEROS.match(self._data, self._place)
+        self._place = zeros.end() if zeros else self._place
         if self._data[self._place : self._place + MAGIC_BYTES] != self._begins:
             self._place = len(self._data)
             return False

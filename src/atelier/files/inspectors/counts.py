@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from atelier.files.inspectors.guesses import Guess
+
 
 class Counts(msgspec.Struct):
     """The counts so far; a line or word may continue in the next piece."""
@@ -63,17 +65,22 @@ class Progress(msgspec.Struct):
 
     encoding: str
     bom: bool
-    decoder: tuple[bytes, int] = (b"", 0)
+    confidence: float = 1.0
+    plain: bool = False  # nothing but ASCII so far: the encoding is still open
+    # A decoder's own words. Every value of it is a real state, (b"", 0) too: UTF-16 that began
+    # with the mark of this machine's order is in it.
+    decoder: tuple[bytes, int] | None = None
     counts: Counts = msgspec.field(default_factory=Counts)
 
     def add(self, piece: bytes, *, last: bool, errors: str = "strict") -> None:
         """Read the next bytes. Raises UnicodeDecodeError."""
         decoder = codecs.getincrementaldecoder(self.encoding)(errors)
-        if self.decoder != (b"", 0):
+        if self.decoder is not None:
             decoder.setstate(self.decoder)
         self.counts.add(decoder.decode(piece, final=last))
         self.decoder = decoder.getstate()
 
     def result(self) -> dict[str, Any]:
         """The counts and the encoding."""
-        return {"encoding": self.encoding, "bom": self.bom} | self.counts.result()
+        guess = Guess(self.encoding, self.confidence)
+        return guess.result() | {"bom": self.bom} | self.counts.result()

@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
-from atelier.files.inspectors.detect import (
-    HEAD_BYTES,
-    SAMPLE_CHARACTERS,
-    decoded,
-    delimiter,
-    guess_encoding,
-)
+from atelier.files.inspectors.delimited import delimiter, lines, separator_line
+from atelier.files.inspectors.detect import HEAD_BYTES, decoded
 from atelier.files.inspectors.text import decode, encoding_of
 
 FIELD_CHARACTERS = 1024 * 1024  # a longer field means that a quote was never closed
 HEADER_COLUMNS = 100  # names that a result shows
 WIDTHS = 1000  # different numbers of columns that are counted
+_BLANKS = re.compile(r"[\s'’]")
 
 
 def inspect(task: Task, data: bytes) -> Inspection:
     """The shape of a table, or the error that stopped the reading."""
-    encoding = encoding_of(data)
-    head = data[:HEAD_BYTES]
-    sample = decoded(head, guess_encoding(head, whole=len(data) <= HEAD_BYTES) or "latin-1")[
-        :SAMPLE_CHARACTERS
-    ]
-    separator = (
-        delimiter(sample, whole=len(sample) < SAMPLE_CHARACTERS and len(data) <= HEAD_BYTES) or ","
-    )
-    result = {"encoding": encoding, "delimiter": separator} | _shape(
-        lines(decode(data, encoding, "replace")), separator
-    )
+    guess = encoding_of(data, task.languages)
+    sample = decoded(data[:HEAD_BYTES], guess.encoding)
+    separator = delimiter(sample, whole=len(data) <= HEAD_BYTES) or ","
+    source = lines(decode(data, guess.encoding, "replace"))
+    if separator_line(sample):
+        next(source)
+    result = guess.result() | {"delimiter": separator} | _shape(source, separator)
     return Inspection("csv", task.content_type, result)
-
-
-def lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Lines with their ends, from pieces that end anywhere."""
-    rest = ""
-    for piece in pieces:
-        found = (rest + piece).splitlines(keepends=True)
-        rest = found.pop() if found else ""
-        yield from found
-        if len(rest) > FIELD_CHARACTERS:
-            raise csv.Error(f"a line is longer than {FIELD_CHARACTERS} characters")
-    if rest:
-        yield rest
 
 
 def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
@@ -83,10 +63,13 @@ def _shape(source: Iterator[str], separator: str) -> dict[str, Any]:
 
 
 def _is_header(first: list[str], second: list[str]) -> bool:
-    """True if the first row has distinct names, no numbers, and a row follows."""
+    """True if the first row has distinct names, no numbers, and a row follows.
+
+    One name may be missing: that of the column of line numbers, which programs write first.
+    """
     return (
         bool(second)
-        and all(first)
+        and any(first)
         and len(set(first)) == len(first)
         and not any(map(_number, first))
     )
@@ -94,7 +77,7 @@ def _is_header(first: list[str], second: list[str]) -> bool:
 
 def _number(text: str) -> bool:
     try:
-        float(text.replace(",", "."))
+        float(_BLANKS.sub("", text).replace(",", "."))
     except ValueError:
         return False
     return True

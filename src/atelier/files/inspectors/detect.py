@@ -1,5 +1,8 @@
 """The kind of a file by its first bytes: never by its name, nor by its declared type.
 
+A kind is claimed when its parser would get through the first tokens. A signature that is binary
+beats any guess; one of printable characters counts only where no text could have it.
+
 Cheap enough for a web process: it compares, decodes and splits a few kilobytes, and parses nothing
 that can be nested.
 """
@@ -7,18 +10,15 @@ that can be nested.
 from __future__ import annotations
 
 import codecs
-import csv
 import re
-from contextlib import suppress
 
 from atelier.files.inspectors import Found
+from atelier.files.inspectors.delimited import delimiter
 from atelier.imaging.signatures import SIGNATURES
 
 OTHER = Found("other", "application/octet-stream")
 PLAIN = "text/plain"
-SAMPLE_CHARACTERS = 16 * 1024  # of a text, for telling CSV and JSON from prose
-CSV_LINES = 50
-DELIMITERS = ",;\t|"
+SAMPLE_CHARACTERS = 16 * 1024  # of a text, for telling JSON and markup
 PDF_WITHIN = 1024  # bytes before `%PDF-` that readers tolerate
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # sizes in bytes
 BLOCK = 512  # of a tar archive
@@ -36,12 +36,32 @@ MAGIC = (
     (b"PK\x03\x04", Found("archive", "application/zip")),
     (b"PK\x05\x06", Found("archive", "application/zip")),  # an empty one
     (b"\x1f\x8b\x08", Found("archive", "application/gzip")),
-    (b"BZh", Found("archive", "application/x-bzip2")),
+    *(
+        (b"BZh%d" % level + block, Found("archive", "application/x-bzip2"))
+        for level in range(1, 10)
+        for block in (b"1AY&SY", b"\x17rE8P\x90")  # of the first block, or of an empty file
+    ),
     (b"\xfd7zXZ\0", Found("archive", "application/x-xz")),
 )
-_CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b\b")) + b"\x7f"
-_WIDE_CONTROLS = re.compile(r"[\x00-\x07\x0b\x0e-\x1a\x1c-\x1f\x7f]")
-_JSON = re.compile(r'\s*(?:\{\s*(?:"|\}|$)|\[\s*(?:[\[\]{"\d]|-\d|true\b|false\b|null\b|$))')
+_CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b\b")) + b"\x7f"
+_WIDE_CONTROLS = re.compile(r"[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f]")
+_PRINTED = re.compile(rb"[\t\n\r\x20-\x7e]*")
+# `%PDF-` and a version, with nothing on its line but a comment or what is no text; or an object.
+_PDF = re.compile(
+    rb"%PDF-(?:\d\.\d+|[^\r\n]{0,16}(?=\s+\d+\s+\d+\s+obj\b))[\0\t\f ]*(?:[\r\n%\x80-\xff]|$)"
+)
+_PRINTER = (b"\x1b%-12345X", b"@PJL")  # what a print job begins with
+_OBJECT = re.compile(rb"\b\d+\s+\d+\s+obj\b")
+# The first tokens of JSON. Brackets begin logs, checklists and footnotes as well: an array of
+# plain values must come to its end, an object to its first colon. Nothing here goes back.
+_STRING = r'"(?:[^"\\\x00-\x1f]|\\.)*+"'
+_SCALAR = rf"(?:{_STRING}|(?:-?\d++(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(?![\w.]))"
+_END = r"\s*+(?:\Z|[,\]}\[{])"  # of a value: more values may follow on lines of their own
+_MEMBERS = rf'\{{\s*+(?:{_STRING}\s*+:|"[^"]*+\Z|\}}{_END}|\Z)'
+_JSON = re.compile(
+    rf"\ufeff?\s*+(?:{_MEMBERS}|\[\s*+(?>(?:\[\s*+)*)(?:{_STRING}\s*+,\s*+\"|"
+    rf"(?>(?:{_SCALAR}\s*+,\s*+)*)(?:{_SCALAR}\s*+)?(?:\]{_END}|{_MEMBERS}|\[|\"[^\"]*+\Z|\Z)))"
+)
 _MARKUP = (
     (re.compile(r"\s*<(?:!doctype html|html)\b", re.IGNORECASE), "text/html"),
     (re.compile(r"\s*(?:<\?xml\b.*?)?<svg\b", re.IGNORECASE | re.DOTALL), "image/svg+xml"),
@@ -52,18 +72,43 @@ _MARKUP = (
 def detect(head: bytes, *, whole: bool) -> Found:
     """The kind of a file that begins with `head`, or is all of it."""
     for magic, found in MAGIC:
-        if head.startswith(magic):
+        if head.startswith(magic) and not _is_printed(head, magic):
             return found
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return Found("image", "image/webp")
     if _is_bmp(head):
         return Found("image", "image/bmp")
-    if b"%PDF-" in head[: PDF_WITHIN + 5]:
+    if pdf_header(head) is not None:
         return Found("pdf", "application/pdf")
     if is_tar(head):
         return Found("archive", "application/x-tar")
     encoding = guess_encoding(head, whole=whole)
     return OTHER if encoding is None else _kind_of_text(decoded(head, encoding), whole=whole)
+
+
+def _is_printed(head: bytes, magic: bytes) -> bool:
+    """True if a signature of letters, as GIF's is, begins a text."""
+    return len(head) > len(magic) and bool(_PRINTED.fullmatch(head[:PDF_WITHIN]))
+
+
+def pdf_header(head: bytes) -> int | None:
+    """Where a PDF's `%PDF-` stands: at the beginning, or after what its readers tolerate.
+
+    That is white space, a print job's header, or anything else if objects follow and no text.
+    """
+    place = head.find(b"%PDF-", 0, PDF_WITHIN + 5)
+    while place >= 0:
+        if _PDF.match(head, place) and (
+            not head[:place].strip(b"\0\t\n\f\r ").removeprefix(codecs.BOM_UTF8)
+            or head.startswith(_PRINTER)
+            or (
+                _OBJECT.search(head, place)
+                and guess_encoding(head, whole=False) not in {"utf-8", "utf-8-sig"}
+            )
+        ):
+            return place
+        place = head.find(b"%PDF-", place + 1, PDF_WITHIN + 5)
+    return None
 
 
 def _is_bmp(head: bytes) -> bool:
@@ -155,35 +200,6 @@ def _kind_of_text(text: str, *, whole: bool) -> Found:
             return Found("text", content_type)
     if _JSON.match(sample):
         return Found("json", "application/json")
-    if delimiter(sample, whole=whole and len(text) <= SAMPLE_CHARACTERS):
+    if delimiter(text, whole=whole):
         return Found("csv", "text/csv")
     return Found("text", PLAIN)
-
-
-def delimiter(sample: str, *, whole: bool) -> str | None:
-    """The column separator of a table, or None.
-
-    With it two or more rows have the same number of columns, two or more.
-    """
-    lines = sample.splitlines(keepends=True)
-    if not whole:
-        lines = lines[:-1]
-    lines = lines[:CSV_LINES]
-    best, best_width = None, 1
-    for candidate in DELIMITERS:
-        width = _width(lines, candidate)
-        if width > best_width:
-            best, best_width = candidate, width
-    return best
-
-
-def _width(lines: list[str], candidate: str) -> int:
-    """The columns of a table; 0 if it is none. One row in ten may differ, as tables by hand do."""
-    rows: list[list[str]] = []
-    with suppress(csv.Error):
-        rows = [row for row in csv.reader(lines, delimiter=candidate) if row]
-    if len(rows) < 2:
-        return 0
-    widths = [len(row) for row in rows]
-    common = max(set(widths), key=widths.count)
-    return common if widths.count(common) >= max(2, len(rows) * 0.9) else 0

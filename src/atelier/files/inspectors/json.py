@@ -11,8 +11,10 @@ import orjson
 
 from atelier.files.inspectors import Inspection, Task
 from atelier.files.inspectors.clean import clean
+from atelier.files.inspectors.guesses import Guess
 from atelier.files.inspectors.text import decode, encoding_of
 
+UTF8 = Guess("utf-8")
 KEYS = 100  # of an object that a result shows
 NODES = 1_000_000  # visited at most for depth and types
 LINES_TYPE = "application/x-ndjson"
@@ -28,13 +30,13 @@ TYPES = {
 
 def inspect(task: Task, data: bytes) -> Inspection:
     """The shape of a document, or its first error."""
-    encoding = encoding_of(data)
+    guess = encoding_of(data, task.languages)
     utf8 = (
         data
-        if encoding == "utf-8"
-        else "".join(decode(data, encoding, "replace")).encode("utf-8", "replace")
+        if guess == UTF8
+        else "".join(decode(data, guess.encoding, "replace")).encode("utf-8", "replace")
     )
-    about = {"encoding": encoding}
+    about = guess.result()
     try:
         value = orjson.loads(utf8)
     except orjson.JSONDecodeError as error:

@@ -10,6 +10,7 @@ import lzma
 import tarfile
 import zipfile
 from contextlib import suppress
+from importlib.util import find_spec
 
 import numpy as np
 import puremagic
@@ -17,14 +18,13 @@ from PIL import Image
 from pypdf import PdfWriter
 
 from atelier.errors import AtelierError
-from atelier.files.inspectors import Task
+from atelier.files.inspectors import Task, encodings
 from atelier.files.inspectors.detect import detect
 from atelier.files.inspectors.table import inspect
-from atelier.files.inspectors.text import EIGHT_BIT
 from atelier.imaging.warm import warm_up as warm_up_imaging
 
 ENCODINGS = (
-    *EIGHT_BIT, "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
+    *encodings.EVERY, "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
     "utf-32-be", "latin-1", "ascii", "idna", "raw_unicode_escape", "unicode_escape", "charmap",
     "mac_roman",
 )  # fmt: skip
@@ -70,16 +70,19 @@ def samples() -> list[bytes]:
         *packed,
         picture.getvalue(),
         pdf(),
+        *map(pdf, ("RC4-128", "AES-256") if find_spec("cryptography") else ()),
         *texts,
         b"\x00\x01\x02",
-        b"%PDF-1.4 broken",
+        b"%PDF-1.4\nbroken",
     ]
 
 
-def pdf() -> bytes:
-    """A document of one page with text."""
+def pdf(algorithm: str | None = None) -> bytes:
+    """A document of one page, locked with a cipher if one is named."""
     writer, made = PdfWriter(), io.BytesIO()
     writer.add_blank_page(100, 100)
     writer.add_metadata({"/Title": "t"})
+    if algorithm:
+        writer.encrypt("", "owner", algorithm=algorithm)
     writer.write(made)
     return made.getvalue()
