@@ -245,7 +245,8 @@ class TestDelete:
     """DELETE /api/tasks/{id}."""
 
     async def test_the_picture_goes_with_the_task(self, ada: Person, resources: Resources) -> None:
-        """No row, no file, and the counter as it was."""
+        """Without a trash no row, no file, and the counter as it was."""
+        resources.settings = resources.settings.model_copy(update={"trash_days": 0})
         made = await ada.create()
         blob = await resources.database.fetchrow(
             "SELECT blob FROM tasks WHERE id = $1", made["id"]

@@ -61,7 +61,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"></svg>'
 
 @pytest.fixture
 def settings(tmp_path: Path, fresh_database_url: str, redis_url: str, redis: Redis) -> Settings:
-    """An instance of the test's own; the reconciler is run by hand."""
+    """An instance of the test's own, without a trash; the reconciler is run by hand."""
     return Settings(
         data=tmp_path,
         database_url=fresh_database_url,
@@ -70,6 +70,7 @@ def settings(tmp_path: Path, fresh_database_url: str, redis_url: str, redis: Red
         processor_workers=1,
         decode_seconds=round(PATIENCE_SECONDS),
         reconcile_seconds=3600,
+        trash_days=0,
     )
 
 
@@ -296,7 +297,7 @@ async def test_a_view_outlives_the_processor(
 async def test_a_view_goes_with_its_task(
     ada: Person, database: Database, blobs: DirectoryBlobs, workers: Workers
 ) -> None:
-    """Deleting the task removes both files at once; that of an account all of its views."""
+    """Deleting the task removes both files; that of an account all of its views."""
     tasks = [await ada.create(TIFF) for _ in range(2)]
     for task in tasks:
         await settled(ada, task)
@@ -304,7 +305,7 @@ async def test_a_view_goes_with_its_task(
     assert (report.agrees, report.references) == (True, 4)
     assert (await ada.delete(f"/api/tasks/{tasks[0]['id']}")).status_code == 204
     assert (await ada.get(tasks[0]["view"]["url"])).status_code == 404
-    assert (await check(database, blobs)).blobs == 2
+    assert await collected(database, blobs) == 2
     assert (await ada.delete(f"/api/users/{ada.id}")).status_code == 204
     assert await collected(database, blobs) == 0
 
