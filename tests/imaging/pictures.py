@@ -83,3 +83,46 @@ def exif(
     block.get_ifd(0x8769).update(shot or {})
     block.get_ifd(0x8825).update(gps or {})
     return block
+
+
+def segment(marker: int, payload: bytes) -> bytes:
+    """A segment of a JPEG."""
+    return b"\xff" + bytes((marker,)) + struct.pack(">H", len(payload) + 2) + payload
+
+
+def without_end(jpeg: bytes, behind: bytes = b"") -> bytes:
+    """A JPEG with other bytes, or none, where its end marker was."""
+    return jpeg.removesuffix(b"\xff\xd9") + behind
+
+
+def after_start(jpeg: bytes, segments: bytes) -> bytes:
+    """A JPEG with more segments in front."""
+    return jpeg[:2] + segments + jpeg[2:]
+
+
+SAMPLED_COLOUR = (127, 89, 102)
+
+
+def sampled(across: int, down: int) -> bytes:
+    """A JPEG of `SAMPLED_COLOUR`, whose luma has so many samples for one of its chroma.
+
+    By hand (ITU-T T.81): four MCUs, whose blocks have a difference of DC and no AC coefficient.
+    """
+    frame = struct.pack(">BHHB", 8, 16 * down, 16 * across, 3)
+    frame += bytes((1, across * 16 + down, 0, 2, 17, 0, 3, 17, 0))
+    # For DC the codes 00 and 01, of a difference of no bit and of five; for AC 0, the last.
+    dc, ac = bytes((0, 0, 2, *bytes(14), 0, 5)), bytes((16, 1, *bytes(15), 0))
+    same, darker, redder = "000", "01001010", "01100100"
+    count = across * down
+    bits = darker + same * count + redder + same * (count + 2) * 3
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8)
+    return (
+        b"\xff\xd8"
+        + segment(0xDB, b"\0" + b"\x08" * 64)
+        + segment(0xC0, frame)
+        + segment(0xC4, dc + ac)
+        + segment(0xDA, bytes((3, 1, 0, 2, 0, 3, 0, 0, 63, 0)))
+        + scan
+        + b"\xff\xd9"
+    )

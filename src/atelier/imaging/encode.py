@@ -26,23 +26,16 @@ def encode(pixels: Pixels, quality: int, icc: bytes = b"") -> tuple[str, bytes]:
 
 
 def _png(pixels: Pixels, icc: bytes) -> bytes:
-    from atelier.imaging.vips import Image
+    from atelier.imaging.vips import BLOB, PROFILE, Image
 
     height, width, channels = pixels.shape
     image = Image.new_from_memory(pixels, width, height, channels, "uchar")
     image = image.copy(interpretation="b-w" if channels < 3 else "srgb")
     if icc:
         image = image.copy()
-        image.set_type(_blob_type(), "icc-profile-data", icc)
+        image.set_type(BLOB, PROFILE, icc)
     data: bytes = image.pngsave_buffer(compression=PNG_LEVEL, keep="icc" if icc else "none")
     return data
-
-
-def _blob_type() -> int:
-    import pyvips
-
-    blob: int = pyvips.GValue.blob_type
-    return blob
 
 
 def embed_profile(jpeg: bytes, icc: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +12,11 @@ import simplejpeg
 
 from atelier.imaging.errors import BadPicture
 from atelier.imaging.identify.headers import Header
+from atelier.imaging.jpeg import essentials, require_whole
 from atelier.imaging.pixels import BUFFERS, Pixels
 
-# Warnings of libjpeg that leave every pixel in place; cameras and old editors cause them.
-HARMLESS_WARNINGS = (
-    "extraneous bytes",
-    "Invalid SOS parameters",
-    "Unknown Adobe color transform",
-    "JFIF",
-)
+# The precision of a JPEG's samples that its decoders give back as it is.
+JPEG_BITS = 8
 SIZE_DIFFERS = "The picture is not of the size that its header says."
 # Everything that Pillow has been seen to raise on damaged files.
 PILLOW_ERRORS = (
@@ -67,10 +64,24 @@ def decode(
     Raises:
         BadPicture: the decoder refused it.
     """
+    if header.format == "JPEG" and header.bits != JPEG_BITS:
+        raise BadPicture(f"A JPEG of {header.bits} bits a sample; only those of 8 can be shown.")
     if header.format == "JPEG" and header.channels in (1, 3):
         return _jpeg(picture, header, spare_rows, divisor, exact=exact)
-    pixels, icc = (_bmp(picture), b"") if header.format == "BMP" else _vips(picture, header)
-    return _spare(pixels, icc, spare_rows)
+    return _spare(*_whole(picture, header), spare_rows)
+
+
+def _whole(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
+    if header.format == "BMP":
+        return _bmp(picture), b""
+    if header.format != "JPEG":
+        return _vips(picture, header)
+    try:
+        # Of CMYK only to hear its complaints, so as small as it can be: libvips warns of none.
+        simplejpeg.decode_jpeg(picture, "CMYK", min_height=1, min_width=1)
+    except ValueError:
+        return _odd_jpeg(picture, header)
+    return _vips(picture, header)
 
 
 def _jpeg(picture: bytes, header: Header, spare_rows: int, divisor: int, *, exact: bool) -> Raster:
@@ -78,17 +89,28 @@ def _jpeg(picture: bytes, header: Header, spare_rows: int, divisor: int, *, exac
     rows, columns = -(-header.height // divisor), -(-header.width // divisor)
     canvas = BUFFERS.take("decode", rows + spare_rows, columns, header.channels)
     least = {"min_height": rows, "min_width": columns} if divisor > 1 else {}
-    try:
-        pixels = simplejpeg.decode_jpeg(
-            picture, space, fastupsample=not exact, buffer=canvas, **least
-        )
-    except ValueError as error:
-        if not any(warning in str(error) for warning in HARMLESS_WARNINGS):
-            raise BadPicture(str(error)) from error
-        return _spare(*_vips(picture, header), spare_rows)
-    if pixels.shape != (rows, columns, header.channels):
-        raise BadPicture(SIZE_DIFFERS)
-    return Raster(pixels, canvas, header.icc)
+    # The second without what the first may have complained of: all that is not of its pixels.
+    for take in (bytes, essentials):
+        with suppress(ValueError):
+            pixels = simplejpeg.decode_jpeg(
+                take(picture), space, fastupsample=not exact, buffer=canvas, **least
+            )
+            if pixels.shape != (rows, columns, header.channels):
+                raise BadPicture(SIZE_DIFFERS)
+            return Raster(pixels, canvas, header.icc)
+    return _spare(*_odd_jpeg(picture, header), spare_rows)
+
+
+def _odd_jpeg(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
+    """By libvips, which takes every chroma sampling and complains of truncation alone."""
+    profiles: list[bytes] = []
+
+    def decoded(jpeg: bytes) -> Pixels:
+        pixels, icc = _vips(jpeg, header)
+        profiles.append(icc)
+        return pixels
+
+    return require_whole(picture, decoded), profiles[-1]
 
 
 def _bmp(picture: bytes) -> Pixels:
@@ -121,7 +143,7 @@ def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
             if image.interpretation in ("srgb", "rgb", "rgb16", "b-w", "grey16")
             else b""
         )
-        image = _eight_bits(image)
+        image = _eight_bits(image, header.icc)
         pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(
             image.height, image.width, image.bands
         )
@@ -143,9 +165,14 @@ def _open_vips(picture: bytes, header: Header) -> Any:
     return load(picture, access="sequential", fail_on="error")
 
 
-def _eight_bits(image: Any) -> Any:
-    """Brings any interpretation to 8-bit grey or sRGB, keeping alpha."""
+def _eight_bits(image: Any, icc: bytes) -> Any:
+    """Brings any interpretation to 8-bit grey or sRGB, keeping alpha; `icc` is the header's."""
     if image.interpretation == "cmyk":
+        from atelier.imaging.vips import BLOB, PROFILE
+
+        if icc:
+            image = image.copy()
+            image.set_type(BLOB, PROFILE, icc)
         image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
     grey = image.interpretation in ("b-w", "grey16")
     if image.bands > (2 if grey else 4):

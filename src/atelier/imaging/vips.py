@@ -19,3 +19,6 @@ pyvips.block_untrusted_set(True)
 
 VipsError = pyvips.Error
 Image = pyvips.Image
+# To set the profile of an image by `set_type`.
+PROFILE = "icc-profile-data"
+BLOB: int = pyvips.GValue.blob_type

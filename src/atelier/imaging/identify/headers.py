@@ -108,9 +108,20 @@ def _jpeg(data: bytes, budget: Budget) -> Header:
         elif marker == 0xE1 and payload.startswith(EXIF_PREFIX) and not header.exif:
             header.exif = payload[len(EXIF_PREFIX) :]
         elif marker == 0xE2 and payload.startswith(ICC_PREFIX) and len(payload) > 14:
-            profile.setdefault(payload[12], payload[14:])
-    header.icc = b"".join(profile[number] for number in sorted(profile))[:MAX_PROFILE_BYTES]
+            profile.setdefault(payload[12], payload[13:])
+    header.icc = _joined(profile)[:MAX_PROFILE_BYTES]
     return header
+
+
+def _joined(parts: dict[int, bytes]) -> bytes:
+    """The profile of these segments, numbered from 1, each with their number in front.
+
+    Empty if they are not that many, or numbered otherwise: what is missing cannot be known.
+    """
+    counts = {part[0] for part in parts.values()}
+    if counts != {len(parts)} or set(parts) != set(range(1, len(parts) + 1)):
+        return b""
+    return b"".join(parts[number][1:] for number in sorted(parts))
 
 
 def _jfif_density(payload: bytes) -> tuple[float, float] | None:
