@@ -1,4 +1,4 @@
-"""Whole JPEGs that a strict decoder refuses: what of a file its pixels need, and if it is all there.
+"""Whole JPEGs that a strict decoder refuses: what their pixels need, and if it is all there.
 
 Cameras, phones and scanners write profiles with wrong numbers, bytes of their own behind the last
 row, or no end marker. None of that is of the picture. Decodes nothing itself.
@@ -78,8 +78,8 @@ def require_whole(picture: bytes, decode: Callable[[bytes], Pixels]) -> Pixels:
     Raises:
         BadPicture: a scan ends early, or what `decode` raises.
     """
-    wanted = zlib.crc32(decode(essentials(picture, FILLER)))
+    wanted = zlib.crc32(decode(essentials(picture, FILLER)).data)
     pixels = decode(essentials(picture))
-    if zlib.crc32(pixels) != wanted:
+    if zlib.crc32(pixels.data) != wanted:
         raise BadPicture(ENDS_EARLY)
     return pixels

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
+from atelier.imaging import bmp
 from atelier.imaging.errors import BadPicture
 from atelier.imaging.identify.headers import Header
 from atelier.imaging.jpeg import essentials, require_whole
@@ -17,6 +18,8 @@ from atelier.imaging.pixels import BUFFERS, Pixels
 
 # The precision of a JPEG's samples that its decoders give back as it is.
 JPEG_BITS = 8
+# TIFF's 8-bit CIELAB, and how many of its rows are converted at once.
+LAB_BITS, LAB_ROWS = 8, 256
 SIZE_DIFFERS = "The picture is not of the size that its header says."
 # Everything that Pillow has been seen to raise on damaged files.
 PILLOW_ERRORS = (
@@ -73,7 +76,10 @@ def decode(
 
 def _whole(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
     if header.format == "BMP":
-        return _bmp(picture), b""
+        direct = bmp.layout(picture)
+        return (_opaque(bmp.decode(picture, direct)) if direct else _bmp(picture)), b""
+    if header.format == "TIFF" and header.mode.startswith("LAB") and header.bits == LAB_BITS:
+        return _lab(picture, header), b""
     if header.format != "JPEG":
         return _vips(picture, header)
     try:
@@ -118,32 +124,50 @@ def _bmp(picture: bytes) -> Pixels:
 
     try:
         with Image.open(io.BytesIO(picture), formats=["BMP", "DIB"]) as image:
-            mode = (
-                image.mode
-                if image.mode in ("L", "RGB", "RGBA")
-                else "L"
-                if image.mode == "1"
-                else "RGB"
-            )
-            pixels = np.asarray(image.convert(mode))
+            mode = "L" if image.mode in ("1", "L") else "RGB"
+            shown = image if image.mode == mode else image.convert(mode)
+            pixels = np.asarray(shown)
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise BadPicture(str(error)) from error
-    return _opaque(np.atleast_3d(pixels))
+    return np.atleast_3d(pixels)
+
+
+def _lab(picture: bytes, header: Header) -> Pixels:
+    """A TIFF of 8-bit CIELAB, which libvips cannot load; by Pillow, a strip at a time."""
+    from PIL import Image, ImageCms
+
+    transform = ImageCms.buildTransform(
+        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+    )
+    pixels = np.empty((header.height, header.width, 3), np.uint8)
+    try:
+        with Image.open(io.BytesIO(picture), formats=["TIFF"]) as image:
+            image.seek(header.tags.get("page", 0))
+            if (image.mode, image.size) != ("LAB", (header.width, header.height)):
+                raise BadPicture("A TIFF of CIELAB in samples that cannot be read.")
+            for top in range(0, header.height, LAB_ROWS):
+                below = min(top + LAB_ROWS, header.height)
+                strip = image.crop((0, top, header.width, below))
+                pixels[top:below] = ImageCms.applyTransform(strip, transform)
+    except (*PILLOW_ERRORS, Image.DecompressionBombError, ImageCms.PyCMSError) as error:
+        raise BadPicture(str(error)) from error
+    return pixels
 
 
 def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
+    from atelier.imaging.tones import eight_bits
     from atelier.imaging.vips import VipsError
 
+    def opened() -> Any:
+        return _open_vips(picture, header)
+
     try:
-        image = _open_vips(picture, header)
+        image = opened()
         if (image.width, image.height) != (header.width, header.height):
             raise BadPicture(SIZE_DIFFERS)
-        icc = (
-            header.icc
-            if image.interpretation in ("srgb", "rgb", "rgb16", "b-w", "grey16")
-            else b""
-        )
-        image = _eight_bits(image, header.icc)
+        of_profile = ("srgb", "rgb", "rgb16", "b-w", "grey16", "scrgb")
+        icc = header.icc if image.interpretation in of_profile else b""
+        image = eight_bits(image, header, opened)
         pixels = np.frombuffer(image.write_to_memory(), np.uint8).reshape(
             image.height, image.width, image.bands
         )
@@ -162,26 +186,10 @@ def _open_vips(picture: bytes, header: Header) -> Any:
         "GIF": Image.gifload_buffer,
         "TIFF": Image.tiffload_buffer,
     }[header.format]
-    return load(picture, access="sequential", fail_on="error")
-
-
-def _eight_bits(image: Any, icc: bytes) -> Any:
-    """Brings any interpretation to 8-bit grey or sRGB, keeping alpha; `icc` is the header's."""
-    if image.interpretation == "cmyk":
-        from atelier.imaging.vips import BLOB, PROFILE
-
-        if icc:
-            image = image.copy()
-            image.set_type(BLOB, PROFILE, icc)
-        image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=8)
-    grey = image.interpretation in ("b-w", "grey16")
-    if image.bands > (2 if grey else 4):
-        image = image.extract_band(0, n=3)
-    if image.interpretation == "multiband":
-        image = image.copy(interpretation="b-w" if image.bands < 3 else "srgb")
-    if image.interpretation not in ("b-w", "srgb") or image.format != "uchar":
-        image = image.colourspace("b-w" if grey else "srgb")
-    return image.cast("uchar")
+    options = {}
+    if header.format == "TIFF":
+        options = {"page": header.tags.get("page", 0), "subifd": header.tags.get("part", -1)}
+    return load(picture, access="sequential", fail_on="error", **options)
 
 
 def _reason(error: Exception) -> str:

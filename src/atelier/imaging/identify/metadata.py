@@ -42,11 +42,13 @@ SIDEWAYS = range(5, 9)
 
 def orientation(header: Header, budget: Budget | None = None) -> int:
     """The EXIF orientation, 1..8; 1 if it is invalid or missing."""
-    try:
-        tiff = Tiff.open(header.exif, budget or Budget())
-        found = tiff.number(tiff.directory(tiff.first).get(ORIENTATION), 1)
-    except (NotTiff, struct.error):
-        return 1
+    found = header.orientation
+    if found is None:
+        try:
+            tiff = Tiff.open(header.exif, budget or Budget())
+            found = tiff.number(tiff.directory(tiff.first).get(ORIENTATION), 1)
+        except (NotTiff, struct.error):
+            return 1
     return found if 1 <= found <= 8 else 1
 
 

@@ -7,6 +7,7 @@ unreadable value is absent.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from atelier.imaging.identify.budget import Budget
@@ -82,8 +83,8 @@ class Tiff:
             tags.setdefault(tag, (kind, values, place + size - width))
         return tags
 
-    def count_directories(self) -> int:
-        """The number of pages in the file, as far as they and the budget can be followed."""
+    def pages(self) -> Iterator[int]:
+        """Yields where each directory of the file is, as far as they and the budget reach."""
         seen: set[int] = set()
         offset = self.first
         while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
@@ -93,11 +94,15 @@ class Tiff:
             if not count or start + size > len(self.data) or not self.budget.spend():
                 break
             seen.add(offset)
+            yield offset
             end = start + count * size
             if end + struct.calcsize("<" + code) > len(self.data):
                 break
             (offset,) = struct.unpack_from(self.order + code, self.data, end)
-        return max(1, len(seen))
+
+    def count_directories(self) -> int:
+        """The number of pages in the file, as far as they and the budget can be followed."""
+        return max(1, sum(1 for _ in self.pages()))
 
     def _entries(self, offset: int) -> tuple[int, int]:
         """Where the entries of the directory at `offset` begin, and how many it claims."""
