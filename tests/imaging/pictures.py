@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,7 @@ def tiff(*pages: tuple[dict[int, tuple[int, ...]], bytes], parts_of_first: int =
         data += struct.pack("<H", len(full)) + entries + bytes(4)
     main, parts = places[: len(places) - parts_of_first], places[len(places) - parts_of_first :]
     struct.pack_into("<I", data, 4, main[0])
-    for place, after in zip(main, main[1:], strict=False):
+    for place, after in pairwise(main):
         (count,) = struct.unpack_from("<H", data, place)
         struct.pack_into("<I", data, place + 2 + 12 * count, after)
     for place in links:

@@ -6,6 +6,7 @@ import re
 
 from atelier.errors import Invalid, Unsupported
 
+SIZE_DIFFERS = "The picture is not of the size that its header says."
 # The path of a file, with the line in it that decoders written in C++ add.
 _PATH = re.compile(r"(?<![\w/])(?:/[^\s/:\"']+){2,}(?::\d+)?")
 

@@ -62,6 +62,13 @@ def upright(pixels: Pixels, orientation: int, out: Pixels | None = None) -> Pixe
     return np.atleast_3d(turned)
 
 
+def opaque(pixels: Pixels) -> Pixels:
+    """Drops an alpha channel that is opaque everywhere."""
+    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:
+        return np.ascontiguousarray(pixels[..., :-1])
+    return pixels
+
+
 def on_white(pixels: Pixels) -> Pixels:
     """Blends transparent pixels with white."""
     if pixels.shape[2] not in (2, 4):

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import io
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import simplejpeg
 
 from atelier.imaging import bmp
-from atelier.imaging.errors import BadPicture
+from atelier.imaging.errors import SIZE_DIFFERS, BadPicture
 from atelier.imaging.identify.headers import Header
+from atelier.imaging.identify.metadata import SIDEWAYS, orientation
 from atelier.imaging.jpeg import essentials, require_whole
-from atelier.imaging.pixels import BUFFERS, Pixels
+from atelier.imaging.pixels import BUFFERS, Pixels, opaque
 
 # The precision of a JPEG's samples that its decoders give back as it is.
 JPEG_BITS = 8
 # TIFF's 8-bit CIELAB, and how many of its rows are converted at once.
 LAB_BITS, LAB_ROWS = 8, 256
-SIZE_DIFFERS = "The picture is not of the size that its header says."
-# Everything that Pillow has been seen to raise on damaged files.
-PILLOW_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    SyntaxError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-)
 
 
 @dataclass(slots=True)
@@ -53,10 +41,21 @@ class Raster:
         return self.pixels.shape[2] in (2, 4)
 
 
+def as_decoded(header: Header) -> tuple[Header, int]:
+    """The header and the orientation of what `decode` gives: HEIC's own decoder turns it."""
+    turn = orientation(header)
+    if header.format != "HEIC":
+        return header, turn
+    width, height = header.width, header.height
+    if turn in SIDEWAYS:
+        width, height = height, width
+    return replace(header, width=width, height=height, orientation=1), 1
+
+
 def decode(
     picture: bytes, header: Header, *, spare_rows: int = 0, exact: bool = True, divisor: int = 1
 ) -> Raster:
-    """Decodes a picture whose header has passed the limits.
+    """Decodes a picture whose header has passed the limits, as `as_decoded` gives it.
 
     The pixels lie in a buffer of the thread, followed by `spare_rows` rows that the caller may
     write on. Without `exact`, colours of subsampled JPEGs are replicated instead of interpolated,
@@ -77,7 +76,11 @@ def decode(
 def _whole(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
     if header.format == "BMP":
         direct = bmp.layout(picture)
-        return (_opaque(bmp.decode(picture, direct)) if direct else _bmp(picture)), b""
+        return (opaque(bmp.decode(picture, direct)) if direct else _bmp(picture)), b""
+    if header.format in ("HEIC", "AVIF"):
+        from atelier.imaging import heif
+
+        return heif.DECODERS[header.format](picture, header), header.icc
     if header.format == "TIFF" and header.mode.startswith("LAB") and header.bits == LAB_BITS:
         return _lab(picture, header), b""
     if header.format != "JPEG":
@@ -120,21 +123,23 @@ def _odd_jpeg(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
 
 
 def _bmp(picture: bytes) -> Pixels:
-    from PIL import Image
+    from atelier.imaging.pillow import PILLOW_ERRORS, Image
 
     try:
         with Image.open(io.BytesIO(picture), formats=["BMP", "DIB"]) as image:
             mode = "L" if image.mode in ("1", "L") else "RGB"
             shown = image if image.mode == mode else image.convert(mode)
             pixels = np.asarray(shown)
-    except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
+    except PILLOW_ERRORS as error:
         raise BadPicture(str(error)) from error
     return np.atleast_3d(pixels)
 
 
 def _lab(picture: bytes, header: Header) -> Pixels:
     """A TIFF of 8-bit CIELAB, which libvips cannot load; by Pillow, a strip at a time."""
-    from PIL import Image, ImageCms
+    from PIL import ImageCms
+
+    from atelier.imaging.pillow import PILLOW_ERRORS, Image
 
     transform = ImageCms.buildTransform(
         ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
@@ -148,8 +153,8 @@ def _lab(picture: bytes, header: Header) -> Pixels:
             for top in range(0, header.height, LAB_ROWS):
                 below = min(top + LAB_ROWS, header.height)
                 strip = image.crop((0, top, header.width, below))
-                pixels[top:below] = ImageCms.applyTransform(strip, transform)
-    except (*PILLOW_ERRORS, Image.DecompressionBombError, ImageCms.PyCMSError) as error:
+                pixels[top:below] = np.asarray(ImageCms.applyTransform(strip, transform))
+    except (*PILLOW_ERRORS, ImageCms.PyCMSError) as error:
         raise BadPicture(str(error)) from error
     return pixels
 
@@ -173,7 +178,7 @@ def _vips(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
         )
     except VipsError as error:
         raise BadPicture(_reason(error)) from error
-    return _opaque(pixels), icc
+    return opaque(pixels), icc
 
 
 def _open_vips(picture: bytes, header: Header) -> Any:
@@ -196,13 +201,6 @@ def _reason(error: Exception) -> str:
     """The first line of libvips's error, without the function's name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[1] if len(lines) > 1 else lines[0] if lines else "undecodable")[:200]
-
-
-def _opaque(pixels: Pixels) -> Pixels:
-    """Drops an alpha channel that is opaque everywhere."""
-    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:
-        return np.ascontiguousarray(pixels[..., :-1])
-    return pixels
 
 
 def _spare(pixels: Pixels, icc: bytes, rows: int) -> Raster:

@@ -10,10 +10,10 @@ from atelier.imaging.colour import has_srgb_curve, significant, to_srgb
 from atelier.imaging.encode import encode
 from atelier.imaging.errors import BadPicture
 from atelier.imaging.identify.headers import Header, read_header
-from atelier.imaging.identify.metadata import SIDEWAYS, orientation
+from atelier.imaging.identify.metadata import SIDEWAYS
 from atelier.imaging.identify.probe import check
 from atelier.imaging.pixels import BUFFERS, Pixels, on_white, upright
-from atelier.imaging.raster import Raster, decode
+from atelier.imaging.raster import Raster, as_decoded, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
 
@@ -35,7 +35,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
     limits = limits or Limits()
     header = read_header(picture)
     check(header, limits)
-    turn = orientation(header)
+    header, turn = as_decoded(header)
     width = header.height if turn in SIDEWAYS else header.width
     caption = recipe.caption if recipe.caption.strip() else ""
     field = _field(recipe, caption, width) if caption else None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from atelier.imaging.errors import BadPicture, NotAnImage
+from atelier.imaging.identify.boxes import is_boxed, read_primary
 from atelier.imaging.identify.budget import Budget
 from atelier.imaging.identify.tiff import Entry, NotTiff, Tiff
 from atelier.imaging.signatures import SIGNATURES
@@ -50,8 +51,12 @@ def read_header(data: bytes, budget: Budget | None = None) -> Header:
         BadPicture: they are, and the header that follows is damaged.
     """
     parse = next((parse for magic, parse in PARSERS if data.startswith(magic)), None)
+    if parse is None and is_boxed(data):
+        parse = _boxed
     if parse is None:
-        raise NotAnImage("The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP or TIFF.")
+        raise NotAnImage(
+            "The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF."
+        )
     try:
         header = parse(data, budget or replace(WHOLE_PROFILE))
     except NotTiff as error:
@@ -382,6 +387,27 @@ def _tiff(data: bytes, budget: Budget) -> Header:
     per_inch = {2: 1.0, 3: 2.54}.get(tiff.number(tags.get(TIFF_UNIT), 2))
     header.dpi = (x[0] * per_inch, y[0] * per_inch) if x and y and per_inch else None
     return header
+
+
+def _boxed(data: bytes, budget: Budget) -> Header:
+    found = read_primary(data, budget)
+    left, top, width, height = found.shown
+    mode = ("L" if found.channels == 1 else "RGB") + "A" * found.alpha
+    coded_width, coded_height = found.coded
+    return Header(
+        found.codec,
+        width,
+        height,
+        mode,
+        found.bits,
+        found.frames,
+        exif=found.exif,
+        icc=found.icc[:MAX_PROFILE_BYTES],
+        channels=len(mode),
+        orientation=found.orientation,
+        # As a tile does, the coded picture takes memory though only a part of it is shown.
+        tags={"left": left, "top": top, "tile": coded_width * coded_height},
+    )
 
 
 _BY_FORMAT = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "TIFF": _tiff}
