@@ -428,6 +428,42 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
     assert pixels(found["gray"].data, "L")[10, 10, ...] < 70
 
 
+def named(icc: bytes, name: str) -> bytes:
+    """A profile of lcms with another description of the same length."""
+    return icc.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("name", ["sRGB", "odd "])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_profile_is_what_it_does_and_not_its_name(kind: str, name: str) -> None:
+    """One of sRGB's curves and primaries is dropped whatever it is called, another is not."""
+    same, other = (
+        named(icc, name)
+        for icc in (
+            PROFILE,
+            swapped_profile().replace(b"\0o\0d\0d\0 ", "sRGB".encode("utf-16-be")),
+        )
+    )
+    source = Image.new("RGB", (64, 48), (200, 30, 30))
+    shown = made(Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=other))
+    assert pixels(shown["32x32"].data)[10, 10, 2] > 170
+    assert opened(shown["captioned"].data).info["icc_profile"] == other
+    assert (
+        opened(transform(saved(source, kind, icc_profile=other))[0]).info["icc_profile"] == other
+    )
+    shown = made(Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=same))
+    assert pixels(shown["32x32"].data)[10, 10, 0] > 170
+    assert "icc_profile" not in opened(shown["captioned"].data).info
+
+
+def test_a_profile_of_other_pixels_is_none() -> None:
+    """A grey picture with a profile of colours is shown as it is, and does not carry it."""
+    data = saved(Image.new("L", (64, 48), 100), icc_profile=swapped_profile())
+    shown = made(Recipe(("32x32",), caption="x"), data)
+    assert pixels(shown["gray"].data, "L")[10, 10] == 100
+    assert "icc_profile" not in opened(shown["captioned"].data).info
+
+
 @pytest.mark.parametrize("icc", [b"rubbish", bytes(128), bytes(3000)])
 def test_a_damaged_profile_is_ignored(icc: bytes) -> None:
     """A profile that cannot be read does not fail the picture."""

@@ -10,7 +10,7 @@ from PIL import AvifImagePlugin
 
 from atelier.imaging.errors import SIZE_DIFFERS, BadPicture
 from atelier.imaging.identify.headers import Header
-from atelier.imaging.pillow import PILLOW_ERRORS, Image
+from atelier.imaging.pillow import PILLOW_ERRORS, Image, pixels_of
 from atelier.imaging.pixels import Pixels, opaque
 
 # One thread, as every decoder has here: the sandboxes themselves use the processors.
@@ -53,7 +53,7 @@ def avif(picture: bytes, header: Header) -> Pixels:
         with Image.open(io.BytesIO(picture), formats=["AVIF"]) as image:
             if image.width * image.height != header.tags["tile"]:
                 raise BadPicture(SIZE_DIFFERS)
-            pixels = np.atleast_3d(np.asarray(image))
+            pixels = pixels_of(image)
     except PILLOW_ERRORS as error:
         raise BadPicture(str(error)) from error
     return opaque(pixels[top : top + header.height, left : left + header.width])

@@ -48,7 +48,8 @@ def transform(
         raise BadPicture(str(error)) from error
     if max(pixels.shape) > MAX_JPEG_SIDE:
         raise TooManyPixels(f"A side of {max(pixels.shape)} pixels does not fit into a JPEG.")
-    return encode(pixels, QUALITY, significant(raster.icc))[1], magic_number(pixels)
+    icc = significant(raster.icc, pixels.shape[2])
+    return encode(pixels, QUALITY, icc)[1], magic_number(pixels)
 
 
 def _halved(pixels: Pixels, header: Header) -> Pixels:

@@ -295,7 +295,7 @@ def _part(side: int, size: tuple[int, int], offset: tuple[int, int]) -> tuple[in
     # The centre of the part is `offset` from the centre of the side.
     start = floor(Fraction(side, 2) - Fraction(*size) / 2 + Fraction(*offset))
     end = start + floor(Fraction(*size) + Fraction(1, 2))
-    start, end = max(0, start), min(side, end)
+    start, end = min(max(0, start), side), min(side, end)
     return start, max(0, end - start)
 
 
