@@ -344,8 +344,8 @@ def _tiff_picture(tiff: Tiff) -> tuple[dict[str, int], dict[int, Entry]]:
         tags = tiff.directory(offset)
         if not _is_preview(tiff, tags):
             return {"page": page}, tags
-    for part, offset in enumerate(tiff.numbers(first.get(TIFF_SUB_DIRECTORIES))):
-        tags = tiff.directory(int(offset))
+    for part, place in enumerate(tiff.numbers(first.get(TIFF_SUB_DIRECTORIES))):
+        tags = tiff.directory(int(place)) if isinstance(place, int) else {}
         if TIFF_WIDTH in tags and not _is_preview(tiff, tags):
             return {"part": part}, tags
     return {}, first

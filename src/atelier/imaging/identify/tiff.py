@@ -6,6 +6,7 @@ unreadable value is absent.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,9 +31,12 @@ TYPES: dict[int, tuple[str, int]] = {
     16: ("Q", 8),
     17: ("q", 8),
     18: ("Q", 8),
+    129: ("s", 1),
 }
 ASCII, UNDEFINED = 2, 7
+UTF8 = 129  # of EXIF 3.0
 RATIONALS = (5, 10)
+TEXTS = (ASCII, UNDEFINED, UTF8)
 
 # More entries than any writer makes; a directory of 65,535 is a denial-of-service attack.
 MAX_ENTRIES = 1_000
@@ -128,15 +132,16 @@ class Tiff:
         )
 
     def numbers(self, entry: Entry | None) -> list[Value]:
-        """A value as numbers; a rational is one float, and one over zero is left out."""
-        if entry is None or entry[0] not in TYPES or entry[0] in (ASCII, UNDEFINED):
+        """A value as numbers; a rational is one float, and one over zero is no number (NaN)."""
+        if entry is None or entry[0] not in TYPES or entry[0] in TEXTS:
             return []
         code, size = TYPES[entry[0]]
         data = self.raw(entry, MAX_VALUES * size)
         flat = struct.unpack(f"{self.order}{len(data) // size * len(code)}{code[0]}", data)
         if entry[0] not in RATIONALS:
             return list(flat)
-        return [top / bottom for top, bottom in zip(flat[::2], flat[1::2], strict=True) if bottom]
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return [top / bottom if bottom else math.nan for top, bottom in pairs]
 
     def number(self, entry: Entry | None, default: int = 0) -> int:
         """The first number of a value, as an integer."""
