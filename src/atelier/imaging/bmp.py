@@ -108,6 +108,6 @@ def _eight_bits(values: NDArray[np.unsignedinteger], mask: int) -> Pixels:
         return np.zeros(values.shape, np.uint8)
     part = (values & mask) >> shift
     if most <= 0xFF:
-        table = (np.arange(most + 1) * 255 + most // 2) // most
-        return table.astype(np.uint8)[part]
+        table: Pixels = ((np.arange(most + 1) * 255 + most // 2) // most).astype(np.uint8)
+        return np.take(table, part)
     return (part.astype(np.uint64) * 255 // most).astype(np.uint8)

@@ -24,7 +24,7 @@ SRGB_TOLERANCE = 3
 # sRGB's curve, is six steps off.
 LUMINANCE_TOLERANCE = 9
 LUMINANCE = np.array((0.299, 0.587, 0.114))  # as cv2.cvtColor weighs red, green and blue
-GREYS = np.arange(0, 256, 5, np.uint8)
+GREYS = np.arange(0, 256, 5, dtype=np.uint8)
 # Bytes of a profile up to which its judgement is remembered, with it; usual ones have 0.5 to 4 KB.
 REMEMBERED_BYTES = 64 << 10
 # Pixels that are converted at once, in several copies.
@@ -124,5 +124,5 @@ def _samples(mode: str) -> Pixels:
     """One row of greys, and behind them in colour a cube of six by six by six."""
     if mode == "L":
         return GREYS.reshape(1, -1, 1)
-    cube = np.stack(np.meshgrid(*[np.arange(0, 256, 51, np.uint8)] * 3), axis=-1).reshape(-1, 3)
-    return np.concatenate((np.repeat(GREYS, 3).reshape(-1, 3), cube))[np.newaxis]
+    cube = np.stack(np.meshgrid(*[np.arange(0, 256, 51, dtype=np.uint8)] * 3), axis=-1)
+    return np.concatenate((np.repeat(GREYS, 3).reshape(-1, 3), cube.reshape(-1, 3)))[np.newaxis]

@@ -1,4 +1,4 @@
-"""HEIC by libheif and libde265, AVIF by libavif and dav1d: the decoders of pillow-heif and Pillow."""
+"""HEIC by pillow-heif (libheif, libde265), AVIF by Pillow (libavif, dav1d)."""
 
 from __future__ import annotations
 

@@ -86,10 +86,12 @@ def _whole(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
         return _webp(picture, header), header.icc
     if header.format == "TIFF" and header.mode.startswith("LAB") and header.bits == LAB_BITS:
         return _lab(picture, header), b""
-    if header.format != "JPEG":
-        return _vips(picture, header)
+    return _cmyk(picture, header) if header.format == "JPEG" else _vips(picture, header)
+
+
+def _cmyk(picture: bytes, header: Header) -> tuple[Pixels, bytes]:
     try:
-        # Of CMYK only to hear its complaints, so as small as it can be: libvips warns of none.
+        # Only to hear its complaints, so as small as it can be: libvips has none.
         simplejpeg.decode_jpeg(picture, "CMYK", min_height=1, min_width=1)
     except ValueError:
         return _odd_jpeg(picture, header)
@@ -143,11 +145,12 @@ def _webp(picture: bytes, header: Header) -> Pixels:
     decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None:
         raise BadPicture("The picture is damaged, or ends before its last row.")
-    pixels = np.atleast_3d(decoded)
+    pixels = decoded.astype(np.uint8, copy=False)
     if pixels.shape[:2] != (header.height, header.width):
         raise BadPicture(SIZE_DIFFERS)
     code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
-    return opaque(cv2.cvtColor(pixels, code, dst=pixels))
+    cv2.cvtColor(pixels, code, dst=pixels)
+    return opaque(pixels)
 
 
 def _lab(picture: bytes, header: Header) -> Pixels:

@@ -17,8 +17,7 @@ from atelier.imaging.errors import BadPicture, NotAnImage
 from atelier.imaging.identify.budget import Budget
 
 BRANDS = frozenset(
-    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1")
-    + (b"avif", b"avis")
+    b"heic heix heim heis hevc hevx mif1 mif2 msf1 avif avis".split(),
 )
 BRANDS_LIMIT = 32  # read of one file
 CODECS = {b"hvc1": "HEIC", b"av01": "AVIF"}

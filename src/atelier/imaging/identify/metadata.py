@@ -103,12 +103,14 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
     """EXIF's "2011:09:03 12:30:00" as ISO 8601, with its offset if the file has one."""
     for tag in (DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED):
         text = _string(tiff, tags.get(tag))
-        day, _, time = text.partition(" ")
-        parts = [*day.replace("-", ":").split(":"), *time.split(":")]
+        date, _, time = text.partition(" ")
+        parts = [*date.replace("-", ":").split(":"), *time.split(":")]
         if len(parts) != 6 or not all(part.isascii() and part.isdigit() for part in parts):
             continue
         with suppress(ValueError, OverflowError):  # hour 24, month 13, 30 February, year 0
-            when = datetime(*(int(part[:5]) for part in parts))  # noqa: DTZ001 - of the camera
+            year, month, day, hour, minute, second = (int(part[:5]) for part in parts)
+            # Without a zone: a camera writes the time of its place.
+            when = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001
             return when.isoformat() + _offset(tiff, tags)
     return ""
 

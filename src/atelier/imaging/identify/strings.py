@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 # Beside letters: what people write in captions and names, in both code pages.
-SIGNS = frozenset("©®°«»·№–—‘’“”„…€£§ºª\N{NO-BREAK SPACE}")  # noqa: RUF001 - they are meant
+SIGNS = frozenset("©®°«»·№–—‘’“”„…€£§ºª\N{NO-BREAK SPACE}")
 _WORD = re.compile(r"[^\W\d_]+")
 
 
