@@ -74,6 +74,8 @@ EXTENSIONS = {
     "GIF": "gif",
     "BMP": "bmp",
     "TIFF": "tiff",
+    "HEIC": "heic",
+    "AVIF": "avif",
 }
 
 
