@@ -9,7 +9,7 @@ resolver=$(awk '$1 == "nameserver" { print ($2 ~ /:/) ? "[" $2 "]" : $2; exit }'
 echo "resolver ${resolver:-127.0.0.11} valid=5s ipv6=off;" > "$made/resolver.conf"
 
 cat > "$made/settings.conf" <<CONF
-client_max_body_size ${ATELIER_BODY_LIMIT:-52428800};
+client_max_body_size ${ATELIER_BODY_LIMIT:-134217728};
 map "" \$api { default ${ATELIER_PROXY_API:-api:8000}; }
 map "" \$grpc { default ${ATELIER_PROXY_GRPC:-grpc:50051}; }
 CONF

@@ -14,6 +14,9 @@ from PIL import Image
 from atelier.blobs import garbage
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.database import Database
+from atelier.images.service import EXTENSIONS
+from atelier.imaging.identify.probe import MEDIA_TYPES
+from atelier.imaging.warm import AVIF, HEIC
 from tests.images.conftest import PHOTOS, Person
 
 if TYPE_CHECKING:
@@ -136,6 +139,25 @@ async def test_without_a_description_the_upright_picture_is_served(
     assert Image.open(io.BytesIO(answer.content)).size == (record["width"], record["height"])
     assert record["width"] > record["height"]
     assert "captioned" not in {r["name"] for r in record["renditions"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"), [(HEIC, "image/heic"), (AVIF, "image/avif")], ids=["HEIC", "AVIF"]
+)
+async def test_pictures_of_phones_are_shown_and_kept(
+    ada: Person, workers: None, content: bytes, media_type: str
+) -> None:
+    """HEIC and AVIF get their renditions; the original is served as what it is."""
+    record = await ada.settled((await ada.upload(content=content))["id"])
+    assert (record["status"], record["format"]) == ("ready", media_type[6:].upper())
+    original = await ada.client.get(record["url"] + "/renditions/original")
+    assert original.headers["content-type"] == media_type
+    assert original.content == content
+
+
+def test_every_format_has_a_suffix() -> None:
+    """What can be identified can be stored."""
+    assert EXTENSIONS.keys() == MEDIA_TYPES.keys()
 
 
 async def test_a_queued_picture_is_not_ready(ada: Person) -> None:

@@ -15,9 +15,12 @@ from PIL import Image, ImageCms, ImageOps
 from atelier.imaging import BadPicture, Limits, NotAnImage, Recipe, Rendition, TooManyPixels
 from atelier.imaging.caption import caption_field
 from atelier.imaging.renditions import parse_size, render
+from atelier.imaging.transform import transform
 from tests.imaging.pictures import (
     PHOTOS,
+    SAMPLED_COLOUR,
     WATERFALL,
+    after_start,
     chunk,
     deep,
     exif,
@@ -25,8 +28,11 @@ from tests.imaging.pictures import (
     photo,
     pixels,
     png_header,
+    sampled,
     saved,
+    segment,
     waterfall,
+    without_end,
 )
 from tests.waiting import PATIENCE_SECONDS
 
@@ -265,22 +271,67 @@ def test_half_a_picture_is_no_picture(kind: str, part: float) -> None:
         render(PLAIN, data[: int(len(data) * part)])
 
 
-def test_a_jpeg_without_its_end_is_refused() -> None:
-    """Even the last two bytes count."""
-    with pytest.raises(BadPicture):
-        render(PLAIN, WATERFALL[:-2])
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+MISNUMBERED = segment(0xE2, b"ICC_PROFILE\0\0\0" + PROFILE)
+TRAILER = b"\0\0\x01\x0aImage_UTC_Data\xff\x53" + bytes(range(256)) + b"SEFT"
+# What stands beside the pixels, or is missing there, and is no damage.
+COMPLAINTS = {
+    "profile 0 of 0": lambda jpeg: after_start(jpeg, MISNUMBERED),
+    "no end": without_end,
+    "half an end": lambda jpeg: jpeg[:-1],
+    "a trailer and no end": lambda jpeg: without_end(jpeg, TRAILER),
+    "a trailer": lambda jpeg: jpeg + TRAILER,
+    "zeros and no end": lambda jpeg: without_end(jpeg, bytes(100)),
+    "bytes between segments": lambda jpeg: jpeg.replace(b"\xff\xdb", bytes(7) + b"\xff\xdb", 1),
+    "bytes before the end": lambda jpeg: without_end(jpeg, b"odd\xff\xd9"),
+    "strange adobe": lambda jpeg: after_start(jpeg, segment(0xEE, b"Adobe\0\x64\0\0\0\0\7")),
+}
+JPEGS = {
+    "baseline": WATERFALL,
+    "progressive": saved(waterfall(), "JPEG", progressive=True),
+    "grey": saved(waterfall("L"), "JPEG"),
+    "cmyk": saved(waterfall("CMYK"), "JPEG"),
+}
 
 
-def test_harmless_bytes_in_a_jpeg_are_no_damage() -> None:
-    """Bytes between segments, which some cameras write, do not cost the picture."""
-    place = WATERFALL.index(b"\xff\xdb")
-    found = made(PLAIN, WATERFALL[:place] + bytes(7) + WATERFALL[place:])
-    assert (
-        np.abs(
-            pixels(found["100x100"].data) - pixels(made(PLAIN, WATERFALL)["100x100"].data)
-        ).mean()
-        < 2
-    )
+@pytest.mark.parametrize("jpeg", JPEGS)
+@pytest.mark.parametrize("complaint", COMPLAINTS)
+def test_what_is_not_of_the_pixels_costs_no_jpeg(complaint: str, jpeg: str) -> None:
+    """A whole JPEG with something wrong beside its pixels looks like one without."""
+    odd = COMPLAINTS[complaint](JPEGS[jpeg])
+    found, right = (made(Recipe(("100x100",), gray=False), each) for each in (odd, JPEGS[jpeg]))
+    assert np.abs(pixels(found["100x100"].data) - pixels(right["100x100"].data)).mean() < 2
+    assert transform(odd)[1] == pytest.approx(transform(JPEGS[jpeg])[1], rel=0.01)
+
+
+@pytest.mark.parametrize("jpeg", JPEGS)
+@pytest.mark.parametrize("complaint", COMPLAINTS)
+def test_a_scan_that_ends_early_is_damage(complaint: str, jpeg: str) -> None:
+    """Whatever else a decoder could complain of, half a picture with an end is none."""
+    if "trailer and" in complaint or "zeros" in complaint or "before" in complaint:
+        pytest.skip("the bytes behind the cut are pixels to every decoder")
+    whole = JPEGS[jpeg]
+    for kept in (whole[: len(whole) * 3 // 5], whole[:-20]):
+        with pytest.raises(BadPicture):
+            render(PLAIN, COMPLAINTS[complaint](kept + b"\xff\xd9"))
+
+
+@pytest.mark.parametrize(("across", "down"), [(4, 2), (2, 4), (3, 1), (1, 3), (3, 2), (2, 1)])
+def test_every_chroma_sampling_is_shown(across: int, down: int) -> None:
+    """JPEGs of any luma sampling that fits into an MCU are pictures, for classify, too."""
+    found = made(PLAIN, sampled(across, down))
+    assert np.abs(pixels(found["100x100"].data) - SAMPLED_COLOUR).max() < 4
+    assert opened(transform(sampled(across, down))[0]).size == (8 * down, 8 * across)
+
+
+@pytest.mark.parametrize("bits", [2, 7, 12, 16])
+def test_a_jpeg_of_another_precision_is_refused(bits: int) -> None:
+    """What would come out dark, or not at all, fails with its reason."""
+    frame = WATERFALL.index(b"\xff\xc0")
+    deep = WATERFALL[: frame + 4] + bytes((bits,)) + WATERFALL[frame + 5 :]
+    for work in (lambda: render(PLAIN, deep), lambda: transform(deep)):
+        with pytest.raises(BadPicture, match=f"{bits} bits a sample"):
+            work()
 
 
 def test_a_header_without_a_picture_is_refused() -> None:
@@ -375,6 +426,42 @@ def test_profiles_are_applied_to_small_pictures_and_carried_by_large_ones(kind: 
     assert large.info["icc_profile"] == strange
     assert np.abs(np.asarray(large)[10, 10].astype(int) - (200, 30, 30)).max() < 12
     assert pixels(found["gray"].data, "L")[10, 10, ...] < 70
+
+
+def named(icc: bytes, name: str) -> bytes:
+    """A profile of lcms with another description of the same length."""
+    return icc.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("name", ["sRGB", "odd "])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_profile_is_what_it_does_and_not_its_name(kind: str, name: str) -> None:
+    """One of sRGB's curves and primaries is dropped whatever it is called, another is not."""
+    same, other = (
+        named(icc, name)
+        for icc in (
+            PROFILE,
+            swapped_profile().replace(b"\0o\0d\0d\0 ", "sRGB".encode("utf-16-be")),
+        )
+    )
+    source = Image.new("RGB", (64, 48), (200, 30, 30))
+    shown = made(Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=other))
+    assert pixels(shown["32x32"].data)[10, 10, 2] > 170
+    assert opened(shown["captioned"].data).info["icc_profile"] == other
+    assert (
+        opened(transform(saved(source, kind, icc_profile=other))[0]).info["icc_profile"] == other
+    )
+    shown = made(Recipe(("32x32",), caption="x"), saved(source, kind, icc_profile=same))
+    assert pixels(shown["32x32"].data)[10, 10, 0] > 170
+    assert "icc_profile" not in opened(shown["captioned"].data).info
+
+
+def test_a_profile_of_other_pixels_is_none() -> None:
+    """A grey picture with a profile of colours is shown as it is, and does not carry it."""
+    data = saved(Image.new("L", (64, 48), 100), icc_profile=swapped_profile())
+    shown = made(Recipe(("32x32",), caption="x"), data)
+    assert pixels(shown["gray"].data, "L")[10, 10] == 100
+    assert "icc_profile" not in opened(shown["captioned"].data).info
 
 
 @pytest.mark.parametrize("icc", [b"rubbish", bytes(128), bytes(3000)])

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from sandbox_tools import AMPLE_SECONDS, PHOTOS, open_sandbox
@@ -13,6 +14,7 @@ from sandbox_tools import AMPLE_SECONDS, PHOTOS, open_sandbox
 from atelier.imaging.errors import BadPicture, NotAnImage, TooManyPixels
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.sandbox.sandbox import DecodeMemory, Sandbox
+from tests.imaging.pictures import bmp, sampled, tiff, tiff_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,26 @@ ENCODINGS = [
     ("TIFF", {"compression": "tiff_deflate"}),
     ("TIFF", {"compression": "jpeg"}),
 ]
+
+
+def heic() -> bytes:
+    """A photograph in tiles, as a phone writes it."""
+    file = io.BytesIO()
+    with Image.open(PHOTOS / "Landscape_1.jpg") as image:
+        pillow_heif.from_pillow(image.resize((1024, 700))).save(file, tile_size=512)
+    return file.getvalue()
+
+
+ODD = {
+    "heic": heic,
+    "avif": lambda: picture("RGB", "AVIF", 600, speed=10),
+    "jpeg without an end": lambda: picture("RGB", "JPEG", 600)[:-2],
+    "jpeg of 4x2": lambda: sampled(4, 2),
+    "cmyk jpeg without an end": lambda: picture("CMYK", "JPEG", 600)[:-2],
+    "cielab": lambda: tiff(tiff_page(np.full((40, 50, 3), 90, np.uint8), 8)),
+    "float": lambda: tiff(tiff_page(np.full((40, 50), 0.5, np.float32), 1)),
+    "masks": lambda: bmp(32, (0xFF, 0xFF00, 0xFF0000), 0x3264C8),
+}
 
 
 def rendering(memory: int) -> Sandbox[list[Rendition]]:
@@ -118,6 +140,21 @@ def test_every_mode(renderer: Sandbox[list[Rendition]], mode: str, form: str) ->
     else:
         data = picture(mode, form, 600)
     check(renderer.call_sync(RECIPE, data, Limits()))
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_pictures(renderer: Sandbox[list[Rendition]], odd: str) -> None:
+    """So is what a first decoder refuses, or what needs another library than most pictures."""
+    check(renderer.call_sync(RECIPE, ODD[odd](), Limits()))
+
+
+def test_a_webp_of_more_pixels_than_libvips_keeps_in_memory(
+    renderer: Sandbox[list[Rendition]],
+) -> None:
+    """Beyond 100 MiB of pixels nothing is put into a file, which is forbidden."""
+    file = io.BytesIO()
+    Image.new("RGB", (6000, 6000), (10, 90, 200)).save(file, "WEBP", method=0)
+    check(renderer.call_sync(RECIPE, file.getvalue(), Limits()))
 
 
 def test_colour_profile(renderer: Sandbox[list[Rendition]]) -> None:

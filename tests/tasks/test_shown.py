@@ -32,7 +32,8 @@ PROFILE = b"\0" * 60_000  # two of them fill more than the first bytes
         pytest.param(b"GIF89a", STORED, id="GIF"),
         pytest.param(b"RIFF....WEBPVP8 ", STORED, id="WebP"),
         pytest.param(b"\0\0\0\x14ftypavif\0\0\0\0mif1", STORED, id="AVIF"),
-        pytest.param(b"\0\0\0\x14ftypheic\0\0\0\0mif1", NEVER, id="HEIC"),
+        pytest.param(b"\0\0\0\x14ftypheic\0\0\0\0mif1", MADE, id="HEIC"),
+        pytest.param(b"\xff\x4f\xff\x51", NEVER, id="JPEG 2000"),
         pytest.param(b'<svg xmlns="http://www.w3.org/2000/svg"/>', NEVER, id="SVG"),
     ],
 )

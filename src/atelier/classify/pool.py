@@ -59,7 +59,7 @@ class Work:
     root: bytes
     rotate: bool = True
     resize: bool = True
-    pixels: int = 50_000_000
+    pixels: int = 100_000_000
     size: int = 256 << 20
     seconds: float = 10.0
     memory: int = 1 << 30

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TARGET = "atelier.files.inspectors.table:inspect"
 WARM_UP = "atelier.files.inspectors.warm:warm_up"
-WHOLE_BYTES = 64 * 1024 * 1024  # of a file that goes into the decoder at once
+WHOLE_BYTES = 128 * 1024 * 1024  # of a file that goes into the decoder at once
 PIECE_BYTES = 8 * 1024 * 1024  # of a larger text
 ANSWER_BYTES = 4 * 1024 * 1024  # of one answer: a result of some kilobytes and a thumbnail
 

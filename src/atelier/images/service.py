@@ -73,6 +73,8 @@ EXTENSIONS = {
     "GIF": "gif",
     "BMP": "bmp",
     "TIFF": "tiff",
+    "HEIC": "heic",
+    "AVIF": "avif",
 }
 
 

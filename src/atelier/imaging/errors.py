@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from atelier.errors import Invalid, Unsupported
+
+SIZE_DIFFERS = "The picture is not of the size that its header says."
+# The path of a file, with the line in it that decoders written in C++ add.
+_PATH = re.compile(r"(?<![\w/])(?:/[^\s/:\"']+){2,}(?::\d+)?")
 
 
 class NotAnImage(Unsupported):
@@ -18,10 +24,13 @@ class TooManyPixels(Invalid):
 
 
 class BadPicture(Unsupported):
-    """The picture is damaged and cannot be decoded."""
+    """The picture is damaged and cannot be decoded.
+
+    Its reason may be a decoder's own words, from which the paths of this machine are taken out.
+    """
 
     slug = "bad-picture"
 
     def __init__(self, reason: str = "") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        super().__init__(_PATH.sub("(a file)", reason))
+        self.reason = self.detail

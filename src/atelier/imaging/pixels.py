@@ -40,6 +40,7 @@ class Buffers(threading.local):
 BUFFERS = Buffers()
 
 
+BLENDED_ROWS = 256
 # EXIF orientation to the cv2 operation that turns the stored pixels upright.
 ROTATIONS = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 FLIPS = {2: 1, 4: 0}
@@ -62,9 +63,23 @@ def upright(pixels: Pixels, orientation: int, out: Pixels | None = None) -> Pixe
     return np.atleast_3d(turned)
 
 
+def opaque(pixels: Pixels) -> Pixels:
+    """Drops an alpha channel that is opaque everywhere."""
+    if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) == 255:
+        return np.ascontiguousarray(pixels[..., :-1])
+    return pixels
+
+
 def on_white(pixels: Pixels) -> Pixels:
     """Blends transparent pixels with white."""
     if pixels.shape[2] not in (2, 4):
         return pixels
-    colours, opacity = pixels[..., :-1].astype(np.uint32), pixels[..., -1:].astype(np.uint32)
-    return ((colours * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    blended = np.empty((*pixels.shape[:2], pixels.shape[2] - 1), np.uint8)
+    # By strips, for the sums take four times the memory of what they are made of.
+    for top in range(0, len(pixels), BLENDED_ROWS):
+        strip = pixels[top : top + BLENDED_ROWS].astype(np.uint32)
+        colours, opacity = strip[..., :-1], strip[..., -1:]
+        blended[top : top + BLENDED_ROWS] = (
+            colours * opacity + 255 * (255 - opacity) + 127
+        ) // 255
+    return blended

@@ -42,7 +42,7 @@ class Rendition:
 class Limits:
     """The limits of a picture; checked on its header, before any decoder sees it."""
 
-    pixels: int = 50_000_000
+    pixels: int = 100_000_000
     # A JPEG's side ends at 65,500 pixels, and renditions are JPEG.
     side: int = 65_000
     # UTF-8 bytes of the metadata as JSON.

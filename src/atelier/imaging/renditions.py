@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 
 from atelier.imaging.caption import caption_field
-from atelier.imaging.colour import has_srgb_curve, significant, to_srgb
+from atelier.imaging.colour import has_srgb_luminance, significant, to_srgb
 from atelier.imaging.encode import encode
 from atelier.imaging.errors import BadPicture
 from atelier.imaging.identify.headers import Header, read_header
-from atelier.imaging.identify.metadata import SIDEWAYS, orientation
+from atelier.imaging.identify.metadata import SIDEWAYS
 from atelier.imaging.identify.probe import check
 from atelier.imaging.pixels import BUFFERS, Pixels, on_white, upright
-from atelier.imaging.raster import Raster, decode
+from atelier.imaging.raster import Raster, as_decoded, decode
 from atelier.imaging.recipe import Limits, Recipe, Rendition
 from atelier.imaging.resize import Level, fit, shrink
 
@@ -35,7 +35,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
     limits = limits or Limits()
     header = read_header(picture)
     check(header, limits)
-    turn = orientation(header)
+    header, turn = as_decoded(header)
     width = header.height if turn in SIDEWAYS else header.width
     caption = recipe.caption if recipe.caption.strip() else ""
     field = _field(recipe, caption, width) if caption else None
@@ -49,7 +49,7 @@ def render(recipe: Recipe, picture: bytes, limits: Limits | None = None) -> list
             exact=whole or recipe.flat,
             divisor=1 if whole or recipe.gray else _divisor(header, turn, recipe.sizes),
         )
-        raster.icc = significant(raster.icc)
+        raster.icc = significant(raster.icc, raster.pixels.shape[2])
         made = _sizes(recipe, header, raster, turn)
         if recipe.gray:
             made.append(_gray(raster, turn))
@@ -139,7 +139,7 @@ def _sizes(recipe: Recipe, header: Header, raster: Raster, turn: int) -> list[Re
 
 def _gray(raster: Raster, turn: int) -> Rendition:
     pixels, channels = raster.pixels, raster.pixels.shape[2]
-    if not has_srgb_curve(raster.icc):
+    if not has_srgb_luminance(raster.icc, channels):
         pixels = to_srgb(pixels, raster.icc)
     if channels > 2:
         code = cv2.COLOR_RGBA2GRAY if raster.alpha else cv2.COLOR_RGB2GRAY

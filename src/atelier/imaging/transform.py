@@ -9,11 +9,11 @@ from atelier.imaging.colour import significant
 from atelier.imaging.encode import MAX_JPEG_SIDE, encode
 from atelier.imaging.errors import BadPicture, TooManyPixels
 from atelier.imaging.identify.headers import Header, read_header
-from atelier.imaging.identify.metadata import SIDEWAYS, orientation
+from atelier.imaging.identify.metadata import SIDEWAYS
 from atelier.imaging.identify.probe import check
 from atelier.imaging.magic import magic_number
 from atelier.imaging.pixels import BUFFERS, Pixels, on_white, upright
-from atelier.imaging.raster import decode
+from atelier.imaging.raster import as_decoded, decode
 from atelier.imaging.recipe import Limits
 
 QUALITY = 80
@@ -37,7 +37,7 @@ def transform(
     limits = limits or Limits()
     header = read_header(picture)
     check(header, limits)
-    turn = orientation(header)
+    header, turn = as_decoded(header)
     turn = COUNTER_CLOCKWISE[turn] if rotate else turn
     try:
         raster = decode(picture, header, divisor=2 if resize else 1)
@@ -48,7 +48,8 @@ def transform(
         raise BadPicture(str(error)) from error
     if max(pixels.shape) > MAX_JPEG_SIDE:
         raise TooManyPixels(f"A side of {max(pixels.shape)} pixels does not fit into a JPEG.")
-    return encode(pixels, QUALITY, significant(raster.icc))[1], magic_number(pixels)
+    icc = significant(raster.icc, pixels.shape[2])
+    return encode(pixels, QUALITY, icc)[1], magic_number(pixels)
 
 
 def _halved(pixels: Pixels, header: Header) -> Pixels:

@@ -10,6 +10,9 @@ import os
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 os.environ.setdefault("VIPS_WARNING", "0")
+# A picture that its loader decodes whole would go into a file beyond 100 MiB of pixels; the
+# sandbox has no files, and limits memory itself.
+os.environ["VIPS_DISC_THRESHOLD"] = "1024g"
 
 import pyvips  # reads its environment on import
 
@@ -19,3 +22,6 @@ pyvips.block_untrusted_set(True)
 
 VipsError = pyvips.Error
 Image = pyvips.Image
+# To set the profile of an image by `set_type`.
+PROFILE = "icc-profile-data"
+BLOB: int = pyvips.GValue.blob_type

@@ -54,7 +54,7 @@ class People(BaseSettings):
         "refresh.",
     )
 
-    body_limit: int = Field(50 * MIB, ge=1024, description="Largest request body.")
+    body_limit: int = Field(128 * MIB, ge=1024, description="Largest request body.")
     upload_limit: int = Field(
         256,
         ge=1,

@@ -20,7 +20,7 @@ Language = Literal[
 class Work(BaseSettings):
     """Limits of a decode, renditions, captions, queue, cache."""
 
-    pixel_limit: int = Field(50_000_000, ge=1, description="Largest picture, width times height.")
+    pixel_limit: int = Field(100_000_000, ge=1, description="Largest picture, width times height.")
     decode_seconds: int = Field(
         10,
         ge=1,

@@ -15,7 +15,7 @@ from atelier.imaging.identify.headers import Header, read_header
 AS_STORED = frozenset({"GIF", "WEBP", "AVIF"})
 BY_HEADER = frozenset({"JPEG", "PNG"})
 # What the image processor decodes besides.
-DECODED = frozenset({"TIFF", "BMP"})
+DECODED = frozenset({"TIFF", "BMP", "HEIC", "HEIF"})
 # Baseline, extended and progressive: the processes of JPEG that browsers decode, by their markers.
 PROCESSES = frozenset({0xC0, 0xC1, 0xC2})
 

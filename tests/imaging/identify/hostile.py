@@ -122,6 +122,27 @@ def webp(unit: bytes, *, sized: bool) -> bytes:
     return filled(b"RIFF\xf8\xff\x0f\0WEBP" + extended * sized, unit)
 
 
+def box(kind: bytes, content: bytes) -> bytes:
+    """A box of HEIC or AVIF."""
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+BRAND = box(b"ftyp", b"heic\0\0\0\0mif1")
+
+
+def boxes(kind: bytes, content: bytes, end: bytes = b"") -> bytes:
+    """A `meta` box that is filled up by one box with this content again and again, and `end`."""
+    head = BRAND + struct.pack(">I4sI", MIB - len(BRAND), b"meta", 0) + end
+    rest = MIB - len(head) - 8
+    return (
+        head + struct.pack(">I4s", rest + 8, kind) + (content * (rest // len(content) + 1))[:rest]
+    )
+
+
+ITEM = box(b"infe", b"\2\0\0\0\0\1\0\0Exif\0")
+MANY = b"\0\0\0\0\xff\xff\xff\xff"
+EXIF_OF_ONE = box(b"pitm", b"\0\0\0\0\0\1") + box(b"iinf", bytes(4) + b"\0\1" + ITEM)
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "tiff-overlapping": tiff_overlapping,
     "tiff-overlapping-small": lambda: tiff_overlapping(4),
@@ -154,6 +175,14 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "webp-empty-chunks": lambda: webp(b"JUNK\0\0\0\0", sized=False),
     "webp-frames": lambda: webp(b"ANMF\0\0\0\0", sized=True),
     "webp-profiles": lambda: webp(b"ICCP\x08\0\0\0acspacsp", sized=True),
+    "heic-empty-boxes": lambda: filled(BRAND, box(b"free", b"")),
+    "heic-boxes-in-meta": lambda: boxes(b"iprp", box(b"ipco", b"")),
+    "heic-properties": lambda: boxes(b"iprp", box(b"ipco", box(b"ispe", bytes(12)) * 100)),
+    "heic-items": lambda: boxes(b"iinf", ITEM),
+    "heic-associations": lambda: boxes(b"iprp", box(b"ipma", MANY + b"\0\1\xff" + b"\1" * 500)),
+    "heic-references": lambda: boxes(b"iref", box(b"auxl", b"\0\1\0\xff" + b"\0\1" * 255)),
+    "heic-places": lambda: boxes(b"iloc", b"\0\1\0\0\0\0\0\0", EXIF_OF_ONE),
+    "avif-samples": lambda: filled(BRAND, box(b"moov", box(b"trak", box(b"mdia", b"") * 9) * 9)),
     "bmp": lambda: filled(b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 9, 9, 1, 24), b"\xff"),
 }
 
@@ -168,6 +197,8 @@ BEGINNINGS = (
     b"II*\0\x08\0\0\0",
     b"MM\0*\0\0\0\x08",
     b"II+\0\x08\0\0\0\x10" + bytes(7),
+    BRAND,
+    BRAND + b"\0\0\0\0meta" + bytes(4) + EXIF_OF_ONE,
 )
 PARTS = (
     b"\xff",
@@ -183,4 +214,10 @@ PARTS = (
     b"VP8X" + struct.pack("<I", 10) + bytes(10),
     b"ICCP\4\0\0\0abcd",
     b"\1\0\0\1\4\0",
+    box(b"ispe", bytes(12)),
+    b"\0\0\0\0iprp\0\0\0\0ipco",
+    b"\0\0\1\0ipma" + MANY,
+    b"\0\0\1\0iloc\1\0\0\0\x44\x44\xff\xff",
+    b"\0\0\1\0iref\0\0\0\0",
+    ITEM,
 )

@@ -14,9 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
+from PIL.TiffImagePlugin import IFDRational
 
 from atelier.imaging import BadPicture, Limits, NotAnImage, TooManyPixels, probe
 from atelier.imaging.errors import BadPicture as Bad
+from atelier.imaging.warm import HEIC
 from tests.imaging.pictures import (
     PHOTOS,
     WATERFALL,
@@ -50,6 +52,7 @@ SHOT = {
         ("GIF", "image/gif"),
         ("BMP", "image/bmp"),
         ("TIFF", "image/tiff"),
+        ("AVIF", "image/avif"),
     ],
 )
 def test_format_comes_from_the_bytes(kind: str, media_type: str) -> None:
@@ -282,6 +285,84 @@ def test_numbers_of_strangers_are_tamed(value: bytes) -> None:
     assert "exif" not in probe(png_header(5, 5) + chunk(b"eXIf", block)).metadata
 
 
+def block_of(tag: int, kind: int, value: bytes, count: int, shot: bool = False) -> bytes:
+    """A PNG whose EXIF has one tag, of the picture or of the shot."""
+    at = 8 if not shot else 26
+    entry = struct.pack("<HHII", tag, kind, count, at + 18)
+    main = b"\1\0" + struct.pack("<HHII", 34665, 4, 1, 26) + bytes(4)
+    block = b"II*\0\x08\0\0\0" + main * shot + b"\1\0" + entry + bytes(4) + value
+    return png_header(5, 5) + chunk(b"eXIf", block)
+
+
+@pytest.mark.parametrize(
+    ("raw", "artist"),
+    [
+        ("Иванов И.И.".encode("cp1251"), "Иванов И.И."),
+        ("ФОТО: Ёлкин".encode("cp1251"), "ФОТО: Ёлкин"),
+        ("© Музей «Заря», 1985".encode("cp1251"), "© Музей «Заря», 1985"),
+        ("Photo: Пётр".encode("cp1251"), "Photo: Пётр"),
+        ("Иванов".encode(), "Иванов"),
+        ("Jürgen Müller".encode("latin-1"), "Jürgen Müller"),
+        ("Vue à Besançon".encode("latin-1"), "Vue à Besançon"),
+        ("© 2020 Someone".encode("latin-1"), "© 2020 Someone"),
+        ("山田太郎".encode("shift_jis"), None),
+        ("Иванов".encode("koi8_r"), None),
+        (b"\x81\x8d\x8f\x90\x9d", None),
+    ],
+)
+@pytest.mark.parametrize("kind", [2, 129])
+def test_texts_are_read_as_they_were_written(raw: bytes, artist: str | None, kind: int) -> None:
+    """UTF-8, of EXIF 3.0's own type, too; else Russian or Western letters; else nothing."""
+    found = probe(block_of(315, kind, raw + b"\0", len(raw) + 1)).metadata
+    assert found.get("exif", {}).get("artist") == artist
+
+
+def test_a_text_that_is_cut_is_cut_between_characters() -> None:
+    """Only the beginning of a long text is read, and half a letter is not another one."""
+    raw = b"x" + "Ж".encode() * 2_000 + b"\0"
+    found = probe(block_of(315, 2, raw, len(raw))).metadata
+    assert found["exif"]["artist"] == "x" + "Ж" * 199
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        (b"2016:02:03 00:28:33", "2016-02-03T00:28:33"),
+        (b"2016:02:29 23:59:59", "2016-02-29T23:59:59"),
+        (b"2016:02:02 24:28:33", None),
+        (b"2016:13:02 04:28:33", None),
+        (b"2016:02:30 04:28:33", None),
+        (b"2016:00:10 04:28:33", None),
+        (b"2016:01:10 04:60:33", None),
+        (b"0000:00:00 00:00:00", None),
+        (b"99999:01:01 00:00:00", None),
+    ],
+)
+def test_a_date_that_cannot_be_is_absent(text: bytes, taken: str | None) -> None:
+    """What is handed on as a date is one that a calendar has."""
+    found = probe(block_of(36867, 2, text + b"\0", len(text) + 1, shot=True)).metadata
+    assert found.get("exif", {}).get("taken_at") == taken
+
+
+@pytest.mark.parametrize(
+    ("pairs", "latitude"),
+    [
+        (((1, 0), (6, 0), (36, 1)), None),
+        (((55, 1), (0, 0), (30, 1)), None),
+        (((55, 1), (30, 1), (0, 0)), 55.5),
+        (((555, 10),), 55.5),
+    ],
+)
+def test_a_place_without_its_degrees_is_none(
+    pairs: tuple[tuple[int, int], ...], latitude: float | None
+) -> None:
+    """Over nought there are no seconds, but no degrees or minutes mean no place."""
+    gps = {1: "N", 2: tuple(map(IFDRational, *zip(*pairs, strict=True))), 3: "E", 4: (37.0, 0, 0)}
+    block = exif({}, gps=gps).tobytes()
+    found = probe(png_header(5, 5) + chunk(b"eXIf", block.removeprefix(b"Exif\0\0"))).metadata
+    assert found.get("gps", {}).get("latitude") == latitude
+
+
 @pytest.mark.parametrize("parts", [(91.0, 0.0, 0.0), (0.0, 6000.0, 0.0)])
 def test_a_place_off_the_globe_is_left_out(parts: tuple[float, ...]) -> None:
     """Latitudes beyond the poles are not handed on."""
@@ -338,6 +419,8 @@ SAMPLES = [
     saved(waterfall(size=(31, 17)), "TIFF", exif=exif({271: "Zenit"}, SHOT, GPS)),
     saved(waterfall(size=(31, 17)), "GIF"),
     saved(waterfall(size=(31, 17)), "BMP"),
+    HEIC,
+    saved(waterfall(size=(31, 17)), "AVIF", exif=exif({271: "Zenit"}, SHOT, GPS)),
 ]
 MAGICS = [
     b"\xff\xd8\xff",
@@ -348,6 +431,7 @@ MAGICS = [
     b"II*\0",
     b"MM\0*",
     b"II+\0",
+    b"\0\0\0\x14ftypheic\0\0\0\0mif1\0\0\1\0meta\0\0\0\0",
 ]
 
 

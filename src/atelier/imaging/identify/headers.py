@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from atelier.imaging.errors import BadPicture, NotAnImage
+from atelier.imaging.identify.boxes import is_boxed, read_primary
 from atelier.imaging.identify.budget import Budget
-from atelier.imaging.identify.tiff import NotTiff, Tiff
+from atelier.imaging.identify.tiff import Entry, NotTiff, Tiff
 from atelier.imaging.signatures import SIGNATURES
 
 # An ICC profile of a real device is at most about 3 MB; more is a deflate bomb.
@@ -37,6 +38,8 @@ class Header:
     exif: bytes = b""
     icc: bytes = b""
     channels: int = 3
+    # The EXIF orientation, where another place than the EXIF block says it.
+    orientation: int | None = None
     tags: dict[str, int] = field(default_factory=dict)
 
 
@@ -48,8 +51,12 @@ def read_header(data: bytes, budget: Budget | None = None) -> Header:
         BadPicture: they are, and the header that follows is damaged.
     """
     parse = next((parse for magic, parse in PARSERS if data.startswith(magic)), None)
+    if parse is None and is_boxed(data):
+        parse = _boxed
     if parse is None:
-        raise NotAnImage("The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP or TIFF.")
+        raise NotAnImage(
+            "The first bytes are not those of a JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF."
+        )
     try:
         header = parse(data, budget or replace(WHOLE_PROFILE))
     except NotTiff as error:
@@ -108,9 +115,20 @@ def _jpeg(data: bytes, budget: Budget) -> Header:
         elif marker == 0xE1 and payload.startswith(EXIF_PREFIX) and not header.exif:
             header.exif = payload[len(EXIF_PREFIX) :]
         elif marker == 0xE2 and payload.startswith(ICC_PREFIX) and len(payload) > 14:
-            profile.setdefault(payload[12], payload[14:])
-    header.icc = b"".join(profile[number] for number in sorted(profile))[:MAX_PROFILE_BYTES]
+            profile.setdefault(payload[12], payload[13:])
+    header.icc = _joined(profile)[:MAX_PROFILE_BYTES]
     return header
+
+
+def _joined(parts: dict[int, bytes]) -> bytes:
+    """The profile of these segments, numbered from 1, each with their number in front.
+
+    Empty if they are not that many, or numbered otherwise: what is missing cannot be known.
+    """
+    counts = {part[0] for part in parts.values()}
+    if counts != {len(parts)} or set(parts) != set(range(1, len(parts) + 1)):
+        return b""
+    return b"".join(parts[number][1:] for number in sorted(parts))
 
 
 def _jfif_density(payload: bytes) -> tuple[float, float] | None:
@@ -295,19 +313,62 @@ def _bmp(data: bytes, _: Budget) -> Header:
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLES = 256, 257, 258, 262, 277
 TIFF_X_RESOLUTION, TIFF_Y_RESOLUTION, TIFF_UNIT = 282, 283, 296
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT, TIFF_PROFILE, TIFF_EXTRA = 322, 323, 34675, 338
+TIFF_NEW_SUBFILE, TIFF_SUBFILE, TIFF_ORIENTATION, TIFF_SUB_DIRECTORIES = 254, 255, 274, 330
+TIFF_WHITE_IS_ZERO = 0
 TIFF_MODES = {0: "L", 1: "L", 2: "RGB", 3: "P", 4: "1", 5: "CMYK", 6: "YCbCr", 8: "LAB"}
+# Photometric interpretations that are shown as something else, or not at all: colours of other
+# kinds, and what a camera's sensor saw, before a picture was made of it.
+TIFF_UNSHOWN = {
+    9: "ICC CIELAB",
+    10: "ITU CIELAB",
+    32803: "the filtered samples of a camera (a raw photograph)",
+    34892: "the linear samples of a camera (a raw photograph)",
+}
+TIFF_MOST_BITS = 32
+# Bits of NewSubfileType: a smaller copy of another picture, and a mask for one.
+TIFF_REDUCED, TIFF_MASK = 1, 4
 # Colours, alpha and a spare; more samples multiply the memory that the pixel limit bounds.
 MAX_SAMPLES = 5
 
 
+def _tiff_picture(tiff: Tiff) -> tuple[dict[str, int], dict[int, Entry]]:
+    """Where the picture is, as page and part of it, and its tags.
+
+    Usually the first page; where that is a preview, the first page, or the first of its parts,
+    that is none. Without any, the preview is all that there is.
+    """
+    first = tiff.directory(tiff.first)
+    if not _is_preview(tiff, first):
+        return {}, first
+    for page, offset in enumerate(tiff.pages()):
+        tags = tiff.directory(offset)
+        if not _is_preview(tiff, tags):
+            return {"page": page}, tags
+    for part, place in enumerate(tiff.numbers(first.get(TIFF_SUB_DIRECTORIES))):
+        tags = tiff.directory(int(place)) if isinstance(place, int) else {}
+        if TIFF_WIDTH in tags and not _is_preview(tiff, tags):
+            return {"part": part}, tags
+    return {}, first
+
+
+def _is_preview(tiff: Tiff, tags: dict[int, Entry]) -> bool:
+    kind = tiff.number(tags.get(TIFF_NEW_SUBFILE))
+    return bool(kind & (TIFF_REDUCED | TIFF_MASK)) or tiff.number(tags.get(TIFF_SUBFILE)) == 2
+
+
 def _tiff(data: bytes, budget: Budget) -> Header:
     tiff = Tiff.open(data, budget)
-    tags = tiff.directory(tiff.first)
-    mode = TIFF_MODES.get(tiff.number(tags.get(TIFF_PHOTOMETRIC)), "")
+    place, tags = _tiff_picture(tiff)
+    photometric = tiff.number(tags.get(TIFF_PHOTOMETRIC))
+    if photometric in TIFF_UNSHOWN:
+        raise BadPicture(f"A TIFF of {TIFF_UNSHOWN[photometric]}, which cannot be shown.")
+    mode = TIFF_MODES.get(photometric, "")
     samples = tiff.number(tags.get(TIFF_SAMPLES), 1)
     bits = tiff.number(tags.get(TIFF_BITS), 1)
     if samples > MAX_SAMPLES:
         raise BadPicture(f"A TIFF of {samples} samples a pixel.")
+    if bits > TIFF_MOST_BITS:
+        raise BadPicture(f"A TIFF of {bits} bits a sample; no more than 32 can be shown.")
     header = Header(
         "TIFF", tiff.number(tags.get(TIFF_WIDTH)), tiff.number(tags.get(TIFF_HEIGHT)), mode, bits
     )
@@ -316,7 +377,8 @@ def _tiff(data: bytes, budget: Budget) -> Header:
         "1" if bits == 1 and mode == "L" else mode + "A" * bool(TIFF_EXTRA in tags and mode)
     )
     header.frames = tiff.count_directories()
-    header.exif = data
+    header.exif, header.tags = data, {**place, "photometric": photometric}
+    header.orientation = tiff.number(tags.get(TIFF_ORIENTATION), 1)
     header.icc = tiff.raw(tags.get(TIFF_PROFILE), MAX_PROFILE_BYTES)
     header.tags["tile"] = tiff.number(tags.get(TIFF_TILE_WIDTH)) * tiff.number(
         tags.get(TIFF_TILE_HEIGHT)
@@ -325,6 +387,27 @@ def _tiff(data: bytes, budget: Budget) -> Header:
     per_inch = {2: 1.0, 3: 2.54}.get(tiff.number(tags.get(TIFF_UNIT), 2))
     header.dpi = (x[0] * per_inch, y[0] * per_inch) if x and y and per_inch else None
     return header
+
+
+def _boxed(data: bytes, budget: Budget) -> Header:
+    found = read_primary(data, budget)
+    left, top, width, height = found.shown
+    mode = ("L" if found.channels == 1 else "RGB") + "A" * found.alpha
+    coded_width, coded_height = found.coded
+    return Header(
+        found.codec,
+        width,
+        height,
+        mode,
+        found.bits,
+        found.frames,
+        exif=found.exif,
+        icc=found.icc[:MAX_PROFILE_BYTES],
+        channels=len(mode),
+        orientation=found.orientation,
+        # As a tile does, the coded picture takes memory though only a part of it is shown.
+        tags={"left": left, "top": top, "tile": coded_width * coded_height},
+    )
 
 
 _BY_FORMAT = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "TIFF": _tiff}

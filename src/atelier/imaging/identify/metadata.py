@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import math
 import struct
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from atelier.imaging.identify.budget import Budget
 from atelier.imaging.identify.headers import Header
-from atelier.imaging.identify.tiff import ASCII, Entry, NotTiff, Tiff
+from atelier.imaging.identify.strings import decoded
+from atelier.imaging.identify.tiff import ASCII, UTF8, Entry, NotTiff, Tiff
 
 # Characters kept of any one string.
 MAX_STRING = 200
@@ -35,6 +38,7 @@ NUMBERS = {
     "focal_length_35mm": 41989,
 }
 DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED, OFFSET_ORIGINAL = 36867, 36868, 306, 36881
+MAX_OFFSET_HOURS = 14  # of any place from UTC
 DEGREES_LATITUDE, DEGREES_LONGITUDE = 90, 180
 # Orientations that swap width and height.
 SIDEWAYS = range(5, 9)
@@ -42,11 +46,13 @@ SIDEWAYS = range(5, 9)
 
 def orientation(header: Header, budget: Budget | None = None) -> int:
     """The EXIF orientation, 1..8; 1 if it is invalid or missing."""
-    try:
-        tiff = Tiff.open(header.exif, budget or Budget())
-        found = tiff.number(tiff.directory(tiff.first).get(ORIENTATION), 1)
-    except (NotTiff, struct.error):
-        return 1
+    found = header.orientation
+    if found is None:
+        try:
+            tiff = Tiff.open(header.exif, budget or Budget())
+            found = tiff.number(tiff.directory(tiff.first).get(ORIENTATION), 1)
+        except (NotTiff, struct.error):
+            return 1
     return found if 1 <= found <= 8 else 1
 
 
@@ -97,15 +103,15 @@ def _date(tiff: Tiff, tags: dict[int, Entry]) -> str:
     """EXIF's "2011:09:03 12:30:00" as ISO 8601, with its offset if the file has one."""
     for tag in (DATE_ORIGINAL, DATE_DIGITIZED, DATE_CHANGED):
         text = _string(tiff, tags.get(tag))
-        day, _, time = text.partition(" ")
-        parts = [*day.replace("-", ":").split(":"), *time.split(":")]
-        if (
-            len(parts) == 6
-            and all(part.isascii() and part.isdigit() for part in parts)
-            and int(parts[0])
-        ):
-            year, month, date, hour, minute, second = (part.zfill(2)[:4] for part in parts)
-            return f"{year.zfill(4)}-{month}-{date}T{hour}:{minute}:{second}" + _offset(tiff, tags)
+        date, _, time = text.partition(" ")
+        parts = [*date.replace("-", ":").split(":"), *time.split(":")]
+        if len(parts) != 6 or not all(part.isascii() and part.isdigit() for part in parts):
+            continue
+        with suppress(ValueError, OverflowError):  # hour 24, month 13, 30 February, year 0
+            year, month, day, hour, minute, second = (int(part[:5]) for part in parts)
+            # Without a zone: a camera writes the time of its place.
+            when = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001
+            return when.isoformat() + _offset(tiff, tags)
     return ""
 
 
@@ -114,7 +120,9 @@ def _offset(tiff: Tiff, tags: dict[int, Entry]) -> str:
     valid = (
         len(text) == 6 and text[0] in "+-" and text[3] == ":" and (text[1:3] + text[4:]).isdigit()
     )
-    return text if valid and text.isascii() else ""
+    if not valid or not text.isascii():
+        return ""
+    return text if int(text[1:3]) <= MAX_OFFSET_HOURS and int(text[4:]) < 60 else ""
 
 
 def _position(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, float]:
@@ -133,6 +141,9 @@ def _position(tiff: Tiff, tags: dict[int, Entry]) -> dict[str, float]:
 
 def _degrees(tiff: Tiff, side: Entry | None, value: Entry | None, limit: int) -> float | None:
     parts = tiff.numbers(value)[:3]
+    # Seconds over nought are none, but a position without its degrees or minutes is elsewhere.
+    if len(parts) == 3 and math.isnan(parts[2]):
+        parts.pop()
     if not parts or not all(math.isfinite(part) and part >= 0 for part in parts):
         return None
     degrees = sum(
@@ -144,12 +155,18 @@ def _degrees(tiff: Tiff, side: Entry | None, value: Entry | None, limit: int) ->
 
 
 def _string(tiff: Tiff, entry: Entry | None) -> str:
-    return clean(tiff.raw(entry, 4 * MAX_STRING)) if entry and entry[0] == ASCII else ""
+    if entry is None or entry[0] not in (ASCII, UTF8):
+        return ""
+    raw = tiff.raw(entry, 4 * MAX_STRING)
+    return _printable(decoded(raw, cut=entry[1] > len(raw)))
 
 
 def clean(raw: bytes, encoding: str = "utf-8") -> str:
     """Untrusted text as a printable line of at most `MAX_STRING` characters."""
-    text = raw.decode(encoding, "replace").split("\0", 1)[0]
+    return _printable(raw.decode(encoding, "replace").split("\0", 1)[0])
+
+
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()[:MAX_STRING]
 
 

@@ -21,6 +21,8 @@ MEDIA_TYPES = {
     "GIF": "image/gif",
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
+    "HEIC": "image/heic",
+    "AVIF": "image/avif",
 }
 
 

@@ -6,7 +6,9 @@ unreadable value is absent.
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from atelier.imaging.identify.budget import Budget
@@ -29,9 +31,12 @@ TYPES: dict[int, tuple[str, int]] = {
     16: ("Q", 8),
     17: ("q", 8),
     18: ("Q", 8),
+    129: ("s", 1),
 }
 ASCII, UNDEFINED = 2, 7
+UTF8 = 129  # of EXIF 3.0
 RATIONALS = (5, 10)
+TEXTS = (ASCII, UNDEFINED, UTF8)
 
 # More entries than any writer makes; a directory of 65,535 is a denial-of-service attack.
 MAX_ENTRIES = 1_000
@@ -82,8 +87,8 @@ class Tiff:
             tags.setdefault(tag, (kind, values, place + size - width))
         return tags
 
-    def count_directories(self) -> int:
-        """The number of pages in the file, as far as they and the budget can be followed."""
+    def pages(self) -> Iterator[int]:
+        """Yields where each directory of the file is, as far as they and the budget reach."""
         seen: set[int] = set()
         offset = self.first
         while offset and offset not in seen and len(seen) < MAX_DIRECTORIES:
@@ -93,11 +98,15 @@ class Tiff:
             if not count or start + size > len(self.data) or not self.budget.spend():
                 break
             seen.add(offset)
+            yield offset
             end = start + count * size
             if end + struct.calcsize("<" + code) > len(self.data):
                 break
             (offset,) = struct.unpack_from(self.order + code, self.data, end)
-        return max(1, len(seen))
+
+    def count_directories(self) -> int:
+        """The number of pages in the file, as far as they and the budget can be followed."""
+        return max(1, sum(1 for _ in self.pages()))
 
     def _entries(self, offset: int) -> tuple[int, int]:
         """Where the entries of the directory at `offset` begin, and how many it claims."""
@@ -123,15 +132,16 @@ class Tiff:
         )
 
     def numbers(self, entry: Entry | None) -> list[Value]:
-        """A value as numbers; a rational is one float, and one over zero is left out."""
-        if entry is None or entry[0] not in TYPES or entry[0] in (ASCII, UNDEFINED):
+        """A value as numbers; a rational is one float, and one over zero is no number (NaN)."""
+        if entry is None or entry[0] not in TYPES or entry[0] in TEXTS:
             return []
         code, size = TYPES[entry[0]]
         data = self.raw(entry, MAX_VALUES * size)
         flat = struct.unpack(f"{self.order}{len(data) // size * len(code)}{code[0]}", data)
         if entry[0] not in RATIONALS:
             return list(flat)
-        return [top / bottom for top, bottom in zip(flat[::2], flat[1::2], strict=True) if bottom]
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return [top / bottom if bottom else math.nan for top, bottom in pairs]
 
     def number(self, entry: Entry | None, default: int = 0) -> int:
         """The first number of a value, as an integer."""
