@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import pillow_heif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from atelier.files.inspectors import Task, isobmff, other
+from atelier.files.inspectors import Task, image, isobmff, other
 from atelier.files.inspectors.detect import detect
 from tests.files.conftest import PHOTOS
 from tests.files.samples import COMPRESSED_TARS, ODT, TAR, docx, pdf, zipped
@@ -190,3 +193,23 @@ def test_truncated_heads_never_raise() -> None:
     for content, _, _ in KINDS.values():
         for length in range(1, min(len(content), 80)):
             assert detect(content[:length], whole=True).kind
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"), [("HEIF", "image/heic"), ("AVIF", "image/avif")]
+)
+def test_pictures_in_boxes_are_looked_into(name: str, content_type: str) -> None:
+    """HEIC and AVIF are pictures, with a size and a thumbnail."""
+    pillow_heif.register_heif_opener()
+    buffer = io.BytesIO()
+    Image.new("RGB", (60, 40), "red").save(buffer, name)
+    found = detect(buffer.getvalue(), whole=True)
+    assert (found.kind, found.content_type) == ("image", content_type)
+    task = Task(found.kind, found.content_type, 10_000)
+    seen = image.inspect(task, buffer.getvalue())
+    assert (seen.content_type, seen.result["width"], seen.result["height"]) == (
+        content_type,
+        60,
+        40,
+    )
+    assert seen.thumbnail

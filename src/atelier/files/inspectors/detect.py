@@ -12,11 +12,12 @@ from __future__ import annotations
 import codecs
 import re
 
-from atelier.files.inspectors import Found
+from atelier.files.inspectors import Found, isobmff
 from atelier.files.inspectors.delimited import delimiter
 from atelier.imaging.signatures import SIGNATURES
 
 OTHER = Found("other", "application/octet-stream")
+DECODED = (isobmff.HEIC, isobmff.AVIF)  # of the pictures in boxes, those that are looked into
 PLAIN = "text/plain"
 SAMPLE_CHARACTERS = 16 * 1024  # of a text, for telling JSON and markup
 PDF_WITHIN = 1024  # bytes before `%PDF-` that readers tolerate
@@ -74,16 +75,24 @@ def detect(head: bytes, *, whole: bool) -> Found:
     for magic, found in MAGIC:
         if head.startswith(magic) and not _is_printed(head, magic):
             return found
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return Found("image", "image/webp")
-    if _is_bmp(head):
-        return Found("image", "image/bmp")
+    if (picture := _picture(head)) is not None:
+        return picture
     if pdf_header(head) is not None:
         return Found("pdf", "application/pdf")
     if is_tar(head):
         return Found("archive", "application/x-tar")
     encoding = guess_encoding(head, whole=whole)
     return OTHER if encoding is None else _kind_of_text(decoded(head, encoding), whole=whole)
+
+
+def _picture(head: bytes) -> Found | None:
+    """The picture whose signature is not all at its beginning."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return Found("image", "image/webp")
+    if _is_bmp(head):
+        return Found("image", "image/bmp")
+    boxes = isobmff.describe(head)
+    return Found("image", boxes.content_type) if boxes in DECODED else None
 
 
 def _is_printed(head: bytes, magic: bytes) -> bool:
