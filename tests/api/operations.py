@@ -38,6 +38,8 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.replace": ("hidden", {"json": WORDS}),
     "images.retry": ("hidden", {}),
     "images.delete": ("hidden", {}),
+    "images.tags": ("own", {}),
+    "images.count": ("own", {}),
     "images.move": ("own", {"json": {"ids": [2**40], "space_id": 2**40}}),
     "tasks.index": ("own", {}),
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),

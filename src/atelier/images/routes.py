@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,17 +16,19 @@ from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once
-from atelier.http.paging import Page, page_response
+from atelier.http.json import json_response
+from atelier.http.paging import Page
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.spaces import Space
-from atelier.http.strict import Decimal, normal
+from atelier.http.strict import Decimal
 from atelier.http.upload import receive
 from atelier.images import jobs, pictures, queries, service, texts
+from atelier.images.filtering import Wanted
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
-from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement
 from atelier.settings import Settings
 from atelier.wire.complaints import TWICE, refused
 from atelier.wire.idempotency import fingerprint, scope
@@ -35,7 +37,6 @@ from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
-SEARCH_LIMIT = 200  # characters of `q`
 UPLOADS = ("/api/images",)  # paths to which pictures are posted
 UPLOAD = "POST /api/images"
 # Jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
@@ -50,6 +51,7 @@ Id = Annotated[
 Viewer = Annotated[Principal, Depends(Needs(Right.IMAGES_READ))]
 Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
 
+LISTED = responses(401, 403, 404, 422, 429, 503)
 PICTURE: dict[int | str, dict[str, Any]] = SAME | {
     200: {
         "description": "The picture.",
@@ -129,35 +131,25 @@ async def rendition(
     return await pictures.respond(request, res, image, pictures.named(image, name))
 
 
-@router.get("", response_model=list[ImageRecord], responses=responses(401, 403, 404, 422))
-async def index(
-    user: Viewer,
-    res: Res,
-    page: Page,
-    space: Space = None,
-    status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
-    tag: Annotated[
-        Annotated[str, normal(texts.TAG_LIMIT), Field(max_length=texts.TAG_LIMIT)] | None,
-        Query(description="Only images with this tag."),
-    ] = None,
-    q: Annotated[
-        Annotated[str, normal(SEARCH_LIMIT), Field(max_length=SEARCH_LIMIT)] | None,
-        Query(description="Only images with this in title or description."),
-    ] = None,
-) -> Response:
+@router.get("", response_model=list[ImageRecord], responses=LISTED)
+async def index(user: Viewer, res: Res, page: Page, wanted: Wanted) -> Response:
     """List the pictures of a space.
 
-    Their records, newest first, in pages.
+    Their records, newest first unless `sort` says otherwise, in pages. Several filters narrow
+    together.
     """
-    records = await queries.page(
+    filters = wanted(user)
+    found = await queries.page(
         res.database,
         user_id=user.user_id,
-        space_id=in_space(user, space, Right.IMAGES_READ),
-        filters=queries.Filters(status, tag, q),
-        before=page.before,
+        filters=filters,
+        position=page.position(filters.numbers),
         limit=page.fetch,
     )
-    return page_response(page, records)
+    shown = found[: page.limit]
+    more = len(found) > page.limit
+    headers = page.headers(*filters.position(shown[-1])) if more else None
+    return json_response([record(row) for row in shown], headers=headers)
 
 
 @router.post(

@@ -42,6 +42,7 @@ from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
+from atelier.images.library_routes import router as library
 from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import UPLOADS as IMAGE_UPLOADS
@@ -71,7 +72,7 @@ log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
+    *(images, library, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
     *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)

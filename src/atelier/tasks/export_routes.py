@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from atelier.auth import Principal, Right, in_space, require
 from atelier.errors import NotFound
@@ -21,7 +21,7 @@ from atelier.http.download import Download
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.spaces import Space
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, Moment
 from atelier.tasks import queues
 from atelier.tasks.export import Wanted, batches
 from atelier.tasks.export_formats import Csv, Format, JsonLines, Writer
@@ -29,7 +29,6 @@ from atelier.tasks.pools import QUEUE, SPACE, Pool
 from atelier.tasks.records import MISSING, State
 from atelier.tasks.routes import QueueFilter, Viewer
 from atelier.wire.complaints import refused
-from atelier.wire.moments import moment
 from atelier.wire.places import Places
 from atelier.wire.spaces import MAX_ID
 
@@ -44,7 +43,6 @@ Person = Annotated[
     Annotated[int, Field(ge=1, le=MAX_ID), Decimal] | None,
     Query(description="Only tasks that this user completed.", examples=[7]),
 ]
-Moment = Annotated[datetime, BeforeValidator(moment)]
 From = Annotated[
     Moment | None,
     Query(alias="from", description="Only tasks completed at this time or later."),

@@ -29,13 +29,17 @@ from atelier.wire.spaces import gone
 BATCH = 2_500  # pictures looked at in one transaction: well under a second
 NO_PICTURE = "There is no such picture."
 
-_BY_TAG, _BY_TEXT = (
-    f"""
-    SELECT id FROM images WHERE owner_id = $1 AND id > $2 AND status <> 'failed' AND {found}
+_BY_TAG = f"""
+    SELECT id FROM (
+        SELECT image_id FROM image_tags WHERE owner_id = $1 AND tag = $3 AND image_id > $2
+    ) AS tagged JOIN images ON id = image_id
+    WHERE status <> 'failed' ORDER BY image_id LIMIT {BATCH}
+"""
+_BY_TEXT = f"""
+    SELECT id FROM images WHERE owner_id = $1 AND id > $2 AND status <> 'failed'
+        AND (title ILIKE $3 OR description ILIKE $3)
     ORDER BY id LIMIT {BATCH}
-    """
-    for found in ("tags @> ARRAY[$3::text]", "(title ILIKE $3 OR description ILIKE $3)")
-)
+"""
 # The counters after the rows, the user's before the total's. A picture that failed shows nothing;
 # one that is chosen is held, or it might be moved to another space meanwhile.
 _FILL = f"""
