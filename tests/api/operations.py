@@ -40,6 +40,8 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.delete": ("hidden", {}),
     "images.tags": ("own", {}),
     "images.count": ("own", {}),
+    "images.columns": ("own", {}),
+    "images.change_many": ("own", {"json": {"ids": [2**40], "action": "delete"}}),
     "images.move": ("own", {"json": {"ids": [2**40], "space_id": 2**40}}),
     "tasks.index": ("own", {}),
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),

@@ -8,7 +8,7 @@ Opens and closes nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -25,15 +25,21 @@ from atelier.http.streams import Streams
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from atelier.auth import Principal
     from atelier.blobs import Blobs
     from atelier.database import Database
     from atelier.http.ratelimit import Limits
     from atelier.http.teams import Teams
     from atelier.queue import Lanes
     from atelier.settings import Settings
+    from atelier.wire.allowance import Allowance
 
     # Deletes what is in a space that is being deleted, in that transaction.
     Forget = Callable[[AsyncSession, int], Awaitable[None]]
+    # Judges the right to a queue; then puts pictures into it, in the caller's transaction, and
+    # returns how many were not there.
+    Put = Callable[[AsyncSession, Sequence[int]], Awaitable[int]]
+    Fill = Callable[[Database, Allowance, Principal, int], Awaitable[Put]]
 
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of hot pictures that one process keeps beside the shared cache
@@ -69,6 +75,7 @@ class Resources:
     # Takes a leaving user's name off what they made in teams' spaces, in that transaction.
     disown: tuple[Forget, ...] = ()
     teams: Teams | None = None
+    fill: Fill | None = None
     # Tells every process that a user's memberships have changed.
     membership_changed: Callable[[int], Awaitable[None]] = _nobody_listens
     streams: Streams = field(init=False)

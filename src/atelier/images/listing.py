@@ -99,7 +99,8 @@ class _Statement:
             for column, value in (("status", filters.status), ("format", filters.format))
             if value is not None
         ]
-        if filters.by_id and tags:
+        self._by_tag = filters.by_id and bool(tags)
+        if self._by_tag:
             self._prefix, self._key = ["space_id", "tag"], ["tagged.image_id"]
             self._prefixed.append(self._put(tags[0]))
             tags = tags[1:]
@@ -109,11 +110,12 @@ class _Statement:
             self._prefixed.append(self._put(value))
         for column, value in equal:
             self._looked_at.append(f"{column} = {self._put(value)}")
-        for tag in tags:
-            self._looked_at.append(
-                f"EXISTS (SELECT FROM image_tags AS also WHERE also.owner_id = {self._space} "
-                f"AND also.tag = {self._put(tag)} AND also.image_id = {self._key[-1]})"
-            )
+        key = "own.image_id" if self._by_tag else "images.id"
+        self._tagged = [
+            f"EXISTS (SELECT FROM image_tags AS also WHERE also.owner_id = {self._space} "
+            f"AND also.tag = {self._put(tag)} AND also.image_id = {key})"
+            for tag in tags
+        ]
         if filters.q is not None:
             pattern = self._put(containing(filters.q))
             self._looked_at.append(f"(title ILIKE {pattern} OR description ILIKE {pattern})")
@@ -140,17 +142,23 @@ class _Statement:
         way = "DESC" if self._filters.sort is Sort.NEWEST else "ASC"
         return ", ".join(f"{column} {way}" for column in [*self._prefix, *self._key])
 
-    def found(self, columns: str) -> str:
-        """The columns of what is found."""
-        conditions = " AND ".join([*self._conditions, *self._looked_at])
-        if "tag" not in self._prefix:
-            return f"SELECT {columns} FROM images WHERE {conditions}"
-        # OFFSET keeps the planner from finding the pictures first and their tags then.
-        return (
-            f"SELECT {columns} FROM (SELECT owner_id AS space_id, tag, image_id FROM image_tags) "
-            f"AS tagged CROSS JOIN LATERAL (SELECT * FROM images WHERE id = image_id OFFSET 0) "
-            f"AS images WHERE {conditions}"
+    def found(self, columns: str | None) -> str:
+        """The columns of what is found; None: no columns, for what only counts."""
+        conditions = [*self._conditions, *self._looked_at]
+        if not self._by_tag:
+            conditions += self._tagged
+            return f"SELECT {columns or ''} FROM images WHERE {' AND '.join(conditions)}"
+        also = "".join(f" AND {each}" for each in self._tagged)
+        source = (
+            "(SELECT owner_id AS space_id, tag, image_id FROM image_tags AS own "
+            f"WHERE true{also}) AS tagged"
         )
+        if columns is not None or self._looked_at:
+            # OFFSET keeps the planner from finding the pictures first and their tags then.
+            source += (
+                " CROSS JOIN LATERAL (SELECT * FROM images WHERE id = image_id OFFSET 0) AS images"
+            )
+        return f"SELECT {columns or ''} FROM {source} WHERE {' AND '.join(conditions)}"
 
     def _put(self, value: Any) -> str:
         """Note a value; its name in the statement."""
@@ -176,7 +184,7 @@ def count(filters: Filters, most: int) -> tuple[str, list[Any]]:
     """The statement, with its values, that counts what filters find, up to a number."""
     made = _Statement(filters)
     made.between(None)
-    query = f"SELECT count(*) AS found FROM ({made.found('1')} LIMIT {int(most)}) AS counted"
+    query = f"SELECT count(*) AS found FROM ({made.found(None)} LIMIT {int(most)}) AS counted"
     return query, made.values
 
 

@@ -37,7 +37,7 @@ from atelier.images.models import FAILED, QUEUED, Image
 from atelier.images.records import MISSING, cache_key
 from atelier.imaging.identify.probe import Probe, probe
 from atelier.imaging.recipe import Limits
-from atelier.observe import requester
+from atelier.observe import requester, tracing
 from atelier.settings import Settings
 from atelier.wire.spaces import GONE
 
@@ -55,6 +55,20 @@ _FORGET = f"""
     UNION ALL
     SELECT r ->> 'blob', clock_timestamp(), false
     FROM gone, jsonb_array_elements(gone.renditions) AS r
+"""
+
+_DELETE = f"""
+    WITH gone AS (
+        DELETE FROM images WHERE id = ANY(:ids) RETURNING *
+    ), announced AS (
+        {outbox.INSERT_TRACED}
+        SELECT '{events.DELETED}', 'images/' || id, sequence + 1, {events.state_of_row()},
+            owner_id, :actor, :traceparent
+        FROM gone ORDER BY id
+    )
+    SELECT blob FROM gone
+    UNION ALL
+    SELECT r ->> 'blob' FROM gone, jsonb_array_elements(gone.renditions) AS r
 """
 
 _HALF_MISSING = """
@@ -288,22 +302,32 @@ async def delete(
     A kill at any point leaves nothing that is not collected later.
     """
     async with database.session() as session:
-        image = await _locked(session, principal, image_id, expected)
-        keys = _keys(image)
-        await garbage.discard(session, keys)
-        image.sequence += 1
-        _announce(session, events.DELETED, image)
-        await session.delete(image)
-        await cache.fence([cache_key(image_id)])
-        try:
-            await session.flush()
-        except IntegrityError as error:  # a task refers to it
-            raise InUse("Tasks are made of this picture; delete them first.") from error
+        await _locked(session, principal, image_id, expected)
+        keys = await remove(session, cache, [image_id])
         await session.commit()
     await cache.drop([cache_key(image_id)])
     await garbage.remove(
         database, blobs, keys
     )  # after a kill before this line the collector does it
+
+
+async def remove(session: AsyncSession, cache: Cache, image_ids: Collection[int]) -> list[str]:
+    """Delete pictures whose rows the caller has locked, within its transaction; their blobs' keys.
+
+    The caller commits, then drops them from the cache and removes the blobs. Raises InUse.
+    """
+    values = {"ids": list(image_ids), "actor": requester.actor()}
+    try:
+        deleted = await session.scalars(
+            text(_DELETE), values | {"traceparent": tracing.traceparent()}
+        )
+    except IntegrityError as error:  # a task refers to one
+        which = "this picture" if len(image_ids) == 1 else "one of these pictures"
+        raise InUse(f"Tasks are made of {which}; delete them first.") from error
+    keys = list(deleted)
+    await garbage.discard(session, keys)
+    await cache.fence([cache_key(image_id) for image_id in image_ids])
+    return keys
 
 
 async def forget(session: AsyncSession, space_id: int) -> None:
@@ -346,10 +370,6 @@ def _announce(session: AsyncSession, type_: str, image: Image) -> None:
         events.state(image),
         space_id=image.owner_id,
     )
-
-
-def _keys(image: Image) -> list[str]:
-    return [image.blob, *(rendition["blob"] for rendition in image.renditions)]
 
 
 async def disown(session: AsyncSession, user_id: int) -> None:

@@ -42,6 +42,7 @@ from atelier.http.protocol import Protocol
 from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
+from atelier.images.batch_routes import router as image_batches
 from atelier.images.library_routes import router as library
 from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
@@ -58,6 +59,7 @@ from atelier.spaces import teams
 from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
+from atelier.tasks import filling
 from atelier.tasks import service as tasks_service
 from atelier.tasks.export_routes import router as exports
 from atelier.tasks.handout_routes import router as handouts
@@ -72,7 +74,18 @@ log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, library, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
+    *(
+        images,
+        library,
+        image_moves,
+        image_batches,
+        handouts,
+        exports,
+        tasks,
+        task_views,
+        task_moves,
+        queues,
+    ),
     *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
@@ -215,6 +228,7 @@ def open_resources(settings: Settings) -> Resources:
         forget=(tasks_service.forget, images_service.forget, forget_files),
         disown=(images_service.disown, tasks_service.disown, disown_files),
         teams=teams,
+        fill=filling.into,
         membership_changed=membership_changed,
     )
 

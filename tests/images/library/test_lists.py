@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from atelier.images.columns import grid
 from atelier.images.listing import Date, Filters, Sort, statement
 from atelier.images.records import COLUMNS
 from atelier.wire import cursors
 from atelier.wire.moments import microseconds, moment
-from tests.application import started
-from tests.images.library import DAY, MANY, Person, add
+from tests.images.library.pictures import DAY, MANY, Person, add
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
 
     from atelier.database import Database
-    from atelier.http.resources import Resources
 
 SPACE = "INSERT INTO spaces (name, created_at) VALUES ('Team', now()) RETURNING id"
-
-
-@pytest.fixture(scope="module")
-async def application(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str, redis_url: str
-) -> AsyncIterator[FastAPI]:
-    """The application, started once for all tests: each has users of its own."""
-    async with started(tmp_path_factory.mktemp("library"), database_url, redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-def resources(application: FastAPI) -> Resources:
-    """The application's resources."""
-    found: Resources = application.state.resources
-    return found
-
-
-@pytest.fixture
-def database(resources: Resources) -> Database:
-    """The application's database."""
-    return resources.database
-
-
-@pytest.fixture
-async def ada(application: FastAPI) -> AsyncIterator[Person]:
-    """A signed-in user."""
-    person = await Person(application).enter()
-    yield person
-    await person.client.aclose()
 
 
 async def shelf(database: Database, space_id: int) -> list[int]:
@@ -233,3 +202,113 @@ async def test_one_index_finds_a_page(
         assert index in text
         assert not any(word in text for word in ("Seq Scan on images", "Seq Scan on image_tags"))
         assert "Sort" not in text
+
+
+def renditions(version: str) -> tuple[dict[str, str], ...]:
+    """Those of a picture, as far as an index looks at them."""
+    return tuple(
+        {"name": name, "blob": f"images/3fa/{key}{'0' * 21}-{name}.jpg"}
+        for name, key in (("100x100", "11111111"), ("500x500", version))
+    )
+
+
+async def test_the_index_has_all_pictures_in_columns(ada: Person, database: Database) -> None:
+    """In the list's order, with the versions of one rendition and the months of its dates."""
+    facts: list[dict[str, Any]] = [
+        {"day": 1, "renditions": renditions("aaaaaaaa"), "taken_at": "2011-09-03T12:30:01"},
+        {"day": 2, "status": "queued"},
+        {"day": 3, "renditions": renditions("bbbbbbbb"), "tags": ("a",), "status": "failed"},
+    ]
+    ids = [await add(database, ada.id, **each) for each in facts]
+    answer = await ada.get("/api/images/index")
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {
+        "count": 3,
+        "rendition": "500x500",
+        "ids": [ids[2], ids[1] - ids[2], ids[0] - ids[1]],
+        "widths": [640] * 3,
+        "heights": [480] * 3,
+        "statuses": "fqr",
+        "versions": "bbbbbbbb--------aaaaaaaa",
+        "months": [["2026-01", 3]],
+    }
+    taken = {"date": "taken", "sort": "oldest", "rendition": "100x100"}
+    by_date = (await ada.get("/api/images/index", params=taken)).json()
+    assert by_date["months"] == [["2011-09", 1], ["2026-01", 2]]
+    assert by_date["versions"] == "11111111--------11111111"
+    tagged = (await ada.get("/api/images/index", params={"tag": "a"})).json()
+    assert (tagged["count"], tagged["ids"]) == (1, [ids[2]])
+    none = (await ada.get("/api/images/index", params={"tag": "none"})).json()
+    assert (none["count"], none["ids"], none["months"], none["versions"]) == (0, [], [], "")
+
+
+async def test_a_large_index_goes_on_in_its_link(ada: Person, database: Database) -> None:
+    """Its pages, read in batches, have each picture once; the link is the way to the next."""
+    ids = [await add(database, ada.id, day=day) for day in range(1, 8)]
+    for params in ({}, {"date": "taken"}):
+        found: list[int] = []
+        url, months = "/api/images/index", 0
+        asked: dict[str, Any] = {"limit": 3} | params
+        while url:
+            answer = await ada.get(url, params=asked or None)
+            page, asked = answer.json(), {}
+            assert page["count"] <= 3
+            found += itertools.accumulate(page["ids"])
+            months += sum(number for _, number in page["months"])
+            url = answer.links["next"]["url"] if "next" in answer.links else ""
+        assert (found, months) == (ids[::-1], 7)
+
+
+async def test_batches_are_joined(
+    ada: Person, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index of several batches is that of one."""
+    for day in range(1, 6):
+        await add(database, ada.id, day=day)
+    whole = (await ada.get("/api/images/index")).json()
+    monkeypatch.setattr("atelier.images.columns.BATCH", 2)
+    assert (await ada.get("/api/images/index")).json() == whole
+
+
+async def test_an_index_is_compressed_and_asked_for_again(ada: Person, database: Database) -> None:
+    """Each coding has its entity tag; 304 while nothing has changed, and the whole after that."""
+    image_id = await add(database, ada.id)
+    tags = {}
+    for coding in ("gzip", "identity", "gzip;q=0, *"):
+        headers = {"Accept-Encoding": coding}
+        answer = await ada.get("/api/images/index", headers=headers)
+        assert (answer.status_code, answer.json()["ids"]) == (200, [image_id])
+        assert answer.headers.get("content-encoding") == ("gzip" if coding == "gzip" else None)
+        assert answer.headers["vary"] == "accept-encoding"
+        tags[coding] = answer.headers["etag"]
+        again = await ada.get(
+            "/api/images/index", headers=headers | {"If-None-Match": tags[coding]}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == tags[coding]
+    assert len(set(tags.values())) == 2
+    await add(database, ada.id)
+    answer = await ada.get("/api/images/index", headers={"If-None-Match": tags["gzip"]})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        (("100x100", "500x500"), "500x500"),
+        (("1000x1000", "300x200", "250x250"), "300x200"),
+        (("100x900", "150x150"), "150x150"),
+        ((), "original"),
+    ],
+)
+def test_a_grid_takes_the_smallest_that_fills_a_tile(
+    sizes: tuple[str, ...], expected: str
+) -> None:
+    """Whatever the order of the setting; where none does, the largest."""
+    assert grid(sizes) == expected
+
+
+@pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 100_001}, {"rendition": "a'b"}])
+async def test_what_is_no_index_is_invalid(ada: Person, params: dict[str, object]) -> None:
+    """422 for a limit or a name that is none."""
+    assert (await ada.get("/api/images/index", params=params)).status_code == 422
