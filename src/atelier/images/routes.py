@@ -28,7 +28,13 @@ from atelier.images import jobs, pictures, queries, service, texts
 from atelier.images.filtering import Wanted
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
-from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement
+from atelier.images.schemas import (
+    ImageChange,
+    ImageForm,
+    ImageRecord,
+    ImageReplacement,
+    UploadedImage,
+)
 from atelier.settings import Settings
 from atelier.wire.complaints import TWICE, refused
 from atelier.wire.idempotency import fingerprint, scope
@@ -155,7 +161,7 @@ async def index(user: Viewer, res: Res, page: Page, wanted: Wanted) -> Response:
 @router.post(
     "",
     status_code=201,
-    response_model=ImageRecord,
+    response_model=UploadedImage,
     responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=FORM,
 )
@@ -164,7 +170,8 @@ async def upload(
 ) -> Response:
     """Upload a picture into a space.
 
-    It is processed in the background: the record has the status `queued` until then.
+    It is processed in the background: the record has the status `queued` until then. The answer
+    also names the pictures of the space that have the same content.
     """
     space_id = in_space(user, space, Right.IMAGES_WRITE)
     with res.uploads.admitted():
@@ -340,9 +347,8 @@ def _words(received: Upload, settings: Settings) -> service.Words:
 def _keep(run: Run) -> Any:
     async def keep(session: AsyncSession, image: Image) -> None:
         location = {"Location": f"/api/images/{image.id}", "ETag": f'"{image.sequence}"'}
-        await run.keep(
-            session, Response(dumps(record(row_of(image))), 201, location, "application/json")
-        )
+        shown = record(row_of(image)) | {"duplicates": await service.duplicates(session, image)}
+        await run.keep(session, Response(dumps(shown), 201, location, "application/json"))
 
     return keep
 

@@ -16,7 +16,6 @@ from atelier.wire.moments import microseconds, moment
 from tests.images.library.pictures import DAY, MANY, Person, add
 
 if TYPE_CHECKING:
-
     from fastapi import FastAPI
 
     from atelier.database import Database
