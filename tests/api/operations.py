@@ -41,6 +41,7 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.tags": ("own", {}),
     "images.count": ("own", {}),
     "images.columns": ("own", {}),
+    "images.export_images": ("own", {}),
     "images.change_many": ("own", {"json": {"ids": [2**40], "action": "delete"}}),
     "images.move": ("own", {"json": {"ids": [2**40], "space_id": 2**40}}),
     "tasks.index": ("own", {}),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OF_LISTS = {
     "/api/images": (
-        "there are `space`, `status`, `tag`, `q`, `format`, `date`, `from`, `to`, `sort`, "
+        "there are `format`, `sort`, `space`, `status`, `tag`, `q`, `date`, `from`, `to`, "
         "`limit`, `cursor`"
     ),
     "/api/books": "there are `author`, `title`, `limit`, `cursor`",

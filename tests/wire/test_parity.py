@@ -310,7 +310,7 @@ async def test_a_cursor_leads_on_at_its_own_list_alone(edges: Edges) -> None:
 
 
 OF_PICTURES = (
-    "`space`, `status`, `tag`, `q`, `format`, `date`, `from`, `to`, `sort`, `limit`, `cursor`"
+    "`format`, `sort`, `space`, `status`, `tag`, `q`, `date`, `from`, `to`, `limit`, `cursor`"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from atelier.wire.searches import SEARCH_LIMIT
 TAGS_MOST = 10  # of one list: each is looked up
 Format = StrEnum("Format", {name: name for name in EXTENSIONS})  # type: ignore[misc] # of a dict
 
+Of = Callable[[Principal], Filters]
 Tag = Annotated[str, normal(texts.TAG_LIMIT), Field(max_length=texts.TAG_LIMIT)]
 StatusFilter = Annotated[Status | None, Query(description="Only images of this status.")]
 TagFilter = Annotated[
@@ -48,18 +50,16 @@ To = Annotated[Moment | None, Query(alias="to", description="Only images of befo
 SortBy = Annotated[Sort, Query(description="By their date.")]
 
 
-async def asked(
+async def narrowed(
     space: Space = None,
     status: StatusFilter = None,
     tag: TagFilter = None,
     q: Search = None,
-    format: FormatFilter = None,  # noqa: A002 - the parameter's name
     date: DateFilter = Date.UPLOADED,
     since: From = None,
     until: To = None,
-    sort: SortBy = Sort.NEWEST,
-) -> Callable[[Principal], Filters]:
-    """What a request's parameters ask for, once it is known who asks.
+) -> Of:
+    """The filters of a request once it is known who asks, without those of `asked`.
 
     That raises NotFound for a space that the principal is not in, and NotAllowed.
     """
@@ -68,16 +68,26 @@ async def asked(
         return Filters(
             space_id=in_space(user, space, Right.IMAGES_READ),
             status=status,
-            format=format,
             tags=tuple(dict.fromkeys(tag or ())),
             q=q,
             date=date,
             since=since,
             until=until,
-            sort=sort,
         )
 
     return of
 
 
-Wanted = Annotated[Callable[[Principal], Filters], Depends(asked)]
+Narrowed = Annotated[Of, Depends(narrowed)]
+
+
+async def asked(
+    narrow: Narrowed,
+    format: FormatFilter = None,  # noqa: A002 - the parameter's name
+    sort: SortBy = Sort.NEWEST,
+) -> Of:
+    """What a request's parameters ask for, in an order."""
+    return lambda user: replace(narrow(user), format=format, sort=sort)
+
+
+Wanted = Annotated[Of, Depends(asked)]

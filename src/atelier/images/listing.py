@@ -7,7 +7,7 @@ one index is walked and what it finds is looked at. Knows no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -39,6 +39,8 @@ _MOMENTS = {
     Date.UPLOADED: "received_at",
     Date.TAKEN: "image_taken_at(metadata, received_at)",  # as its index has it
 }
+RARE = ("queued", "failed")  # statuses
+LAST = "last"  # the column that says where a batch ends
 MOMENT = "moment"  # the column that holds the date of the order
 _FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC) for year in (1, 9999))  # no picture is outside
 
@@ -89,17 +91,24 @@ class _Statement:
         self._prefix, self._prefixed = ["owner_id"], [self._space]
         self._conditions: list[str] = []
         self._looked_at: list[str] = []  # the conditions that the index does not meet
-        self._choose()
+        self._tagged: list[str] = []  # those of further tags
+        self._by_tag = False
 
-    def _choose(self) -> None:
-        """Choose the index: a tag's where there is one, else a status's, else a format's."""
+    def choose(self, *, ordered: bool) -> None:
+        """Choose the index: of pictures that are not ready, which are few; of a tag; of others.
+
+        Without an order the planner chooses, who knows how many there are of each.
+        """
         filters, tags = self._filters, self._filters.tags
         equal = [
             (column, value)
             for column, value in (("status", filters.status), ("format", filters.format))
             if value is not None
         ]
-        self._by_tag = filters.by_id and bool(tags)
+        rare = filters.status in RARE
+        self._by_tag = filters.by_id and bool(tags) and not rare
+        if not ordered and (equal or filters.q is not None):
+            self._by_tag = False
         if self._by_tag:
             self._prefix, self._key = ["space_id", "tag"], ["tagged.image_id"]
             self._prefixed.append(self._put(tags[0]))
@@ -120,6 +129,14 @@ class _Statement:
             pattern = self._put(containing(filters.q))
             self._looked_at.append(f"(title ILIKE {pattern} OR description ILIKE {pattern})")
 
+    def anywhere(self) -> None:
+        """Add the filters alone, as the planner understands them best: there is no order."""
+        if not self._filters.by_id:
+            self.between(None)
+            return
+        pairs = zip(self._prefix, self._prefixed, strict=True)
+        self._conditions += [f"{column} = {value}" for column, value in pairs]
+
     def between(self, position: tuple[int, ...] | None) -> None:
         """Add the range: of the filters, and behind a position."""
         filters = self._filters
@@ -135,6 +152,28 @@ class _Statement:
         left = ", ".join([*self._prefix, *self._key])
         right = ", ".join([*self._prefixed, *map(self._put, place)])
         self._conditions.append(f"({left}) {sign} ({right})")
+
+    def walk(self, ids: Sequence[int] | None, after: int) -> tuple[str, str]:
+        """The condition on which pictures are looked at, and that of the filters."""
+        filters, moment = self._filters, _MOMENTS[self._filters.date]
+        looked = f"owner_id = {self._space} AND id > {self._put(after)}"
+        if ids is not None:
+            looked += f" AND id = ANY({self._put(list(ids))}::bigint[])"
+        found = [
+            f"{column} = {self._put(value)}"
+            for column, value in (("status", filters.status), ("format", filters.format))
+            if value is not None
+        ]
+        found += [f"{self._put(tag)} = ANY(tags)" for tag in filters.tags]
+        found += [
+            f"{moment} {sign} {self._put(value)}"
+            for sign, value in ((">=", filters.since), ("<", filters.until))
+            if value is not None
+        ]
+        if filters.q is not None:
+            pattern = self._put(containing(filters.q))
+            found.append(f"(title ILIKE {pattern} OR description ILIKE {pattern})")
+        return looked, " AND ".join(["true", *found])
 
     @property
     def order(self) -> str:
@@ -174,6 +213,7 @@ def statement(
     It gives the columns, and `MOMENT` last.
     """
     made = _Statement(filters)
+    made.choose(ordered=True)
     made.between(position)
     columns = f"{columns}, {_MOMENTS[filters.date]} AS {MOMENT}"
     query = f"{made.found(columns)} ORDER BY {made.order} LIMIT {int(limit)}"
@@ -183,8 +223,29 @@ def statement(
 def count(filters: Filters, most: int) -> tuple[str, list[Any]]:
     """The statement, with its values, that counts what filters find, up to a number."""
     made = _Statement(filters)
-    made.between(None)
+    made.choose(ordered=False)
+    made.anywhere()
     query = f"SELECT count(*) AS found FROM ({made.found(None)} LIMIT {int(most)}) AS counted"
+    return query, made.values
+
+
+def batch(
+    filters: Filters, columns: str, ids: Sequence[int] | None, after: int, most: int
+) -> tuple[str, list[Any]]:
+    """The statement, with its values, that looks at the next pictures in order of their ids.
+
+    It gives the columns of those that the filters find, and `LAST`, where to go on, also when
+    none is found; that is null at the end. `ids`: of these alone.
+    """
+    made = _Statement(filters)
+    looked, found = made.walk(ids, after)
+    query = f"""
+        WITH looked AS MATERIALIZED (
+            SELECT * FROM images WHERE {looked} ORDER BY id LIMIT {int(most)}
+        )
+        SELECT {LAST}, {columns} FROM (SELECT max(id) AS {LAST} FROM looked) AS position
+        LEFT JOIN looked AS images ON {found} ORDER BY id
+    """
     return query, made.values
 
 

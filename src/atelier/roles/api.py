@@ -43,6 +43,7 @@ from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import service as images_service
 from atelier.images.batch_routes import router as image_batches
+from atelier.images.export_routes import router as image_exports
 from atelier.images.library_routes import router as library
 from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
@@ -86,6 +87,7 @@ ROUTERS = (
         task_moves,
         queues,
     ),
+    image_exports,
     *(books, accounts, sign_in, browsers, keys, invitations, spaces, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
