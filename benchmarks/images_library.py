@@ -10,20 +10,28 @@ renditions and a date of its own. Engines are started for the run; HTTP comes on
 from __future__ import annotations
 
 import argparse
-import asyncio
 import random
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
 import uvloop
+from redis.asyncio import Redis
 
+from atelier.auth import Principal, Role
+from atelier.blobs import new_key
+from atelier.blobs.directory import DirectoryBlobs
+from atelier.cache import Cache
 from atelier.database import Database
-from atelier.images import queries
+from atelier.http.packed import _pack
+from atelier.images import batch, columns, queries
+from atelier.images.archive_zip import archive
+from atelier.images.export import Csv, JsonLines, batches
 from atelier.images.listing import Date, Filters
 from atelier.wire.moments import microseconds, moment
-from benchmarks.engines import engines
+from benchmarks.engines import Engines, engines
 from benchmarks.task_export import USER
 
 IMAGES = """
@@ -48,6 +56,7 @@ IMAGES = """
     FROM (SELECT n, md5('key' || n || $1::bigint) AS key
         FROM generate_series($2::int + 1, $3::int) AS n) AS numbered
 """
+FILES, FILE_BYTES = 200, 2_500_000  # of an archive
 STEP = 20_000  # rows of one statement
 DAYS = "2023-01-01T00:00:00Z", "2023-02-01T00:00:00Z"
 LISTS: dict[str, dict[str, Any]] = {
@@ -121,8 +130,92 @@ async def tags(database: Database, user: int, rounds: int) -> None:
         print(f"\n{len(found)} tags with counts, beginning with {prefix!r}: {took:.0f} ms")
 
 
-async def main(count: int, rounds: int, url: str) -> None:
+async def index(database: Database, user: int) -> None:
+    """Print what the index of a hundred thousand takes."""
+    seconds, packing = [], []
+    for _ in range(5):
+        since = time.perf_counter()
+        found, _ = await columns.read(
+            database,
+            user_id=user,
+            filters=Filters(user),
+            rendition="500x500",
+            position=None,
+            limit=columns.MOST,
+        )
+        body = found.json()
+        seconds.append(time.perf_counter() - since)
+        packed, _ = _pack(body, packs=True)
+        packing.append(time.perf_counter() - since - seconds[-1])
+    print(
+        f"\nindex of {found.count:,}: {statistics.median(seconds):.2f} s, compressed in "
+        f"{statistics.median(packing):.2f} s, {len(body):,} bytes, {len(packed):,} of gzip"
+    )
+
+
+async def changes(database: Database, cache: Cache, user: int) -> None:
+    """Print what changes of a thousand pictures take."""
+    principal = Principal(user, "session", roles={user: Role.OWNER})
+    found = await database.fetch("SELECT id FROM images WHERE owner_id = $1 LIMIT 1000", user)
+    ids = [row["id"] for row in found]
+    for name in ("tag", "untag", "delete"):
+        since = time.perf_counter()
+        async with database.session() as session:
+            if name == "delete":
+                await batch.delete(session, cache, principal=principal, ids=ids)
+            else:
+                await batch.tag(
+                    session,
+                    cache,
+                    principal=principal,
+                    ids=ids,
+                    tags=["new"],
+                    remove=name == "untag",
+                )
+            await session.commit()
+        print(f"\n{name} of {len(ids):,}: {(time.perf_counter() - since) * 1e3:.0f} ms")
+
+
+async def exports(database: Database, user: int, folder: Path) -> None:
+    """Print what exports take: lines of all, and an archive of files."""
+    for writer in (Csv(), JsonLines()):
+        since, size = time.perf_counter(), 0
+        async for rows in batches(database, Filters(user)):
+            size += len(writer.lines(rows))
+        seconds = time.perf_counter() - since
+        print(f"\n{type(writer).__name__} of all: {seconds:.1f} s, {size / 1e6:.0f} MB")
+    blobs, keys = DirectoryBlobs(folder / "blobs"), []
+    for _ in range(FILES):
+        keys.append(new_key("images", "original.jpg"))
+        await blobs.put(keys[-1], random.randbytes(FILE_BYTES))
+    await database.fetch(
+        "UPDATE images SET blob = keys.key FROM ("
+        "SELECT id, key FROM unnest($2::text[]) WITH ORDINALITY AS each (key, place) JOIN ("
+        "SELECT id, row_number() OVER (ORDER BY id) AS place FROM images WHERE owner_id = $1 "
+        "ORDER BY id LIMIT $3) AS found USING (place)) AS keys WHERE images.id = keys.id",
+        user,
+        keys,
+        FILES,
+    )
+    found = await database.fetch(
+        "SELECT id FROM images WHERE owner_id = $1 ORDER BY id LIMIT $2", user, FILES
+    )
+    ids, process = [row["id"] for row in found], psutil.Process()
+    for number in range(2):
+        before = peak = process.memory_info().rss
+        since, size = time.perf_counter(), 0
+        chosen = batches(database, Filters(user), ids)
+        async for piece in archive(blobs, chosen, "original", folder):
+            size += len(piece)
+            peak = max(peak, process.memory_info().rss)
+        rate = size / 1e6 / (time.perf_counter() - since)
+        print(f"\narchive, run {number + 1}: {size / 1e6:.0f} MB at {rate:.0f} MB/s, ", end="")
+        print(f"memory grew by {(peak - before) / 2**20:.0f} MiB")
+
+
+async def main(count: int, rounds: int, running: Engines) -> None:
     """All tables."""
+    url = running.postgres.url
     random.seed(1)
     database = Database(url)
     since = time.perf_counter()
@@ -131,7 +224,11 @@ async def main(count: int, rounds: int, url: str) -> None:
     print(f"on {psutil.cpu_count()} cores\n", flush=True)
     await lists(database, user, count, rounds)
     await tags(database, user, rounds)
-    await asyncio.sleep(0)
+    await index(database, user)
+    await exports(database, user, running.folder)
+    cache = Cache(Redis.from_url(running.valkey.url))
+    await changes(database, cache, user)
+    await cache.close()
     await database.close()
 
 
@@ -141,4 +238,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=40)
     given = parser.parse_args()
     with engines() as running:
-        uvloop.run(main(given.pictures, given.rounds, running.postgres.url))
+        uvloop.run(main(given.pictures, given.rounds, running))
