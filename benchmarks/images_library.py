@@ -25,7 +25,7 @@ from atelier.blobs import new_key
 from atelier.blobs.directory import DirectoryBlobs
 from atelier.cache import Cache
 from atelier.database import Database
-from atelier.http.packed import _pack
+from atelier.http.packed import pack
 from atelier.images import batch, columns, queries
 from atelier.images.archive_zip import archive
 from atelier.images.export import Csv, JsonLines, batches
@@ -81,10 +81,10 @@ LISTS: dict[str, dict[str, Any]] = {
 async def fill(database: Database, count: int) -> int:
     """Fill a space with pictures; its id."""
     user: int = (await database.fetch(USER))[0]["id"]
-    for start in range(0, count, STEP):
-        await database.fetch(IMAGES, user, start, min(start + STEP, count))
     async with (await database.pool()).acquire() as connection:
         await connection.execute("SET statement_timeout = 0")
+        for start in range(0, count, STEP):
+            await connection.execute(IMAGES, user, start, min(start + STEP, count))
         await connection.execute("VACUUM ANALYZE")
     return user
 
@@ -145,7 +145,7 @@ async def index(database: Database, user: int) -> None:
         )
         body = found.json()
         seconds.append(time.perf_counter() - since)
-        packed, _ = _pack(body, packs=True)
+        packed, _ = pack(body, packs=True)
         packing.append(time.perf_counter() - since - seconds[-1])
     print(
         f"\nindex of {found.count:,}: {statistics.median(seconds):.2f} s, compressed in "

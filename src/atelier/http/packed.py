@@ -30,7 +30,7 @@ async def packed_response(
     Each coding has an entity tag of its own, as strong ones must.
     """
     packs = accepts(request.headers.get("accept-encoding"), CODING)
-    body, digest = await asyncio.to_thread(_pack, body, packs=packs)
+    body, digest = await asyncio.to_thread(pack, body, packs=packs)
     answer = record_response(request, body, f"{digest}-{CODING}" if packs else digest)
     more = {
         "vary": "accept-encoding",
@@ -42,7 +42,8 @@ async def packed_response(
     return answer
 
 
-def _pack(body: bytes, *, packs: bool) -> tuple[bytes, str]:
+def pack(body: bytes, *, packs: bool) -> tuple[bytes, str]:
+    """The body, compressed if it `packs`, and the digest of what it says."""
     digest = hashlib.blake2b(body, digest_size=_DIGEST_BYTES).hexdigest()
     if not packs:
         return body, digest

@@ -138,8 +138,15 @@ class _Statement:
         self._conditions += [f"{column} = {value}" for column, value in pairs]
 
     def between(self, position: tuple[int, ...] | None) -> None:
-        """Add the range: of the filters, and behind a position."""
+        """Add the range: of the filters, and behind a position.
+
+        By date with other filters the planner chooses, who knows how much these find: that is
+        sorted, or looked for along the dates.
+        """
         filters = self._filters
+        if not filters.by_id and not filters.is_light:
+            self._conditions.append(f"owner_id = {self._space}")
+            self._prefix, self._prefixed = [], []
         low: tuple[Any, ...] = (0,) if filters.by_id else (filters.since or _FIRST, 0)
         high: tuple[Any, ...] = (MAX_ID,) if filters.by_id else (filters.until or _LAST, 0)
         self._compare(">", low)
