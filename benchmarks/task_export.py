@@ -21,9 +21,9 @@ import psutil
 import uvloop
 
 from atelier.database import Database
+from atelier.http.exporting import SLICE
 from atelier.tasks.export import Wanted, batches
 from atelier.tasks.export_formats import Csv, JsonLines, Writer
-from atelier.tasks.export_routes import SLICE
 from atelier.tasks.pools import QUEUE, SPACE, Pool
 from benchmarks.engines import engines
 from benchmarks.tasks import server_seconds

@@ -113,8 +113,8 @@ PARTS = {
 }
 
 BEFORE = (
-    "CREATE INDEX ix_images_owner_id_id ON images (owner_id, id DESC)",
-    "DROP INDEX ix_images_owner_id_id_size",
+    "CREATE INDEX without_sizes ON images (owner_id, id)",
+    "DROP INDEX ix_images_owner_id_id",
 )
 
 if __name__ == "__main__":

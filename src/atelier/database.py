@@ -32,6 +32,14 @@ from atelier.observe.metrics import CONNECTIONS, CONNECTIONS_LIMIT
 from atelier.wire import sqlstate
 from atelier.wire.places import Places
 from atelier.wire.problems import RETRY_SECONDS
+from atelier.wire.searches import (
+    SEARCH_TIMEOUT_MS,
+    SEARCH_WAIT_SECONDS,
+    SEARCHES,
+    SEARCHES_OF_PERSON,
+    too_many,
+    too_slow,
+)
 
 STATEMENT_TIMEOUT_MS = 15_000  # no request or job may hold a connection longer
 
@@ -43,12 +51,6 @@ KEEPALIVE = {
     "tcp_keepalives_count": "3",
 }
 CONNECT_SECONDS = 5
-# Searches may read whole tables. They have connections of their own, so that they hold no other
-# reads, and a person has some of them.
-SEARCHES = 4
-SEARCHES_OF_PERSON = 2
-SEARCH_TIMEOUT_MS = 3_000
-SEARCH_WAIT_SECONDS = 5  # for a connection
 LOOK_UPS = 256  # rows by id per round trip
 # Whatever a statement or a connection fails with, for those who then connect again.
 # The last is what asyncpg raises when PostgreSQL ends a connection amid an exchange, as
@@ -128,12 +130,6 @@ def _refuse_closed(connection: Any, *_: object) -> None:
     """
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-
-
-class TooSlow(Unavailable):
-    """This search takes too long."""
-
-    slug = "search-too-slow"
 
 
 class Database:
@@ -223,10 +219,9 @@ class Database:
                     rows: list[asyncpg.Record] = await connection.fetch(query, *args)
                     return rows
             except asyncpg.QueryCanceledError:
-                sentence = "This search takes too long. Search for a longer or a rarer text."
-                raise TooSlow(sentence, retry_after=RETRY_SECONDS) from None
+                raise too_slow() from None
             except TimeoutError:
-                raise TooSlow("Too many are searching.", retry_after=RETRY_SECONDS) from None
+                raise too_many() from None
 
     async def _open_search_pool(self) -> asyncpg.Pool:
         async def connect(*_: Any, **options: Any) -> asyncpg.Connection:

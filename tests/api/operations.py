@@ -28,6 +28,7 @@ PASSWORDS = {"current": "not the present one", "new": "correct horse battery"}
 Rule = Literal["hidden", "own", "shared", "forbidden"]
 # Operations whose body names things, and the path parameter that elsewhere does.
 MOVES = {"tasks.move": "task_id", "files.move": "file_id"}
+BATCHES = {"images.change_many": "image_id"}
 RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.index": ("own", {}),
     "images.upload": ("own", {"files": {"file": ("a.jpg", PHOTO)}}),
@@ -38,6 +39,11 @@ RULES: dict[str, tuple[Rule, dict[str, Any]]] = {
     "images.replace": ("hidden", {"json": WORDS}),
     "images.retry": ("hidden", {}),
     "images.delete": ("hidden", {}),
+    "images.tags": ("own", {}),
+    "images.count": ("own", {}),
+    "images.columns": ("own", {}),
+    "images.export_images": ("own", {}),
+    "images.change_many": ("hidden", {"json": {"ids": [2**40], "action": "tag", "tags": ["a"]}}),
     "images.move": ("own", {"json": {"ids": [2**40], "space_id": 2**40}}),
     "tasks.index": ("own", {}),
     "tasks.create": ("own", {"files": {"image": ("a.jpg", PHOTO)}, "data": {"meta": "m"}}),
@@ -140,6 +146,8 @@ class Operation:
         body = RULES[self.id][1]
         if name := MOVES.get(self.id):
             body = {"json": {"ids": [int(str(values[name]))], "space_id": values["user_id"]}}
+        elif name := BATCHES.get(self.id):
+            body = {"json": body["json"] | {"ids": [int(str(values[name]))]}}
         elif "space_id" in body.get("json", ()) and "space_id" in values:
             body = {"json": body["json"] | {"space_id": values["space_id"]}}
         path = self.path.format_map(dict(values))

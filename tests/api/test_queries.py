@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from tests.api.people import Person
 
 OF_LISTS = {
-    "/api/images": "there are `space`, `status`, `tag`, `q`, `limit`, `cursor`",
+    "/api/images": (
+        "there are `format`, `sort`, `space`, `status`, `tag`, `q`, `date`, `from`, `to`, "
+        "`limit`, `cursor`"
+    ),
     "/api/books": "there are `author`, `title`, `limit`, `cursor`",
-    "/api/tasks": "there are `free`, `state`, `queue`, `space`, `limit`, `cursor`",
-    "/api/files/": "there are `status`, `kind`, `space`, `limit`, `cursor`",
+    "/api/tasks": "there are `free`, `state`, `queue`, `q`, `space`, `limit`, `cursor`",
+    "/api/files/": "there are `status`, `kind`, `q`, `space`, `limit`, `cursor`",
 }
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import make_url
 from atelier.books import queries
 from atelier.books.queries import Filters, page, search_statement
 from atelier.commands.migrate import is_current, migrate
-from atelier.database import SEARCHES_OF_PERSON, Database, TooSlow
+from atelier.database import Database
 from atelier.errors import TooManyRequests
+from atelier.wire.searches import SEARCHES_OF_PERSON, TooSlow
 from tests.books.support import sign_in
 from tests.rpc.support import Books, channel_to, refused, serving
 from tests.waiting import eventually, patience

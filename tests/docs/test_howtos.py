@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import subprocess
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,6 +67,19 @@ def test_the_page_of_images_does_what_it_says(instance: Instance, tmp_path: Path
     assert said.count('"description":"Eight seconds"') == 1
     assert 'etag: "3"' in said
     assert "HTTP/1.1 204" in said
+
+
+def test_the_page_of_the_library_does_what_it_says(instance: Instance, tmp_path: Path) -> None:
+    """The picture is found by tags and dates, tagged with others, and comes out three ways."""
+    said = paste(instance, tmp_path, "library.md")
+    assert "/problems/" not in said
+    assert '{"count":1,"exact":true}' in said
+    assert '[{"tag":"iceland","count":1}]' in said
+    assert '{"changed":1,"unchanged":0}' in said
+    assert len((tmp_path / "pictures.csv").read_bytes().splitlines()) == 2
+    assert (tmp_path / "pictures.jsonl").read_bytes().count(b'"summer"') == 1
+    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+        assert archive.namelist()[1:] == ["manifest.csv"]
 
 
 def test_the_page_of_books_does_what_it_says(instance: Instance, tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from django.db import connection
 
 from atelier import bootstrap
 from atelier.commands import check
 from atelier.database import Database
-from atelier.files import celery_app, django_setup, service
+from atelier.files import celery_app, django_setup, searches, service
 from atelier.files.inspectors import Inspection, Picture
 from atelier.files.models import File, Outbox
+from atelier.wire.searches import TooSlow
 from atelier.wire.spool import MEMORY_BYTES
 from tests.files.conftest import PHOTOS, Person
 from tests.problems import is_problem
@@ -296,6 +298,24 @@ class TestList:
         await ada.upload(b"a,b\n1,2\n")
         assert len((await ada.client.get("/api/files/?kind=csv")).json()) == 1
         assert len((await ada.client.get("/api/files/?status=failed")).json()) == 0
+
+    async def test_names_are_searched(self, ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever the case, its signs meaning themselves; 503 where that takes too long."""
+        for name in ("Отчёт 100%.txt", "other.txt", "ОТЧЁТ 1000.csv"):
+            await ada.upload(TEXT, name=name)
+        for query, expected in (("отчёт", 2), ("0%", 1), ("отчёт&kind=csv", 0), ("none", 0)):
+            answer = await ada.client.get(f"/api/files/?q={query.replace('%', '%25')}")
+            assert len(answer.json()) == expected, query
+        link = (await ada.client.get("/api/files/?q=отчёт&limit=1")).links["next"]["url"]
+        assert len((await ada.client.get(link)).json()) == 1
+        monkeypatch.setattr("atelier.files.searches.SEARCH_TIMEOUT_MS", 1)
+
+        def search() -> None:
+            with searches.searching(1), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+
+        with pytest.raises(TooSlow):
+            await in_thread(search)
 
     @pytest.mark.parametrize(
         "query",

@@ -62,6 +62,7 @@ class Person:
 
     def __init__(self, transport: httpx2.ASGITransport) -> None:
         self.email = f"person{next(people)}@example.org"
+        self.duplicates: list[int] = []  # those that the last upload told of
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def sign_in(self) -> Person:
@@ -89,6 +90,7 @@ class Person:
         )
         assert answer.status_code == expect, answer.text
         body: dict[str, Any] = answer.json()
+        self.duplicates = body.pop("duplicates", [])
         return body
 
     async def settled(self, image_id: int) -> dict[str, Any]:

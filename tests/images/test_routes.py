@@ -17,7 +17,7 @@ from atelier.database import Database
 from atelier.images.service import EXTENSIONS
 from atelier.imaging.identify.probe import MEDIA_TYPES
 from atelier.imaging.warm import AVIF, HEIC
-from tests.images.conftest import PHOTOS, Person
+from tests.images.conftest import PHOTOS, Person, Team
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,7 +243,28 @@ async def test_the_record_reads_as_it_was_answered(ada: Person) -> None:
     answer = await ada.client.post("/api/images", files=files)
     assert len(answer.json()["metadata"]) > 1
     read = await ada.client.get(answer.headers["location"] + "/info")
-    assert json.dumps(read.json()) == json.dumps(answer.json())
+    answered = answer.json()
+    assert answered.pop("duplicates") == []
+    assert json.dumps(read.json()) == json.dumps(answered)
+
+
+async def test_an_upload_tells_of_the_same_content(ada: Person, bob: Person, team: Team) -> None:
+    """Pictures of the same space alone, newest first; it is stored all the same."""
+    first = (await ada.upload(title="one"))["id"]
+    assert ada.duplicates == []
+    await bob.upload()
+    await ada.upload("Landscape_6.jpg")
+    await ada.upload(space=team.id)
+    assert (ada.duplicates, bob.duplicates) == ([], [])
+    second = (await ada.upload(title="two"))["id"]
+    assert ada.duplicates == [first]
+    await ada.upload(headers={"Idempotency-Key": "one"})
+    assert ada.duplicates == [second, first]
+    await ada.client.delete(f"/api/images/{second}")
+    await ada.upload(headers={"Idempotency-Key": "one"})
+    assert ada.duplicates == [second, first]  # the first answer, again
+    info = await ada.client.get(f"/api/images/{first}/info")
+    assert "duplicates" not in info.json()
 
 
 async def test_a_picture_is_not_younger_than_its_answer(ada: Person) -> None:

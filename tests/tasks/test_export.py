@@ -13,9 +13,11 @@ import httpx2
 import orjson
 import pytest
 
-from atelier.tasks import export, export_routes
+from atelier.http import exporting
+from atelier.http.csv_lines import BOM
+from atelier.tasks import export
 from atelier.tasks.export import Wanted, batches
-from atelier.tasks.export_formats import BOM, HEADER
+from atelier.tasks.export_formats import HEADER
 from atelier.tasks.pools import QUEUE, SPACE, Pool
 from tests.tasks.conftest import Person, make_team
 from tests.tasks.test_routes import is_problem
@@ -373,7 +375,7 @@ class TestAnswer:
     ) -> None:
         """429 for one more of the same person; a reader that waits holds no connection."""
         await fill(resources, ada, None, 6_000)
-        readers = [Reader(application, ada) for _ in range(export_routes.EXPORTS_OF_PERSON)]
+        readers = [Reader(application, ada) for _ in range(exporting.EXPORTS_OF_PERSON)]
         for reader in readers:
             await reader.first.wait()
         assert is_problem(await ada.get(URL), 429, "too-many-requests")
@@ -394,7 +396,7 @@ class TestAnswer:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The answer ends without its end."""
-        monkeypatch.setattr(export_routes, "CHECK_SECONDS", 0.0)
+        monkeypatch.setattr(exporting, "CHECK_SECONDS", 0.0)
         team = await make_team(resources, (ada, "owner"), (bob, "viewer"))
         await resources.database.fetch(MANY, team.id, ada.id, None, 6_000)
         reader = Reader(application, bob, space=team.id)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from atelier.tasks.export_formats import BOM, HEADER, Csv, column_of, defused
+from atelier.http.csv_lines import BOM, defused
+from atelier.tasks.export_formats import HEADER, Csv, column_of
 
 ROW: dict[str, Any] = {
     "id": 1,

@@ -218,6 +218,27 @@ class TestRead:
         assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
+    async def test_lists_are_searched_by_text(self, ada: Person) -> None:
+        """Whatever the case, with any other filter, page by page; its signs mean themselves."""
+        metas = ("Traffic 100%", "other", "traffic 1000")
+        made = [(await ada.create(meta=meta))["id"] for meta in metas]
+        assert (await ada.take()).json()["id"] == made[0]
+        for params, expected in (
+            ({"q": "TRAFFIC"}, [made[2], made[0]]),
+            ({"q": "0%"}, [made[0]]),
+            ({"q": "traffic", "free": True}, [made[2]]),
+            ({"q": "traffic", "state": "taken"}, [made[0]]),
+            ({"q": "traffic", "state": "done"}, []),
+        ):
+            answer = await ada.get("/api/tasks", params=params | {"limit": 1})
+            seen = [task["id"] for task in answer.json()]
+            if "next" in answer.links:
+                seen += [
+                    task["id"] for task in (await ada.get(answer.links["next"]["url"])).json()
+                ]
+            assert seen == expected, params
+        assert (await ada.get("/api/tasks", params={"q": "x" * 201})).status_code == 422
+
     async def test_lists_are_newest_first_and_paged(self, ada: Person) -> None:
         """Every task once, whether free or not, filtered or not."""
         made = [(await ada.create())["id"] for _ in range(7)]

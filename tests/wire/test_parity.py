@@ -309,12 +309,17 @@ async def test_a_cursor_leads_on_at_its_own_list_alone(edges: Edges) -> None:
         ]
 
 
+OF_PICTURES = (
+    "`format`, `sort`, `space`, `status`, `tag`, `q`, `date`, `from`, `to`, `limit`, `cursor`"
+)
+
+
 async def test_an_unknown_filter(edges: Edges) -> None:
     """It is refused with those that there are; a value that is none with those that may be."""
     fastapi, django = await both(edges, "GET", "{listed}?statsu=queued&limitt=1")
     for answer, there in (
-        (fastapi, "`space`, `status`, `tag`, `q`, `limit`, `cursor`"),
-        (django, "`status`, `kind`, `space`, `limit`, `cursor`"),
+        (fastapi, OF_PICTURES),
+        (django, "`status`, `kind`, `q`, `space`, `limit`, `cursor`"),
     ):
         assert answer.status_code == 422
         message = f"There is no such parameter; there are {there}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -28,12 +27,10 @@ from atelier.http.problems import responses
 from atelier.http.ratelimit import Kind
 from atelier.http.resources import Res
 from atelier.wire.complaints import REQUIRED, TWICE
+from atelier.wire.moments import from_microseconds, microseconds
 
 FORM = "application/x-www-form-urlencoded"
 FORM_FIELDS = 16
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-MAX_MICROSECONDS = 2**53  # in the year 2255: what a made-up cursor may say at most
 
 router = APIRouter(tags=["accounts"])
 SessionId = Annotated[
@@ -166,16 +163,12 @@ async def session_index(resources: Res, user: Person, page: Page) -> Response:
     Those that are open, newest first, in pages: when they were opened and last prolonged, and
     from where.
     """
-    before = None if page.before is None else _time(page.before)
+    before = None if page.before is None else from_microseconds(page.before)
     found = await sessions.index(resources.database, user, before=before, limit=page.fetch)
     shown = found[: page.limit]
     more = len(found) > page.limit
-    headers = page.headers((shown[-1].created_at - EPOCH) // MICROSECOND) if more else None
+    headers = page.headers(microseconds(shown[-1].created_at)) if more else None
     return json_response([each.model_dump() for each in shown], headers=headers)
-
-
-def _time(microseconds: int) -> datetime:
-    return EPOCH + min(max(microseconds, 0), MAX_MICROSECONDS) * MICROSECOND
 
 
 @router.delete(

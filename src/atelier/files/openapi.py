@@ -10,6 +10,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
+from atelier.files import searches
 from atelier.files.serializers import (
     FileMovedSerializer,
     FileMovingSerializer,
@@ -18,6 +19,7 @@ from atelier.files.serializers import (
 )
 from atelier.wire.idempotency import HEADER, KEY_SCHEMA, KEY_TEXT
 from atelier.wire.preconditions import IN_PART, ON_MATCH, UNLESS_SAME
+from atelier.wire.searches import SEARCH_LIMIT
 from atelier.wire.spaces import MAX_ID, PARAMETER, TEXT
 
 View = TypeVar("View", bound="Callable[..., Any]")
@@ -63,6 +65,11 @@ _FILTERS = [
         enum=["image", "text", "csv", "json", "pdf", "archive", "other"],
         description="Only files of this kind.",
     ),
+    OpenApiParameter(
+        searches.PARAMETER,
+        {"type": "string", "maxLength": SEARCH_LIMIT},
+        description="Only files with this in their name.",
+    ),
 ]
 # Request, response and own errors of each operation.
 OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
@@ -74,7 +81,10 @@ OPERATIONS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
         },
         (400, 403, 404, 409, 413, 415, 503),
     ),
-    "index": ({"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS}, (404,)),
+    "index": (
+        {"responses": {200: FileSerializer(many=True)}, "parameters": _FILTERS},
+        (404, 429, 503),
+    ),
     "move": (
         {
             "request": {"application/json": FileMovingSerializer},

@@ -14,7 +14,7 @@ from rest_framework.views import APIView as PlainView
 
 from atelier.auth import Right, in_space
 from atelier.errors import Forbidden, Malformed, NotFound
-from atelier.files import authentication, content, idempotency, jobs, service
+from atelier.files import authentication, content, idempotency, jobs, searches, service
 from atelier.files.bodies import moving
 from atelier.files.models import File, Kind, Status
 from atelier.files.openapi import describe
@@ -93,7 +93,7 @@ class Files(APIView, ListAPIView):
     """All files of a space."""
 
     serializer_class = FileSerializer
-    parameters = (*FILTERS, PARAMETER, *KeysetPagination.parameters)
+    parameters = (*FILTERS, searches.PARAMETER, PARAMETER, *KeysetPagination.parameters)
 
     @describe("index")
     def get(self, request: Request) -> HttpResponse:
@@ -101,7 +101,10 @@ class Files(APIView, ListAPIView):
 
         Their records, newest first, in pages; those of one space.
         """
-        return self.list(request)
+        if searches.PARAMETER not in request.GET:
+            return self.list(request)
+        with searches.searching(request.user.user_id):
+            return self.list(request)
 
     def get_queryset(self) -> QuerySet[File]:
         """The space's files, narrowed by the query."""
@@ -111,7 +114,8 @@ class Files(APIView, ListAPIView):
                 if value not in choices:
                     raise refused(one_of(choices), "query", name)
                 rows = rows.filter(**{name: value})
-        return rows
+        text = searches.read(self.request.GET.get(searches.PARAMETER))
+        return rows if text is None else rows.filter(name__icontains=text)
 
 
 class Detail(APIView):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -183,6 +183,31 @@ async def within(
         kept = (await connection.exec_driver_sql(_LOOK, (scope, key, life))).mappings().first()
         if kept is not None:
             return Run(None, _response(law.replay(dict(kept), fingerprint)))
+
+
+async def transacted(
+    database: Database,
+    scope: str,
+    key: str | None,
+    fingerprint: bytes,
+    work: Callable[[AsyncSession], Awaitable[Response]],
+    *,
+    hours: int = REPLAY_HOURS,
+) -> Response:
+    """The answer of `work`, all of whose effects are in the transaction that it gets.
+
+    Under a key the first answer is given again, and nothing done. What `work` raises undoes all.
+    """
+    async with database.session() as session:
+        run = Run(None, None)
+        if key is not None:
+            run = await within(database, session, scope, key, fingerprint, hours=hours)
+        if run.replay:
+            return run.replay
+        answer = await work(session)
+        await run.keep(session, answer)
+        await session.commit()
+    return answer
 
 
 async def _give_back(ticket: Ticket) -> None:

@@ -146,7 +146,8 @@ def _complete(operation: Document) -> None:
     operation["responses"] = dict(sorted(answers.items()))
     if any(parameter.get("name") == "cursor" for parameter in operation.get("parameters", ())):
         page = answers["200"]["content"]["application/json"]["schema"]
-        page.setdefault("maxItems", MAX_LIMIT)
+        if page.get("type") == "array":
+            page.setdefault("maxItems", MAX_LIMIT)
 
 
 def _summarize(operation: Document) -> None:

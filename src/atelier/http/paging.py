@@ -31,10 +31,7 @@ Cursor = Annotated[
 
 
 async def asked(request: Request, limit: Limit = DEFAULT_LIMIT, cursor: Cursor = None) -> Keyset:
-    """The page that a request asks for.
-
-    Raises Invalid for a cursor that is not of this list and these filters.
-    """
+    """The page that a request asks for."""
     scope = request.scope
     return keyset(scope["path"], scope["query_string"].decode(), limit, cursor)
 

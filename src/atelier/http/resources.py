@@ -25,16 +25,22 @@ from atelier.http.streams import Streams
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from atelier.auth import Principal
     from atelier.blobs import Blobs
     from atelier.database import Database
     from atelier.http.ratelimit import Limits
     from atelier.http.teams import Teams
     from atelier.queue import Lanes
     from atelier.settings import Settings
+    from atelier.wire.allowance import Allowance
     from atelier.wire.trash import Kind
 
     # Deletes what is in a space that is being deleted, in that transaction.
     Forget = Callable[[AsyncSession, int], Awaitable[None]]
+    # Judges the right to a queue; then puts pictures into it, in the caller's transaction, and
+    # returns how many were not there.
+    Put = Callable[[AsyncSession, Sequence[int]], Awaitable[int]]
+    Fill = Callable[[Database, Allowance, Principal, int], Awaitable[Put]]
     # Restores things of a kind from the trash, in that transaction.
     Restore = Callable[[AsyncSession, Cache, Collection[int]], Awaitable[Sequence[str]]]
 
@@ -73,6 +79,7 @@ class Resources:
     disown: tuple[Forget, ...] = ()
     restorers: Mapping[Kind, Restore] = field(default_factory=dict)
     teams: Teams | None = None
+    fill: Fill | None = None
     # Tells every process that a user's memberships have changed.
     membership_changed: Callable[[int], Awaitable[None]] = _nobody_listens
     streams: Streams = field(init=False)

@@ -8,6 +8,7 @@ lone surrogates) and calls other media types a 422. And integers in addresses: p
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi.params import Form
@@ -21,6 +22,7 @@ from atelier.errors import Invalid, Malformed
 from atelier.http.auth import Needs, check_of
 from atelier.http.bodies import limit_of, read
 from atelier.wire.complaints import DECIMAL
+from atelier.wire.moments import moment
 from atelier.wire.problems import status_of
 from atelier.wire.strict_json import parse, require_json
 from atelier.wire.texts import composed, line
@@ -35,6 +37,7 @@ def _decimal(value: object) -> object:
 
 
 Decimal = BeforeValidator(_decimal)  # for `Annotated` integers of paths and queries
+Moment = Annotated[datetime, BeforeValidator(moment)]  # of queries
 
 
 def normal(most: int) -> BeforeValidator:

@@ -122,7 +122,8 @@ async def remove(
     try:
         result = await session.execute(_KEEP if keep else _DISCARD, values)
     except IntegrityError as error:  # a task refers to one
-        raise InUse("Tasks are made of this picture; delete them first.") from error
+        which = "this picture" if len(ids) == 1 else "one of these pictures"
+        raise InUse(f"Tasks are made of {which}; delete them first.") from error
     keys = [] if keep else list(result.scalars())
     await garbage.discard(session, keys)
     return keys

@@ -1,4 +1,4 @@
-"""The table `images`: one row is one picture, its renditions and its state of processing."""
+"""The tables of pictures: `images`, a row for each with its renditions, and `image_tags`."""
 
 from __future__ import annotations
 
@@ -60,17 +60,32 @@ class Image(Base):
     __table_args__ = (
         CheckConstraint("status in ('queued', 'ready', 'failed')", name="status"),
         # With the sizes a space is counted without reading its rows: decision 144.
-        Index(
-            "ix_images_owner_id_id_size",
-            "owner_id",
-            text("id DESC"),
-            postgresql_include=["size"],
-        ),
+        Index("ix_images_owner_id_id", "owner_id", "id", postgresql_include=["size"]),
         # Of the things in teams' spaces alone, for those who leave.
         Index(
             "ix_images_created_by", "created_by", postgresql_where=text("created_by <> owner_id")
         ),
-        Index("ix_images_tags", "tags", postgresql_using="gin"),
+        # Lists by each of these, and the pictures of the same content: decision 153.
+        Index("ix_images_owner_id_received_at_id", "owner_id", "received_at", "id"),
+        Index(
+            "ix_images_owner_id_taken_at_id",
+            "owner_id",
+            text("image_taken_at(metadata, received_at)"),
+            "id",
+        ),
+        Index("ix_images_owner_id_status_id", "owner_id", "status", "id"),
+        Index("ix_images_owner_id_format_id", "owner_id", "format", "id"),
+        Index("ix_images_owner_id_sha256", "owner_id", "sha256"),
         # The reconciler reads only rows that are not final; this index holds only those.
         Index("ix_images_offered_at", "offered_at", postgresql_where=text("status = 'queued'")),
     )
+
+
+class ImageTag(Base):
+    """A picture that has a tag. Triggers on `images` keep these rows; nothing else writes them."""
+
+    __tablename__ = "image_tags"
+
+    owner_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    tag: Mapped[str] = mapped_column(Text, primary_key=True)
+    image_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

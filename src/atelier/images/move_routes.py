@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atelier.auth import Principal, Right, in_space
 from atelier.http import allowance
 from atelier.http.auth import Needs
-from atelier.http.idempotency import Key, Run, within
+from atelier.http.idempotency import Key, transacted
 from atelier.http.json import json_response
 from atelier.http.moving import Moved, Moving
 from atelier.http.problems import responses
@@ -38,19 +39,21 @@ async def move(body: Moving, user: Editor, res: Res, key: Key = None) -> Respons
     ids = list(dict.fromkeys(body.ids))
     allowed = allowance.allowance_of(res.settings)
     await allowance.begin(res.database, allowed, target)
-    mark, hours = fingerprint(ids, target), res.settings.idempotency_hours
-    async with res.database.session() as session:
-        run = Run(None, None)
-        if key is not None:
-            own = scope(user.user_id, MOVE)
-            run = await within(res.database, session, own, key, mark, hours=hours)
-        if run.replay:
-            return run.replay
-        moved = await moving.move(
-            session, res.cache, allowed, principal=user, ids=ids, target=target
+    moved: list[int] = []
+
+    async def work(session: AsyncSession) -> Response:
+        moved.extend(
+            await moving.move(session, res.cache, allowed, principal=user, ids=ids, target=target)
         )
-        answer = json_response({"moved": len(moved)})
-        await run.keep(session, answer)
-        await session.commit()
+        return json_response({"moved": len(moved)})
+
+    answer = await transacted(
+        res.database,
+        scope(user.user_id, MOVE),
+        key,
+        fingerprint(ids, target),
+        work,
+        hours=res.settings.idempotency_hours,
+    )
     await res.cache.drop(moving.keys(moved))
     return answer

@@ -60,7 +60,7 @@ async def respond(
         etag=picture.etag,
         modified=image.updated_at,
         filename=filename(image.title, picture),
-        lasting=version == picture.etag,
+        lasting=version == picture.version,
     )
 
 

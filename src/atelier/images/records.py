@@ -48,6 +48,7 @@ FAVOURITES = (
     "upright",
     "original",
 )  # what `GET /api/images/{id}` serves: the first of these that exists
+VERSION = 8  # characters
 HIDDEN = frozenset({"blob"})
 MISSING = "There is no such image."  # said to strangers, too
 
@@ -64,6 +65,11 @@ class Picture(msgspec.Struct, frozen=True, array_like=True):
     def etag(self) -> str:
         """What stands for the content: see `digest`."""
         return digest(self.blob)
+
+    @property
+    def version(self) -> str:
+        """What its address names."""
+        return version(self.blob)
 
 
 class Cached(msgspec.Struct, frozen=True, array_like=True):
@@ -101,6 +107,14 @@ def digest(blob: str) -> str:
     return blob.rpartition("/")[2].partition("-")[0]
 
 
+def version(blob: str) -> str:
+    """What names a file of a picture in its address: the beginning of the digest.
+
+    It is as short as it can be, for the index of a library has one for each picture.
+    """
+    return digest(blob)[:VERSION]
+
+
 def cache_key(image_id: int) -> str:
     """The cache key of an image's `Cached`."""
     return f"image:{image_id}"
@@ -131,7 +145,7 @@ def record(row: Any) -> dict[str, Any]:
         "metadata": orjson.Fragment(row["metadata"]),
         "renditions": [
             {key: value for key, value in r.items() if key not in HIDDEN}
-            | {"url": f"{url}/renditions/{r['name']}?v={digest(r['blob'])}"}
+            | {"url": f"{url}/renditions/{r['name']}?v={version(r['blob'])}"}
             for r in renditions
         ],
         "url": url,

@@ -16,17 +16,25 @@ from atelier.http.auth import Needs
 from atelier.http.conditional import if_match, record_response
 from atelier.http.encoding import dumps
 from atelier.http.idempotency import Key, Run, once
-from atelier.http.paging import Page, page_response
+from atelier.http.json import json_response
+from atelier.http.paging import Page
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.shortcuts import Shortcut
 from atelier.http.spaces import Space
-from atelier.http.strict import Decimal, normal
+from atelier.http.strict import Decimal
 from atelier.http.upload import receive
 from atelier.images import deleting, jobs, pictures, queries, service, texts
+from atelier.images.filtering import Wanted
 from atelier.images.models import Image
 from atelier.images.records import Cached, record, row_of
-from atelier.images.schemas import ImageChange, ImageForm, ImageRecord, ImageReplacement, Status
+from atelier.images.schemas import (
+    ImageChange,
+    ImageForm,
+    ImageRecord,
+    ImageReplacement,
+    UploadedImage,
+)
 from atelier.settings import Settings
 from atelier.wire.complaints import TWICE, refused
 from atelier.wire.idempotency import fingerprint, scope
@@ -35,7 +43,6 @@ from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
 
 NAME = "^[0-9a-z]+$"  # of a rendition
 FILE_PARTS = ("file", "image")  # the part of an upload that holds the picture
-SEARCH_LIMIT = 200  # characters of `q`
 UPLOADS = ("/api/images",)  # paths to which pictures are posted
 UPLOAD = "POST /api/images"
 # Jobs that may carry their pictures: at 1 MiB each a backlog would fill the engine's memory
@@ -50,6 +57,7 @@ Id = Annotated[
 Viewer = Annotated[Principal, Depends(Needs(Right.IMAGES_READ))]
 Editor = Annotated[Principal, Depends(Needs(Right.IMAGES_WRITE))]
 
+LISTED = responses(401, 403, 404, 422, 429, 503)
 PICTURE: dict[int | str, dict[str, Any]] = SAME | {
     200: {
         "description": "The picture.",
@@ -139,41 +147,31 @@ async def rendition(
     return await pictures.respond(request, res, image, pictures.named(image, name), v)
 
 
-@router.get("", response_model=list[ImageRecord], responses=responses(401, 403, 404, 422))
-async def index(
-    user: Viewer,
-    res: Res,
-    page: Page,
-    space: Space = None,
-    status: Annotated[Status | None, Query(description="Only images of this status.")] = None,
-    tag: Annotated[
-        Annotated[str, normal(texts.TAG_LIMIT), Field(max_length=texts.TAG_LIMIT)] | None,
-        Query(description="Only images with this tag."),
-    ] = None,
-    q: Annotated[
-        Annotated[str, normal(SEARCH_LIMIT), Field(max_length=SEARCH_LIMIT)] | None,
-        Query(description="Only images with this in title or description."),
-    ] = None,
-) -> Response:
+@router.get("", response_model=list[ImageRecord], responses=LISTED)
+async def index(user: Viewer, res: Res, page: Page, wanted: Wanted) -> Response:
     """List the pictures of a space.
 
-    Their records, newest first, in pages.
+    Their records, newest first unless `sort` says otherwise, in pages. Several filters narrow
+    together.
     """
-    records = await queries.page(
+    filters = wanted(user)
+    found = await queries.page(
         res.database,
         user_id=user.user_id,
-        space_id=in_space(user, space, Right.IMAGES_READ),
-        filters=queries.Filters(status, tag, q),
-        before=page.before,
+        filters=filters,
+        position=page.position(filters.numbers),
         limit=page.fetch,
     )
-    return page_response(page, records)
+    shown = found[: page.limit]
+    more = len(found) > page.limit
+    headers = page.headers(*filters.position(shown[-1])) if more else None
+    return json_response([record(row) for row in shown], headers=headers)
 
 
 @router.post(
     "",
     status_code=201,
-    response_model=ImageRecord,
+    response_model=UploadedImage,
     responses=responses(400, 401, 403, 404, 409, 413, 415, 422, 503),
     openapi_extra=FORM,
 )
@@ -182,7 +180,8 @@ async def upload(
 ) -> Response:
     """Upload a picture into a space.
 
-    It is processed in the background: the record has the status `queued` until then.
+    It is processed in the background: the record has the status `queued` until then. The answer
+    also names the pictures of the space that have the same content.
     """
     space_id = in_space(user, space, Right.IMAGES_WRITE)
     with res.uploads.admitted():
@@ -360,9 +359,8 @@ def _words(received: Upload, settings: Settings) -> service.Words:
 def _keep(run: Run) -> Any:
     async def keep(session: AsyncSession, image: Image) -> None:
         location = {"Location": f"/api/images/{image.id}", "ETag": f'"{image.sequence}"'}
-        await run.keep(
-            session, Response(dumps(record(row_of(image))), 201, location, "application/json")
-        )
+        shown = record(row_of(image)) | {"duplicates": await service.duplicates(session, image)}
+        await run.keep(session, Response(dumps(shown), 201, location, "application/json"))
 
     return keep
 

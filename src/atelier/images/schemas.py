@@ -79,6 +79,16 @@ class ImageRecord(BaseModel):
     url: str = Field(examples=["/api/images/42"])
 
 
+class UploadedImage(ImageRecord):
+    """A new picture."""
+
+    duplicates: list[int] = Field(
+        description="Pictures of the space with the same content, newest first; not all of many.",
+        max_length=20,
+        examples=[[17]],
+    )
+
+
 class ImageForm(BaseModel):
     """The multipart body of an upload; other fields are refused."""
 

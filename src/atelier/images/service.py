@@ -65,6 +65,7 @@ _HALF_MISSING = """
       )
 """
 INTENT = timedelta(hours=1)  # far above the time in which a received upload is committed
+DUPLICATES = 20  # pictures named in the answer to an upload
 WORDS = ("title", "description", "tags")
 EXTENSIONS = {
     "JPEG": "jpg",
@@ -135,6 +136,14 @@ async def create(
         await allowance.confirm(session, allowed, space_id, original.size)
         await session.commit()
     return image
+
+
+async def duplicates(session: AsyncSession, image: Image) -> list[int]:
+    """The newest pictures of the same space with the same content, at most `DUPLICATES`."""
+    same = select(Image.id).where(
+        Image.owner_id == image.owner_id, Image.sha256 == image.sha256, Image.id != image.id
+    )
+    return [*await session.scalars(same.order_by(Image.id.desc()).limit(DUPLICATES))]
 
 
 def _gone(space_id: int, user_id: int) -> AtelierError:

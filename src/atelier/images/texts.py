@@ -36,7 +36,7 @@ def tags(given: Iterable[str]) -> list[str]:
     """
     several = list(given)
     if sum(map(len, several)) > TAGS_RAW_LIMIT:
-        raise refused(_TOO_MANY, "body", "tags")
+        raise refused(TOO_MANY, "body", "tags")
     parts = [part for text in several for part in text.split(",")]
     words = [
         accepted(partial(texts.line, part, 0, TAG_LIMIT), "body", "tags")
@@ -44,8 +44,8 @@ def tags(given: Iterable[str]) -> list[str]:
     ]
     unique = list(dict.fromkeys(word for word in words if word))
     if len(unique) > TAGS_LIMIT:
-        raise refused(_TOO_MANY, "body", "tags")
+        raise refused(TOO_MANY, "body", "tags")
     return unique
 
 
-_TOO_MANY = f"At most {TAGS_LIMIT} tags of {TAG_LIMIT} characters"
+TOO_MANY = f"At most {TAGS_LIMIT} tags of {TAG_LIMIT} characters"

@@ -44,6 +44,9 @@ from atelier.http.ratelimit import Limits
 from atelier.http.resources import Resources
 from atelier.images import deleting as images_deleting
 from atelier.images import service as images_service
+from atelier.images.batch_routes import router as image_batches
+from atelier.images.export_routes import router as image_exports
+from atelier.images.library_routes import router as library
 from atelier.images.move_routes import router as image_moves
 from atelier.images.routes import SHORTCUTS as IMAGE_SHORTCUTS
 from atelier.images.routes import UPLOADS as IMAGE_UPLOADS
@@ -60,6 +63,7 @@ from atelier.spaces.routes import router as spaces
 from atelier.startup.folders import require_blobs
 from atelier.startup.openfiles import most_connections, raise_open_files
 from atelier.tasks import deleting as tasks_deleting
+from atelier.tasks import filling
 from atelier.tasks import service as tasks_service
 from atelier.tasks.export_routes import router as exports
 from atelier.tasks.handout_routes import router as handouts
@@ -77,7 +81,19 @@ log = logging.getLogger("atelier")
 
 # Routing is linear: the busiest first
 ROUTERS = (
-    *(images, image_moves, handouts, exports, tasks, task_views, task_moves, queues),
+    *(
+        images,
+        library,
+        image_moves,
+        image_batches,
+        handouts,
+        exports,
+        tasks,
+        task_views,
+        task_moves,
+        queues,
+    ),
+    image_exports,
     *(books, accounts, sign_in, browsers, keys, invitations, spaces, trash, events),
 )
 SHORTCUTS = (*IMAGE_SHORTCUTS, *BOOK_SHORTCUTS)
@@ -227,6 +243,7 @@ def open_resources(settings: Settings) -> Resources:
             Kind.FILE: restore_files,
         },
         teams=teams,
+        fill=filling.into,
         membership_changed=membership_changed,
     )
 

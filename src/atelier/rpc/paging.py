@@ -26,7 +26,7 @@ def page_token(before: int, *query: str) -> str:
 
     `query` is the method and its filters.
     """
-    return cursors.encode(before, query)
+    return cursors.encode((before,), query)
 
 
 def read_token(token: str, *query: str) -> int | None:
@@ -37,7 +37,7 @@ def read_token(token: str, *query: str) -> int | None:
     if not token:
         return None
     try:
-        return cursors.decode(token, query)
+        return cursors.decode(token, query)[0]
     except cursors.Unreadable:
         message = "is not a token of ours; take it from the page before"
         raise invalid("page_token", message) from None

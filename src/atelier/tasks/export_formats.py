@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from operator import itemgetter
@@ -12,22 +9,19 @@ from typing import Any, Protocol
 
 import orjson
 
+from atelier.http.csv_lines import BETWEEN, BOM, MEDIA_TYPE, defused, lines, times
 from atelier.http.encoding import dumps
 from atelier.tasks.records import RECORDED, record, state_of
 
 Row = Mapping[str, Any]
 
-BOM = "\ufeff"  # by which some spreadsheets know UTF-8
 HEADER = (
     *("id", "space_id", "queue_id", "image_id", "meta", "state", "created_at", "taken_at"),
     *("completed_at", "completed_by", "completed_by_name", "seconds"),
 )
 RESULT = "result"
-BETWEEN = "; "  # the choices of one field
 _PLACE = itemgetter("id", "owner_id", "queue_id", "image_id")
 _TIMES = itemgetter("created_at", "taken_at", "completed_at")
-# What a spreadsheet takes for a formula is a text with an apostrophe before it. A number is none.
-_FORMULA = re.compile(r"[=@\t\r]|[+-](?!\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?\Z)", re.ASCII)
 
 
 class Format(StrEnum):
@@ -68,20 +62,20 @@ class Csv:
     """
 
     columns = "id, owner_id, queue_id, image_id, meta, free, created_at, taken_at, completed_at"
-    media_type = "text/csv; charset=utf-8; header=present"
+    media_type = MEDIA_TYPE
 
     def __init__(self, fields: Sequence[str] | None = None, *, bom: bool = False) -> None:
         self._fields = fields
         answers = [RESULT] if fields is None else [column_of(name) for name in fields]
-        self.head = (BOM if bom else "").encode() + _written([[*HEADER, *answers]])
+        self.head = (BOM if bom else "").encode() + lines([[*HEADER, *answers]])
 
     def lines(self, rows: Sequence[Row]) -> bytes:
         """Return the rows."""
         answer = self._answer
-        return _written(
+        return lines(
             [
                 [*_cells(row, times), *answer(row[RESULT])]
-                for row, times in zip(rows, _times(rows), strict=True)
+                for row, times in zip(rows, times([*map(_TIMES, rows)]), strict=True)
             ]
         )
 
@@ -99,11 +93,6 @@ def column_of(field: str) -> str:
     return f"{RESULT}.{field}" if field in HEADER else field
 
 
-def defused(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
 def _cells(row: Row, times: Sequence[str | None]) -> list[object]:
     return [
         *_PLACE(row),
@@ -116,12 +105,6 @@ def _cells(row: Row, times: Sequence[str | None]) -> list[object]:
     ]
 
 
-def _times(rows: Sequence[Row]) -> list[list[str | None]]:
-    """The times of rows as texts; by way of JSON, for `isoformat` takes ten times as long."""
-    texts: list[list[str | None]] = orjson.loads(dumps([_TIMES(row) for row in rows]))
-    return texts
-
-
 def _value(value: object) -> str | None:
     if isinstance(value, str):
         return defused(value)
@@ -132,9 +115,3 @@ def _value(value: object) -> str | None:
 
 def _plain(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _written(rows: Sequence[Sequence[object]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from atelier.auth import Principal, Right, in_space, require
+from atelier.auth import Principal, Right, in_space
 from atelier.errors import NotFound
-from atelier.http.credentials import authenticate
 from atelier.http.download import Download
+from atelier.http.exporting import SLICE, Standing, filename, placed
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.spaces import Space
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, Moment
 from atelier.tasks import queues
 from atelier.tasks.export import Wanted, batches
 from atelier.tasks.export_formats import Csv, Format, JsonLines, Writer
@@ -29,22 +26,13 @@ from atelier.tasks.pools import QUEUE, SPACE, Pool
 from atelier.tasks.records import MISSING, State
 from atelier.tasks.routes import QueueFilter, Viewer
 from atelier.wire.complaints import refused
-from atelier.wire.moments import moment
-from atelier.wire.places import Places
 from atelier.wire.spaces import MAX_ID
-
-CHECK_SECONDS = 5.0  # between looks whether the caller may still see the space
-EXPORTS_OF_PERSON = 2  # at a time, in one process: each keeps it busy
-SLICE = 200  # tasks written at once, in some milliseconds
-NAME_CHARACTERS = 80  # of a queue's name, in the name of a file
-_NO_FILE_NAME = re.compile(r'[\\/:*?"<>|\s]+')
 
 router = APIRouter(tags=["tasks"])
 Person = Annotated[
     Annotated[int, Field(ge=1, le=MAX_ID), Decimal] | None,
     Query(description="Only tasks that this user completed.", examples=[7]),
 ]
-Moment = Annotated[datetime, BeforeValidator(moment)]
 From = Annotated[
     Moment | None,
     Query(alias="from", description="Only tasks completed at this time or later."),
@@ -65,7 +53,6 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-_open = Places("exports", each=EXPORTS_OF_PERSON)
 
 
 @router.get(
@@ -100,7 +87,7 @@ async def export(
     writer = Csv(fields, bom=bom) if format is Format.CSV else JsonLines()
     pieces = _pieces(request, res, space_id, Wanted(pool, state, by, since, until), writer)
     name = found["name"] if found else f"tasks-{space_id}"
-    return Download(_placed(user, pieces), writer.media_type, _filename(name, format))
+    return Download(placed(user, pieces), writer.media_type, filename(name, "tasks", format))
 
 
 async def _place(
@@ -119,11 +106,6 @@ def _fields(form: str | None) -> list[str] | None:
     return None if form is None else [field["name"] for field in orjson.loads(form)["fields"]]
 
 
-def _filename(name: str, format: Format) -> str:  # noqa: A002 - as in the address
-    plain = _NO_FILE_NAME.sub("-", name)[:NAME_CHARACTERS].strip("-.")
-    return f"{plain or 'tasks'}-{datetime.now(UTC):%Y-%m-%d}.{format}"
-
-
 async def _pieces(
     request: Request, res: Resources, space_id: int, wanted: Wanted, writer: Writer
 ) -> AsyncGenerator[bytes, None]:
@@ -131,25 +113,12 @@ async def _pieces(
 
     The caller's right is looked at now and then. Raises Unauthenticated, NotFound and NotAllowed.
     """
-    lines, checked = writer.head, time.monotonic()
+    lines, standing = writer.head, Standing(request, res, space_id, Right.TASKS_READ)
     async with aclosing(batches(res.database, wanted, writer.columns)) as found:
         async for rows in found:
             for start in range(0, len(rows), SLICE):
-                if time.monotonic() > checked + CHECK_SECONDS:
-                    user = await authenticate(request.scope, res.authenticator, Right.TASKS_READ)
-                    require(user, space_id, Right.TASKS_READ, MISSING)
-                    checked = time.monotonic()
+                await standing.check(MISSING)
                 yield lines + writer.lines(rows[start : start + SLICE])
                 lines = b""
                 await asyncio.sleep(0)
     yield lines
-
-
-async def _placed(
-    user: Principal, pieces: AsyncGenerator[bytes, None]
-) -> AsyncGenerator[bytes, None]:
-    """The same, while the user has a place. Raises TooManyRequests."""
-    async with aclosing(pieces):
-        with _open.place(user.user_id):
-            async for piece in pieces:
-                yield piece

@@ -18,7 +18,7 @@ from atelier.database import Database
 from atelier.errors import Conflict, NotFound, Unauthenticated
 from atelier.http import allowance
 from atelier.observe import requester
-from atelier.tasks import events
+from atelier.tasks import events, queues
 from atelier.tasks.fetch import inside
 from atelier.tasks.records import COLUMNS
 from atelier.tasks.service import SHARDS
@@ -29,13 +29,17 @@ from atelier.wire.spaces import gone
 BATCH = 2_500  # pictures looked at in one transaction: well under a second
 NO_PICTURE = "There is no such picture."
 
-_BY_TAG, _BY_TEXT = (
-    f"""
-    SELECT id FROM images WHERE owner_id = $1 AND id > $2 AND status <> 'failed' AND {found}
+_BY_TAG = f"""
+    SELECT id FROM (
+        SELECT image_id FROM image_tags WHERE owner_id = $1 AND tag = $3 AND image_id > $2
+    ) AS tagged JOIN images ON id = image_id
+    WHERE status <> 'failed' ORDER BY image_id LIMIT {BATCH}
+"""
+_BY_TEXT = f"""
+    SELECT id FROM images WHERE owner_id = $1 AND id > $2 AND status <> 'failed'
+        AND (title ILIKE $3 OR description ILIKE $3)
     ORDER BY id LIMIT {BATCH}
-    """
-    for found in ("tags @> ARRAY[$3::text]", "(title ILIKE $3 OR description ILIKE $3)")
-)
+"""
 # The counters after the rows, the user's before the total's. A picture that failed shows nothing;
 # one that is chosen is held, or it might be moved to another space meanwhile.
 _FILL = f"""
@@ -102,17 +106,53 @@ async def fill(
     for ids that are not pictures of the space, Forbidden over its quota, and as searches do
     TooManyRequests and TooSlow.
     """
-    space_id, actor = queue["space_id"], requester.actor()
+    space_id = queue["space_id"]
     await allowance.begin(database, allowed, space_id)
     added = seen = 0
     async for ids in _batches(database, principal.user_id, space_id, choice):
-        values = space_id, principal.user_id, queue["id"], meta, actor, ids
         async with database.session() as session:
-            row = await _made(session, _MANY, values)
-            await allowance.confirm(session, allowed, space_id, 0, row["added"])
+            row = await _put(session, principal, queue, ids, meta=meta, allowed=allowed)
             await session.commit()
         added, seen = added + row["added"], seen + row["seen"]
     return added, seen - added
+
+
+async def into(
+    database: Database, allowed: Allowance, principal: Principal, queue_id: int
+) -> Callable[[AsyncSession, Sequence[int]], Awaitable[int]]:
+    """What puts pictures into a queue within a transaction, and returns how many were not there.
+
+    Raises NotFound and NotAllowed of the queue; later NotFound for ids that are not pictures of
+    its space, or have failed, and Forbidden over its quota.
+    """
+    queue = await queues.find(database.fetchrow, principal, queue_id, Right.TASKS_WRITE)
+    require(principal, queue["space_id"], Right.IMAGES_READ, NO_PICTURE)
+    await allowance.begin(database, allowed, queue["space_id"])
+
+    async def put(session: AsyncSession, ids: Sequence[int]) -> int:
+        row = await _put(session, principal, queue, ids, meta="", allowed=allowed)
+        if row["seen"] < len(ids):
+            raise NotFound(NO_PICTURE)
+        return int(row["added"])
+
+    return put
+
+
+async def _put(
+    session: AsyncSession,
+    principal: Principal,
+    queue: Mapping[str, Any],
+    ids: Sequence[int],
+    *,
+    meta: str,
+    allowed: Allowance,
+) -> Mapping[str, Any]:
+    """Make the tasks, and judge the quota; `added` and `seen`."""
+    space_id = queue["space_id"]
+    values = space_id, principal.user_id, queue["id"], meta, requester.actor(), list(ids)
+    row: Mapping[str, Any] = await _made(session, _MANY, values)
+    await allowance.confirm(session, allowed, space_id, 0, row["added"])
+    return row
 
 
 async def _batches(

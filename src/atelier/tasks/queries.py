@@ -11,6 +11,7 @@ from atelier.database import Database
 from atelier.errors import NotFound
 from atelier.tasks.pools import POOLS, Pool
 from atelier.tasks.records import ANSWERED, COLUMNS, COMPLETED, MISSING, SELECT_ONE, State, record
+from atelier.wire.searches import containing
 
 MAX_ID = 2**63 - 1
 
@@ -25,26 +26,45 @@ _PAGE = f"""
     ORDER BY {{pool}} DESC, free DESC, id DESC LIMIT $3
 """
 _NEWEST = "ORDER BY id DESC LIMIT $3"
-_PAGES = {
-    (pool, done): _PAGE.format(
-        pool=pool, more="" if done is None else f"AND (completed_at IS NOT NULL) = {done}"
-    )
-    for pool in POOLS
-    for done in (None, False, True)
-}
-PAGES = {kind: ANSWERED.format(tasks=page) + _NEWEST for kind, page in _PAGES.items()}
-PAGES_OF_BOTH = {
-    pool: ANSWERED.format(
-        tasks=f"""
-            SELECT * FROM (
-                ({_PAGES[pool, None].replace("$4", "true")})
-                UNION ALL ({_PAGES[pool, None].replace("$4", "false")})
-            ) AS both_kinds {_NEWEST}
-        """
-    )
-    + _NEWEST
-    for pool in POOLS
-}
+_SEARCHED = "AND meta ILIKE $5"
+
+
+def _pages(more: str) -> dict[tuple[str, bool | None], str]:
+    """The statements of pages, by pool and whether the tasks are done, on another condition."""
+    done: dict[bool | None, str] = {
+        None: "",
+        False: "AND (completed_at IS NOT NULL) = false",
+        True: "AND (completed_at IS NOT NULL) = true",
+    }
+    return {
+        (pool, each): _PAGE.format(pool=pool, more=f"{words} {more}")
+        for pool in POOLS
+        for each, words in done.items()
+    }
+
+
+def _whole(pages: dict[tuple[str, bool | None], str]) -> dict[tuple[str, bool | None], str]:
+    return {kind: ANSWERED.format(tasks=page) + _NEWEST for kind, page in pages.items()}
+
+
+def _of_both(pages: dict[tuple[str, bool | None], str]) -> dict[str, str]:
+    """Two short scans of the index in one, of the free tasks and of the others."""
+    return {
+        pool: ANSWERED.format(
+            tasks=f"""
+                SELECT * FROM (
+                    ({pages[pool, None].replace("$4", "true")})
+                    UNION ALL ({pages[pool, None].replace("$4", "false")})
+                ) AS both_kinds {_NEWEST}
+            """
+        ).replace("$5", "$4")
+        + _NEWEST
+        for pool in POOLS
+    }
+
+
+PAGES, PAGES_OF_BOTH = _whole(_pages("")), _of_both(_pages(""))
+FOUND, FOUND_OF_BOTH = _whole(_pages(_SEARCHED)), _of_both(_pages(_SEARCHED))
 
 
 async def find(database: Database, principal: Principal, task_id: int) -> asyncpg.Record:
@@ -62,20 +82,32 @@ async def find(database: Database, principal: Principal, task_id: int) -> asyncp
 async def page(
     database: Database,
     *,
+    user_id: int,
     pool: Pool,
     free: bool | None,
     state: State | None,
+    q: str | None,
     before: int | None,
     limit: int,
 ) -> list[dict[str, Any]]:
-    """Up to `limit` records of this pool, newest first, with ids below `before`."""
+    """Up to `limit` records of this pool, newest first, with ids below `before`.
+
+    Raises TooManyRequests and TooSlow if there is a text to search for in `meta`, which the
+    searches of `user_id` count together.
+    """
+    pages, of_both = (PAGES, PAGES_OF_BOTH) if q is None else (FOUND, FOUND_OF_BOTH)
+    values: list[Any] = [pool.id, before, limit]
     if state is not None:
         free = state is State.FREE
-    if free is None:  # two short scans of the index, one for the free and one for the others
-        rows = await database.fetch(PAGES_OF_BOTH[pool.column], pool.id, before, limit)
+    if free is None:
+        query = of_both[pool.column]
     else:
-        done = None if state is None else COMPLETED.get(state)
-        rows = await database.fetch(PAGES[pool.column, done], pool.id, before, limit, free)
+        query = pages[pool.column, None if state is None else COMPLETED.get(state)]
+        values.append(free)
+    if q is None:
+        rows = await database.fetch(query, *values)
+    else:
+        rows = await database.search(user_id, query, *values, containing(q))
     return [record(row) for row in rows]
 
 

@@ -21,7 +21,7 @@ from atelier.http.paging import Page, page_response
 from atelier.http.problems import responses
 from atelier.http.resources import Res, Resources
 from atelier.http.spaces import Space
-from atelier.http.strict import Decimal
+from atelier.http.strict import Decimal, normal
 from atelier.tasks import answers, deleting, filling, pictures, queries, queues, service, views
 from atelier.tasks.incoming import Incoming, incoming
 from atelier.tasks.pools import QUEUE, SPACE, Pool
@@ -30,6 +30,7 @@ from atelier.tasks.schemas import Correction, NewTask, TaskForm, TaskRecord, Tot
 from atelier.wire.complaints import refused
 from atelier.wire.idempotency import fingerprint, scope
 from atelier.wire.preconditions import IN_PART, ON_MATCH, SAME, UNLESS_SAME
+from atelier.wire.searches import SEARCH_LIMIT
 from atelier.wire.spaces import MAX_ID, elsewhere
 
 UPLOADS = ("/api/tasks", "/tasks")  # paths to which pictures are posted
@@ -71,6 +72,7 @@ BODY = {
 }
 MAKING = responses(400, 401, 403, 404, 409, 413, 415, 422, 503)
 READ = SAME | responses(401, 404, 422)
+LISTED = responses(401, 404, 422, 429, 503)
 GONE = responses(400, 401, 404, 412, 422, 503)
 
 
@@ -141,10 +143,8 @@ async def image(request: Request, task_id: Id, user: Viewer, res: Res) -> Respon
     return pictures.stored(request, res, await queries.find(res.database, user, task_id))
 
 
-@router.get(
-    "/tasks", response_model=list[TaskRecord], responses=responses(401, 404, 422), deprecated=True
-)
-@router.get("/api/tasks", response_model=list[TaskRecord], responses=responses(401, 404, 422))
+@router.get("/tasks", response_model=list[TaskRecord], responses=LISTED, deprecated=True)
+@router.get("/api/tasks", response_model=list[TaskRecord], responses=LISTED)
 async def index(
     user: Viewer,
     res: Res,
@@ -154,6 +154,10 @@ async def index(
     ] = None,
     state: Annotated[State | None, Query(description="Only tasks in this state.")] = None,
     queue: QueueFilter = None,
+    q: Annotated[
+        Annotated[str, normal(SEARCH_LIMIT), Field(max_length=SEARCH_LIMIT)] | None,
+        Query(description="Only tasks with this in their text."),
+    ] = None,
     space: Space = None,
 ) -> Response:
     """List my tasks.
@@ -164,9 +168,11 @@ async def index(
         raise refused("Either `free` or `state`, not both", "query", "state")
     records = await queries.page(
         res.database,
+        user_id=user.user_id,
         pool=await pool_of(res, user, space, queue),
         free=free,
         state=state,
+        q=q,
         before=page.before,
         limit=page.fetch,
     )

@@ -1,6 +1,7 @@
 """Cursors of keyset pages: opaque to clients, and bound to a list and its filters.
 
-A page begins below an id, so the last one costs what the first one does.
+A page begins behind a position, an id or a moment with an id, so the last one costs what the first
+one does.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from collections.abc import Sequence
 
-_CURSOR = struct.Struct(">q6s")  # the id below which the page begins, the digest of the list
+_NUMBER, _DIGEST_BYTES = struct.Struct(">q"), 6  # of a position; of the list and its filters
 
 
 class Unreadable(ValueError):
@@ -20,22 +22,30 @@ class Foreign(ValueError):
     """The cursor belongs to another list or other filters."""
 
 
-def encode(last_id: int, listed: tuple[object, ...]) -> str:
-    """The cursor of the page below `last_id`; `listed` is the list and its filters."""
-    packed = _CURSOR.pack(last_id, _digest(listed))
+def encode(position: Sequence[int], listed: tuple[object, ...]) -> str:
+    """The cursor of the page behind a position, 1 or 2 numbers of 64 bits.
+
+    `listed` is the list and its filters.
+    """
+    packed = b"".join(map(_NUMBER.pack, position)) + _digest(listed)
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def decode(cursor: str, listed: tuple[object, ...]) -> int:
-    """The id that `encode` was given. Raises Unreadable, and Foreign for another `listed`."""
+def decode(cursor: str, listed: tuple[object, ...], numbers: int = 1) -> tuple[int, ...]:
+    """The position that `encode` was given, of so many numbers.
+
+    Raises Unreadable, and Foreign for another `listed`.
+    """
     try:
-        text = cursor.encode(errors="replace") + b"="
-        last_id, digest = _CURSOR.unpack(base64.b64decode(text, b"-_", validate=True))
-    except (ValueError, struct.error):
+        text = cursor.encode(errors="replace") + b"=" * (-len(cursor) % 4)
+        packed = base64.b64decode(text, b"-_", validate=True)
+    except ValueError:
         raise Unreadable from None
-    if digest != _digest(listed):
+    if len(packed) != _NUMBER.size * numbers + _DIGEST_BYTES:
+        raise Unreadable
+    if packed[-_DIGEST_BYTES:] != _digest(listed):
         raise Foreign
-    return int(last_id)
+    return tuple(number for (number,) in _NUMBER.iter_unpack(packed[:-_DIGEST_BYTES]))
 
 
 def _digest(listed: tuple[object, ...]) -> bytes:
@@ -43,4 +53,6 @@ def _digest(listed: tuple[object, ...]) -> bytes:
 
     A cursor leads to nothing but rows that its sender may read.
     """
-    return hashlib.blake2b(repr(listed).encode(errors="replace"), digest_size=6).digest()
+    return hashlib.blake2b(
+        repr(listed).encode(errors="replace"), digest_size=_DIGEST_BYTES
+    ).digest()

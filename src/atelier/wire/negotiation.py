@@ -1,4 +1,4 @@
-"""Which of the media types on offer the header `Accept` prefers (RFC 9110, 12.5.1)."""
+"""Which of what is on offer a client prefers: media types, and codings (RFC 9110, 12.5)."""
 
 from __future__ import annotations
 
@@ -42,3 +42,9 @@ def _closeness(name: str, media_type: str) -> int:
     if name == f"{media_type.partition('/')[0]}/*":
         return _TYPE
     return _ANY if name == "*/*" else _NONE
+
+
+def accepts(header: str | None, coding: str) -> bool:
+    """Whether `Accept-Encoding` names a content coding, or any (RFC 9110, 12.5.3)."""
+    weights = dict(_read(part) for part in (header or "").split(","))
+    return weights.get(coding, weights.get("*", 0.0)) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
@@ -20,34 +19,58 @@ OWN = ("limit", "cursor")
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """At most `limit` records with ids below `before` (None: from the newest)."""
+    """At most `limit` records behind the position of a cursor (None: from the beginning)."""
 
     limit: int
-    before: int | None
     path: str
     filters: tuple[tuple[str, str], ...]
+    given: str | None
 
     @property
     def fetch(self) -> int:
         """Rows to ask for: one more than the page holds tells whether there is another page."""
         return self.limit + 1
 
-    def headers(self, last_id: int) -> dict[str, str]:
-        """`Link` to the page below `last_id`, with the query's other parameters."""
-        own = [("limit", str(self.limit)), ("cursor", self.cursor(last_id))]
+    @property
+    def before(self) -> int | None:
+        """The id below which the page of a list by id begins. Raises Invalid."""
+        position = self.position()
+        return None if position is None else position[0]
+
+    def position(self, numbers: int = 1) -> tuple[int, ...] | None:
+        """The position behind which the page begins, of so many numbers.
+
+        Raises Invalid for a cursor that is not of this list and these filters.
+        """
+        if self.given is None:
+            return None
+        try:
+            return cursors.decode(self.given, self._listed(), numbers)
+        except cursors.Unreadable:
+            raise refused("This is no cursor; take one from `Link`.", "query", "cursor") from None
+        except cursors.Foreign:
+            message = "This cursor belongs to another list or other filters."
+            raise refused(message, "query", "cursor") from None
+
+    def headers(self, *position: int) -> dict[str, str]:
+        """`Link` to the page behind a position, with the query's other parameters."""
+        own = [("limit", str(self.limit)), ("cursor", self.cursor(*position))]
         return {"Link": f'<{self.path}?{urlencode([*self.filters, *own])}>; rel="next"'}
 
-    def cursor(self, last_id: int) -> str:
-        """The cursor of the page that begins below `last_id`."""
-        return cursors.encode(last_id, _listed(self.path, self.filters))
+    def cursor(self, *position: int) -> str:
+        """The cursor of the page that begins behind a position."""
+        return cursors.encode(position, self._listed())
+
+    def _listed(self) -> tuple[object, ...]:
+        """The order of filters makes no difference."""
+        return self.path, sorted(self.filters)
 
 
 def keyset(path: str, query: str, limit: int, cursor: str | None) -> Keyset:
-    """The page of a list that a query string asks for. Raises Invalid for a foreign cursor."""
+    """The page of a list that a query string asks for."""
     pairs = parse_qsl(query, keep_blank_values=True)
     filters = tuple((name, value) for name, value in pairs if name not in OWN)
-    before = None if cursor is None else _before(cursor, _listed(path, filters))
-    return Keyset(limit, before, path, filters)
+    return Keyset(limit, path, filters, cursor)
 
 
 def read_limit(given: str | None) -> int:
@@ -55,18 +78,3 @@ def read_limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
     return whole(given, MAX_LIMIT, "query", "limit")
-
-
-def _before(cursor: str, listed: tuple[object, ...]) -> int:
-    try:
-        return cursors.decode(cursor, listed)
-    except cursors.Unreadable:
-        raise refused("This is no cursor; take one from `Link`.", "query", "cursor") from None
-    except cursors.Foreign:
-        message = "This cursor belongs to another list or other filters."
-        raise refused(message, "query", "cursor") from None
-
-
-def _listed(path: str, filters: Iterable[tuple[str, str]]) -> tuple[object, ...]:
-    """The order of filters makes no difference."""
-    return path, sorted(filters)

@@ -57,9 +57,11 @@ _IDENTITIES = """
 # Rows that are copied in are counted twice: as they were, and by their triggers. A person without
 # a row is counted anew when that is needed.
 _UNCOUNT = "DELETE FROM owner_usage"
-# A new account gets a space by a trigger; those that are copied in bring theirs.
+# Triggers make a space of a new account and rows of a new picture's tags; those that are copied in
+# bring theirs.
 _AS_THEY_WERE, _AS_EVER = (
-    f"ALTER TABLE users {word} TRIGGER USER" for word in ("DISABLE", "ENABLE")
+    "; ".join(f"ALTER TABLE {table} {word} TRIGGER USER" for table in ("users", "images"))
+    for word in ("DISABLE", "ENABLE")
 )
 _RENAME = "UPDATE instance SET id = gen_random_uuid()::text"
 

@@ -1,6 +1,6 @@
 """trash: what was deleted, restorable for some days.
 
-Revision: 0019, after 0017.
+Revision: 0019, after 0018.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0019"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
