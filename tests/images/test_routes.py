@@ -103,7 +103,7 @@ async def test_an_address_with_its_version_lasts(ada: Person, workers: None) -> 
     plain, _, version = url.partition("?v=")
     assert plain == f"{record['url']}/renditions/captioned"
     whole = await ada.client.get(url)
-    assert whole.headers["etag"] == f'"{version}"'
+    assert whole.headers["etag"].startswith(f'"{version}')
     for status, method, headers in (
         (200, "GET", {}),
         (200, "HEAD", {}),
