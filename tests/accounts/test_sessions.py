@@ -286,7 +286,7 @@ class TestSessions:
         """One that was made up leads to a page, and never to an error of ours."""
         path = "/api/auth/sessions"
         for number in (-(2**63), 0, 2**63 - 1):
-            cursor = cursors.encode(number, (path, []))
+            cursor = cursors.encode((number,), (path, []))
             answer = await client.get(f"{path}?cursor={cursor}", headers=anna.headers)
             assert answer.status_code == 200
 

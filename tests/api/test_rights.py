@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import httpx2
 
 # A key may ask whose it is, and where it is good.
-FOR_EVERY_KEY = {"accounts.me", "spaces.index", "spaces.read", "events.index"}
+FOR_EVERY_KEY = {
+    *("accounts.me", "spaces.index", "spaces.read", "events.index"),
+    *("trash.index", "trash.restore", "trash.purge", "trash.empty"),  # by kinds: test_trash.py
+}
 FORBIDDEN = {"accounts.delete"}  # as for every person: things are Ada's
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
 

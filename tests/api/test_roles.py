@@ -54,7 +54,8 @@ ON_SPACES: dict[str, Right | None] = {
 ENDS = {"accounts.logout", "accounts.sign_out", "accounts.change_password"}  # of the session
 PARTS = {"no-free-task", "not-ready", "processing-failed"}  # 404 of what is there
 LIFE_SIGN = "SELECT 1"  # whether a connection is well, now and then
-NOT_YET = {"files.thumbnail"}  # no worker has made it
+# No worker has made it; nothing of that name is in the trash.
+NOT_YET = {"files.thumbnail", "trash.restore", "trash.purge"}
 
 
 @pytest.fixture

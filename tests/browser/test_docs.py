@@ -29,7 +29,12 @@ STEPS = ["create", "list", "get", "change", "delete"]
 IMAGES = [
     "Upload a picture into a space",
     "Move pictures into another space",
+    "Change up to a thousand pictures",
     "List the pictures of a space",
+    "List the tags of a space",
+    "Count the pictures that filters find",
+    "Get the index of a library",
+    "Download pictures, or what is known of them",
     "Get a picture",
     "Get the record of a picture",
     "Get a rendition of a picture",

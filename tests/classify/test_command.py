@@ -111,7 +111,7 @@ def test_errors_are_recorded_by_kind_and_the_run_goes_on(
     (pictures / "text.jpg").write_text("no picture")
     (pictures / "half.jpg").write_bytes(photo().read_bytes()[:-300])
     (pictures / "broken.jpg").symlink_to("nowhere")
-    Image.new("L", (8000, 7000)).save(pictures / "large.png", compress_level=1)
+    Image.new("L", (10_001, 10_000)).save(pictures / "large.png", compress_level=1)
     odd = b"caf\xe9\n.jpg"
     shutil.copy(photo(), os.path.join(os.fsencode(pictures), odd))  # noqa: PTH118 - a name of bytes
     code, report = tool.run(service.url)

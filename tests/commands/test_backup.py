@@ -439,6 +439,7 @@ LATER_COLUMNS = {  # since 0011
     "images": ("created_by",),
     "tasks": ("created_by", "queue_id", "image_id", "taken_by", "completed_at"),
     "files": ("created_by",),
+    "books": ("publication_precision",),
     "account_links": ("space_id", "role", "created_by"),
 }
 

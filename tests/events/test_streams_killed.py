@@ -95,5 +95,6 @@ async def test_every_event_comes_once_however_often_the_api_is_killed(
     listening.cancel()
     assert [subject for _, subject in listener.heard] == made
     assert [position for position, _ in listener.heard] == list(range(1, len(made) + 1))
-    assert (listener.broken, listener.ended) == (KILLS, 1)
+    assert listener.broken >= KILLS, "a connection may break that was just made"
+    assert listener.ended == 1
     assert "Cancel" not in (instance.folder / "api.log").read_text()

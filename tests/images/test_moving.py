@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 EDITS = ("editor", "owner")
 USAGE = "SELECT objects, bytes FROM owner_usage WHERE owner_id = $1"
-COUNTED = "SELECT count(*), sum(size)::bigint FROM images WHERE owner_id = $1"
+COUNTED = """
+    SELECT count(*), sum(size)::bigint FROM (
+        SELECT owner_id, size FROM images UNION ALL SELECT owner_id, size FROM trash
+    ) AS kept WHERE owner_id = $1
+"""
 
 
 async def move(

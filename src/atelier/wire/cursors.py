@@ -27,8 +27,7 @@ def encode(position: Sequence[int], listed: tuple[object, ...]) -> str:
 
     `listed` is the list and its filters.
     """
-    packed = b"".join(map(_NUMBER.pack, position)) + _digest(listed)
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    return _written(b"".join(map(_NUMBER.pack, position)) + _digest(listed))
 
 
 def decode(cursor: str, listed: tuple[object, ...], numbers: int = 1) -> tuple[int, ...]:
@@ -41,11 +40,15 @@ def decode(cursor: str, listed: tuple[object, ...], numbers: int = 1) -> tuple[i
         packed = base64.b64decode(text, b"-_", validate=True)
     except ValueError:
         raise Unreadable from None
-    if len(packed) != _NUMBER.size * numbers + _DIGEST_BYTES:
+    if len(packed) != _NUMBER.size * numbers + _DIGEST_BYTES or _written(packed) != cursor:
         raise Unreadable
     if packed[-_DIGEST_BYTES:] != _digest(listed):
         raise Foreign
     return tuple(number for (number,) in _NUMBER.iter_unpack(packed[:-_DIGEST_BYTES]))
+
+
+def _written(packed: bytes) -> str:
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 def _digest(listed: tuple[object, ...]) -> bytes:
