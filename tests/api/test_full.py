@@ -107,9 +107,12 @@ async def test_a_full_queue_takes_no_pictures(
 async def test_a_full_disk_keeps_what_it_has(
     tmp_path: Path, engines: dict[str, str], path: str, part: str, form: dict[str, str]
 ) -> None:
-    """Acknowledged uploads are whole, others leave nothing, and with room again uploads go on."""
+    """Acknowledged uploads are whole, others leave nothing, and with room again uploads go on.
+
+    Without a trash what is deleted makes room.
+    """
     with small_disk(tmp_path / "disk") as disk:
-        settings = Settings(data=tmp_path / "data", blobs=disk, **engines)
+        settings = Settings(data=tmp_path / "data", blobs=disk, trash_days=0, **engines)
         async with serving(settings) as client:
             made = []
             for _ in range(30):

@@ -67,6 +67,8 @@ def test_the_page_of_images_does_what_it_says(instance: Instance, tmp_path: Path
     assert said.count('"description":"Eight seconds"') == 1
     assert 'etag: "3"' in said
     assert "HTTP/1.1 204" in said
+    assert '{"restored":1}' in said
+    assert '{"purged":1}' in said
 
 
 def test_the_page_of_the_library_does_what_it_says(instance: Instance, tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ class TestCreate:
 
     async def test_a_body_over_the_limit_is_refused(self, ada: Person) -> None:
         """413, by what is sent and not by what it decodes to."""
-        image = base64.b64encode(PNG + bytes(39 << 20)).decode()
+        image = base64.b64encode(PNG + bytes(97 << 20)).decode()
         assert is_problem(
             await ada.post("/api/tasks", json={"image": image, "meta": ""}), 413, "too-large"
         )
